@@ -1,0 +1,156 @@
+/* The generator's door: problems, configs and devices as values; the legal space; the specialiser.
+ * Pure functions: no GPU call, no file, no global state. All of them are thread-safe. */
+#ifndef ATTUNE_GENERATOR_H
+#define ATTUNE_GENERATOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/attune.h"
+
+/* ---- problem ---- */
+
+enum { ATTUNE_UNBOUNDED = 1 << 30, ATTUNE_TEXT_MAX = 192 };
+
+/* What the kernel must know of the mask at compile time. CAUSAL has a right bound only (also a window that is open to the
+ * left); WINDOW has a left bound and perhaps a right one. */
+typedef enum { ATTUNE_BOUND_NONE = 0, ATTUNE_BOUND_CAUSAL = 1, ATTUNE_BOUND_WINDOW = 2 } attune_bound;
+/* How a score becomes an exponent. NEGATED is for a negative scale (the running maximum needs a positive one). */
+typedef enum { ATTUNE_SCORE_PLAIN = 0, ATTUNE_SCORE_NEGATED = 1, ATTUNE_SCORE_SOFTCAP = 2 } attune_score;
+
+/* Copies the problem with every default made explicit: scale, contiguous strides, window sides; checks it first. */
+attune_status attune_problem_resolve(attune_problem *out, const attune_problem *problem);
+attune_bound attune_problem_bound(const attune_problem *problem);
+attune_score attune_problem_score(const attune_problem *problem);
+/* The problem class: everything that a tuned choice depends on, as text, e.g.
+ *   forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal
+ * Optional parts: v64 (head_dim_v), causal | causal-bottom-right, wL,R (window; -1: unbounded), softcap, negated, lse. Strides and the value of
+ * scale are not part of it. Returns ATTUNE_OK; out holds ATTUNE_TEXT_MAX bytes. */
+attune_status attune_problem_print(char out[ATTUNE_TEXT_MAX], const attune_problem *problem);
+attune_status attune_problem_parse(attune_problem *out, const char *text);
+/* How far a tuned problem is from a wanted one; infinite where a kernel for one is not one for the other. Per-axis: the sum of
+ * |log2| of the ratios of seqlens, batch and heads. */
+double attune_problem_distance(const attune_problem *wanted, const attune_problem *tuned);
+double attune_problem_flops(const attune_problem *problem);    /* two products, visible keys only */
+double attune_problem_bytes(const attune_problem *problem);    /* each tensor once */
+
+/* ---- config ---- */
+
+typedef enum { ATTUNE_FAMILY_REFERENCE = 0, ATTUNE_FAMILY_MMA = 1, ATTUNE_FAMILY_COUNT } attune_family;
+/* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next tile,
+ * again from the first row or from the last: with a causal mask the longest tiles then start first everywhere. */
+typedef enum {
+  ATTUNE_ORDER_LINEAR = 0,
+  ATTUNE_ORDER_REVERSED = 1,
+  ATTUNE_ORDER_HEADS = 2,
+  ATTUNE_ORDER_LONGEST = 3
+} attune_order;
+
+/* How a kernel computes it. Every field is an int32_t and has a row in the table of fields (config.c) that drives print,
+ * parse, compare, JSON and docs. The first seven follow from the problem; the rest is the schedule. Canonical text, e.g.
+ *   forward.mma.bf16.d128.causal.m128.n64.w4.s1.o3.b2 */
+typedef struct {
+  int32_t family;     /* attune_family */
+  int32_t dtype;      /* attune_dtype */
+  int32_t head_dim, head_dim_v;
+  int32_t bound;      /* attune_bound */
+  int32_t score;      /* attune_score */
+  int32_t lse;        /* 0, 1 */
+  int32_t tile_m;     /* query rows of a block */
+  int32_t tile_n;     /* key rows of a step */
+  int32_t warps;      /* each owns tile_m / warps query rows */
+  int32_t stages;     /* K tiles and V tiles in shared memory */
+  int32_t q_registers;/* 1: Q fragments live in registers, and Q's shared memory serves K and V */
+  int32_t order;      /* attune_order */
+  int32_t blocks;     /* blocks an SM should hold: caps the registers of a thread */
+} attune_config;
+
+typedef struct {
+  const char *name;      /* field of attune_config, and its key in JSON */
+  const char *prefix;    /* what stands before the value in the canonical text */
+  size_t offset;         /* in attune_config */
+  bool schedule;         /* false: follows from the problem */
+  int32_t absent;        /* value that is left out of the text */
+  const char *const *words; /* enum values as text, NULL-terminated, or NULL: a number */
+  const char *meaning;   /* one line for --help and docs */
+} attune_config_field;
+extern const attune_config_field attune_config_fields[];
+extern const int attune_config_field_count;
+
+attune_status attune_config_print(char out[ATTUNE_TEXT_MAX], const attune_config *config);
+attune_status attune_config_parse(attune_config *out, const char *text);
+int attune_config_compare(const attune_config *a, const attune_config *b); /* total order, simplest schedule first */
+/* Fills the first seven fields from the problem; the schedule is zero. */
+void attune_config_of_problem(attune_config *out, attune_family family, const attune_problem *problem);
+/* "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_o3_b2": the config's text as a C identifier. */
+attune_status attune_config_symbol(char out[ATTUNE_TEXT_MAX + 8], const attune_config *config);
+const char *attune_family_name(attune_family family);
+
+/* ---- device ---- */
+
+/* The limits that a config must respect and the rates that a model needs. */
+typedef struct {
+  char name[128];          /* as the driver says, "sm_90" for an architecture alone, or "host" */
+  int32_t arch;            /* 10 * major + minor: 80, 86, 87, 89, 90, 100, 103, 120, 121; 0 for host */
+  int32_t sm_count;
+  int32_t shared_per_block;/* bytes, opt-in limit */
+  int32_t shared_per_sm;   /* bytes */
+  int32_t shared_reserved; /* bytes the driver takes per block */
+  int32_t registers_per_sm, registers_per_block;
+  int32_t threads_per_sm, threads_per_block, blocks_per_sm;
+  int64_t l2_bytes, memory_bytes;
+  int32_t clock_khz;       /* SM clock; 0: unknown */
+  int64_t memory_bandwidth;/* bytes a second; 0: unknown */
+} attune_device;
+
+/* An architecture alone ("sm_90" or "90", "host"): limits from the CUDA programming guide's table of compute
+ * capabilities; counts and rates of a typical part, for the model only. */
+attune_status attune_device_of_arch(attune_device *out, const char *arch);
+/* The result key: name, capability, SM count, shared memory, L2, memory; e.g. "NVIDIA H100 80GB HBM3|sm_90|132|..." */
+attune_status attune_device_identity(char out[256], const attune_device *device);
+
+/* ---- space ---- */
+
+/* ATTUNE_OK, or ATTUNE_ILLEGAL_CONFIG with the limit and both numbers. */
+attune_status attune_config_legal(const attune_config *config, const attune_device *device);
+
+/* Every combination of the families' axes for the problem, legal or not, in a fixed order. visit returns false to stop.
+ * reason is "" for legal ones. family < 0: all families. */
+typedef bool attune_visit(void *user, const attune_config *config, bool legal, const char *reason);
+attune_status attune_space(const attune_problem *problem, const attune_device *device, int family, attune_visit *visit,
+                           void *user);
+/* The config to use where nothing was measured: the least estimate among the legal ones of the fastest family. */
+attune_status attune_config_default(attune_config *out, const attune_problem *problem, const attune_device *device);
+/* The reference family's config: legal for every problem and device. */
+attune_status attune_config_reference(attune_config *out, const attune_problem *problem);
+
+/* ---- cost ---- */
+
+typedef struct {
+  int32_t grid, threads, shared_bytes; /* dynamic shared memory */
+  int32_t tiles_m;
+} attune_launch;
+attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem);
+
+/* A model, never a measurement: seconds for the problem, from occupancy, waves, matrix and memory rates. registers per
+ * thread as the compiler reports, or 0: estimated from the tile. spill_bytes of local memory per thread, or 0. */
+double attune_estimate(const attune_config *config, const attune_problem *problem, const attune_device *device,
+                       int registers, int spill_bytes);
+int attune_registers_estimate(const attune_config *config); /* per thread */
+/* Resident blocks per SM, by registers, shared memory, threads; 0: does not fit. */
+int attune_occupancy(const attune_config *config, const attune_device *device, int registers);
+
+/* ---- source ---- */
+
+typedef enum { ATTUNE_TARGET_CUDA = 0, ATTUNE_TARGET_HOST = 1 } attune_target;
+
+/* The CUDA C++ (or host C++) of one kernel: same config, same bytes. No include path is needed. *source is malloc'ed,
+ * NUL-terminated, owned by the caller. */
+attune_status attune_emit(char **source, const attune_config *config, attune_target target);
+/* SHA-256, in hex, of the templates and generator code that this family's sources are made from. Static. */
+const char *attune_generator_hash(attune_family family);
+/* SHA-256 of bytes in hex. */
+void attune_sha256(char out[65], const void *bytes, size_t size);
+
+#endif

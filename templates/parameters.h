@@ -1,0 +1,21 @@
+/* Stand-ins for what the generator writes at the top of every kernel, so that an editor can parse the templates. The names are
+ * the fields of attune_config (generator/generator.h), in capitals where the specialiser decides #if by them. */
+#pragma once
+#define DTYPE_BF16 1
+#define BOUND_CAUSAL 1 /* a right bound only */
+#define BOUND_WINDOW 0 /* left and right bounds */
+#define SCORE_NEGATED 0
+#define SCORE_SOFTCAP 0
+#define LSE 1
+#define Q_REGISTERS 0
+#define ORDER_REVERSED 0
+#define ORDER_HEADS 0
+#define ORDER_LONGEST 0
+constexpr int head_dim = 128;
+constexpr int head_dim_v = 128;
+constexpr int tile_m = 128;
+constexpr int tile_n = 64;
+constexpr int warps = 4;
+constexpr int stages = 1;
+constexpr int blocks = 2;
+#define KERNEL_NAME attune_forward
