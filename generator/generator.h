@@ -11,7 +11,7 @@
 
 /* ---- problem ---- */
 
-enum { ATTUNE_UNBOUNDED = 1 << 30, ATTUNE_TEXT_MAX = 192 };
+enum { ATTUNE_UNBOUNDED = (1 << 30) - 1, ATTUNE_TEXT_MAX = 192 }; /* i + shift + unbounded + 1 still fits 32 bits */
 
 /* What the kernel must know of the mask at compile time. CAUSAL has a right bound only (also a window that is open to the
  * left); WINDOW has a left bound and perhaps a right one. */

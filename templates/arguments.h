@@ -17,7 +17,7 @@ struct attune_arguments {
   int seqlen_q, seqlen_k;    /* upper bounds where seqlens_* are given */
   int tiles_m;               /* ceil(seqlen_q / tile_m) */
   int align_end;             /* 1: the mask's diagonal ends at the last key (shift = seqlen_k - seqlen_q) */
-  int window_left, window_right; /* visible: i+shift-left <= j <= i+shift+right; unbounded: 2^30 */
+  int window_left, window_right; /* visible: i+shift-left <= j <= i+shift+right; unbounded: 2^30 - 1 */
   float log2_scale; /* score times this is the exponent of 2; never 0, never negative (see score kinds in generator) */
   float cap_scale;  /* softcap: the exponent is log2_scale * tanh(cap_scale * q.k) */
 };

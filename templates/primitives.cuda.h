@@ -1,0 +1,229 @@
+/* The primitives in PTX. Their meaning stands in templates/README.md; the instruction is named where it is not obvious. */
+#pragma once
+
+#define ATTUNE_DEVICE __device__ __forceinline__
+#define ATTUNE_KERNEL(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)
+
+typedef unsigned shared_address;
+
+struct alignas(16) words {
+  unsigned x[4];
+};
+
+// @primitive block_index
+ATTUNE_DEVICE int block_index() {
+  return (int)blockIdx.x;
+}
+
+// @primitive thread_index
+ATTUNE_DEVICE int thread_index() {
+  return (int)threadIdx.x;
+}
+
+// @primitive shared_memory
+ATTUNE_DEVICE shared_address shared_memory() {
+  extern __shared__ __align__(128) unsigned char dynamic_shared_memory[];
+  unsigned long long address;
+  asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(dynamic_shared_memory));
+  return (shared_address)address;
+}
+
+// @primitive copy_async
+ATTUNE_DEVICE void copy_async(shared_address to, const void *from, bool valid) {
+  int bytes = valid ? 16 : 0; // the rest of the 16 is filled with zeros
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+
+// @primitive copy_async_commit
+ATTUNE_DEVICE void copy_async_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// @primitive copy_async_wait
+template <int pending> ATTUNE_DEVICE void copy_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}
+
+// @primitive barrier
+ATTUNE_DEVICE void barrier() {
+  asm volatile("bar.sync 0;" ::: "memory");
+}
+
+// @primitive warp_barrier
+ATTUNE_DEVICE void warp_barrier() {
+  asm volatile("bar.warp.sync 0xffffffff;" ::: "memory");
+}
+
+// @primitive load_matrix
+ATTUNE_DEVICE void load_matrix(unsigned (&fragment)[4], shared_address row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
+               : "r"(row)
+               : "memory");
+}
+
+// @primitive load_matrix_transposed
+ATTUNE_DEVICE void load_matrix_transposed(unsigned (&fragment)[4], shared_address row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
+               : "r"(row)
+               : "memory");
+}
+
+// @primitive multiply_accumulate
+ATTUNE_DEVICE void multiply_accumulate(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+#if DTYPE_BF16
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#endif
+}
+
+// @primitive shuffle_xor
+ATTUNE_DEVICE float shuffle_xor(float value, int mask) {
+  float result;
+  asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(result) : "f"(value), "r"(mask));
+  return result;
+}
+
+// @primitive shuffle
+ATTUNE_DEVICE float shuffle(float value, int lane) {
+  float result;
+  asm volatile("shfl.sync.idx.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(result) : "f"(value), "r"(lane));
+  return result;
+}
+
+// @primitive exp2_approximate
+ATTUNE_DEVICE float exp2_approximate(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
+// @primitive log2_approximate
+ATTUNE_DEVICE float log2_approximate(float x) {
+  float result;
+  asm("lg2.approx.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
+// @primitive reciprocal
+ATTUNE_DEVICE float reciprocal(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
+// @primitive infinity
+ATTUNE_DEVICE float infinity() {
+  return __int_as_float(0x7f800000);
+}
+
+// @primitive minimum
+ATTUNE_DEVICE int minimum(int a, int b) {
+  return a < b ? a : b;
+}
+
+// @primitive maximum
+ATTUNE_DEVICE int maximum(int a, int b) {
+  return a > b ? a : b;
+}
+ATTUNE_DEVICE float maximum(float a, float b) {
+  float result; // one instruction, and a NaN operand yields the other
+  asm("max.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+
+// @primitive pack
+ATTUNE_DEVICE unsigned pack(float low, float high) {
+  unsigned word;
+#if DTYPE_BF16
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+#else
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+#endif
+  return word;
+}
+
+// @primitive unpack_low
+ATTUNE_DEVICE float unpack_low(unsigned word) {
+#if DTYPE_BF16
+  return __uint_as_float(word << 16);
+#else
+  float value;
+  asm("{.reg .b16 low, high; mov.b32 {low, high}, %1; cvt.f32.f16 %0, low;}" : "=f"(value) : "r"(word));
+  return value;
+#endif
+}
+
+// @primitive unpack_high
+ATTUNE_DEVICE float unpack_high(unsigned word) {
+#if DTYPE_BF16
+  return __uint_as_float(word & 0xffff0000u);
+#else
+  float value;
+  asm("{.reg .b16 low, high; mov.b32 {low, high}, %1; cvt.f32.f16 %0, high;}" : "=f"(value) : "r"(word));
+  return value;
+#endif
+}
+
+// @primitive load_shared_128
+ATTUNE_DEVICE words load_shared_128(shared_address from) {
+  words value;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x[0]), "=r"(value.x[1]), "=r"(value.x[2]), "=r"(value.x[3])
+               : "r"(from)
+               : "memory");
+  return value;
+}
+
+// @primitive store_shared_32
+ATTUNE_DEVICE void store_shared_32(shared_address to, unsigned value) {
+  asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
+}
+
+// @primitive load_shared_float
+ATTUNE_DEVICE float load_shared_float(shared_address from) {
+  float value;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(from) : "memory");
+  return value;
+}
+
+// @primitive store_shared_float
+ATTUNE_DEVICE void store_shared_float(shared_address to, float value) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(value) : "memory");
+}
+
+// @primitive load_global_128
+ATTUNE_DEVICE words load_global_128(const void *from) {
+  words value;
+  asm volatile("ld.global.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x[0]), "=r"(value.x[1]), "=r"(value.x[2]), "=r"(value.x[3])
+               : "l"(from));
+  return value;
+}
+
+// @primitive load_global_int
+ATTUNE_DEVICE int load_global_int(const int *from) {
+  int value;
+  asm volatile("ld.global.b32 %0, [%1];" : "=r"(value) : "l"(from));
+  return value;
+}
+
+// @primitive store_global_128
+ATTUNE_DEVICE void store_global_128(void *to, words value) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(value.x[0]), "r"(value.x[1]), "r"(value.x[2]),
+               "r"(value.x[3])
+               : "memory");
+}
+
+// @primitive store_global_float
+ATTUNE_DEVICE void store_global_float(float *to, float value) {
+  asm volatile("st.global.f32 [%0], %1;" ::"l"(to), "f"(value) : "memory");
+}
