@@ -71,6 +71,7 @@ typedef struct {
                                --window --scale --softcap --lse, or --problem FILE.json / --problem CLASS-TEXT */
   const char *device, *arch, *database, *family, *config, *input, *output, *workload;
   bool json, help;
+  bool force;               /* --force: measure again what the store has */
   double budget_seconds;    /* --budget 10m */
   const char *effort;       /* --effort quick|normal|exhaustive */
   uint64_t seed;
@@ -106,8 +107,11 @@ typedef struct {
 typedef struct {
   const attune_loaded *loaded;
   const attune_config *config;
-  attune_timing timing;
+  attune_timing timing;     /* of the caller: attune_timing_free */
+  attune_status status;     /* of its last launch */
 } attune_candidate;
+void attune_timing_free(attune_timing *timing);
+/* The first launch that fails ends the race with its status; the samples taken until then stay. */
 attune_status attune_measure(attune_bed *bed, attune_machine *machine, attune_candidate *candidates, int count,
                              int max_rounds, double max_seconds);
 
@@ -118,6 +122,8 @@ typedef struct {
   uint64_t seed;
   const char *family;       /* NULL: all */
   bool progress;            /* to stderr */
+  const char *label;        /* what the progress line calls the problem; NULL: its class */
+  bool force;               /* try again what the store already has rows of */
 } attune_tune_options;
 typedef struct {
   attune_config best, initial;
