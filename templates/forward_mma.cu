@@ -1,0 +1,362 @@
+/* Forward attention on the tensor cores of sm_80 and later: mma.sync, ldmatrix, cp.async.
+ *
+ * A block computes tile_m query rows of one head; each warp owns tile_m / warps of them and sees every key. K and V pass
+ * through shared memory in tiles of tile_n rows, `stages` of each, from the last visible tile to the first, so that the
+ * ragged and the diagonal tiles come first and the tiles between the masked ends pay for no mask.
+ *
+ * FlashAttention-2 (arXiv 2307.08691, section 3): O stays unnormalised, a running maximum and sum per row, one division at the
+ * end. Fragment layouts: PTX ISA, "Matrix fragments for mma.m16n8k16". */
+#include "parameters.h"
+#include "arguments.h"
+#include "primitives.h"
+
+constexpr int threads = warps * 32;
+constexpr int rows = tile_m / warps;                  // query rows of a warp
+constexpr int atoms = rows / 16;                      // 16-row fragments of a warp
+constexpr int depth = (head_dim + 15) / 16 * 16;      // of Q and K in shared memory, padded with zeros
+constexpr int width = (head_dim_v + 15) / 16 * 16;    // of V and O
+constexpr int pitch_k = 2 * depth + 16;               // bytes of a row: an odd number of 16-byte chunks, so that the eight
+constexpr int pitch_v = 2 * width + 16;               // rows of an ldmatrix fall on different banks
+constexpr int tile_k_bytes = tile_n * pitch_k;
+constexpr int tile_v_bytes = tile_n * pitch_v;
+#if Q_REGISTERS
+constexpr int k_offset = 0; // Q has left for registers before K and V arrive
+#else
+constexpr int k_offset = tile_m * pitch_k;
+#endif
+constexpr int v_offset = k_offset + stages * tile_k_bytes;
+
+/* Copies `count` rows of `columns` elements into shared memory at `pitch`, zeros past row `limit` and past the last column. */
+template <int count, int columns, int pitch>
+ATTUNE_DEVICE void load_tile(shared_address to, const char *from, long long row_bytes, int limit) {
+  constexpr int chunks = (pitch - 16) / 16; // with the padding to a multiple of 16 elements
+  constexpr int across = chunks >= 8 ? 8 : chunks >= 4 ? 4 : 2;
+  constexpr int down = threads / across;
+  const int row = thread_index() / across;
+  const int column = thread_index() % across;
+  const char *source = from + row * row_bytes + column * 16;
+  const shared_address target = to + row * pitch + column * 16;
+#pragma unroll
+  for (int r = 0; r < count; r += down) {
+    if (count % down == 0 || r + row < count) {
+#pragma unroll
+      for (int c = 0; c < chunks; c += across) {
+        if (chunks % across == 0 || c + column < chunks)
+          copy_async(target + r * pitch + c * 16, source + c * 16,
+                     r + row < limit && (columns == chunks * 8 || c + column < columns / 8));
+      }
+    }
+    source += down * row_bytes;
+  }
+}
+
+/* The block's place in the problem, and the warp's running state. */
+struct state {
+  unsigned q[atoms][depth / 16][4]; // used if Q lives in registers
+  float o[atoms][width / 8][4];
+  float max[atoms][2]; // of rows lane / 4 and lane / 4 + 8, in units of q.k
+  float sum[atoms][2]; // of this thread's columns only, until the end
+};
+
+/* One tile of keys. `diagonal` and `left_edge` are the first and last visible key of the warp's first row; `limit` is the number of
+ * keys from the tile's first on. */
+template <bool masked>
+ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_rows, float log2_scale, float cap_scale,
+                          int first_visible, int last_visible, int limit, float (&s)[atoms][tile_n / 8][4]) {
+#pragma unroll
+  for (int m = 0; m < atoms; m++)
+#pragma unroll
+    for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) s[m][n][e] = 0.0f;
+
+#pragma unroll
+  for (int k = 0; k < depth / 16; k++) {
+#if !Q_REGISTERS
+#pragma unroll
+    for (int m = 0; m < atoms; m++) load_matrix(warp.q[m][0], q_rows + m * 16 * pitch_k + k * 32);
+#endif
+#pragma unroll
+    for (int n = 0; n < tile_n / 16; n++) {
+      unsigned keys[4];
+      load_matrix(keys, k_rows + n * 16 * pitch_k + k * 32);
+#pragma unroll
+      for (int m = 0; m < atoms; m++) {
+#if Q_REGISTERS
+        const unsigned(&q)[4] = warp.q[m][k];
+#else
+        const unsigned(&q)[4] = warp.q[m][0];
+#endif
+        multiply_accumulate(s[m][2 * n], q, keys[0], keys[1]);
+        multiply_accumulate(s[m][2 * n + 1], q, keys[2], keys[3]);
+      }
+    }
+  }
+
+#if SCORE_NEGATED
+#pragma unroll
+  for (int m = 0; m < atoms; m++)
+#pragma unroll
+    for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) s[m][n][e] = -s[m][n][e];
+#endif
+#if SCORE_SOFTCAP
+  const float twice = 2.8853900817779268f * cap_scale; // tanh(x) = 1 - 2 / (1 + 2^(2 x log2(e)))
+#pragma unroll
+  for (int m = 0; m < atoms; m++)
+#pragma unroll
+    for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        s[m][n][e] = 1.0f - 2.0f * reciprocal(1.0f + exp2_approximate(twice * s[m][n][e]));
+#endif
+
+  if (masked) {
+    const int column = 2 * (thread_index() % 4);
+#pragma unroll
+    for (int m = 0; m < atoms; m++)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        int last = limit - 1;
+#if BOUND_CAUSAL || BOUND_WINDOW
+        last = minimum(last, last_visible + m * 16 + half * 8);
+#endif
+        last -= column;
+#if BOUND_WINDOW
+        const int first = first_visible + m * 16 + half * 8 - column;
+#endif
+#pragma unroll
+        for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+          for (int e = 0; e < 2; e++) {
+            if (n * 8 + e > last) s[m][n][2 * half + e] = -infinity();
+#if BOUND_WINDOW
+            if (n * 8 + e < first) s[m][n][2 * half + e] = -infinity();
+#endif
+          }
+      }
+  }
+
+#pragma unroll
+  for (int m = 0; m < atoms; m++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      float high = warp.max[m][half];
+#pragma unroll
+      for (int n = 0; n < tile_n / 8; n++)
+        high = maximum(high, maximum(s[m][n][2 * half], s[m][n][2 * half + 1]));
+      high = maximum(high, shuffle_xor(high, 1)); // the four lanes of a row
+      high = maximum(high, shuffle_xor(high, 2));
+      // A row that has seen no key yet has maximum -inf: 0 stands in for it here, and only here, against -inf - -inf.
+      const float shift = (masked && high == -infinity() ? 0.0f : high) * log2_scale;
+      const float factor = exp2_approximate(warp.max[m][half] * log2_scale - shift);
+      warp.max[m][half] = high;
+      float sum = warp.sum[m][half] * factor;
+#pragma unroll
+      for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+          const float p = exp2_approximate(s[m][n][2 * half + e] * log2_scale - shift);
+          s[m][n][2 * half + e] = p;
+          sum += p;
+        }
+      warp.sum[m][half] = sum;
+#pragma unroll
+      for (int n = 0; n < width / 8; n++) {
+        warp.o[m][n][2 * half] *= factor;
+        warp.o[m][n][2 * half + 1] *= factor;
+      }
+    }
+}
+
+/* O += P V. The accumulator layout of S is, packed, the A-operand layout of P. */
+ATTUNE_DEVICE void accumulate(state &warp, shared_address v_rows, const float (&p)[atoms][tile_n / 8][4]) {
+#pragma unroll
+  for (int k = 0; k < tile_n / 16; k++) {
+    unsigned a[atoms][4];
+#pragma unroll
+    for (int m = 0; m < atoms; m++) {
+      a[m][0] = pack(p[m][2 * k][0], p[m][2 * k][1]);
+      a[m][1] = pack(p[m][2 * k][2], p[m][2 * k][3]);
+      a[m][2] = pack(p[m][2 * k + 1][0], p[m][2 * k + 1][1]);
+      a[m][3] = pack(p[m][2 * k + 1][2], p[m][2 * k + 1][3]);
+    }
+#pragma unroll
+    for (int n = 0; n < width / 16; n++) {
+      unsigned values[4];
+      load_matrix_transposed(values, v_rows + k * 16 * pitch_v + n * 32);
+#pragma unroll
+      for (int m = 0; m < atoms; m++) {
+        multiply_accumulate(warp.o[m][2 * n], a[m], values[0], values[1]);
+        multiply_accumulate(warp.o[m][2 * n + 1], a[m], values[2], values[3]);
+      }
+    }
+  }
+}
+
+ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+  const int heads = problem.heads_q * problem.batch;
+#if ORDER_HEADS || ORDER_LONGEST
+  const int place = block_index() % heads;
+  int tile = block_index() / heads;
+#else
+  const int place = block_index() / problem.tiles_m;
+  int tile = block_index() % problem.tiles_m;
+#endif
+#if ORDER_REVERSED || ORDER_LONGEST
+  tile = problem.tiles_m - 1 - tile;
+#endif
+  const int head = place % problem.heads_q;
+  const int batch = place / problem.heads_q;
+  const int seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + batch) : problem.seqlen_q;
+  const int seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + batch) : problem.seqlen_k;
+  const int row_begin = tile * tile_m;
+  if (row_begin >= seqlen_q) return;
+
+  // Visible keys of the tile's rows: [key_begin, key_end); of all its rows at once: tiles [full_begin, full_end).
+  int key_begin = 0, key_end = seqlen_k;
+  int full_begin = 0, full_end = seqlen_k / tile_n;
+#if BOUND_CAUSAL || BOUND_WINDOW
+  const int shift = problem.align_end ? seqlen_k - seqlen_q : 0;
+  const int row_last = minimum(row_begin + tile_m, seqlen_q) - 1;
+  key_end = minimum(key_end, row_last + shift + problem.window_right + 1);
+  full_end = minimum(full_end, maximum(row_begin + shift + problem.window_right + 1, 0) / tile_n);
+#endif
+#if BOUND_WINDOW
+  key_begin = maximum(0, row_begin + shift - problem.window_left);
+  full_begin = (maximum(0, row_last + shift - problem.window_left) + tile_n - 1) / tile_n;
+#endif
+  const int first_tile = key_begin / tile_n;
+  const int tiles = key_end > key_begin ? (key_end + tile_n - 1) / tile_n - first_tile : 0;
+  const int last_tile = first_tile + tiles - 1;
+
+  const int lane = thread_index() % 32;
+  const int warp_row = thread_index() / 32 * rows;
+  const long long q_row_bytes = 2 * problem.q_seqlen, k_row_bytes = 2 * problem.k_seqlen,
+                  v_row_bytes = 2 * problem.v_seqlen;
+  const char *q = (const char *)problem.q +
+                  2 * (batch * problem.q_batch + head * problem.q_heads + row_begin * problem.q_seqlen);
+  const char *k = (const char *)problem.k + 2 * (batch * problem.k_batch + head / problem.group * problem.k_heads);
+  const char *v = (const char *)problem.v + 2 * (batch * problem.v_batch + head / problem.group * problem.v_heads);
+  const shared_address shared = shared_memory();
+
+  state warp;
+#pragma unroll
+  for (int m = 0; m < atoms; m++) {
+    warp.max[m][0] = warp.max[m][1] = -infinity();
+    warp.sum[m][0] = warp.sum[m][1] = 0.0f;
+#pragma unroll
+    for (int n = 0; n < width / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) warp.o[m][n][e] = 0.0f;
+  }
+
+  // Addresses that this lane gives to ldmatrix: rows 0-15 with two chunks for Q and V; for K two groups of eight keys.
+  const shared_address q_rows = shared + (warp_row + lane % 16) * pitch_k + lane / 16 * 16;
+  const shared_address k_lane = shared + k_offset + (lane % 8 + lane / 16 * 8) * pitch_k + lane / 8 % 2 * 16;
+  const shared_address v_lane = shared + v_offset + lane % 16 * pitch_v + lane / 16 * 16;
+
+  // Copies are committed strictly as K0 V0 K1 V1 ..., empty groups past the end, so that one wait count serves all: when K(i) or
+  // V(i) is needed, 2 * stages - 2 younger groups may be in flight.
+  auto load_k = [&](int i, int slot) {
+    if (i < tiles) {
+      const int key = (last_tile - i) * tile_n;
+      load_tile<tile_n, head_dim, pitch_k>(shared + k_offset + slot * tile_k_bytes, k + key * k_row_bytes, k_row_bytes,
+                                           seqlen_k - key);
+    }
+    copy_async_commit();
+  };
+  auto load_v = [&](int i, int slot) {
+    if (i < tiles) {
+      const int key = (last_tile - i) * tile_n;
+      load_tile<tile_n, head_dim_v, pitch_v>(shared + v_offset + slot * tile_v_bytes, v + key * v_row_bytes, v_row_bytes,
+                                             seqlen_k - key);
+    }
+    copy_async_commit();
+  };
+
+  load_tile<tile_m, head_dim, pitch_k>(shared, q, q_row_bytes, seqlen_q - row_begin);
+#if Q_REGISTERS
+  copy_async_commit();
+  copy_async_wait<0>();
+  barrier();
+#pragma unroll
+  for (int m = 0; m < atoms; m++)
+#pragma unroll
+    for (int d = 0; d < depth / 16; d++) load_matrix(warp.q[m][d], q_rows + m * 16 * pitch_k + d * 32);
+  barrier();
+#endif
+#pragma unroll
+  for (int i = 0; i < stages; i++) {
+    load_k(i, i);
+    if (i < stages - 1) load_v(i, i);
+  }
+
+  const float log2_scale = problem.log2_scale, cap_scale = problem.cap_scale;
+#if BOUND_CAUSAL || BOUND_WINDOW
+  const int diagonal = row_begin + warp_row + lane / 4 + shift;
+#else
+  const int diagonal = 0;
+#endif
+  int i = 0, slot = 0;
+  auto step = [&](auto masked) {
+    float s[atoms][tile_n / 8][4];
+    const int key = (last_tile - i) * tile_n;
+    copy_async_wait<2 * stages - 2>();
+    barrier(); // K(i) is here for all, and all have left V(i - 1)
+    load_v(i + stages - 1, stages == 1 ? 0 : slot == 0 ? stages - 1 : slot - 1);
+    attend<masked.value>(warp, q_rows, k_lane + slot * tile_k_bytes, log2_scale, cap_scale,
+                         diagonal - problem.window_left - key, diagonal + problem.window_right - key, seqlen_k - key, s);
+    copy_async_wait<2 * stages - 2>();
+    barrier(); // V(i) is here for all, and all have left K(i)
+    load_k(i + stages, slot);
+    accumulate(warp, v_lane + slot * tile_v_bytes, s);
+    i++;
+    slot = slot == stages - 1 ? 0 : slot + 1;
+  };
+  struct with_mask {
+    static constexpr bool value = true;
+  };
+  struct without_mask {
+    static constexpr bool value = false;
+  };
+  while (i < tiles && last_tile - i >= full_end) step(with_mask());
+  while (i < tiles && last_tile - i >= full_begin) step(without_mask());
+#if BOUND_WINDOW
+  while (i < tiles) step(with_mask());
+#endif
+  copy_async_wait<0>();
+  barrier(); // shared memory is free for O
+
+#pragma unroll
+  for (int m = 0; m < atoms; m++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      float sum = warp.sum[m][half];
+      sum += shuffle_xor(sum, 1);
+      sum += shuffle_xor(sum, 2);
+      const int row = warp_row + m * 16 + half * 8 + lane / 4;
+      const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum; // no visible key: O = 0, LSE = -inf
+#pragma unroll
+      for (int n = 0; n < width / 8; n++)
+        store_shared_32(shared + row * pitch_v + n * 16 + lane % 4 * 4,
+                        pack(warp.o[m][n][2 * half] * inverse, warp.o[m][n][2 * half + 1] * inverse));
+#if LSE
+      if (lane % 4 == 0 && row_begin + row < seqlen_q)
+        store_global_float(problem.lse + (long long)place * problem.seqlen_q + row_begin + row,
+                           sum == 0.0f ? -infinity()
+                                       : 0.6931471805599453f * (warp.max[m][half] * log2_scale + log2_approximate(sum)));
+#endif
+    }
+  warp_barrier(); // a warp stores the rows that it computed
+  constexpr int chunks = head_dim_v / 8;
+#pragma unroll 4
+  for (int c = lane; c < rows * chunks; c += 32) {
+    const int row = warp_row + c / chunks;
+    if (row_begin + row < seqlen_q)
+      store_global_128((char *)problem.o + 2 * (batch * problem.o_batch + head * problem.o_heads +
+                                                (row_begin + row) * problem.o_seqlen + c % chunks * 8),
+                       load_shared_128(shared + row * pitch_v + c % chunks * 16));
+  }
+}

@@ -1,0 +1,125 @@
+/* Forward attention as plainly as possible: a warp a query row, 32 keys at a time, one key a lane; float arithmetic
+ * throughout, no rounding of P. Always legal, the last rung of the ladder, and the judge of problems that are too large for the
+ * CPU. */
+#include "parameters.h"
+#include "arguments.h"
+#include "primitives.h"
+
+constexpr int threads = warps * 32;
+constexpr int columns = (head_dim_v + 31) / 32;     // output columns of a lane: lane, lane + 32, ...
+constexpr int warp_bytes = 4 * (32 + 256);          // P of 32 keys, then the query row
+
+/* Column `d` of the row that starts at `from`. */
+ATTUNE_DEVICE float element(const char *from, int d) {
+  const words chunk = load_global_128(from + d / 8 * 16);
+  float value = 0.0f;
+#pragma unroll
+  for (int e = 0; e < 4; e++) {
+    if (d % 8 == 2 * e) value = unpack_low(chunk.x[e]);
+    if (d % 8 == 2 * e + 1) value = unpack_high(chunk.x[e]);
+  }
+  return value;
+}
+
+ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+  const int lane = thread_index() % 32;
+  const int warp = thread_index() / 32;
+  const int place = block_index() / problem.tiles_m;
+  const int row = block_index() % problem.tiles_m * tile_m + warp;
+  const int head = place % problem.heads_q;
+  const int batch = place / problem.heads_q;
+  const int seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + batch) : problem.seqlen_q;
+  const int seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + batch) : problem.seqlen_k;
+  if (row >= seqlen_q) return;
+
+  int key_begin = 0, key_end = seqlen_k;
+#if BOUND_CAUSAL || BOUND_WINDOW
+  const int shift = problem.align_end ? seqlen_k - seqlen_q : 0;
+  key_end = minimum(key_end, row + shift + problem.window_right + 1);
+#endif
+#if BOUND_WINDOW
+  key_begin = maximum(key_begin, row + shift - problem.window_left);
+#endif
+
+  const char *q = (const char *)problem.q +
+                  2 * (batch * problem.q_batch + head * problem.q_heads + row * problem.q_seqlen);
+  const char *k = (const char *)problem.k + 2 * (batch * problem.k_batch + head / problem.group * problem.k_heads);
+  const char *v = (const char *)problem.v + 2 * (batch * problem.v_batch + head / problem.group * problem.v_heads);
+  const shared_address p_shared = shared_memory() + warp * warp_bytes;
+  const shared_address q_shared = p_shared + 4 * 32;
+  for (int d = lane; d < head_dim; d += 32) store_shared_float(q_shared + 4 * d, element(q, d));
+  warp_barrier();
+
+  float high = -infinity(), sum = 0.0f; // sum: of this lane's keys only, until the end
+  float o[columns];
+#pragma unroll
+  for (int c = 0; c < columns; c++) o[c] = 0.0f;
+
+  for (int first = key_begin; first < key_end; first += 32) {
+    float score = -infinity();
+    if (first + lane < key_end) {
+      score = 0.0f;
+      const char *key = k + 2 * ((first + lane) * problem.k_seqlen);
+      for (int d = 0; d < head_dim; d += 8) {
+        const words chunk = load_global_128(key + 2 * d);
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          score += load_shared_float(q_shared + 4 * (d + 2 * e)) * unpack_low(chunk.x[e]);
+          score += load_shared_float(q_shared + 4 * (d + 2 * e + 1)) * unpack_high(chunk.x[e]);
+        }
+      }
+#if SCORE_NEGATED
+      score = -score;
+#endif
+#if SCORE_SOFTCAP
+      // tanh(x) = 1 - 2 / (1 + 2^(2 x log2(e)))
+      score = 1.0f - 2.0f * reciprocal(1.0f + exp2_approximate(2.8853900817779268f * problem.cap_scale * score));
+#endif
+    }
+    float next = maximum(high, score);
+#pragma unroll
+    for (int mask = 16; mask >= 1; mask /= 2) next = maximum(next, shuffle_xor(next, mask));
+    const float factor = exp2_approximate((high - next) * problem.log2_scale); // next is finite: key_end > first
+    const float p = exp2_approximate((score - next) * problem.log2_scale);
+    high = next;
+    sum = sum * factor + p;
+    store_shared_float(p_shared + 4 * lane, p);
+    warp_barrier();
+    const int keys = minimum(32, key_end - first);
+#pragma unroll
+    for (int c = 0; c < columns; c++) o[c] *= factor;
+    for (int j = 0; j < keys; j++) {
+      const float weight = load_shared_float(p_shared + 4 * j);
+      const char *value = v + 2 * ((first + j) * problem.v_seqlen);
+#pragma unroll
+      for (int c = 0; c < columns; c++)
+        if (lane + 32 * c < head_dim_v) o[c] += weight * element(value, lane + 32 * c);
+    }
+    warp_barrier(); // P is read before the next keys overwrite it
+  }
+
+#pragma unroll
+  for (int mask = 16; mask >= 1; mask /= 2) sum += shuffle_xor(sum, mask);
+  const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum; // no visible key: O = 0, LSE = -inf
+  // Rows go out 16 bytes at a time, by way of the query's place in shared memory.
+#pragma unroll
+  for (int c = 0; c < columns; c++)
+    if (lane + 32 * c < head_dim_v) store_shared_float(q_shared + 4 * (lane + 32 * c), o[c] * inverse);
+  warp_barrier();
+  if (lane < head_dim_v / 8) {
+    words chunk;
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      chunk.x[e] = pack(load_shared_float(q_shared + 4 * (lane * 8 + 2 * e)),
+                        load_shared_float(q_shared + 4 * (lane * 8 + 2 * e + 1)));
+    store_global_128((char *)problem.o + 2 * (batch * problem.o_batch + head * problem.o_heads +
+                                              row * problem.o_seqlen + lane * 8),
+                     chunk);
+  }
+#if LSE
+  if (lane == 0)
+    store_global_float(problem.lse + (long long)place * problem.seqlen_q + row,
+                       sum == 0.0f ? -infinity()
+                                   : 0.6931471805599453f * (high * problem.log2_scale + log2_approximate(sum)));
+#endif
+}
