@@ -1,0 +1,222 @@
+/* The judges: one row of attention in double precision, and the same row as the unfused computation gives it in the
+ * problem's dtype. Both are written for clarity and share nothing with the kernels' algorithm: scores are computed anew
+ * in every pass, so nothing is allocated and nothing is rescaled. */
+#include "tuner/reference.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum { HEAD_DIM_MAX = 256 };
+
+/* ---- elements ---- */
+
+/* What a 16-bit format is: bits of precision with the implicit one, and the least exponent of a normal number. */
+typedef struct {
+  int precision, exponent_min;
+  uint16_t infinity;
+} element_format;
+
+static element_format format_of(attune_dtype dtype) {
+  static const element_format fp16 = {11, -14, 0x7c00}, bf16 = {8, -126, 0x7f80};
+  return dtype == ATTUNE_FP16 ? fp16 : bf16;
+}
+
+static uint64_t bits_of_double(double value) {
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+static double double_of_bits(uint64_t bits) {
+  double value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/* Straight from double: rounding to float first would round twice. */
+uint16_t attune_to_element(attune_dtype dtype, double value) {
+  const element_format format = format_of(dtype);
+  const int mantissa_bits = format.precision - 1;
+  const uint64_t bits = bits_of_double(value);
+  const unsigned sign = (unsigned)(bits >> 63) << 15;
+  if (isnan(value)) {
+    unsigned payload = (unsigned)((bits & 0xfffffffffffffull) >> (52 - mantissa_bits));
+    if (payload == 0) payload = 1u << (mantissa_bits - 1);
+    return (uint16_t)(sign | format.infinity | payload);
+  }
+  const double magnitude = fabs(value);
+  if (magnitude == 0.0) return (uint16_t)sign;
+  if (isinf(value)) return (uint16_t)(sign | format.infinity);
+  int exponent = ilogb(magnitude);
+  if (exponent < format.exponent_min) exponent = format.exponent_min;
+  if (exponent > -format.exponent_min + 1) return (uint16_t)(sign | format.infinity);
+  /* In units of the last place; a carry out of the mantissa moves into the exponent field, and out of that to infinity.
+   */
+  const long units = lrint(ldexp(magnitude, mantissa_bits - exponent));
+  const long element = ((long)(exponent - format.exponent_min) << mantissa_bits) + units;
+  return (uint16_t)(sign | (element >= format.infinity ? format.infinity : (unsigned)element));
+}
+
+double attune_from_element(attune_dtype dtype, uint16_t element) {
+  const element_format format = format_of(dtype);
+  const int mantissa_bits = format.precision - 1;
+  const uint64_t sign = (uint64_t)(element >> 15) << 63;
+  const unsigned magnitude = element & 0x7fff;
+  const unsigned mantissa = magnitude & ((1u << mantissa_bits) - 1);
+  if (magnitude >= format.infinity)
+    return double_of_bits(sign | 0x7ffull << 52 | (uint64_t)mantissa << (52 - mantissa_bits));
+  const int field = (int)(magnitude >> mantissa_bits);
+  const double value =
+      field == 0 ? ldexp((double)mantissa, format.exponent_min - mantissa_bits)
+                 : ldexp((double)(mantissa | 1u << mantissa_bits), format.exponent_min - mantissa_bits + field - 1);
+  return sign != 0 ? -value : value;
+}
+
+void attune_elements_to_floats(float *out, attune_dtype dtype, const uint16_t *in, int count) {
+  if (dtype == ATTUNE_BF16) {
+    for (int i = 0; i < count; i++) {
+      const uint32_t bits = (uint32_t)in[i] << 16;
+      memcpy(&out[i], &bits, sizeof bits);
+    }
+    return;
+  }
+  /* The exponent fields differ by 112; the product also normalises subnormals. */
+  for (int i = 0; i < count; i++) {
+    const uint32_t magnitude = (uint32_t)(in[i] & 0x7fff) << 13, sign = (uint32_t)(in[i] & 0x8000) << 16;
+    uint32_t bits;
+    float value;
+    memcpy(&value, &magnitude, sizeof value);
+    value *= 0x1p112f;
+    memcpy(&bits, &value, sizeof bits);
+    if (magnitude >= 0x0f800000u) bits = magnitude | 0x7f800000u;
+    bits |= sign;
+    memcpy(&out[i], &bits, sizeof bits);
+  }
+}
+
+/* ---- rows ---- */
+
+/* One query row and the keys that it may see: [first, last). */
+typedef struct {
+  const attune_problem *problem;
+  float q[HEAD_DIM_MAX];
+  const uint16_t *k, *v; /* of the row's batch and key head */
+  int64_t first, last;
+} query_row;
+
+static bool bounded(int32_t side) {
+  return side >= 0 && side < (1 << 30);
+}
+
+static void open_row(query_row *row, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
+                     const uint16_t *v, int batch, int head, int index) {
+  const int head_kv = head / (problem->heads_q / problem->heads_kv);
+  row->problem = problem;
+  row->k = k + batch * problem->k.batch + head_kv * problem->k.heads;
+  row->v = v + batch * problem->v.batch + head_kv * problem->v.heads;
+  attune_elements_to_floats(row->q, problem->dtype,
+                            q + batch * problem->q.batch + index * problem->q.seqlen + head * problem->q.heads,
+                            problem->head_dim);
+  const int64_t shift =
+      problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)problem->seqlen_k - problem->seqlen_q : 0;
+  const int64_t diagonal = index + shift;
+  row->first = 0;
+  row->last = problem->seqlen_k;
+  if (problem->mask != ATTUNE_MASK_NONE && diagonal + 1 < row->last) row->last = diagonal + 1;
+  if (bounded(problem->window_left) && diagonal - problem->window_left > row->first)
+    row->first = diagonal - problem->window_left;
+  if (bounded(problem->window_right) && diagonal + problem->window_right + 1 < row->last)
+    row->last = diagonal + problem->window_right + 1;
+}
+
+static double exact_score(const query_row *row, int64_t key) {
+  const attune_problem *problem = row->problem;
+  float k[HEAD_DIM_MAX];
+  attune_elements_to_floats(k, problem->dtype, row->k + key * problem->k.seqlen, problem->head_dim);
+  double dot = 0.0;
+  for (int d = 0; d < problem->head_dim; d++)
+    dot += (double)row->q[d] * (double)k[d];
+  const double score = dot * (double)problem->scale;
+  const double cap = (double)problem->softcap;
+  return cap > 0.0 ? cap * tanh(score / cap) : score;
+}
+
+void attune_reference_row(double *o, double *lse, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
+                          const uint16_t *v, int batch, int head, int index) {
+  query_row row;
+  open_row(&row, problem, q, k, v, batch, head, index);
+  for (int d = 0; d < problem->head_dim_v; d++)
+    o[d] = 0.0;
+  *lse = -INFINITY;
+  if (row.first >= row.last) return;
+  double maximum = -INFINITY;
+  for (int64_t key = row.first; key < row.last; key++)
+    maximum = fmax(maximum, exact_score(&row, key));
+  double sum = 0.0;
+  for (int64_t key = row.first; key < row.last; key++) {
+    float value[HEAD_DIM_MAX];
+    const double weight = exp(exact_score(&row, key) - maximum);
+    attune_elements_to_floats(value, problem->dtype, row.v + key * problem->v.seqlen, problem->head_dim_v);
+    sum += weight;
+    for (int d = 0; d < problem->head_dim_v; d++)
+      o[d] += weight * (double)value[d];
+  }
+  for (int d = 0; d < problem->head_dim_v; d++)
+    o[d] /= sum;
+  *lse = maximum + log(sum);
+}
+
+static float rounded(attune_dtype dtype, float value) {
+  return (float)attune_from_element(dtype, attune_to_element(dtype, (double)value));
+}
+
+/* S as the framework keeps it. wide: in float, for rows whose scores are beyond fp16's range; a framework would answer
+ * NaN there, which judges nothing. */
+static float unfused_score(const query_row *row, int64_t key, bool wide) {
+  const attune_problem *problem = row->problem;
+  const attune_dtype dtype = problem->dtype;
+  float k[HEAD_DIM_MAX];
+  attune_elements_to_floats(k, dtype, row->k + key * problem->k.seqlen, problem->head_dim);
+  float partial[8] = {0}; /* head_dim is a multiple of 8 */
+  for (int d = 0; d < problem->head_dim; d += 8)
+    for (int lane = 0; lane < 8; lane++)
+      partial[lane] += row->q[d + lane] * k[d + lane];
+  float score =
+      ((partial[0] + partial[1]) + (partial[2] + partial[3])) + ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+  score = wide ? score : rounded(dtype, score);
+  score = wide ? score * problem->scale : rounded(dtype, score * problem->scale);
+  if (problem->softcap > 0.0f) {
+    score = problem->softcap * tanhf(score / problem->softcap);
+    score = wide ? score : rounded(dtype, score);
+  }
+  return score;
+}
+
+static bool overflows(const query_row *row) {
+  for (int64_t key = row->first; key < row->last; key++)
+    if (!isfinite(unfused_score(row, key, false))) return true;
+  return false;
+}
+
+void attune_unfused_row(double *o, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
+                        const uint16_t *v, int batch, int head, int index) {
+  query_row row;
+  float sums[HEAD_DIM_MAX] = {0};
+  open_row(&row, problem, q, k, v, batch, head, index);
+  const bool wide = overflows(&row);
+  float maximum = -INFINITY, sum = 0.0f;
+  for (int64_t key = row.first; key < row.last; key++)
+    maximum = fmaxf(maximum, unfused_score(&row, key, wide));
+  for (int64_t key = row.first; key < row.last; key++)
+    sum += expf(unfused_score(&row, key, wide) - maximum);
+  for (int64_t key = row.first; key < row.last; key++) {
+    float value[HEAD_DIM_MAX];
+    const float weight = rounded(problem->dtype, expf(unfused_score(&row, key, wide) - maximum) / sum);
+    attune_elements_to_floats(value, problem->dtype, row.v + key * problem->v.seqlen, problem->head_dim_v);
+    for (int d = 0; d < problem->head_dim_v; d++)
+      sums[d] += weight * value[d];
+  }
+  for (int d = 0; d < problem->head_dim_v; d++)
+    o[d] = (double)rounded(problem->dtype, sums[d]);
+}

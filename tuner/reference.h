@@ -1,0 +1,9 @@
+/* Private to tuner/: rows of elements, for the bed and the verbs. */
+#ifndef ATTUNE_REFERENCE_H
+#define ATTUNE_REFERENCE_H
+
+#include "tuner/tuner.h"
+
+void attune_elements_to_floats(float *out, attune_dtype dtype, const uint16_t *in, int count);
+
+#endif
