@@ -1,0 +1,189 @@
+/* Config -> kernel: named by what determines its bytes, compiled, or taken from a store. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/machine.h"
+
+/* What names a kernel, before it is packed into one block. */
+typedef struct {
+  char config[ATTUNE_TEXT_MAX], symbol[ATTUNE_TEXT_MAX + 8], compiler[64], options[256], sha256[65];
+  char *source;
+} kernel_name;
+
+static bool is_host(const char *arch) {
+  return !strcmp(arch, "host");
+}
+
+static attune_status name_of(kernel_name *out, const attune_config *config, const char *arch) {
+  *out = (kernel_name){0};
+  attune_status status = attune_config_print(out->config, config);
+  if (status == ATTUNE_OK) status = attune_config_symbol(out->symbol, config);
+  if (status == ATTUNE_OK)
+    status = is_host(arch) ? attune_compiler_host(out->compiler, out->options)
+                           : attune_compiler_nvrtc(out->compiler, out->options);
+  if (status == ATTUNE_OK)
+    status = attune_emit(&out->source, config, is_host(arch) ? ATTUNE_TARGET_HOST : ATTUNE_TARGET_CUDA);
+  if (status == ATTUNE_OK) attune_sha256(out->sha256, out->source, strlen(out->source));
+  return status;
+}
+
+static const char *append(char **at, const char *text) {
+  size_t size = strlen(text) + 1;
+  char *copy = memcpy(*at, text, size);
+  *at += size;
+  return copy;
+}
+
+/* One block: the struct, the binary (aligned as the struct is), the strings. compiled may be NULL. */
+static attune_status pack(attune_kernel **out, const kernel_name *name, const char *arch,
+                          const attune_compiled *compiled, double seconds) {
+  enum { ALIGNMENT = 16 };
+  size_t head = (sizeof(attune_kernel) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  size_t binary = compiled ? compiled->size : 0;
+  const char *log = compiled && compiled->log ? compiled->log : "";
+  size_t text = strlen(name->config) + strlen(arch) + strlen(name->compiler) + strlen(name->options) +
+                strlen(name->sha256) + strlen(log) + 6;
+  char *block = malloc(head + binary + text);
+  if (!block) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a kernel of %zu bytes", head + binary + text);
+  attune_kernel *kernel = (attune_kernel *)block;
+  *kernel = (attune_kernel){.registers = -1, .shared_static = -1, .spill_bytes = -1, .compile_seconds = seconds};
+  char *at = block + head + binary;
+  kernel->config = append(&at, name->config);
+  kernel->arch = append(&at, arch);
+  kernel->compiler = append(&at, name->compiler);
+  kernel->options = append(&at, name->options);
+  kernel->source_sha256 = append(&at, name->sha256);
+  kernel->log = append(&at, log);
+  if (compiled) {
+    kernel->binary = memcpy(block + head, compiled->binary, binary);
+    kernel->binary_size = binary;
+    kernel->registers = compiled->registers;
+    kernel->shared_static = compiled->shared_static;
+    kernel->spill_bytes = compiled->spill_bytes;
+  }
+  attune_kernel_key(kernel);
+  *out = kernel;
+  return ATTUNE_OK;
+}
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static attune_status compile(attune_kernel **out, const kernel_name *name, const char *arch) {
+  attune_compiled compiled = {0};
+  double start = now();
+  attune_status status = is_host(arch) ? attune_compile_host(&compiled, name->source, name->symbol)
+                                       : attune_compile_nvrtc(&compiled, name->source, name->symbol, arch);
+  if (status != ATTUNE_OK) return status;
+  status = pack(out, name, arch, &compiled, now() - start);
+  free(compiled.binary);
+  free(compiled.log);
+  return status;
+}
+
+attune_status attune_kernel_name(attune_kernel **out, char **source, const attune_config *config, const char *arch) {
+  kernel_name name;
+  *out = NULL;
+  if (source) *source = NULL;
+  attune_status status = name_of(&name, config, arch);
+  if (status == ATTUNE_OK) status = pack(out, &name, arch, NULL, 0);
+  if (status == ATTUNE_OK && source)
+    *source = name.source;
+  else
+    free(name.source);
+  return status;
+}
+
+attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const char *arch) {
+  kernel_name name;
+  *out = NULL;
+  attune_status status = name_of(&name, config, arch);
+  if (status == ATTUNE_OK) status = compile(out, &name, arch);
+  free(name.source);
+  return status;
+}
+
+/* ---- one compilation at a time for one kernel of one store ---- */
+
+typedef struct pending {
+  struct pending *next;
+  const attune_store *store;
+  const char *key;
+} pending;
+static pthread_mutex_t pending_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t pending_change = PTHREAD_COND_INITIALIZER;
+static pending *pending_first;
+
+static bool is_pending(const attune_store *store, const char *key) {
+  for (const pending *p = pending_first; p; p = p->next)
+    if (p->store == store && !strcmp(p->key, key)) return true;
+  return false;
+}
+
+static void begin(pending *own) {
+  pthread_mutex_lock(&pending_mutex);
+  while (is_pending(own->store, own->key))
+    pthread_cond_wait(&pending_change, &pending_mutex);
+  own->next = pending_first;
+  pending_first = own;
+  pthread_mutex_unlock(&pending_mutex);
+}
+
+static void end(pending *own) {
+  pthread_mutex_lock(&pending_mutex);
+  pending **at = &pending_first;
+  while (*at != own)
+    at = &(*at)->next;
+  *at = own->next;
+  pthread_cond_broadcast(&pending_change);
+  pthread_mutex_unlock(&pending_mutex);
+}
+
+/* The wait may have been for a thread that stored this very kernel, so the store is asked again. */
+static attune_status compile_once(attune_kernel **out, bool *hit, attune_store *store, const kernel_name *name,
+                                  const char *key, const char *arch) {
+  pending own = {.store = store, .key = key};
+  begin(&own);
+  attune_status status = attune_store_find_kernel(store, out, key);
+  *hit = status == ATTUNE_OK && *out;
+  if (!*hit) {
+    status = compile(out, name, arch);
+    if (status == ATTUNE_OK) status = attune_store_put_kernel(store, *out);
+  }
+  end(&own);
+  return status;
+}
+
+attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *store, const attune_config *config,
+                                const char *arch, bool frozen) {
+  kernel_name name;
+  attune_kernel *named = NULL;
+  bool found = false;
+  *out = NULL;
+  attune_status status = name_of(&name, config, arch);
+  if (status == ATTUNE_OK) status = pack(&named, &name, arch, NULL, 0);
+  if (status == ATTUNE_OK) status = attune_store_find_kernel(store, out, named->key);
+  found = status == ATTUNE_OK && *out;
+  if (status != ATTUNE_OK || found) goto out;
+  if (frozen)
+    status = attune_fail(ATTUNE_WOULD_COMPILE,
+                         "frozen, and %s holds no kernel %s for %s, %s; tune or run once without frozen",
+                         attune_store_path(store), name.config, arch, name.compiler);
+  else
+    status = compile_once(out, &found, store, &name, named->key, arch);
+out:
+  if (status != ATTUNE_OK) {
+    free(*out);
+    *out = NULL;
+  }
+  if (hit) *hit = found;
+  free(named);
+  free(name.source);
+  return status;
+}

@@ -1,0 +1,113 @@
+/* The door of every machine: picks the kind by name, then forwards. */
+#include "runtime/machine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/driver.h"
+
+static attune_status open_default(attune_machine **out, uint64_t seed) {
+  attune_status status = attune_machine_open_cuda(out, -1);
+  bool absent = status == ATTUNE_NO_DRIVER || status == ATTUNE_NO_DEVICE;
+  return absent ? attune_machine_open_host(out, seed) : status;
+}
+
+attune_status attune_machine_open(attune_machine **out, const char *name, uint64_t seed) {
+  *out = NULL;
+  if (!name || !*name) return open_default(out, seed);
+  if (!strcmp(name, "host")) return attune_machine_open_host(out, seed);
+  if (!strcmp(name, "cuda")) return attune_machine_open_cuda(out, 0);
+  char *end = NULL;
+  long ordinal = strncmp(name, "cuda:", 5) ? -1 : strtol(name + 5, &end, 10);
+  if (!end || end == name + 5 || *end || ordinal < 0 || ordinal > 1023)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "no device is called \"%s\"; use \"cuda:N\" or \"host\"", name);
+  return attune_machine_open_cuda(out, (int)ordinal);
+}
+
+void attune_machine_close(attune_machine *machine) {
+  if (machine) machine->operations->close(machine);
+}
+
+const attune_device *attune_machine_device(const attune_machine *machine) {
+  return &machine->device;
+}
+
+const char *attune_machine_name(const attune_machine *machine) {
+  return machine->name;
+}
+
+const char *attune_machine_arch(const attune_machine *machine) {
+  return machine->arch;
+}
+
+const char *attune_machine_driver(const attune_machine *machine) {
+  return machine->driver;
+}
+
+int attune_machine_count(void) {
+  const attune_driver *driver;
+  int count = 0;
+  if (attune_driver_get(&driver) != ATTUNE_OK || driver->device_count(&count) != CUDA_SUCCESS) return 0;
+  return count;
+}
+
+attune_status attune_load(attune_loaded **out, attune_machine *machine, const attune_kernel *kernel,
+                          const attune_config *config) {
+  *out = NULL;
+  return machine->operations->load(out, machine, kernel, config);
+}
+
+void attune_unload(attune_loaded *loaded) {
+  if (loaded) loaded->machine->operations->unload(loaded);
+}
+
+attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
+                                   const attune_arguments *arguments, attune_stream stream) {
+  return loaded->machine->operations->launch(loaded, launch, arguments, stream);
+}
+
+attune_status attune_memory_allocate(void **out, attune_machine *machine, size_t size) {
+  *out = NULL;
+  return machine->operations->allocate(out, machine, size);
+}
+
+void attune_memory_free(attune_machine *machine, void *memory) {
+  if (memory) machine->operations->free(machine, memory);
+}
+
+attune_status attune_memory_write(attune_machine *machine, void *to, const void *from, size_t size) {
+  return machine->operations->write(machine, to, from, size);
+}
+
+attune_status attune_memory_read(attune_machine *machine, void *to, const void *from, size_t size) {
+  return machine->operations->read(machine, to, from, size);
+}
+
+attune_status attune_memory_fill(attune_machine *machine, void *to, int byte, size_t size) {
+  return machine->operations->fill(machine, to, byte, size);
+}
+
+attune_status attune_machine_synchronize(attune_machine *machine) {
+  return machine->operations->synchronize(machine);
+}
+
+attune_status attune_timer_create(attune_timer **out, attune_machine *machine) {
+  *out = NULL;
+  return machine->operations->timer_create(out, machine);
+}
+
+void attune_timer_destroy(attune_timer *timer) {
+  if (timer) timer->machine->operations->timer_destroy(timer);
+}
+
+attune_status attune_timer_start(attune_timer *timer) {
+  return timer->machine->operations->timer_start(timer);
+}
+
+attune_status attune_timer_stop(attune_timer *timer) {
+  return timer->machine->operations->timer_stop(timer);
+}
+
+attune_status attune_timer_seconds(attune_timer *timer, double *seconds) {
+  return timer->machine->operations->timer_seconds(timer, seconds);
+}
