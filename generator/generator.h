@@ -19,14 +19,16 @@ typedef enum { ATTUNE_BOUND_NONE = 0, ATTUNE_BOUND_CAUSAL = 1, ATTUNE_BOUND_WIND
 /* How a score becomes an exponent. NEGATED is for a negative scale (the running maximum needs a positive one). */
 typedef enum { ATTUNE_SCORE_PLAIN = 0, ATTUNE_SCORE_NEGATED = 1, ATTUNE_SCORE_SOFTCAP = 2 } attune_score;
 
-/* Copies the problem with every default made explicit: scale, contiguous strides, window sides; checks it first. */
+/* Copies the problem with every default made explicit: scale, contiguous strides, window sides (ATTUNE_UNBOUNDED: none; a causal
+ * mask is a right side of 0); checks it first. Mask and window become canonical: a side that hides no key is unbounded. */
 attune_status attune_problem_resolve(attune_problem *out, const attune_problem *problem);
 attune_bound attune_problem_bound(const attune_problem *problem);
 attune_score attune_problem_score(const attune_problem *problem);
 /* The problem class: everything that a tuned choice depends on, as text, e.g.
  *   forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal
- * Optional parts: v64 (head_dim_v), causal | causal-bottom-right, wL,R (window; -1: unbounded), softcap, negated, lse. Strides and the value of
- * scale are not part of it. Returns ATTUNE_OK; out holds ATTUNE_TEXT_MAX bytes. */
+ * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded), softcap | negated, lse.
+ * Strides and the values of scale and softcap are not part of it. Mask and window are in their canonical form: what hides no
+ * key is left out. Parsing takes no other text than printing gives. */
 attune_status attune_problem_print(char out[ATTUNE_TEXT_MAX], const attune_problem *problem);
 attune_status attune_problem_parse(attune_problem *out, const char *text);
 /* How far a tuned problem is from a wanted one; infinite where a kernel for one is not one for the other. Per-axis: the sum of
@@ -49,7 +51,7 @@ typedef enum {
 
 /* How a kernel computes it. Every field is an int32_t and has a row in the table of fields (config.c) that drives print,
  * parse, compare, JSON and docs. The first seven follow from the problem; the rest is the schedule. Canonical text, e.g.
- *   forward.mma.bf16.d128.causal.m128.n64.w4.s1.o3.b2 */
+ *   forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
 typedef struct {
   int32_t family;     /* attune_family */
   int32_t dtype;      /* attune_dtype */
@@ -62,28 +64,34 @@ typedef struct {
   int32_t warps;      /* each owns tile_m / warps query rows */
   int32_t stages;     /* K tiles and V tiles in shared memory */
   int32_t q_registers;/* 1: Q fragments live in registers, and Q's shared memory serves K and V */
+  int32_t lazy_rescale; /* 1: O is rescaled only when a row's maximum has grown by 2^8, else at every tile */
+  int32_t lazy;       /* 1: O is rescaled only when a row's maximum has grown by more than 2^8 */
   int32_t order;      /* attune_order */
   int32_t blocks;     /* blocks an SM should hold: caps the registers of a thread */
 } attune_config;
 
+enum { ATTUNE_NEVER_ABSENT = INT32_MIN, ATTUNE_ABSENT_AS_HEAD_DIM = INT32_MIN + 1 };
 typedef struct {
   const char *name;      /* field of attune_config, and its key in JSON */
   const char *prefix;    /* what stands before the value in the canonical text */
   size_t offset;         /* in attune_config */
   bool schedule;         /* false: follows from the problem */
-  int32_t absent;        /* value that is left out of the text */
+  bool flag;             /* 0 or 1; in the text the prefix alone says 1 */
+  int32_t absent;        /* value that is left out of the text, or one of the enum above */
   const char *const *words; /* enum values as text, NULL-terminated, or NULL: a number */
   const char *meaning;   /* one line for --help and docs */
 } attune_config_field;
 extern const attune_config_field attune_config_fields[];
 extern const int attune_config_field_count;
+int32_t attune_config_get(const attune_config *config, const attune_config_field *field);
+void attune_config_set(attune_config *config, const attune_config_field *field, int32_t value);
 
 attune_status attune_config_print(char out[ATTUNE_TEXT_MAX], const attune_config *config);
 attune_status attune_config_parse(attune_config *out, const char *text);
 int attune_config_compare(const attune_config *a, const attune_config *b); /* total order, simplest schedule first */
 /* Fills the first seven fields from the problem; the schedule is zero. */
 void attune_config_of_problem(attune_config *out, attune_family family, const attune_problem *problem);
-/* "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_o3_b2": the config's text as a C identifier. */
+/* "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_longest_b2": the config's text as a C identifier. */
 attune_status attune_config_symbol(char out[ATTUNE_TEXT_MAX + 8], const attune_config *config);
 const char *attune_family_name(attune_family family);
 

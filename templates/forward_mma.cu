@@ -138,21 +138,51 @@ ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_r
       }
   }
 
+  float high[atoms][2];
 #pragma unroll
   for (int m = 0; m < atoms; m++)
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      float high = warp.max[m][half];
+      float h = warp.max[m][half];
 #pragma unroll
-      for (int n = 0; n < tile_n / 8; n++)
-        high = maximum(high, maximum(s[m][n][2 * half], s[m][n][2 * half + 1]));
-      high = maximum(high, shuffle_xor(high, 1)); // the four lanes of a row
-      high = maximum(high, shuffle_xor(high, 2));
-      // A row that has seen no key yet has maximum -inf: 0 stands in for it here, and only here, against -inf - -inf.
-      const float shift = (masked && high == -infinity() ? 0.0f : high) * log2_scale;
-      const float factor = exp2_approximate(warp.max[m][half] * log2_scale - shift);
-      warp.max[m][half] = high;
-      float sum = warp.sum[m][half] * factor;
+      for (int n = 0; n < tile_n / 8; n++) h = maximum(h, maximum(s[m][n][2 * half], s[m][n][2 * half + 1]));
+      h = maximum(h, shuffle_xor(h, 1)); // the four lanes of a row
+      high[m][half] = maximum(h, shuffle_xor(h, 2));
+    }
+#if LAZY_RESCALE
+  // O and the sum are rescaled only when some row's maximum has grown by more than a factor of 2^8: until then P may exceed 1, which
+  // costs no accuracy in floating point, and the sum is taken against the same maximum.
+  bool grown = false;
+#pragma unroll
+  for (int m = 0; m < atoms; m++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) grown |= (high[m][half] - warp.max[m][half]) * log2_scale > 8.0f;
+  if (any_lane(grown))
+#endif
+  {
+#pragma unroll
+    for (int m = 0; m < atoms; m++)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        // A row that has seen no key yet has maximum -inf, and -inf - -inf is not a number.
+        const float factor = masked && high[m][half] == -infinity()
+                                 ? 1.0f
+                                 : exp2_approximate((warp.max[m][half] - high[m][half]) * log2_scale);
+        warp.max[m][half] = high[m][half];
+        warp.sum[m][half] *= factor;
+#pragma unroll
+        for (int n = 0; n < width / 8; n++) {
+          warp.o[m][n][2 * half] *= factor;
+          warp.o[m][n][2 * half + 1] *= factor;
+        }
+      }
+  }
+#pragma unroll
+  for (int m = 0; m < atoms; m++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const float shift = (masked && warp.max[m][half] == -infinity() ? 0.0f : warp.max[m][half]) * log2_scale;
+      float sum = warp.sum[m][half];
 #pragma unroll
       for (int n = 0; n < tile_n / 8; n++)
 #pragma unroll
@@ -162,11 +192,6 @@ ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_r
           sum += p;
         }
       warp.sum[m][half] = sum;
-#pragma unroll
-      for (int n = 0; n < width / 8; n++) {
-        warp.o[m][n][2 * half] *= factor;
-        warp.o[m][n][2 * half + 1] *= factor;
-      }
     }
 }
 
@@ -195,9 +220,17 @@ ATTUNE_DEVICE void accumulate(state &warp, shared_address v_rows, const float (&
   }
 }
 
+/* Tells `step` below which kind of tile it has, as a type. */
+struct with_mask {
+  static constexpr bool value = true;
+};
+struct without_mask {
+  static constexpr bool value = false;
+};
+
 ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
-  const int heads = problem.heads_q * problem.batch;
 #if ORDER_HEADS || ORDER_LONGEST
+  const int heads = problem.heads_q * problem.batch;
   const int place = block_index() % heads;
   int tile = block_index() / heads;
 #else
@@ -257,15 +290,12 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   const shared_address k_lane = shared + k_offset + (lane % 8 + lane / 16 * 8) * pitch_k + lane / 8 % 2 * 16;
   const shared_address v_lane = shared + v_offset + lane % 16 * pitch_v + lane / 16 * 16;
 
-  // Copies are committed strictly as K0 V0 K1 V1 ..., empty groups past the end, so that one wait count serves all: when K(i) or
-  // V(i) is needed, 2 * stages - 2 younger groups may be in flight.
   auto load_k = [&](int i, int slot) {
     if (i < tiles) {
       const int key = (last_tile - i) * tile_n;
       load_tile<tile_n, head_dim, pitch_k>(shared + k_offset + slot * tile_k_bytes, k + key * k_row_bytes, k_row_bytes,
                                            seqlen_k - key);
     }
-    copy_async_commit();
   };
   auto load_v = [&](int i, int slot) {
     if (i < tiles) {
@@ -273,7 +303,6 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       load_tile<tile_n, head_dim_v, pitch_v>(shared + v_offset + slot * tile_v_bytes, v + key * v_row_bytes, v_row_bytes,
                                              seqlen_k - key);
     }
-    copy_async_commit();
   };
 
   load_tile<tile_m, head_dim, pitch_k>(shared, q, q_row_bytes, seqlen_q - row_begin);
@@ -287,11 +316,19 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     for (int d = 0; d < depth / 16; d++) load_matrix(warp.q[m][d], q_rows + m * 16 * pitch_k + d * 32);
   barrier();
 #endif
+  // One group of copies a tile, K and V together, empty past the end so that the wait counts stay constant. With one stage K and V
+  // are groups of their own, each copied while the other is used.
+#if STAGES == 1
+  load_k(0, 0);
+  copy_async_commit();
+#else
 #pragma unroll
-  for (int i = 0; i < stages; i++) {
+  for (int i = 0; i < stages - 1; i++) {
     load_k(i, i);
-    if (i < stages - 1) load_v(i, i);
+    load_v(i, i);
+    copy_async_commit();
   }
+#endif
 
   const float log2_scale = problem.log2_scale, cap_scale = problem.cap_scale;
 #if BOUND_CAUSAL || BOUND_WINDOW
@@ -303,23 +340,30 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   auto step = [&](auto masked) {
     float s[atoms][tile_n / 8][4];
     const int key = (last_tile - i) * tile_n;
-    copy_async_wait<2 * stages - 2>();
+#if STAGES == 1
+    copy_async_wait<0>();
     barrier(); // K(i) is here for all, and all have left V(i - 1)
-    load_v(i + stages - 1, stages == 1 ? 0 : slot == 0 ? stages - 1 : slot - 1);
-    attend<masked.value>(warp, q_rows, k_lane + slot * tile_k_bytes, log2_scale, cap_scale,
+    load_v(i, 0);
+    copy_async_commit();
+#else
+    copy_async_wait<stages - 2>();
+    barrier(); // K(i) and V(i) are here for all, and all have left K(i - 1) and V(i - 1)
+    const int previous = slot == 0 ? stages - 1 : slot - 1;
+    load_k(i + stages - 1, previous);
+    load_v(i + stages - 1, previous);
+    copy_async_commit();
+#endif
+    attend<decltype(masked)::value>(warp, q_rows, k_lane + slot * tile_k_bytes, log2_scale, cap_scale,
                          diagonal - problem.window_left - key, diagonal + problem.window_right - key, seqlen_k - key, s);
-    copy_async_wait<2 * stages - 2>();
+#if STAGES == 1
+    copy_async_wait<0>();
     barrier(); // V(i) is here for all, and all have left K(i)
-    load_k(i + stages, slot);
+    load_k(i + 1, 0);
+    copy_async_commit();
+#endif
     accumulate(warp, v_lane + slot * tile_v_bytes, s);
     i++;
     slot = slot == stages - 1 ? 0 : slot + 1;
-  };
-  struct with_mask {
-    static constexpr bool value = true;
-  };
-  struct without_mask {
-    static constexpr bool value = false;
   };
   while (i < tiles && last_tile - i >= full_end) step(with_mask());
   while (i < tiles && last_tile - i >= full_begin) step(without_mask());

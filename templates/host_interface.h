@@ -17,6 +17,9 @@ enum attune_host_collective {
   ATTUNE_HOST_WARP_BARRIER
 };
 
+/* What shared_memory() gives: not 0, so that an offset that was never added to it is out of bounds. */
+enum { ATTUNE_HOST_SHARED_BASE = 1024 };
+
 struct attune_host_calls {
   int (*block_index)(void);
   int (*thread_index)(void);

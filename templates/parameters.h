@@ -8,6 +8,8 @@
 #define SCORE_SOFTCAP 0
 #define LSE 1
 #define Q_REGISTERS 0
+#define STAGES 1 /* as `stages` below */
+#define LAZY_RESCALE 0
 #define ORDER_REVERSED 0
 #define ORDER_HEADS 0
 #define ORDER_LONGEST 0

@@ -99,6 +99,15 @@ ATTUNE_DEVICE float shuffle(float value, int lane) {
   return result;
 }
 
+// @primitive any_lane
+ATTUNE_DEVICE bool any_lane(bool condition) {
+  int result;
+  asm volatile("{.reg .pred p, q; setp.ne.s32 p, %1, 0; vote.sync.any.pred q, p, 0xffffffff; selp.s32 %0, 1, 0, q;}"
+               : "=r"(result)
+               : "r"((int)condition));
+  return result != 0;
+}
+
 // @primitive exp2_approximate
 ATTUNE_DEVICE float exp2_approximate(float x) {
   float result;

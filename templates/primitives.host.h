@@ -1,0 +1,228 @@
+/* The primitives in C++17, for the host device: each hands what it is asked to the runner (runtime/host_block.c) together with
+ * the line it was called from. Their meaning stands in templates/README.md. */
+#pragma once
+#include "host_interface.h"
+
+#define ATTUNE_DEVICE static inline
+#define ATTUNE_KERNEL(threads, blocks) extern "C" __attribute__((visibility("default"))) void
+
+static const attune_host_calls *host;
+extern "C" __attribute__((visibility("default"))) void attune_host_bind(const attune_host_calls *calls) {
+  host = calls;
+}
+
+typedef unsigned shared_address;
+
+struct alignas(16) words {
+  unsigned x[4];
+};
+
+ATTUNE_DEVICE unsigned bits_of_float(float x) {
+  unsigned bits;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+ATTUNE_DEVICE float float_of_bits(unsigned bits) {
+  float x;
+  __builtin_memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+// @primitive block_index
+ATTUNE_DEVICE int block_index() {
+  return host->block_index();
+}
+
+// @primitive thread_index
+ATTUNE_DEVICE int thread_index() {
+  return host->thread_index();
+}
+
+// @primitive shared_memory
+ATTUNE_DEVICE shared_address shared_memory() {
+  return ATTUNE_HOST_SHARED_BASE;
+}
+
+// @primitive copy_async
+ATTUNE_DEVICE void copy_async(shared_address to, const void *from, bool valid, int line = __builtin_LINE()) {
+  host->copy_async(to, from, valid, line);
+}
+
+// @primitive copy_async_commit
+ATTUNE_DEVICE void copy_async_commit(int line = __builtin_LINE()) {
+  host->copy_async_commit(line);
+}
+
+// @primitive copy_async_wait
+template <int pending> ATTUNE_DEVICE void copy_async_wait(int line = __builtin_LINE()) {
+  host->copy_async_wait(pending, line);
+}
+
+// @primitive barrier
+ATTUNE_DEVICE void barrier(int line = __builtin_LINE()) {
+  host->barrier(line);
+}
+
+// @primitive warp_barrier
+ATTUNE_DEVICE void warp_barrier(int line = __builtin_LINE()) {
+  host->collective(ATTUNE_HOST_WARP_BARRIER, nullptr, nullptr, line);
+}
+
+// @primitive load_matrix
+ATTUNE_DEVICE void load_matrix(unsigned (&fragment)[4], shared_address row, int line = __builtin_LINE()) {
+  host->collective(ATTUNE_HOST_LOAD_MATRIX, &row, fragment, line);
+}
+
+// @primitive load_matrix_transposed
+ATTUNE_DEVICE void load_matrix_transposed(unsigned (&fragment)[4], shared_address row, int line = __builtin_LINE()) {
+  host->collective(ATTUNE_HOST_LOAD_MATRIX_TRANSPOSED, &row, fragment, line);
+}
+
+// @primitive multiply_accumulate
+ATTUNE_DEVICE void multiply_accumulate(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
+                                       int line = __builtin_LINE()) {
+  unsigned in[10] = {a[0], a[1], a[2], a[3], b0, b1}, out[4];
+  __builtin_memcpy(in + 6, c, sizeof c);
+#if DTYPE_BF16
+  host->collective(ATTUNE_HOST_MULTIPLY_BF16, in, out, line);
+#else
+  host->collective(ATTUNE_HOST_MULTIPLY_FP16, in, out, line);
+#endif
+  __builtin_memcpy(c, out, sizeof c);
+}
+
+// @primitive shuffle_xor
+ATTUNE_DEVICE float shuffle_xor(float value, int mask, int line = __builtin_LINE()) {
+  unsigned in[2] = {bits_of_float(value), (unsigned)mask}, out;
+  host->collective(ATTUNE_HOST_SHUFFLE_XOR, in, &out, line);
+  return float_of_bits(out);
+}
+
+// @primitive shuffle
+ATTUNE_DEVICE float shuffle(float value, int lane, int line = __builtin_LINE()) {
+  unsigned in[2] = {bits_of_float(value), (unsigned)lane}, out;
+  host->collective(ATTUNE_HOST_SHUFFLE, in, &out, line);
+  return float_of_bits(out);
+}
+
+// @primitive exp2_approximate
+ATTUNE_DEVICE float exp2_approximate(float x) {
+  return __builtin_exp2f(x);
+}
+
+// @primitive log2_approximate
+ATTUNE_DEVICE float log2_approximate(float x) {
+  return __builtin_log2f(x);
+}
+
+// @primitive reciprocal
+ATTUNE_DEVICE float reciprocal(float x) {
+  return 1.0f / x;
+}
+
+// @primitive infinity
+ATTUNE_DEVICE float infinity() {
+  return __builtin_inff();
+}
+
+// @primitive minimum
+ATTUNE_DEVICE int minimum(int a, int b) {
+  return a < b ? a : b;
+}
+
+// @primitive maximum
+ATTUNE_DEVICE int maximum(int a, int b) {
+  return a > b ? a : b;
+}
+ATTUNE_DEVICE float maximum(float a, float b) {
+  return a > b || b != b ? a : b; // a NaN operand yields the other
+}
+
+// @primitive pack
+ATTUNE_DEVICE unsigned pack_element(float x) {
+  const unsigned bits = bits_of_float(x), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
+#if DTYPE_BF16
+  if (magnitude > 0x7f800000u) return sign | 0x7fffu;
+  return sign | ((magnitude + 0x7fffu + (magnitude >> 16 & 1u)) >> 16);
+#else
+  if (magnitude > 0x7f800000u) return sign | 0x7fffu;
+  if (magnitude >= 0x47800000u) return sign | 0x7c00u;
+  if (magnitude < 0x38800000u) // subnormal: adding 0.5 leaves the rounded element in the low bits
+    return sign | (bits_of_float(float_of_bits(magnitude) + 0.5f) - 0x3f000000u);
+  return sign | ((magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13);
+#endif
+}
+ATTUNE_DEVICE unsigned pack(float low, float high) {
+  return pack_element(low) | pack_element(high) << 16;
+}
+
+// @primitive unpack_low
+ATTUNE_DEVICE float unpack_low(unsigned word) {
+#if DTYPE_BF16
+  return float_of_bits(word << 16);
+#else
+  const unsigned magnitude = word & 0x7fffu;
+  // The exponents differ by 112: a product moves them, subnormals included, and leaves only infinities and NaNs short.
+  const float x = float_of_bits(magnitude << 13) * 0x1p112f;
+  return float_of_bits(bits_of_float(x) | (magnitude >= 0x7c00u ? 0x7f800000u : 0u) | (word & 0x8000u) << 16);
+#endif
+}
+
+// @primitive unpack_high
+ATTUNE_DEVICE float unpack_high(unsigned word) {
+#if DTYPE_BF16
+  return float_of_bits(word & 0xffff0000u);
+#else
+  const unsigned magnitude = word >> 16 & 0x7fffu;
+  const float x = float_of_bits(magnitude << 13) * 0x1p112f; // as in unpack_low
+  return float_of_bits(bits_of_float(x) | (magnitude >= 0x7c00u ? 0x7f800000u : 0u) | (word & 0x80000000u));
+#endif
+}
+
+// @primitive load_shared_128
+ATTUNE_DEVICE words load_shared_128(shared_address from, int line = __builtin_LINE()) {
+  words value;
+  host->load_shared(&value, from, sizeof value, line);
+  return value;
+}
+
+// @primitive store_shared_32
+ATTUNE_DEVICE void store_shared_32(shared_address to, unsigned value, int line = __builtin_LINE()) {
+  host->store_shared(to, &value, sizeof value, line);
+}
+
+// @primitive load_shared_float
+ATTUNE_DEVICE float load_shared_float(shared_address from, int line = __builtin_LINE()) {
+  float value;
+  host->load_shared(&value, from, sizeof value, line);
+  return value;
+}
+
+// @primitive store_shared_float
+ATTUNE_DEVICE void store_shared_float(shared_address to, float value, int line = __builtin_LINE()) {
+  host->store_shared(to, &value, sizeof value, line);
+}
+
+// @primitive load_global_128
+ATTUNE_DEVICE words load_global_128(const void *from, int line = __builtin_LINE()) {
+  words value;
+  host->load_global(&value, from, sizeof value, line);
+  return value;
+}
+
+// @primitive load_global_int
+ATTUNE_DEVICE int load_global_int(const int *from, int line = __builtin_LINE()) {
+  int value;
+  host->load_global(&value, from, sizeof value, line);
+  return value;
+}
+
+// @primitive store_global_128
+ATTUNE_DEVICE void store_global_128(void *to, words value, int line = __builtin_LINE()) {
+  host->store_global(to, &value, sizeof value, line);
+}
+
+// @primitive store_global_float
+ATTUNE_DEVICE void store_global_float(float *to, float value, int line = __builtin_LINE()) {
+  host->store_global(to, &value, sizeof value, line);
+}
