@@ -1,0 +1,52 @@
+/* Private to generator/: what a family of kernels is. Each family_NAME.c fills one row; a new family is one more file,
+ * its row in space.c, its name in config.c and its template. */
+#ifndef ATTUNE_FAMILY_H
+#define ATTUNE_FAMILY_H
+
+#include "generator/generator.h"
+
+enum { ATTUNE_AXIS_MAX = 16, ATTUNE_REGISTERS_MAX = 255 };
+
+/* The values of one field that are worth trying. */
+typedef struct {
+  int32_t values[ATTUNE_AXIS_MAX];
+  int count;
+} attune_axis;
+
+/* What one block asks of an SM, for the model: in one step (a tile of queries against a tile of keys) and outside the
+ * steps. */
+typedef struct {
+  double matrix_flops;     /* by mma.sync, with all padding */
+  double shared_bytes;     /* read and written in shared memory */
+  double loaded_bytes;     /* from L2 */
+  double exponentials;     /* special function results */
+  double float_operations; /* other arithmetic instructions, of single threads */
+  double latency_clocks;   /* waiting that only other blocks of the SM can hide */
+  double outside_clocks;   /* before the first and after the last step, likewise */
+} attune_step;
+
+typedef struct {
+  const char *template_path;
+  /* Families are tried for the default in falling order of speed; the slowest has 0. */
+  int speed;
+  /* ATTUNE_ILLEGAL_CONFIG with the limit. The fields that follow from the problem are checked by the caller. */
+  attune_status (*legal)(const attune_config *config, const attune_device *device);
+  /* config has the fields that follow from the problem, and every schedule field before this one. */
+  void (*axis)(attune_axis *out, const attune_config *config, const attune_config_field *field);
+  int64_t (*shared_bytes)(const attune_config *config);
+  int (*registers)(const attune_config *config); /* that a thread would like to have */
+  void (*step)(attune_step *out, const attune_config *config, const attune_problem *problem);
+} attune_family_row;
+
+extern const attune_family_row attune_family_reference_row, attune_family_mma_row;
+
+/* NULL if there is none. */
+const attune_family_row *attune_family_find(int32_t family);
+
+/* What a family has to work with: 255, less where several blocks share an SM's registers. */
+int attune_register_cap(const attune_config *config, const attune_device *device);
+
+/* The typical part of the device's architecture, or of the newest one before it. */
+void attune_device_typical(attune_device *out, const attune_device *device);
+
+#endif
