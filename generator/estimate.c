@@ -1,0 +1,203 @@
+/* What a config should cost. A model of one SM and of the waves of blocks over all of them: good enough to choose where
+ * nothing was measured and to order what is to be measured, and never taken for a measurement. */
+#include <math.h>
+
+#include "generator/family.h"
+
+/* Per SM and clock. matrix: 16-bit mma.sync with float accumulation, dense; on sm_90 and later it does not reach what
+ * the architecture's own matrix instructions do. floats: lanes for float arithmetic. exponentials: results of the
+ * special function units. loaded: bytes from L2, as kernels see them. (CUDA programming guide, "Arithmetic
+ * instructions"; architecture white papers.) Shared memory gives 128 bytes a clock on all of them. */
+typedef struct {
+  int32_t arch;
+  double matrix, floats, exponentials, loaded;
+} rates;
+
+static const rates architecture_rates[] = {
+    {80, 2048, 64, 16, 40},   {86, 1024, 128, 16, 24},  {87, 2048, 128, 16, 24},
+    {89, 1024, 128, 16, 24},  {90, 2400, 128, 16, 36},  {100, 2048, 128, 16, 36},
+    {103, 2048, 128, 32, 36}, {120, 1024, 128, 16, 24}, {121, 1024, 128, 16, 24},
+};
+enum { SHARED_RATE = 128, SCHEDULERS = 4, ARCHITECTURE_OF_HOST = 90, LAUNCH_MICROSECONDS = 2 };
+
+static const rates *rates_of(const attune_device *device) {
+  const int32_t arch = device->arch == 0 ? ARCHITECTURE_OF_HOST : device->arch;
+  const rates *best = &architecture_rates[0];
+  for (size_t i = 0; i < sizeof architecture_rates / sizeof *architecture_rates; i++) {
+    if (architecture_rates[i].arch <= arch) best = &architecture_rates[i];
+  }
+  return best;
+}
+
+/* ---- occupancy ---- */
+
+/* Registers go to a warp in lots of 256, so to a thread in lots of 8. */
+static int lots_of_8(int registers) {
+  return (registers + 7) / 8 * 8;
+}
+
+int attune_register_cap(const attune_config *config, const attune_device *device) {
+  const int threads = config->warps * 32 * (config->blocks > 0 ? config->blocks : 1);
+  const int cap = device->registers_per_sm / threads / 8 * 8;
+  return cap < ATTUNE_REGISTERS_MAX ? cap : ATTUNE_REGISTERS_MAX;
+}
+
+int attune_registers_estimate(const attune_config *config) {
+  const attune_family_row *family = attune_family_find(config->family);
+  return family == NULL || config->warps < 1 ? 0 : family->registers(config);
+}
+
+int attune_occupancy(const attune_config *config, const attune_device *device, int registers) {
+  const attune_family_row *family = attune_family_find(config->family);
+  if (family == NULL || config->warps < 1) return 0;
+  const int threads = config->warps * 32;
+  const int64_t shared = family->shared_bytes(config);
+  if (threads > device->threads_per_block || shared > device->shared_per_block) return 0;
+  if (registers <= 0) {
+    registers = attune_registers_estimate(config);
+    const int cap = attune_register_cap(config, device);
+    if (registers > cap) registers = cap; /* the rest is spilled */
+  }
+  const int64_t limits[4] = {
+      device->blocks_per_sm,
+      device->threads_per_sm / threads,
+      device->shared_per_sm / (shared + device->shared_reserved),
+      registers > ATTUNE_REGISTERS_MAX ? 0 : device->registers_per_sm / (lots_of_8(registers) * threads),
+  };
+  int64_t blocks = limits[0];
+  for (int i = 1; i < 4; i++) {
+    if (limits[i] < blocks) blocks = limits[i];
+  }
+  return (int)blocks;
+}
+
+/* ---- steps: how many tiles of keys a tile of queries sees ---- */
+
+typedef struct {
+  double mean, longest;
+} steps;
+
+static double steps_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
+  const int64_t shift = p->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)p->seqlen_k - p->seqlen_q : 0;
+  const int64_t first = tile * c->tile_m + shift;
+  const int64_t rows_end = (tile + 1) * c->tile_m < p->seqlen_q ? (tile + 1) * c->tile_m : p->seqlen_q;
+  int64_t begin = 0, end = p->seqlen_k;
+  if (p->window_right != ATTUNE_UNBOUNDED && rows_end + shift + p->window_right < end) {
+    end = rows_end + shift + p->window_right;
+  }
+  if (p->window_left != ATTUNE_UNBOUNDED && first - p->window_left > 0) begin = first - p->window_left;
+  if (end <= begin) return 0;
+  return (double)((end + c->tile_n - 1) / c->tile_n - begin / c->tile_n);
+}
+
+/* From at most 16 tiles, evenly spread, the first and the last among them. */
+static steps count_steps(const attune_config *config, const attune_problem *problem, int64_t tiles) {
+  enum { SAMPLES = 16 };
+  const int64_t count = config->bound == ATTUNE_BOUND_NONE ? 1 : tiles < SAMPLES ? tiles : SAMPLES;
+  steps result = {0, 0};
+  for (int64_t i = 0; i < count; i++) {
+    const double n = steps_of_tile(config, problem, count == 1 ? 0 : i * (tiles - 1) / (count - 1));
+    result.mean += n / (double)count;
+    if (n > result.longest) result.longest = n;
+  }
+  return result;
+}
+
+/* ---- time ---- */
+
+/* Clocks for one step of each of `resident` blocks on an SM. Matrix work, shared memory and L2 run beside each other;
+ * the softmax between two products runs beside them as far as other warps have products to do. */
+static double round_clocks(const attune_step *step, const rates *r, int warps, double resident, double spilled_bytes) {
+  const double matrix = step->matrix_flops / r->matrix;
+  const double shared = (step->shared_bytes + 2 * spilled_bytes) / SHARED_RATE;
+  const double loaded = step->loaded_bytes / r->loaded;
+  const double softmax = step->exponentials / r->exponentials + step->float_operations / r->floats;
+  const double warps_per_scheduler = resident * warps / SCHEDULERS;
+  const double exposed = warps_per_scheduler > 1 ? 1 / warps_per_scheduler : 1;
+  /* Fewer than four warps leave schedulers, and their matrix units, without work. */
+  const double idle = warps_per_scheduler < 1 ? 1 / warps_per_scheduler : 1;
+  const double products = fmax(fmax(matrix * idle, shared), loaded);
+  const double rest = 0.15 * (matrix + shared + loaded - fmax(fmax(matrix, shared), loaded));
+  return resident * (products + rest + softmax * idle * exposed) + step->latency_clocks;
+}
+
+/* Bytes that pass from memory: each tensor once, and K and V again where the blocks at work together spread over more
+ * heads than L2 holds. */
+static double traffic_bytes(const attune_config *config, const attune_problem *problem, const attune_device *device,
+                            double tiles, double slots) {
+  const double heads = (double)problem->batch * problem->heads_q;
+  const double once = attune_problem_bytes(problem);
+  const double kv =
+      2.0 * problem->batch * problem->heads_kv * problem->seqlen_k * (double)(problem->head_dim + problem->head_dim_v);
+  const bool heads_first = config->order == ATTUNE_ORDER_HEADS || config->order == ATTUNE_ORDER_LONGEST;
+  if (!heads_first || kv < 0.8 * (double)device->l2_bytes) return once;
+  const double sharing = fmin(tiles, fmax(1, slots / heads)); /* blocks of one head at work at once */
+  const double visible = attune_problem_flops(problem) / (2.0 * (problem->head_dim + problem->head_dim_v) * heads *
+                                                          problem->seqlen_q * (double)problem->seqlen_k);
+  return once + kv * fmax(0, tiles * visible / sharing - 1);
+}
+
+/* How much of the longest block's time passes at the end while SMs run empty, for blocks of unequal length. */
+static double tail_share(int32_t order) {
+  switch (order) {
+  case ATTUNE_ORDER_LONGEST:
+    return 0.1;
+  case ATTUNE_ORDER_REVERSED:
+    return 0.35;
+  case ATTUNE_ORDER_LINEAR:
+    return 0.5;
+  default:
+    return 0.6;
+  }
+}
+
+double attune_estimate(const attune_config *config, const attune_problem *problem, const attune_device *device,
+                       int registers, int spill_bytes) {
+  attune_problem p;
+  attune_launch launch;
+  const attune_family_row *family = attune_family_find(config->family);
+  if (family == NULL || attune_problem_resolve(&p, problem) || attune_launch_of(&launch, config, &p)) return INFINITY;
+  const int occupancy = attune_occupancy(config, device, registers);
+  if (occupancy == 0) return INFINITY;
+  if (registers <= 0) {
+    const int excess = attune_registers_estimate(config) - attune_register_cap(config, device);
+    spill_bytes = excess > 0 ? 4 * excess : 0;
+  }
+
+  const rates *r = rates_of(device);
+  attune_device typical;
+  attune_device_typical(&typical, device);
+  const double hertz = 1000.0 * (device->clock_khz > 0 ? device->clock_khz : typical.clock_khz);
+  const double bandwidth = (double)(device->memory_bandwidth > 0 ? device->memory_bandwidth : typical.memory_bandwidth);
+  const double sms = device->sm_count > 0 ? device->sm_count : typical.sm_count;
+
+  attune_step step;
+  family->step(&step, config, &p);
+  const steps n = count_steps(config, &p, launch.tiles_m);
+  const double grid = launch.grid, slots = sms * occupancy;
+  const double spilled = (double)spill_bytes * launch.threads;
+
+  /* Whole waves, then a last one that shares the SMs more thinly. */
+  const double waves = floor(grid / slots);
+  const double last = ceil((grid - waves * slots) / sms);
+  double clocks = 0, longest = 0;
+  if (waves > 0) {
+    const double round = round_clocks(&step, r, config->warps, occupancy, spilled);
+    clocks += waves * (n.mean * round + step.outside_clocks);
+    longest = n.longest * round + step.outside_clocks;
+  }
+  if (n.longest - n.mean < 1) {
+    if (last > 0) {
+      clocks += n.mean * round_clocks(&step, r, config->warps, last, spilled) + step.outside_clocks;
+    }
+  } else {
+    const double round = round_clocks(&step, r, config->warps, fmax(last, 1), spilled);
+    const double fraction = (grid - waves * slots) / (fmax(last, 1) * sms);
+    clocks += fraction * (n.mean * round + step.outside_clocks);
+    if (waves == 0) longest = n.longest * round + step.outside_clocks;
+    clocks = fmax(clocks + tail_share(config->order) * longest, longest);
+  }
+  const double compute = clocks / hertz;
+  const double memory = traffic_bytes(config, &p, device, launch.tiles_m, slots) / (0.85 * bandwidth);
+  return fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * LAUNCH_MICROSECONDS;
+}

@@ -1,0 +1,233 @@
+/* Which configs there are for a problem, which of them a device can run, and how they are launched. */
+#include <math.h>
+#include <stdio.h>
+
+#include "generator/family.h"
+#include "generator/text.h"
+#include "runtime/fail.h"
+
+static const attune_family_row *const families[ATTUNE_FAMILY_COUNT] = {
+    [ATTUNE_FAMILY_REFERENCE] = &attune_family_reference_row,
+    [ATTUNE_FAMILY_MMA] = &attune_family_mma_row,
+};
+
+const attune_family_row *attune_family_find(int32_t family) {
+  return family >= 0 && family < ATTUNE_FAMILY_COUNT ? families[family] : NULL;
+}
+
+/* ---- legal ---- */
+
+static attune_status check_computed(const attune_config *c) {
+  const struct {
+    const char *name;
+    int32_t value, limit;
+  } ranges[] = {{"dtype", c->dtype, ATTUNE_BF16},
+                {"bound", c->bound, ATTUNE_BOUND_WINDOW},
+                {"score", c->score, ATTUNE_SCORE_SOFTCAP},
+                {"lse", c->lse, 1}};
+  for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+    if (ranges[i].value < 0 || ranges[i].value > ranges[i].limit) {
+      return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be from 0 to %d", ranges[i].name, ranges[i].value,
+                         ranges[i].limit);
+    }
+  }
+  const int32_t dims[2] = {c->head_dim, c->head_dim_v};
+  for (int i = 0; i < 2; i++) {
+    if (dims[i] < 8 || dims[i] > 256 || dims[i] % 8 != 0) {
+      return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be a multiple of 8 from 8 to 256",
+                         i == 0 ? "head_dim" : "head_dim_v", dims[i]);
+    }
+  }
+  return ATTUNE_OK;
+}
+
+/* Bytes with separators, as messages say them. */
+static const char *grouped(char out[32], int64_t number) {
+  char digits[24];
+  const int length = snprintf(digits, sizeof digits, "%lld", (long long)number);
+  char *to = out;
+  for (int i = 0; i < length; i++) {
+    if (i > 0 && (length - i) % 3 == 0) *to++ = ',';
+    *to++ = digits[i];
+  }
+  *to = '\0';
+  return out;
+}
+
+static attune_status check_residence(const attune_config *c, const attune_family_row *family,
+                                     const attune_device *device) {
+  char needs[32], allows[32];
+  const int threads = c->warps * 32;
+  const int64_t shared = family->shared_bytes(c);
+  if (threads > device->threads_per_block) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %d threads a block, this device allows %d", threads,
+                       device->threads_per_block);
+  }
+  if (shared > device->shared_per_block) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %s bytes of shared memory, this device allows %s",
+                       grouped(needs, shared), grouped(allows, device->shared_per_block));
+  }
+  if (c->blocks < 1 || c->blocks > device->blocks_per_sm) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "blocks is %d; an SM of this device holds from 1 to %d", c->blocks,
+                       device->blocks_per_sm);
+  }
+  if (c->blocks * threads > device->threads_per_sm) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %d threads for %d blocks on an SM, this device has %d",
+                       c->blocks * threads, c->blocks, device->threads_per_sm);
+  }
+  const int64_t together = c->blocks * (shared + device->shared_reserved);
+  if (together > device->shared_per_sm) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "needs %s bytes of shared memory for %d blocks on an SM, this device has %s",
+                       grouped(needs, together), c->blocks, grouped(allows, device->shared_per_sm));
+  }
+  return ATTUNE_OK;
+}
+
+attune_status attune_config_legal(const attune_config *config, const attune_device *device) {
+  if (config == NULL || device == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "legality: null pointer");
+  const attune_family_row *family = attune_family_find(config->family);
+  if (family == NULL) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family is %d; there are %d", config->family, ATTUNE_FAMILY_COUNT);
+  }
+  attune_status status;
+  if ((status = check_computed(config))) return status;
+  if ((status = family->legal(config, device))) return status;
+  return check_residence(config, family, device);
+}
+
+/* ---- enumeration ---- */
+
+typedef struct {
+  const attune_family_row *family;
+  /* Returns false to stop. */
+  bool (*visit)(void *user, const attune_config *config);
+  void *user;
+} walk;
+
+/* The product of the family's axes, the table's last field fastest. */
+static bool walk_fields(const walk *w, attune_config *config, int field) {
+  while (field < attune_config_field_count && !attune_config_fields[field].schedule)
+    field++;
+  if (field == attune_config_field_count) return w->visit(w->user, config);
+  attune_axis axis;
+  w->family->axis(&axis, config, &attune_config_fields[field]);
+  for (int i = 0; i < axis.count; i++) {
+    attune_config_set(config, &attune_config_fields[field], axis.values[i]);
+    if (!walk_fields(w, config, field + 1)) return false;
+  }
+  return true;
+}
+
+static bool walk_family(const attune_problem *problem, int family, bool (*visit)(void *, const attune_config *),
+                        void *user) {
+  const walk w = {.family = families[family], .visit = visit, .user = user};
+  attune_config config;
+  attune_config_of_problem(&config, (attune_family)family, problem);
+  return walk_fields(&w, &config, 0);
+}
+
+typedef struct {
+  const attune_device *device;
+  attune_visit *visit;
+  void *user;
+} space_visitor;
+
+static bool visit_space(void *user, const attune_config *config) {
+  const space_visitor *visitor = user;
+  const bool legal = attune_config_legal(config, visitor->device) == ATTUNE_OK;
+  return visitor->visit(visitor->user, config, legal, legal ? "" : attune_message());
+}
+
+attune_status attune_space(const attune_problem *problem, const attune_device *device, int family, attune_visit *visit,
+                           void *user) {
+  if (device == NULL || visit == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "space: null pointer");
+  if (family >= ATTUNE_FAMILY_COUNT) {
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "family is %d; there are %d", family, ATTUNE_FAMILY_COUNT);
+  }
+  attune_problem resolved;
+  const attune_status status = attune_problem_resolve(&resolved, problem);
+  if (status) return status;
+  space_visitor visitor = {.device = device, .visit = visit, .user = user};
+  for (int f = 0; f < ATTUNE_FAMILY_COUNT; f++) {
+    if ((family < 0 || family == f) && !walk_family(&resolved, f, visit_space, &visitor)) break;
+  }
+  return ATTUNE_OK;
+}
+
+/* ---- the default ---- */
+
+typedef struct {
+  const attune_problem *problem;
+  const attune_device *device;
+  attune_config best;
+  double best_seconds;
+} default_search;
+
+static bool visit_default(void *user, const attune_config *config) {
+  default_search *search = user;
+  if (attune_config_legal(config, search->device) != ATTUNE_OK) return true;
+  const double seconds = attune_estimate(config, search->problem, search->device, 0, 0);
+  if (seconds < search->best_seconds ||
+      (seconds == search->best_seconds && attune_config_compare(config, &search->best) < 0)) {
+    search->best = *config;
+    search->best_seconds = seconds;
+  }
+  return true;
+}
+
+attune_status attune_config_default(attune_config *out, const attune_problem *problem, const attune_device *device) {
+  if (out == NULL || device == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "default config: null pointer");
+  attune_problem resolved;
+  const attune_status status = attune_problem_resolve(&resolved, problem);
+  if (status) return status;
+  default_search search = {.problem = &resolved, .device = device, .best_seconds = INFINITY};
+  for (int speed = ATTUNE_FAMILY_COUNT - 1; speed >= 0; speed--) {
+    for (int f = 0; f < ATTUNE_FAMILY_COUNT; f++) {
+      if (families[f]->speed == speed) (void)walk_family(&resolved, f, visit_default, &search);
+    }
+    if (isfinite(search.best_seconds)) break;
+  }
+  *out = search.best; /* the reference family is always legal */
+  return ATTUNE_OK;
+}
+
+static bool visit_only(void *user, const attune_config *config) {
+  *(attune_config *)user = *config;
+  return false;
+}
+
+attune_status attune_config_reference(attune_config *out, const attune_problem *problem) {
+  if (out == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "reference config: null pointer");
+  const attune_status status = attune_problem_check(problem);
+  if (status) return status;
+  (void)walk_family(problem, ATTUNE_FAMILY_REFERENCE, visit_only, out);
+  return ATTUNE_OK;
+}
+
+/* ---- launch ---- */
+
+attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem) {
+  if (out == NULL || config == NULL || problem == NULL) {
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "launch: null pointer");
+  }
+  const attune_family_row *family = attune_family_find(config->family);
+  if (family == NULL || config->tile_m < 1 || config->warps < 1) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d: not a config", config->family,
+                       config->tile_m, config->warps);
+  }
+  const int64_t tiles = ((int64_t)problem->seqlen_q + config->tile_m - 1) / config->tile_m;
+  int64_t grid;
+  if (__builtin_mul_overflow(tiles * problem->heads_q, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
+    return attune_fail(ATTUNE_BAD_SIZE,
+                       "batch %d x heads_q %d x %lld tiles of %d rows is more than the %d blocks of a grid",
+                       problem->batch, problem->heads_q, (long long)tiles, config->tile_m, INT32_MAX);
+  }
+  *out = (attune_launch){
+      .grid = (int32_t)grid,
+      .threads = config->warps * 32,
+      .shared_bytes = (int32_t)family->shared_bytes(config),
+      .tiles_m = (int32_t)tiles,
+  };
+  return ATTUNE_OK;
+}
