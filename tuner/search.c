@@ -1,0 +1,466 @@
+/* The search for the fastest config of one problem: batches of candidates are compiled, verified, raced and recorded;
+ * the best of them meet in a final race. Every row is committed at once, so that an interrupted search goes on from
+ * there. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tuner/search.h"
+
+enum {
+  MOST_IN_BATCH = 64,
+  QUICK_TARGET = 13, /* the default and a dozen */
+  NORMAL_TARGET = 60,
+  DIVERSE_TARGET = 24, /* of a normal search, before it goes along the axes */
+  AROUND = 3,          /* of that many best */
+  FEWEST_MEASURED = 4, /* below that, kernels that spill are measured too */
+  RACE_ROUNDS = 40,
+  FINAL_ROUNDS = 200
+};
+static const double race_seconds = 3, final_seconds = 10;
+
+bool attune_search_interrupted(const attune_search *search) {
+  return search->interrupted && *search->interrupted;
+}
+
+bool attune_search_over(const attune_search *search) {
+  double budget = search->options->budget_seconds;
+  return attune_search_interrupted(search) || (budget > 0 && attune_now() - search->start >= budget);
+}
+
+void attune_search_show(attune_search *search, const char *doing, int done) {
+  attune_trial *best;
+  bool any = attune_trials_best(&search->trials, &best, 1) == 1;
+  attune_progress_draw(&search->progress, doing, search->tried + done, search->target, any ? best->seconds : 0,
+                       attune_now() - search->start, search->options->budget_seconds);
+}
+
+attune_status attune_search_record(attune_search *search, attune_trial *trial, const char *clocks) {
+  bool ranked = trial->status == ATTUNE_MEASURED_OK, timed = ranked && trial->timing.count > 0;
+  attune_measurement row = {.problem = search->problem_text,
+                            .device = search->identity,
+                            .arch = search->arch,
+                            .policy = search->policy,
+                            .generator = attune_generator_hash((attune_family)trial->config.family),
+                            .config = trial->text,
+                            .complexity = trial->complexity,
+                            .status = trial->status,
+                            .verified = trial->verified,
+                            .samples = timed ? trial->timing.samples : NULL,
+                            .sample_count = timed ? trial->timing.count : 0,
+                            .median = ranked ? trial->seconds : 0,
+                            .low = timed    ? trial->timing.low
+                                   : ranked ? trial->seconds
+                                            : 0,
+                            .high = timed    ? trial->timing.high
+                                    : ranked ? trial->seconds
+                                             : 0,
+                            .error = trial->error,
+                            .error_bound = trial->bound,
+                            .compiler = trial->compiler,
+                            .driver = search->machine ? attune_machine_driver(search->machine) : "",
+                            .clocks = clocks,
+                            .tool = attune_version(),
+                            .note = trial->note,
+                            .compile_seconds = trial->compile_seconds,
+                            .verify_seconds = trial->verify_seconds,
+                            .measure_seconds = trial->measure_seconds};
+  trial->tried = true;
+  return attune_store_put_measurement(search->store, &row);
+}
+
+static attune_status record_failure(attune_search *search, attune_trial *trial, attune_measured status) {
+  trial->status = status;
+  trial->verified = false;
+  search->result->failed++;
+  if (trial->note[0] == '\0') snprintf(trial->note, sizeof trial->note, "%s", attune_message());
+  return attune_search_record(search, trial, "");
+}
+
+/* ---- compiling ---- */
+
+static bool compile_tick(void *user, int done) {
+  attune_search *search = user;
+  attune_search_show(search, "compiling", done);
+  return attune_search_interrupted(search) || (done > 0 && attune_search_over(search));
+}
+
+attune_status attune_search_compile(attune_search *search, attune_trial **trials, int count, const char *arch) {
+  attune_status status = ATTUNE_OK;
+  long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  int threads = search->options->jobs > 0 ? search->options->jobs : cores > 0 ? (int)cores : 1;
+  attune_compile_job *jobs = calloc((size_t)count, sizeof *jobs);
+  if (!jobs) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to compile %d kernels", count);
+  for (int i = 0; i < count; i++)
+    jobs[i].config = &trials[i]->config;
+  attune_compile_all(jobs, count, search->store, arch, threads, compile_tick, search);
+  for (int i = 0; i < count; i++) {
+    trials[i]->kernel = jobs[i].kernel;
+    trials[i]->compile_seconds += jobs[i].seconds;
+    if (jobs[i].kernel) {
+      search->result->compiled++;
+      if (trials[i]->compiler[0] == '\0')
+        snprintf(trials[i]->compiler, sizeof trials[i]->compiler, "%s", jobs[i].kernel->compiler);
+    } else if (jobs[i].status == ATTUNE_COMPILE_FAILED) {
+      attune_fail(jobs[i].status, "%s", jobs[i].message);
+      attune_status recorded = record_failure(search, trials[i], ATTUNE_MEASURED_COMPILE_FAILED);
+      if (status == ATTUNE_OK) status = recorded;
+    } else if (jobs[i].status != ATTUNE_OK && status == ATTUNE_OK) {
+      status = attune_fail(jobs[i].status, "%s", jobs[i].message);
+    }
+  }
+  free(jobs);
+  return status;
+}
+
+static void drop(attune_trial *trial) {
+  if (trial->loaded) attune_unload(trial->loaded);
+  free(trial->kernel);
+  trial->loaded = NULL;
+  trial->kernel = NULL;
+}
+
+/* ---- measuring ---- */
+
+typedef struct {
+  attune_search *search;
+  attune_bed *bed;
+  attune_clocks *clocks;
+  bool take_spilling;
+  attune_trial *leader; /* stays loaded, and races along with every batch */
+} measured_search;
+
+/* A launch that fails may take the CUDA context with it; then nothing more can be measured in this process. */
+static attune_status still_alive(measured_search *m, const attune_trial *trial) {
+  if (attune_machine_synchronize(m->search->machine) == ATTUNE_OK) return ATTUNE_OK;
+  char why[512];
+  snprintf(why, sizeof why, "%s", attune_message());
+  return attune_fail(ATTUNE_DRIVER_FAILED,
+                     "the device refuses all work since %s ran (%s); every row until here is stored: the same command, "
+                     "started again, goes on without that config",
+                     trial->text, why);
+}
+
+/* A stored binary that the driver refuses is compiled anew, once. */
+static attune_status load(attune_search *search, attune_trial *trial) {
+  attune_status status = attune_load(&trial->loaded, search->machine, trial->kernel, &trial->config);
+  if (status != ATTUNE_DRIVER_FAILED) return status;
+  attune_kernel *fresh;
+  status = attune_kernel_compile(&fresh, &trial->config, search->arch);
+  if (status != ATTUNE_OK) return status;
+  free(trial->kernel);
+  trial->kernel = fresh;
+  status = attune_store_put_kernel(search->store, fresh);
+  if (status != ATTUNE_OK) return status;
+  return attune_load(&trial->loaded, search->machine, trial->kernel, &trial->config);
+}
+
+/* Loads and verifies. *usable: may race; else its row is written. */
+static attune_status verify(measured_search *m, attune_trial *trial, bool *usable) {
+  attune_search *search = m->search;
+  attune_verdict verdict = {0};
+  double start = attune_now();
+  *usable = false;
+  attune_status status = load(search, trial);
+  if (status == ATTUNE_OK) status = attune_bed_verify(m->bed, trial->loaded, &trial->config, &verdict);
+  trial->verify_seconds = attune_now() - start;
+  if (status == ATTUNE_OUT_OF_MEMORY) return status;
+  if (status != ATTUNE_OK) {
+    status = record_failure(search, trial, ATTUNE_MEASURED_LAUNCH_FAILED);
+    return status == ATTUNE_OK ? still_alive(m, trial) : status;
+  }
+  trial->error = verdict.error;
+  trial->bound = verdict.bound;
+  if (!verdict.passed) {
+    snprintf(trial->note, sizeof trial->note, "%s", verdict.worst);
+    return record_failure(search, trial, ATTUNE_MEASURED_WRONG_RESULT);
+  }
+  trial->verified = true;
+  search->result->verified++;
+  *usable = true;
+  return ATTUNE_OK;
+}
+
+/* Races verified trials and writes their rows. A launch that fails costs its trial only, unless the device is lost. */
+static attune_status race(measured_search *m, attune_trial **trials, int count, int rounds, double seconds) {
+  attune_search *search = m->search;
+  char clocks[64];
+  attune_candidate *candidates = calloc((size_t)count, sizeof *candidates);
+  if (!candidates) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to race %d candidates", count);
+  for (int i = 0; i < count; i++) {
+    candidates[i].loaded = trials[i]->loaded;
+    candidates[i].config = &trials[i]->config;
+  }
+  attune_clocks_sample(m->clocks);
+  double start = attune_now();
+  attune_status raced = attune_measure(m->bed, search->machine, candidates, count, rounds, seconds), status = ATTUNE_OK;
+  double each = (attune_now() - start) / count;
+  attune_clocks_sample(m->clocks);
+  attune_clocks_print(clocks, m->clocks);
+  for (int i = 0; i < count; i++) {
+    attune_trial *trial = trials[i];
+    attune_status recorded = ATTUNE_OK;
+    attune_timing_free(&trial->timing);
+    trial->timing = candidates[i].timing;
+    trial->measure_seconds = each;
+    if (candidates[i].status != ATTUNE_OK) {
+      recorded = record_failure(search, trial, ATTUNE_MEASURED_LAUNCH_FAILED);
+    } else if (trial->timing.count > 0) {
+      trial->seconds = trial->timing.median;
+      trial->status = ATTUNE_MEASURED_OK;
+      recorded = attune_search_record(search, trial, clocks);
+    }
+    if (status == ATTUNE_OK) status = recorded;
+    if (candidates[i].status != ATTUNE_OK && status == ATTUNE_OK) status = still_alive(m, trial);
+  }
+  bool one_failed = false;
+  for (int i = 0; i < count; i++)
+    one_failed = one_failed || candidates[i].status != ATTUNE_OK;
+  free(candidates);
+  return raced != ATTUNE_OK && !one_failed ? raced : status;
+}
+
+static void crown(measured_search *m, attune_trial **trials, int count) {
+  attune_trial *best;
+  if (attune_trials_best(&m->search->trials, &best, 1) == 1 && best->loaded) {
+    if (m->leader && m->leader != best) drop(m->leader);
+    m->leader = best;
+  }
+  for (int i = 0; i < count; i++)
+    if (trials[i] != m->leader) drop(trials[i]);
+}
+
+/* Compiles, verifies and races one batch; ends early where the search is over. */
+static attune_status try_batch(measured_search *m, attune_trial **trials, int count) {
+  attune_search *search = m->search;
+  attune_trial *racing[MOST_IN_BATCH + 1];
+  int racers = 0;
+  attune_status status = attune_search_compile(search, trials, count, search->arch);
+  for (int i = 0; i < count && status == ATTUNE_OK; i++) {
+    attune_trial *trial = trials[i];
+    bool usable;
+    if (!trial->kernel) continue;
+    if (attune_search_interrupted(search)) break;
+    if (trial->kernel->spill_bytes > 0)
+      snprintf(trial->note, sizeof trial->note, "spills %d bytes a thread", (int)trial->kernel->spill_bytes);
+    if (trial->kernel->spill_bytes > 0 && !m->take_spilling && trial != search->trials.initial) {
+      trial->status = ATTUNE_MEASURED_SKIPPED;
+      status = attune_search_record(search, trial, "");
+      continue;
+    }
+    attune_search_show(search, "verifying", i);
+    status = verify(m, trial, &usable);
+    if (usable) racing[racers++] = trial;
+  }
+  int fresh = racers;
+  if (m->leader && fresh > 0) racing[racers++] = m->leader;
+  if (fresh > 0 && status == ATTUNE_OK && !attune_search_interrupted(search)) {
+    attune_search_show(search, "measuring", count);
+    status = race(m, racing, racers, RACE_ROUNDS, race_seconds);
+    search->result->measured += fresh;
+  }
+  crown(m, trials, count);
+  return status;
+}
+
+/* What the strategy wants tried next; 0: nothing more. */
+static int next_batch(measured_search *m, attune_trial **out) {
+  attune_search *search = m->search;
+  int room = search->target - search->tried, most = room < search->batch ? room : search->batch, count = 0;
+  if (!search->diverse) return attune_trials_next(&search->trials, out, most);
+  int early = DIVERSE_TARGET - search->tried;
+  if (early > 0) count = attune_trials_diverse(&search->trials, out, most < early ? most : early);
+  return count > 0 ? count : attune_trials_near(&search->trials, AROUND, out, most);
+}
+
+/* Where hardly anything fits the registers: the least bad of what was passed over. */
+static attune_status try_spilling(measured_search *m) {
+  attune_trials *trials = &m->search->trials;
+  attune_trial *batch[MOST_IN_BATCH], *best[FEWEST_MEASURED];
+  int count = 0;
+  if (attune_trials_best(trials, best, FEWEST_MEASURED) == FEWEST_MEASURED) return ATTUNE_OK;
+  for (int i = 0; i < trials->count && count < m->search->batch; i++)
+    if (trials->all[i].tried && trials->all[i].status == ATTUNE_MEASURED_SKIPPED) batch[count++] = &trials->all[i];
+  m->take_spilling = true;
+  return count > 0 ? try_batch(m, batch, count) : ATTUNE_OK;
+}
+
+/* The best and the default once more, with more rounds; their rows are the newest. */
+static attune_status final_race(measured_search *m) {
+  attune_search *search = m->search;
+  attune_trial *best[16];
+  int count = attune_trials_best(&search->trials, best, search->finalists), loaded = 0;
+  attune_trial *initial = search->trials.initial;
+  bool has_initial = !initial->tried || initial->status != ATTUNE_MEASURED_OK;
+  for (int i = 0; i < count; i++)
+    has_initial = has_initial || best[i] == initial;
+  if (!has_initial) best[count++] = initial;
+  if (count < 2) return ATTUNE_OK;
+  attune_status status = ATTUNE_OK;
+  for (; loaded < count && status == ATTUNE_OK; loaded++) {
+    if (best[loaded]->loaded) continue;
+    status = attune_kernel_get(&best[loaded]->kernel, NULL, search->store, &best[loaded]->config, search->arch, false);
+    if (status == ATTUNE_OK) status = load(search, best[loaded]);
+  }
+  if (status == ATTUNE_OK) status = race(m, best, count, FINAL_ROUNDS, final_seconds);
+  for (int i = 0; i < loaded; i++)
+    drop(best[i]);
+  m->leader = NULL;
+  return status;
+}
+
+/* A kernel that spills costs a compilation only: three of them count as one. */
+static int tried(const attune_trials *trials) {
+  int whole = 0, spilling = 0;
+  for (int i = 0; i < trials->count; i++) {
+    if (!trials->all[i].tried) continue;
+    if (trials->all[i].status == ATTUNE_MEASURED_SKIPPED)
+      spilling++;
+    else
+      whole++;
+  }
+  return whole + spilling / 3;
+}
+
+static attune_status search_by_measuring(attune_search *search) {
+  measured_search m = {.search = search, .take_spilling = strcmp(search->options->effort, "exhaustive") == 0};
+  attune_trial *batch[MOST_IN_BATCH];
+  int count = next_batch(&m, batch);
+  if (count == 0 || attune_search_interrupted(search)) return ATTUNE_OK; /* an earlier search did it all */
+  attune_search_show(search, "preparing", 0);
+  attune_status status = attune_bed_create(&m.bed, search->machine, &search->problem, search->options->seed, 1.0);
+  if (status != ATTUNE_OK) return status;
+  m.clocks = attune_clocks_open(search->machine);
+  while (status == ATTUNE_OK && count > 0) {
+    status = try_batch(&m, batch, count);
+    search->tried = tried(&search->trials);
+    count = batch[0]->tried && !attune_search_over(search) ? next_batch(&m, batch) : 0;
+  }
+  if (status == ATTUNE_OK && !attune_search_over(search)) status = try_spilling(&m);
+  if (status == ATTUNE_OK && !attune_search_interrupted(search)) status = final_race(&m);
+  if (m.leader) drop(m.leader);
+  attune_clocks_close(m.clocks);
+  attune_bed_destroy(m.bed);
+  return status;
+}
+
+/* ---- the door ---- */
+
+static attune_status set_effort(attune_search *search) {
+  const char *effort = search->options->effort ? search->options->effort : "normal";
+  int count = search->trials.count;
+  search->batch = QUICK_TARGET;
+  search->finalists = 5;
+  if (strcmp(effort, "quick") == 0) {
+    search->target = QUICK_TARGET;
+  } else if (strcmp(effort, "normal") == 0) {
+    search->target = NORMAL_TARGET;
+    search->diverse = true;
+  } else if (strcmp(effort, "exhaustive") == 0) {
+    search->target = count;
+    search->batch = MOST_IN_BATCH / 2;
+  } else {
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "effort is quick, normal or exhaustive, not '%s'", effort);
+  }
+  if (search->target > count) search->target = count;
+  return ATTUNE_OK;
+}
+
+typedef struct {
+  attune_tune_result *result;
+  bool found, by_model;
+} choice;
+
+/* Each family has its own generator hash, and so its own choice; the fastest of them is what dispatch takes. */
+static bool take_choice(void *user, const attune_measurement *row) {
+  choice *choice = user;
+  attune_config config;
+  bool model = strcmp(row->policy, "model") == 0;
+  if (model != choice->by_model || (choice->found && row->median >= choice->result->best_seconds)) return true;
+  if (attune_config_parse(&config, row->config) != ATTUNE_OK) return true;
+  if (strcmp(row->generator, attune_generator_hash((attune_family)config.family)) != 0) return true;
+  choice->found = true;
+  choice->result->best = config;
+  choice->result->best_seconds = row->median;
+  choice->result->error = row->error;
+  choice->result->bound = row->error_bound;
+  return true;
+}
+
+/* The best is what the store will answer, so that the table shows what dispatch does; the trials tell the rest. */
+static attune_status conclude(attune_search *search) {
+  attune_tune_result *result = search->result;
+  const attune_trials *trials = &search->trials;
+  attune_measurement_filter filter = {.problem = search->problem_text, .device = search->identity};
+  choice choice = {.result = result, .by_model = strcmp(search->policy, "model") == 0};
+  attune_status status = attune_store_choices(search->store, &filter, take_choice, &choice);
+  if (status != ATTUNE_OK) return status;
+  result->initial = trials->initial->config;
+  result->default_seconds = trials->initial->seconds;
+  const attune_trial *wrong = NULL;
+  for (int i = 0; i < trials->count; i++) {
+    const attune_trial *trial = &trials->all[i];
+    if (!trial->tried) continue;
+    if (trial->status == ATTUNE_MEASURED_OK && trial->seconds > result->worst_seconds)
+      result->worst_seconds = trial->seconds;
+    if (trial->status != ATTUNE_MEASURED_OK && trial->status != ATTUNE_MEASURED_SKIPPED) wrong = trial;
+  }
+  if (!choice.found && choice.by_model) { /* nothing to verify with: the estimates stand as they are */
+    attune_trial *best;
+    choice.found = attune_trials_best(trials, &best, 1) == 1;
+    if (choice.found) {
+      result->best = best->config;
+      result->best_seconds = best->seconds;
+    }
+  }
+  if (choice.found || attune_search_interrupted(search)) return ATTUNE_OK;
+  return attune_fail(ATTUNE_WRONG_RESULT, "no config of %d tried for %s works; the last: %s: %s", search->tried,
+                     search->problem_text, wrong ? wrong->text : "none", wrong ? wrong->note : "");
+}
+
+attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_machine *machine,
+                          const attune_device *device, const attune_problem *problem,
+                          const attune_tune_options *options, const volatile sig_atomic_t *interrupted) {
+  bool measures = machine && attune_machine_device(machine)->arch != 0;
+  attune_search search = {.store = store,
+                          .machine = machine,
+                          .device = device,
+                          .options = options,
+                          .interrupted = interrupted,
+                          .policy = measures ? attune_policy : "model",
+                          .start = attune_now(),
+                          .result = out};
+  *out = (attune_tune_result){0};
+  snprintf(out->method, sizeof out->method, "%s", measures ? "measured" : "model");
+  if (device->arch)
+    snprintf(search.arch, sizeof search.arch, "sm_%d", (int)device->arch);
+  else
+    snprintf(search.arch, sizeof search.arch, "host");
+  attune_status status = attune_problem_resolve(&search.problem, problem);
+  if (status == ATTUNE_OK) status = attune_problem_print(search.problem_text, &search.problem);
+  if (status == ATTUNE_OK) status = attune_device_identity(search.identity, device);
+  if (status == ATTUNE_OK) status = attune_trials_collect(&search.trials, &search.problem, device, options->family);
+  if (status == ATTUNE_OK) status = set_effort(&search);
+  if (status == ATTUNE_OK && !options->force) {
+    attune_measurement_filter filter = {
+        .problem = search.problem_text, .device = search.identity, .policy = search.policy};
+    status = attune_trials_recall(&search.trials, store, &filter, &out->reused);
+  }
+  if (status != ATTUNE_OK) goto out;
+  out->candidates = search.trials.candidates;
+  out->legal = search.trials.count;
+  search.tried = tried(&search.trials);
+  attune_progress_open(&search.progress, options->label ? options->label : search.problem_text, !options->progress);
+  status = measures ? search_by_measuring(&search) : attune_search_by_model(&search);
+  attune_progress_close(&search.progress);
+  if (status == ATTUNE_OK) status = conclude(&search);
+  if (status == ATTUNE_OK && attune_search_interrupted(&search))
+    status = attune_fail(ATTUNE_INTERRUPTED,
+                         "interrupted after %d of at most %d configs; every row is stored in %s, and "
+                         "the same command goes on from there",
+                         search.tried, search.target, attune_store_path(store));
+out:
+  out->spent_seconds = attune_now() - search.start;
+  attune_trials_free(&search.trials);
+  return status;
+}
