@@ -1,0 +1,66 @@
+/* What a kernel is called with, from a resolved problem. */
+#include <float.h>
+#include <math.h>
+
+#include "runtime/runtime.h"
+
+static const double log2_e = 1.4426950408889634;
+
+/* Never 0 and never infinite: a masked score is -inf, and -inf * 0 and 0 * inf are NaN. */
+static float positive(double value) {
+  return (float)fmin(fmax(value, FLT_MIN), FLT_MAX);
+}
+
+static float clamped(double value) {
+  return (float)fmin(fmax(value, -FLT_MAX), FLT_MAX);
+}
+
+static int bounded(int32_t side) {
+  return side < 0 || side > ATTUNE_UNBOUNDED ? ATTUNE_UNBOUNDED : side;
+}
+
+static void fill_strides(attune_arguments *out, const attune_problem *problem) {
+  out->q_batch = problem->q.batch, out->q_seqlen = problem->q.seqlen, out->q_heads = problem->q.heads;
+  out->k_batch = problem->k.batch, out->k_seqlen = problem->k.seqlen, out->k_heads = problem->k.heads;
+  out->v_batch = problem->v.batch, out->v_seqlen = problem->v.seqlen, out->v_heads = problem->v.heads;
+  out->o_batch = problem->o.batch, out->o_seqlen = problem->o.seqlen, out->o_heads = problem->o.heads;
+}
+
+/* With a softcap the exponent is softcap * log2(e) * tanh(scale / softcap * q.k); the sign is tanh's. */
+static void fill_scales(attune_arguments *out, const attune_problem *problem) {
+  double scale = problem->scale, softcap = problem->softcap;
+  if (softcap > 0) {
+    out->log2_scale = positive(softcap * log2_e);
+    out->cap_scale = clamped(scale / softcap);
+  } else {
+    out->log2_scale = positive(fabs(scale) * log2_e);
+  }
+}
+
+attune_status attune_arguments_of(attune_arguments *out, const attune_config *config, const attune_problem *problem,
+                                  const attune_tensors *tensors) {
+  attune_launch launch;
+  attune_status status = attune_launch_of(&launch, config, problem);
+  if (status != ATTUNE_OK) return status;
+  *out = (attune_arguments){
+      .q = tensors->q,
+      .k = tensors->k,
+      .v = tensors->v,
+      .o = tensors->o,
+      .lse = tensors->lse,
+      .seqlens_q = tensors->seqlens_q,
+      .seqlens_k = tensors->seqlens_k,
+      .batch = problem->batch,
+      .heads_q = problem->heads_q,
+      .group = problem->heads_q / problem->heads_kv,
+      .seqlen_q = problem->seqlen_q,
+      .seqlen_k = problem->seqlen_k,
+      .tiles_m = launch.tiles_m,
+      .align_end = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT,
+      .window_left = bounded(problem->window_left),
+      .window_right = problem->mask == ATTUNE_MASK_NONE ? bounded(problem->window_right) : 0,
+  };
+  fill_strides(out, problem);
+  fill_scales(out, problem);
+  return ATTUNE_OK;
+}

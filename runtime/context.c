@@ -1,0 +1,76 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/plan.h"
+
+void attune_options_init(attune_options *options) {
+  if (options) *options = (attune_options){.struct_size = sizeof *options};
+}
+
+void attune_tensors_init(attune_tensors *tensors) {
+  if (tensors) *tensors = (attune_tensors){.struct_size = sizeof *tensors};
+}
+
+static bool frozen_by_environment(void) {
+  const char *value = getenv("ATTUNE_FROZEN");
+  return value && *value && strcmp(value, "0") != 0;
+}
+
+static void describe(attune_context *context) {
+  const attune_device *device = attune_machine_device(context->machine);
+  const char *name = attune_machine_name(context->machine);
+  if (device->arch)
+    snprintf(context->description, sizeof context->description, "%s %s %s, %d SMs", name, device->name,
+             attune_machine_arch(context->machine), device->sm_count);
+  else
+    snprintf(context->description, sizeof context->description, "%s", name);
+}
+
+attune_status attune_context_create(attune_context **out, const attune_options *options) {
+  attune_options defaults;
+  if (!out) return attune_fail(ATTUNE_BAD_ARGUMENT, "out is NULL; pass the address of an attune_context *");
+  *out = NULL;
+  if (!options) {
+    attune_options_init(&defaults);
+    options = &defaults;
+  }
+  if (options->struct_size != sizeof *options)
+    return attune_fail(
+        ATTUNE_BAD_ARGUMENT,
+        "options.struct_size is %zu, this library's is %zu; call attune_options_init, and build with the "
+        "header of version %s",
+        options->struct_size, sizeof *options, attune_version());
+  attune_context *context = calloc(1, sizeof *context);
+  if (!context) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a context");
+  context->frozen = options->frozen || frozen_by_environment();
+  attune_store_options store = {.path = options->database, .frozen = context->frozen};
+  attune_status status = attune_machine_open(&context->machine, options->device, options->host_seed);
+  if (status == ATTUNE_OK) status = attune_store_open(&context->store, &store);
+  if (status != ATTUNE_OK) {
+    attune_context_destroy(context);
+    return status;
+  }
+  describe(context);
+  *out = context;
+  return ATTUNE_OK;
+}
+
+void attune_context_destroy(attune_context *context) {
+  if (!context) return;
+  if (context->store) attune_store_close(context->store);
+  attune_machine_close(context->machine);
+  free(context);
+}
+
+const char *attune_context_device(const attune_context *context) {
+  return context ? context->description : "";
+}
+
+attune_machine *attune_context_machine(attune_context *context) {
+  return context->machine;
+}
+
+attune_store *attune_context_store(attune_context *context) {
+  return context->store;
+}

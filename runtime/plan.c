@@ -1,0 +1,150 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/ladder.h"
+#include "runtime/plan.h"
+
+/* What the ladder offers its configs to. */
+typedef struct {
+  attune_plan *plan;
+  const attune_problem *problem;
+} attempt;
+
+/* A stored kernel that the machine refuses is compiled anew, which replaces its row. */
+static attune_status recompile(attune_plan *plan, const attune_config *config) {
+  attune_context *context = plan->context;
+  attune_kernel *kernel = NULL;
+  attune_status status = attune_kernel_compile(&kernel, config, attune_machine_arch(context->machine));
+  if (status == ATTUNE_OK) status = attune_store_put_kernel(context->store, kernel);
+  if (status == ATTUNE_OK) status = attune_load(&plan->loaded, context->machine, kernel, config);
+  free(kernel);
+  return status;
+}
+
+static attune_status load(attune_plan *plan, const attune_config *config) {
+  attune_context *context = plan->context;
+  attune_kernel *kernel = NULL;
+  bool hit = false;
+  attune_status status =
+      attune_kernel_get(&kernel, &hit, context->store, config, attune_machine_arch(context->machine), context->frozen);
+  if (status != ATTUNE_OK) return status;
+  status = attune_load(&plan->loaded, context->machine, kernel, config);
+  if (status != ATTUNE_OK && hit && !context->frozen) status = recompile(plan, config);
+  free(kernel);
+  return status;
+}
+
+static attune_status try_config(void *user, const attune_config *config) {
+  attempt *a = user;
+  const attune_tensors none = {0};
+  attune_status status = attune_launch_of(&a->plan->launch, config, a->problem);
+  if (status == ATTUNE_OK) status = attune_arguments_of(&a->plan->arguments, config, a->problem, &none);
+  if (status == ATTUNE_OK) status = attune_config_print(a->plan->config, config);
+  return status == ATTUNE_OK ? load(a->plan, config) : status;
+}
+
+static attune_status choose(attempt *a) {
+  attune_choice choice;
+  attune_context *context = a->plan->context;
+  attune_status status =
+      attune_climb(&choice, context->store, a->problem, attune_machine_device(context->machine), try_config, a);
+  a->plan->explanation = choice.explanation;
+  a->plan->rung = choice.rung;
+  if (status == ATTUNE_WOULD_COMPILE)
+    return attune_fail(
+        status,
+        "frozen, and no rung of the ladder has its kernel in %s; make the plan once without frozen, or tune. "
+        "Tried:\n%s",
+        attune_store_path(context->store), choice.explanation);
+  return status;
+}
+
+/* A config that the caller names must be of the problem's kernel: its first fields say what is computed. */
+static attune_status check_named(const attune_config *config, const attune_problem *problem, const char *text) {
+  attune_config expected;
+  attune_config_of_problem(&expected, (attune_family)config->family, problem);
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const attune_config_field *field = &attune_config_fields[i];
+    int32_t has, needs;
+    memcpy(&has, (const char *)config + field->offset, sizeof has);
+    memcpy(&needs, (const char *)&expected + field->offset, sizeof needs);
+    if (!field->schedule && has != needs)
+      return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                         "config %s has %s %d, the problem needs %d; name a config for this problem", text, field->name,
+                         has, needs);
+  }
+  return ATTUNE_OK;
+}
+
+static attune_status use_named(attempt *a, const char *text) {
+  attune_config config;
+  attune_context *context = a->plan->context;
+  attune_status status = attune_config_parse(&config, text);
+  if (status == ATTUNE_OK) status = check_named(&config, a->problem, text);
+  if (status == ATTUNE_OK) status = attune_config_legal(&config, attune_machine_device(context->machine));
+  if (status == ATTUNE_OK) status = try_config(a, &config);
+  if (status != ATTUNE_OK) return status;
+  a->plan->rung = "named";
+  if (asprintf(&a->plan->explanation, "named: %s, by the caller; taken\n", a->plan->config) < 0) {
+    a->plan->explanation = NULL;
+    return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an explanation");
+  }
+  return ATTUNE_OK;
+}
+
+/* config may be NULL: the ladder chooses. */
+static attune_status create(attune_plan **out, attune_context *context, const attune_problem *problem,
+                            const char *config) {
+  attune_problem resolved;
+  if (!out) return attune_fail(ATTUNE_BAD_ARGUMENT, "out is NULL; pass the address of an attune_plan *");
+  *out = NULL;
+  if (!context || !problem) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", context ? "problem" : "context");
+  attune_status status = attune_problem_resolve(&resolved, problem);
+  if (status != ATTUNE_OK) return status;
+  attune_plan *plan = calloc(1, sizeof *plan);
+  if (!plan) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a plan");
+  plan->context = context;
+  plan->want_lse = resolved.want_lse;
+  attempt a = {.plan = plan, .problem = &resolved};
+  status = config ? use_named(&a, config) : choose(&a);
+  if (status == ATTUNE_OK)
+    *out = plan;
+  else
+    attune_plan_destroy(plan);
+  return status;
+}
+
+attune_status attune_plan_create(attune_plan **out, attune_context *context, const attune_problem *problem) {
+  return create(out, context, problem, NULL);
+}
+
+attune_status attune_plan_create_with(attune_plan **out, attune_context *context, const attune_problem *problem,
+                                      const char *config) {
+  if (out) *out = NULL;
+  if (!config) return attune_fail(ATTUNE_BAD_ARGUMENT, "config is NULL; use attune_plan_create to have one chosen");
+  return create(out, context, problem, config);
+}
+
+void attune_plan_destroy(attune_plan *plan) {
+  if (!plan) return;
+  attune_unload(plan->loaded);
+  free(plan->explanation);
+  free(plan);
+}
+
+size_t attune_plan_workspace(const attune_plan *plan) {
+  return plan ? plan->workspace : 0;
+}
+
+const char *attune_plan_config(const attune_plan *plan) {
+  return plan ? plan->config : "";
+}
+
+const char *attune_plan_rung(const attune_plan *plan) {
+  return plan ? plan->rung : "";
+}
+
+const char *attune_plan_explain(const attune_plan *plan) {
+  return plan ? plan->explanation : "";
+}

@@ -1,0 +1,27 @@
+/* Private to runtime/: what contexts and plans are made of. */
+#ifndef ATTUNE_PLAN_H
+#define ATTUNE_PLAN_H
+
+#include "runtime/runtime.h"
+
+struct attune_context {
+  attune_machine *machine;
+  attune_store *store;
+  bool frozen;
+  char description[256];
+};
+
+/* Everything that run needs is worked out when the plan is made, and constant from then on. */
+struct attune_plan {
+  attune_context *context;
+  attune_loaded *loaded;
+  attune_launch launch;
+  attune_arguments arguments; /* all but the pointers */
+  bool want_lse;
+  size_t workspace;
+  const char *rung;
+  char *explanation;
+  char config[ATTUNE_TEXT_MAX];
+};
+
+#endif

@@ -1,0 +1,62 @@
+/* The hot path: no allocation, no lock, no store. */
+#include "runtime/plan.h"
+
+enum { TENSOR_ALIGNMENT = 16, WORD_ALIGNMENT = 4 };
+
+static attune_status check_pointer(const char *name, const void *pointer, uintptr_t alignment) {
+  if (!pointer) return attune_fail(ATTUNE_BAD_POINTER, "%s is NULL; run needs it", name);
+  if ((uintptr_t)pointer % alignment)
+    return attune_fail(ATTUNE_BAD_POINTER, "%s is %p, %u bytes past a multiple of %u; align it to %u bytes", name,
+                       pointer, (unsigned)((uintptr_t)pointer % alignment), (unsigned)alignment, (unsigned)alignment);
+  return ATTUNE_OK;
+}
+
+static attune_status check_lse(const attune_plan *plan, const attune_tensors *tensors) {
+  if (plan->want_lse) return check_pointer("lse", tensors->lse, WORD_ALIGNMENT);
+  if (!tensors->lse) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_POINTER,
+                     "lse is given, but the plan writes none; set want_lse in the problem, or lse to NULL");
+}
+
+static attune_status check_tensors(const attune_plan *plan, const attune_tensors *tensors) {
+  attune_status status;
+  if ((status = check_pointer("q", tensors->q, TENSOR_ALIGNMENT))) return status;
+  if ((status = check_pointer("k", tensors->k, TENSOR_ALIGNMENT))) return status;
+  if ((status = check_pointer("v", tensors->v, TENSOR_ALIGNMENT))) return status;
+  if ((status = check_pointer("o", tensors->o, TENSOR_ALIGNMENT))) return status;
+  if ((status = check_lse(plan, tensors))) return status;
+  if (tensors->seqlens_q && (status = check_pointer("seqlens_q", tensors->seqlens_q, WORD_ALIGNMENT))) return status;
+  if (tensors->seqlens_k && (status = check_pointer("seqlens_k", tensors->seqlens_k, WORD_ALIGNMENT))) return status;
+  return ATTUNE_OK;
+}
+
+static attune_status check_workspace(const attune_plan *plan, const void *workspace, size_t size) {
+  if (size < plan->workspace)
+    return attune_fail(ATTUNE_WORKSPACE_TOO_SMALL,
+                       "the plan needs %zu bytes of workspace, has %zu; ask attune_plan_workspace", plan->workspace,
+                       size);
+  return plan->workspace ? check_pointer("workspace", workspace, TENSOR_ALIGNMENT) : ATTUNE_OK;
+}
+
+attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace, size_t workspace_size,
+                         attune_stream stream) {
+  if (!plan || !tensors) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", plan ? "tensors" : "plan");
+  if (tensors->struct_size != sizeof *tensors)
+    return attune_fail(
+        ATTUNE_BAD_ARGUMENT,
+        "tensors.struct_size is %zu, this library's is %zu; call attune_tensors_init, and build with the "
+        "header of version %s",
+        tensors->struct_size, sizeof *tensors, attune_version());
+  attune_status status = check_tensors(plan, tensors);
+  if (status == ATTUNE_OK) status = check_workspace(plan, workspace, workspace_size);
+  if (status != ATTUNE_OK) return status;
+  attune_arguments arguments = plan->arguments;
+  arguments.q = tensors->q;
+  arguments.k = tensors->k;
+  arguments.v = tensors->v;
+  arguments.o = tensors->o;
+  arguments.lse = tensors->lse;
+  arguments.seqlens_q = (const int *)tensors->seqlens_q;
+  arguments.seqlens_k = (const int *)tensors->seqlens_k;
+  return attune_launch_kernel(plan->loaded, &plan->launch, &arguments, stream);
+}
