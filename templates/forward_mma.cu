@@ -19,34 +19,40 @@ constexpr int pitch_k = 2 * depth + 16;               // bytes of a row: an odd 
 constexpr int pitch_v = 2 * width + 16;               // rows of an ldmatrix fall on different banks
 constexpr int tile_k_bytes = tile_n * pitch_k;
 constexpr int tile_v_bytes = tile_n * pitch_v;
-#if Q_REGISTERS
-constexpr int k_offset = 0; // Q has left for registers before K and V arrive
-#else
-constexpr int k_offset = tile_m * pitch_k;
-#endif
+constexpr int k_offset = tile_m * pitch_k; // after Q
 constexpr int v_offset = k_offset + stages * tile_k_bytes;
 
-/* Copies `count` rows of `columns` elements into shared memory at `pitch`, zeros past row `limit` and past the last column. */
-template <int count, int columns, int pitch>
-ATTUNE_DEVICE void load_tile(shared_address to, const char *from, long long row_bytes, int limit) {
-  constexpr int chunks = (pitch - 16) / 16; // with the padding to a multiple of 16 elements
-  constexpr int across = chunks >= 8 ? 8 : chunks >= 4 ? 4 : 2;
-  constexpr int down = threads / across;
-  const int row = thread_index() / across;
-  const int column = thread_index() % across;
-  const char *source = from + row * row_bytes + column * 16;
-  const shared_address target = to + row * pitch + column * 16;
+/* How a block's threads share the copy of a tile: `across` neighbours take one row, 16 bytes each, again and again. */
+template <int columns> struct copy_shape {
+  static constexpr int chunks = (columns + 15) / 16 * 2; // of 16 bytes in a row, with the padding to 16 elements
+  static constexpr int across = chunks >= 8 ? 8 : chunks >= 4 ? 4 : 2;
+  static constexpr int down = threads / across;
+};
+
+/* This thread's first 16 bytes of a tile that starts at `tile`. */
+template <int columns> ATTUNE_DEVICE const char *copy_source(const char *tile, long long row_bytes) {
+  using shape = copy_shape<columns>;
+  return tile + thread_index() / shape::across * row_bytes + thread_index() % shape::across * 16;
+}
+
+/* Copies `count` rows of `columns` elements to shared memory. Bounded: rows from `limit` on become zeros. The padding always does. */
+template <bool bounded, int count, int columns>
+ATTUNE_DEVICE void copy_tile(shared_address tile, const char *source, long long row_bytes, int limit) {
+  using shape = copy_shape<columns>;
+  constexpr int pitch = shape::chunks * 16 + 16;
+  const int row = thread_index() / shape::across;
+  const int column = thread_index() % shape::across;
+  const shared_address target = tile + row * pitch + column * 16;
 #pragma unroll
-  for (int r = 0; r < count; r += down) {
-    if (count % down == 0 || r + row < count) {
+  for (int r = 0; r < count; r += shape::down) {
+    if (count % shape::down == 0 || r + row < count) {
 #pragma unroll
-      for (int c = 0; c < chunks; c += across) {
-        if (chunks % across == 0 || c + column < chunks)
+      for (int c = 0; c < shape::chunks; c += shape::across)
+        if (shape::chunks % shape::across == 0 || c + column < shape::chunks)
           copy_async(target + r * pitch + c * 16, source + c * 16,
-                     r + row < limit && (columns == chunks * 8 || c + column < columns / 8));
-      }
+                     (!bounded || r + row < limit) && (columns % 16 == 0 || c + column < columns / 8));
     }
-    source += down * row_bytes;
+    source += shape::down * row_bytes;
   }
 }
 
@@ -220,11 +226,11 @@ ATTUNE_DEVICE void accumulate(state &warp, shared_address v_rows, const float (&
   }
 }
 
-/* Tells `step` below which kind of tile it has, as a type. */
-struct with_mask {
+/* A choice made by a type, so that a lambda can be compiled for either. */
+struct yes {
   static constexpr bool value = true;
 };
-struct without_mask {
+struct no {
   static constexpr bool value = false;
 };
 
@@ -290,44 +296,51 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   const shared_address k_lane = shared + k_offset + (lane % 8 + lane / 16 * 8) * pitch_k + lane / 8 % 2 * 16;
   const shared_address v_lane = shared + v_offset + lane % 16 * pitch_v + lane / 16 * 16;
 
-  auto load_k = [&](int i, int slot) {
-    if (i < tiles) {
-      const int key = (last_tile - i) * tile_n;
-      load_tile<tile_n, head_dim, pitch_k>(shared + k_offset + slot * tile_k_bytes, k + key * k_row_bytes, k_row_bytes,
-                                           seqlen_k - key);
-    }
+  const char *k_next = copy_source<head_dim>(k + (long long)last_tile * tile_n * k_row_bytes, k_row_bytes);
+  const char *v_next = copy_source<head_dim_v>(v + (long long)last_tile * tile_n * v_row_bytes, v_row_bytes);
+  // Only the last tile of the keys can be ragged, and it is the first to be copied.
+  auto load_k = [&](auto ragged, int slot) {
+    copy_tile<decltype(ragged)::value, tile_n, head_dim>(shared + k_offset + slot * tile_k_bytes, k_next, k_row_bytes,
+                                                         seqlen_k - last_tile * tile_n);
+    k_next -= tile_n * k_row_bytes;
   };
-  auto load_v = [&](int i, int slot) {
-    if (i < tiles) {
-      const int key = (last_tile - i) * tile_n;
-      load_tile<tile_n, head_dim_v, pitch_v>(shared + v_offset + slot * tile_v_bytes, v + key * v_row_bytes, v_row_bytes,
-                                             seqlen_k - key);
-    }
+  auto load_v = [&](auto ragged, int slot) {
+    copy_tile<decltype(ragged)::value, tile_n, head_dim_v>(shared + v_offset + slot * tile_v_bytes, v_next, v_row_bytes,
+                                                           seqlen_k - last_tile * tile_n);
+    v_next -= tile_n * v_row_bytes;
   };
 
-  load_tile<tile_m, head_dim, pitch_k>(shared, q, q_row_bytes, seqlen_q - row_begin);
-#if Q_REGISTERS
+  copy_tile<true, tile_m, head_dim>(shared, copy_source<head_dim>(q, q_row_bytes), q_row_bytes, seqlen_q - row_begin);
   copy_async_commit();
-  copy_async_wait<0>();
+  // One group of copies a tile, K and V together, empty past the end so that the wait counts stay constant. With one stage K and V
+  // are groups of their own, each copied while the other is used.
+#if STAGES == 1
+  if (tiles > 0) load_k(yes(), 0);
+  copy_async_commit();
+  if (tiles > 0) load_v(yes(), 0);
+  copy_async_commit();
+#else
+  if (tiles > 0) {
+    load_k(yes(), 0);
+    load_v(yes(), 0);
+  }
+  copy_async_commit();
+#pragma unroll
+  for (int t = 1; t < stages - 1; t++) {
+    if (t < tiles) {
+      load_k(no(), t);
+      load_v(no(), t);
+    }
+    copy_async_commit();
+  }
+#endif
+#if Q_REGISTERS
+  copy_async_wait<stages == 1 ? 2 : stages - 1>(); // all but Q, which is the oldest group
   barrier();
 #pragma unroll
   for (int m = 0; m < atoms; m++)
 #pragma unroll
     for (int d = 0; d < depth / 16; d++) load_matrix(warp.q[m][d], q_rows + m * 16 * pitch_k + d * 32);
-  barrier();
-#endif
-  // One group of copies a tile, K and V together, empty past the end so that the wait counts stay constant. With one stage K and V
-  // are groups of their own, each copied while the other is used.
-#if STAGES == 1
-  load_k(0, 0);
-  copy_async_commit();
-#else
-#pragma unroll
-  for (int i = 0; i < stages - 1; i++) {
-    load_k(i, i);
-    load_v(i, i);
-    copy_async_commit();
-  }
 #endif
 
   const float log2_scale = problem.log2_scale, cap_scale = problem.cap_scale;
@@ -341,16 +354,21 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     float s[atoms][tile_n / 8][4];
     const int key = (last_tile - i) * tile_n;
 #if STAGES == 1
-    copy_async_wait<0>();
+    if (i == 0) copy_async_wait<1>();
+    else copy_async_wait<0>();
     barrier(); // K(i) is here for all, and all have left V(i - 1)
-    load_v(i, 0);
-    copy_async_commit();
+    if (i > 0) {
+      load_v(no(), 0);
+      copy_async_commit();
+    }
 #else
     copy_async_wait<stages - 2>();
     barrier(); // K(i) and V(i) are here for all, and all have left K(i - 1) and V(i - 1)
-    const int previous = slot == 0 ? stages - 1 : slot - 1;
-    load_k(i + stages - 1, previous);
-    load_v(i + stages - 1, previous);
+    if (i + stages - 1 < tiles) {
+      const int previous = slot == 0 ? stages - 1 : slot - 1;
+      load_k(no(), previous);
+      load_v(no(), previous);
+    }
     copy_async_commit();
 #endif
     attend<decltype(masked)::value>(warp, q_rows, k_lane + slot * tile_k_bytes, log2_scale, cap_scale,
@@ -358,17 +376,17 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #if STAGES == 1
     copy_async_wait<0>();
     barrier(); // V(i) is here for all, and all have left K(i)
-    load_k(i + 1, 0);
+    if (i + 1 < tiles) load_k(no(), 0);
     copy_async_commit();
 #endif
     accumulate(warp, v_lane + slot * tile_v_bytes, s);
     i++;
     slot = slot == stages - 1 ? 0 : slot + 1;
   };
-  while (i < tiles && last_tile - i >= full_end) step(with_mask());
-  while (i < tiles && last_tile - i >= full_begin) step(without_mask());
+  while (i < tiles && last_tile - i >= full_end) step(yes());
+  while (i < tiles && last_tile - i >= full_begin) step(no());
 #if BOUND_WINDOW
-  while (i < tiles) step(with_mask());
+  while (i < tiles) step(yes());
 #endif
   copy_async_wait<0>();
   barrier(); // shared memory is free for O
