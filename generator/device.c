@@ -31,6 +31,9 @@ static const architecture architectures[] = {
 };
 enum { ARCHITECTURE_COUNT = sizeof architectures / sizeof *architectures, ARCHITECTURE_OF_HOST = 90 };
 
+const char *const attune_architectures[] = {"sm_80",  "sm_86",  "sm_87",  "sm_89",  "sm_90",
+                                            "sm_100", "sm_103", "sm_120", "sm_121", NULL};
+
 static const architecture *find_architecture(int32_t arch) {
   for (int i = 0; i < ARCHITECTURE_COUNT; i++) {
     if (architectures[i].arch == arch) return &architectures[i];

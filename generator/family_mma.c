@@ -24,9 +24,7 @@ static int64_t shared_bytes(const attune_config *config) {
   const int64_t q = config->tile_m * pitch(config->head_dim);
   const int64_t o = config->tile_m * pitch(config->head_dim_v);
   const int64_t kv = (int64_t)config->stages * config->tile_n * (pitch(config->head_dim) + pitch(config->head_dim_v));
-  /* Q in registers leaves its place to K and V; O is staged over everything at the end. */
-  const int64_t inputs = config->q_registers ? (q > kv ? q : kv) : q + kv;
-  return inputs > o ? inputs : o;
+  return q + kv > o ? q + kv : o; /* O is staged over everything at the end */
 }
 
 /* Accumulators of S and O and the Q that stays: live all at once, whatever the compiler does. */
@@ -57,7 +55,7 @@ static attune_status check_shape(const attune_config *c) {
   if ((status = check_range("tile_n", c->tile_n, FRAGMENT, TILE_N_MAX))) return status;
   if ((status = check_range("stages", c->stages, 1, STAGES_MAX))) return status;
   if ((status = check_range("q_registers", c->q_registers, 0, 1))) return status;
-  if ((status = check_range("lazy", c->lazy, 0, 1))) return status;
+  if ((status = check_range("lazy_rescale", c->lazy_rescale, 0, 1))) return status;
   if ((status = check_range("order", c->order, 0, ATTUNE_ORDER_LONGEST))) return status;
   if (c->tile_m % (FRAGMENT * c->warps) != 0) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tile_m is %d; with %d warps it must be a multiple of %d", c->tile_m,
@@ -112,7 +110,7 @@ static const struct {
     {offsetof(attune_config, warps), {{1, 2, 4, 8}, 4}},
     {offsetof(attune_config, stages), {{1, 2, 3}, 3}},
     {offsetof(attune_config, q_registers), {{0, 1}, 2}},
-    {offsetof(attune_config, lazy), {{0, 1}, 2}},
+    {offsetof(attune_config, lazy_rescale), {{0, 1}, 2}},
     {offsetof(attune_config, order),
      {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, 4}},
     {offsetof(attune_config, blocks), {{1, 2, 3}, 3}},
@@ -146,7 +144,7 @@ static void step(attune_step *out, const attune_config *c, const attune_problem 
       .shared_bytes = kv_bytes * (c->warps + 1) + (c->q_registers ? 0 : q_bytes),
       .loaded_bytes = kv_bytes,
       .exponentials = m * n * (softcap ? 3 : 1),
-      .float_operations = m * n * (softcap ? 7 : 4) + (c->lazy ? 0.1 : 1) * m * width,
+      .float_operations = m * n * (softcap ? 7 : 4) + (c->lazy_rescale ? 0.1 : 1) * m * width,
       .latency_clocks = c->stages == 1 ? 450 : 250,
       .outside_clocks = 2500 + (q_bytes + 2 * m * width) / 32,
   };

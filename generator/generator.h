@@ -63,9 +63,8 @@ typedef struct {
   int32_t tile_n;     /* key rows of a step */
   int32_t warps;      /* each owns tile_m / warps query rows */
   int32_t stages;     /* K tiles and V tiles in shared memory */
-  int32_t q_registers;/* 1: Q fragments live in registers, and Q's shared memory serves K and V */
+  int32_t q_registers;/* 1: Q's fragments stay in registers, 0: they come from shared memory at every tile */
   int32_t lazy_rescale; /* 1: O is rescaled only when a row's maximum has grown by 2^8, else at every tile */
-  int32_t lazy;       /* 1: O is rescaled only when a row's maximum has grown by more than 2^8 */
   int32_t order;      /* attune_order */
   int32_t blocks;     /* blocks an SM should hold: caps the registers of a thread */
 } attune_config;
@@ -112,6 +111,8 @@ typedef struct {
   int64_t memory_bandwidth;/* bytes a second; 0: unknown */
 } attune_device;
 
+/* "sm_80", ..., NULL: those that are known, without the host. */
+extern const char *const attune_architectures[];
 /* An architecture alone ("sm_90" or "90", "host"): limits from the CUDA programming guide's table of compute
  * capabilities; counts and rates of a typical part, for the model only. */
 attune_status attune_device_of_arch(attune_device *out, const char *arch);
