@@ -1,0 +1,33 @@
+/* One block at a time: its threads as coroutines, its barriers and collectives, its asynchronous copies, and the
+ * judgement of everything they do. */
+#ifndef ATTUNE_HOST_BLOCK_H
+#define ATTUNE_HOST_BLOCK_H
+
+#include "runtime/host_memory.h"
+#include "templates/host_interface.h"
+
+typedef void attune_host_kernel(struct attune_arguments arguments);
+
+/* One launch. */
+typedef struct {
+  attune_host_kernel *kernel;
+  const char *name;
+  int blocks, threads, shared_bytes;
+  const struct attune_arguments *arguments;
+  const attune_host_memory *memory;
+  uint64_t seed;
+} attune_host_grid;
+
+typedef struct attune_host_block attune_host_block;
+
+/* What kernels call; the same for all. */
+extern const struct attune_host_calls attune_host_runner_calls;
+
+/* A place to run blocks of up to `threads` threads, used by one operating-system thread at a time. */
+attune_status attune_host_block_create(attune_host_block **out, int threads);
+void attune_host_block_destroy(attune_host_block *block);
+int attune_host_block_threads(const attune_host_block *block);
+/* Runs the grid's block `index` to its end. ATTUNE_KERNEL_FAULT, or ATTUNE_OUT_OF_MEMORY: message has 1024 bytes. */
+attune_status attune_host_block_run(attune_host_block *block, char *message, const attune_host_grid *grid, int index);
+
+#endif

@@ -1,0 +1,259 @@
+/* What kernels call: judged here, one lane at a time. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/host_matrix.h"
+#include "runtime/host_state.h"
+
+static int block_index(void) {
+  return attune_host_current->index;
+}
+
+static int thread_index(void) {
+  return attune_host_current->running->index;
+}
+
+/* ---- collectives ---- */
+
+static void load_matrix(attune_host_block *block, int warp, bool transposed) {
+  uint32_t *out[32];
+  const unsigned char *rows[32];
+  for (int i = 0; i < 32; i++) {
+    attune_host_lane *lane = &block->lanes[warp * 32 + i];
+    attune_host_conflict conflict;
+    uint32_t offset = lane->in[0] - ATTUNE_HOST_SHARED_BASE;
+    if (!attune_host_shared_read(&block->shared, &conflict, offset, 16, warp, ~0u, lane->line)) {
+      block->running = lane; /* whoever came last, the address is this lane's */
+      attune_host_fault_conflict(block, &conflict, lane->line, "a matrix load", lane->in[0], 16);
+    }
+    rows[i] = block->shared.bytes + offset;
+    out[i] = lane->out;
+  }
+  attune_host_load_matrix(out, rows, transposed);
+}
+
+static void multiply(attune_host_block *block, int warp, bool bf16) {
+  uint32_t *out[32];
+  const uint32_t *in[32];
+  for (int i = 0; i < 32; i++) {
+    in[i] = block->lanes[warp * 32 + i].in;
+    out[i] = block->lanes[warp * 32 + i].out;
+  }
+  attune_host_multiply(out, in, bf16);
+}
+
+static void shuffle(attune_host_block *block, int warp, bool exclusive_or) {
+  uint32_t words[32];
+  attune_host_lane *lanes = &block->lanes[warp * 32];
+  for (int i = 0; i < 32; i++)
+    words[i] = lanes[i].in[0];
+  for (unsigned i = 0; i < 32; i++) {
+    unsigned argument = lanes[i].in[1];
+    if (argument > 31)
+      attune_host_fault(block, lanes[i].index, lanes[i].line, "a shuffle's %s is %d, outside 0..31",
+                        exclusive_or ? "mask" : "source lane", (int)argument);
+    lanes[i].out[0] = words[exclusive_or ? i ^ argument : argument];
+  }
+}
+
+static void perform(attune_host_block *block, int warp) {
+  switch (block->warps[warp].operation) {
+  case ATTUNE_HOST_LOAD_MATRIX:
+    load_matrix(block, warp, false);
+    break;
+  case ATTUNE_HOST_LOAD_MATRIX_TRANSPOSED:
+    load_matrix(block, warp, true);
+    break;
+  case ATTUNE_HOST_MULTIPLY_BF16:
+    multiply(block, warp, true);
+    break;
+  case ATTUNE_HOST_MULTIPLY_FP16:
+    multiply(block, warp, false);
+    break;
+  case ATTUNE_HOST_SHUFFLE_XOR:
+    shuffle(block, warp, true);
+    break;
+  case ATTUNE_HOST_SHUFFLE:
+    shuffle(block, warp, false);
+    break;
+  case ATTUNE_HOST_WARP_BARRIER:
+    attune_host_shared_warp_barrier(&block->shared, warp);
+    break;
+  }
+}
+
+/* The last lane to arrive computes for all. */
+static void collective(int operation, const unsigned *in, unsigned *out, int line) {
+  attune_host_block *block = attune_host_current;
+  attune_host_lane *lane = block->running;
+  int index = lane->index / 32;
+  attune_host_warp *warp = &block->warps[index];
+  if (operation < 0 || operation > ATTUNE_HOST_WARP_BARRIER)
+    attune_host_fault(block, lane->index, line, "collective %d, which the host device cannot model", operation);
+  if (warp->arrived == 0) {
+    warp->operation = operation;
+    warp->line = line;
+  } else if (warp->operation != operation || warp->line != line) {
+    attune_host_fault(
+        block, lane->index, line,
+        "divergence: arrives at %s while %u lanes of its warp wait at %s of line %d; all 32 lanes must meet at"
+        " one place",
+        attune_host_operation_name(operation), warp->arrived, attune_host_operation_name(warp->operation), warp->line);
+  }
+  lane->in = in;
+  lane->out = out;
+  lane->line = line;
+  if (++warp->arrived < 32) {
+    lane->state = ATTUNE_HOST_AT_COLLECTIVE;
+    attune_host_suspend(block);
+    return;
+  }
+  perform(block, index);
+  warp->arrived = 0;
+  attune_host_release_warp(block, index);
+}
+
+static void barrier(int line) {
+  attune_host_block *block = attune_host_current;
+  attune_host_lane *lane = block->running;
+  if (block->at_barrier == 0) block->barrier_line = line;
+  if (block->barrier_line != line)
+    attune_host_fault(
+        block, lane->index, line,
+        "divergence: arrives at a block barrier while %d threads wait at that of line %d; all threads must meet"
+        " at one place",
+        block->at_barrier, block->barrier_line);
+  lane->line = line;
+  if (++block->at_barrier < block->threads) {
+    lane->state = ATTUNE_HOST_AT_BARRIER;
+    attune_host_suspend(block);
+    return;
+  }
+  block->at_barrier = 0;
+  attune_host_shared_block_barrier(&block->shared);
+  attune_host_release_block(block);
+}
+
+/* ---- plain accesses ---- */
+
+static void check_size(attune_host_block *block, const char *what, int size, int line) {
+  if (size != 4 && size != 8 && size != 16)
+    attune_host_fault(block, block->running->index, line,
+                      "%s of %d bytes, which the host device cannot model: it takes 4, 8 or 16", what, size);
+}
+
+static void load_shared(void *to, unsigned from, int size, int line) {
+  attune_host_block *block = attune_host_current;
+  int thread = block->running->index;
+  uint32_t offset = from - ATTUNE_HOST_SHARED_BASE;
+  attune_host_conflict conflict;
+  check_size(block, "a shared load", size, line);
+  if (!attune_host_shared_read(&block->shared, &conflict, offset, (uint32_t)size, thread / 32, 1u << thread % 32, line))
+    attune_host_fault_conflict(block, &conflict, line, "a shared load", from, (unsigned)size);
+  memcpy(to, block->shared.bytes + offset, (size_t)size);
+}
+
+static void store_shared(unsigned to, const void *from, int size, int line) {
+  attune_host_block *block = attune_host_current;
+  uint32_t offset = to - ATTUNE_HOST_SHARED_BASE;
+  attune_host_conflict conflict;
+  check_size(block, "a shared store", size, line);
+  if (!attune_host_shared_write(&block->shared, &conflict, offset, (uint32_t)size, block->running->index, line))
+    attune_host_fault_conflict(block, &conflict, line, "a shared store", to, (unsigned)size);
+  memcpy(block->shared.bytes + offset, from, (size_t)size);
+}
+
+static void check_global(attune_host_block *block, const void *address, int size, bool write, int line) {
+  char reason[256];
+  if (!attune_host_memory_allows(block->grid->memory, reason, address, size, write))
+    attune_host_fault(block, block->running->index, line, "%s", reason);
+}
+
+static void load_global(void *to, const void *from, int size, int line) {
+  attune_host_block *block = attune_host_current;
+  check_size(block, "a global load", size, line);
+  check_global(block, from, size, false, line);
+  memcpy(to, from, (size_t)size);
+}
+
+static void store_global(void *to, const void *from, int size, int line) {
+  attune_host_block *block = attune_host_current;
+  check_size(block, "a global store", size, line);
+  check_global(block, to, size, true, line);
+  memcpy(to, from, (size_t)size);
+}
+
+/* ---- asynchronous copies ---- */
+
+static void arrive(attune_host_block *block, attune_host_copy *copy) {
+  if (copy->landed) return;
+  copy->landed = true;
+  if (copy->valid)
+    memcpy(block->shared.bytes + copy->to, copy->from, 16);
+  else
+    memset(block->shared.bytes + copy->to, 0, 16);
+}
+
+static void copy_async(unsigned to, const void *from, int valid, int line) {
+  attune_host_block *block = attune_host_current;
+  attune_host_lane *lane = block->running;
+  uint32_t offset = to - ATTUNE_HOST_SHARED_BASE;
+  attune_host_conflict conflict;
+  if (valid) check_global(block, from, 16, false, line);
+  if (!attune_host_shared_depart(&block->shared, &conflict, offset, lane->index, line))
+    attune_host_fault_conflict(block, &conflict, line, "an asynchronous copy", to, 16);
+  if (lane->count == lane->capacity && lane->first > 0) {
+    lane->count -= lane->first;
+    memmove(lane->copies, lane->copies + lane->first, (size_t)lane->count * sizeof *lane->copies);
+    lane->first = 0;
+  }
+  if (lane->count == lane->capacity) {
+    int capacity = lane->capacity ? 2 * lane->capacity : 64;
+    attune_host_copy *copies = realloc(lane->copies, (size_t)capacity * sizeof *copies);
+    if (!copies)
+      attune_host_fault(block, lane->index, line, "out of memory: %d asynchronous copies of one thread", lane->count);
+    lane->copies = copies;
+    lane->capacity = capacity;
+  }
+  attune_host_copy *copy = &lane->copies[lane->count++];
+  *copy = (attune_host_copy){.to = offset, .from = from, .valid = valid, .line = line, .group = lane->groups};
+  if (block->random && attune_host_draw(block) % 4 == 0) arrive(block, copy);
+}
+
+/* Any copy may arrive at any time once issued; a random schedule lets some do so here. */
+static void copy_async_commit(int line) {
+  (void)line;
+  attune_host_block *block = attune_host_current;
+  attune_host_lane *lane = block->running;
+  lane->groups++;
+  if (!block->random) return;
+  for (int i = lane->first; i < lane->count; i++)
+    if (attune_host_draw(block) % 4 == 0) arrive(block, &lane->copies[i]);
+}
+
+static void copy_async_wait(int pending, int line) {
+  attune_host_block *block = attune_host_current;
+  attune_host_lane *lane = block->running;
+  if (pending < 0) attune_host_fault(block, lane->index, line, "waits until at most %d groups are in flight", pending);
+  for (; lane->first < lane->count; lane->first++) {
+    attune_host_copy *copy = &lane->copies[lane->first];
+    if (copy->group + (uint64_t)pending >= lane->groups) break;
+    arrive(block, copy);
+    attune_host_shared_land(&block->shared, copy->to);
+  }
+  if (lane->first == lane->count) lane->first = lane->count = 0;
+}
+
+const struct attune_host_calls attune_host_runner_calls = {
+    .block_index = block_index,
+    .thread_index = thread_index,
+    .collective = collective,
+    .barrier = barrier,
+    .load_shared = load_shared,
+    .store_shared = store_shared,
+    .load_global = load_global,
+    .store_global = store_global,
+    .copy_async = copy_async,
+    .copy_async_commit = copy_async_commit,
+    .copy_async_wait = copy_async_wait,
+};

@@ -1,0 +1,37 @@
+/* Which device memory a kernel may touch: its tensors, element by element, as the arguments and the config give them.
+ */
+#ifndef ATTUNE_HOST_MEMORY_H
+#define ATTUNE_HOST_MEMORY_H
+
+#include <stdbool.h>
+
+#include "generator/generator.h"
+#include "templates/arguments.h"
+
+enum { ATTUNE_HOST_TENSORS_MAX = 7 };
+
+/* Dimensions from the widest stride to the narrowest, then `row` bytes that lie together. */
+typedef struct {
+  const char *name;
+  uintptr_t base;
+  uint64_t extent; /* bytes from base to behind the last element */
+  int rank;
+  uint64_t stride[3], size[3]; /* bytes, elements */
+  uint64_t row;
+  bool nested;  /* each stride spans what is inside it, so that an offset tells its element */
+  bool written; /* an output: written only; an input: read only */
+} attune_host_tensor;
+
+typedef struct {
+  attune_host_tensor tensors[ATTUNE_HOST_TENSORS_MAX];
+  int count;
+} attune_host_memory;
+
+/* ATTUNE_BAD_SIZE if an extent overflows. */
+attune_status attune_host_memory_of(attune_host_memory *out, const attune_config *config,
+                                    const struct attune_arguments *arguments);
+/* Judges one access; false: reason (256 bytes) says what it does and where the next tensor is. */
+bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256], const void *address, int size,
+                               bool write);
+
+#endif
