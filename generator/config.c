@@ -28,8 +28,7 @@ const attune_config_field attune_config_fields[] = {
     {AT(warps), .prefix = "w", .absent = ATTUNE_NEVER_ABSENT, .schedule = true, .meaning = "warps of a block"},
     {AT(stages), .prefix = "s", .absent = ATTUNE_NEVER_ABSENT, .schedule = true,
      .meaning = "K tiles and V tiles in shared memory"},
-    {AT(q_registers), .prefix = "qr", .absent = 0, .flag = true, .schedule = true,
-     .meaning = "Q stays in registers"},
+    {AT(q_registers), .prefix = "qr", .absent = 0, .flag = true, .schedule = true, .meaning = "Q stays in registers"},
     {AT(lazy_rescale), .prefix = "lazy", .absent = 0, .flag = true, .schedule = true,
      .meaning = "O is rescaled only when a row's maximum has grown by 2^8"},
     {AT(order), .prefix = "", .absent = ATTUNE_ORDER_LINEAR, .schedule = true, .words = order_words,
@@ -122,8 +121,9 @@ static attune_status bad_config(const attune_text *text, int first, int last) {
 static bool parse_field(attune_text *text, const attune_config_field *field, int32_t *value) {
   if (field->words != NULL) return attune_text_one_of(text, field->words, value);
   if (!field->flag) return attune_text_number(text, field->prefix, value);
+  if (!attune_text_word(text, field->prefix)) return false;
   *value = 1;
-  return attune_text_word(text, field->prefix);
+  return true;
 }
 
 attune_status attune_config_parse(attune_config *out, const char *config_text) {

@@ -1,8 +1,8 @@
-/* Build tool: writes C that holds the templates and the hash of what each family's sources are made from.
+/* Build tool: writes C that holds files, and for templates the hash of what each family's sources are made from.
  *
- *   embed OUT SHARED... --family TEMPLATE SOURCE... [--family ...]
+ *   embed OUT FOLDER PREFIX SHARED... [--family TEMPLATE SOURCE...]...
  *
- * Every file of templates/ is held; files of generator/ only enter the hashes. */
+ * Every file of FOLDER is held, in the array PREFIX_files of PREFIX_count; others only enter the hashes. */
 #include <errno.h>
 #include <sha256.h>
 #include <stdbool.h>
@@ -11,7 +11,6 @@
 #include <string.h>
 
 static const char family_flag[] = "--family";
-static const char held_folder[] = "templates/";
 
 static void die(const char *what, const char *path) {
   fprintf(stderr, "embed: %s %s: %s\n", what, path, strerror(errno));
@@ -72,40 +71,43 @@ static int end_of_group(int argc, char **argv, int first) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 3) {
-    fprintf(stderr, "usage: embed OUT SHARED... --family TEMPLATE SOURCE... [--family ...]\n");
+  enum { OUT = 1, FOLDER, PREFIX, FIRST };
+  if (argc <= FIRST) {
+    fprintf(stderr, "usage: embed OUT FOLDER PREFIX SHARED... [--family TEMPLATE SOURCE...]...\n");
     return 2;
   }
-  FILE *out = fopen(argv[1], "wb");
-  if (out == NULL) die("cannot create", argv[1]);
-  fputs("/* Written by generator/embed.c from templates/. */\n"
-        "#include \"generator/embedded.h\"\n\n"
-        "const attune_embedded attune_embedded_files[] = {\n",
-        out);
-  const int shared_end = end_of_group(argc, argv, 2);
+  const char *folder = argv[FOLDER], *prefix = argv[PREFIX];
+  FILE *out = fopen(argv[OUT], "wb");
+  if (out == NULL) die("cannot create", argv[OUT]);
+  fprintf(out,
+          "/* Written by generator/embed.c from %s. */\n"
+          "#include \"generator/embedded.h\"\n\n"
+          "const attune_embedded %s_files[] = {\n",
+          folder, prefix);
+  const int shared_end = end_of_group(argc, argv, FIRST);
   int count = 0;
-  for (int group = 2; group < argc;) {
+  for (int group = FIRST; group < argc;) {
     const bool is_family = group >= shared_end;
     const int first = group + is_family, end = end_of_group(argc, argv, first);
     char hex[SHA256_DIGEST_STRING_LENGTH] = "";
     if (is_family) {
       SHA2_CTX hash;
       SHA256Init(&hash);
-      for (int i = 2; i < shared_end; i++)
+      for (int i = FIRST; i < shared_end; i++)
         add_to_hash(&hash, argv[i]);
       for (int i = first; i < end; i++)
         add_to_hash(&hash, argv[i]);
       SHA256End(&hash, hex);
     }
     for (int i = first; i < end; i++) {
-      if (strncmp(argv[i], held_folder, strlen(held_folder)) != 0) continue;
+      if (strncmp(argv[i], folder, strlen(folder)) != 0) continue;
       fprintf(out, "    {\"%s\", \"%s\",\n", argv[i], hex);
       write_text(out, argv[i]);
       count++;
     }
     group = end;
   }
-  fprintf(out, "};\nconst int attune_embedded_count = %d;\n", count);
-  if (fclose(out) != 0) die("cannot write", argv[1]);
+  fprintf(out, "};\nconst int %s_count = %d;\n", prefix, count);
+  if (fclose(out) != 0) die("cannot write", argv[OUT]);
   return 0;
 }

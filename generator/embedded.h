@@ -1,4 +1,4 @@
-/* Private: the templates, as the build put them into the library (embed.c). */
+/* Files that the build put into the program (embed.c): here the templates. */
 #ifndef ATTUNE_EMBEDDED_H
 #define ATTUNE_EMBEDDED_H
 
