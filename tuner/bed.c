@@ -1,0 +1,394 @@
+/* Inputs, outputs and expected results of one problem on one machine.
+ *
+ * What judges: float64 on rows (bed_rows.c), by the rule that the error is at most twice that of the unfused
+ * computation in the same dtype, plus 1e-5. Where those are not all rows, every element is also compared with the
+ * reference family's output, which is itself judged on the rows first. The element that differs there is not one that
+ * the bound was taken from, so the comparison allows each of the two its bound, and a unit in the last place for the
+ * rounding of two elements of this size. */
+#include "tuner/bed.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/fail.h"
+#include "tuner/parallel.h"
+#include "tuner/reference.h"
+
+enum { POISON = 0xff };
+static const uint16_t poisoned = 0xffff;
+
+struct attune_bed {
+  attune_machine *machine;
+  attune_problem problem; /* resolved */
+  attune_tensors tensors; /* on the machine */
+  attune_layout layout;   /* of O */
+  uint16_t *span;         /* O as it lies in the machine's memory, gaps included */
+  uint16_t *o;            /* O, contiguous; the same memory as span where that is contiguous */
+  float *lse;
+  int64_t rows_total; /* batch x seqlen_q x heads_q */
+  attune_rows rows;
+  double bound;
+  uint16_t *judge; /* the reference family's O, contiguous; NULL: all rows are judged in double precision */
+};
+
+static size_t span_bytes(const attune_bed *bed) {
+  return (size_t)attune_layout_extent(&bed->layout) * sizeof *bed->span;
+}
+
+static size_t lse_bytes(const attune_bed *bed) {
+  return (size_t)bed->rows_total * sizeof *bed->lse;
+}
+
+/* ---- making ---- */
+
+static attune_status upload(const void **out, attune_machine *machine, const attune_layout *layout,
+                            const uint16_t *from) {
+  void *memory = NULL;
+  const size_t size = (size_t)attune_layout_extent(layout) * sizeof *from;
+  attune_status status = attune_memory_allocate(&memory, machine, size);
+  if (status != ATTUNE_OK) return status;
+  *out = memory;
+  return attune_memory_write(machine, memory, from, size);
+}
+
+static attune_status make_outputs(attune_bed *bed) {
+  const size_t elements = (size_t)(bed->rows_total * bed->problem.head_dim_v);
+  attune_status status = attune_memory_allocate(&bed->tensors.o, bed->machine, span_bytes(bed));
+  if (status != ATTUNE_OK) return status;
+  bed->span = malloc(span_bytes(bed));
+  bed->o = attune_layout_contiguous(&bed->layout) ? bed->span : malloc(elements * sizeof *bed->o);
+  if (bed->span == NULL || bed->o == NULL)
+    return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an output of %zu elements", elements);
+  if (!bed->problem.want_lse) return ATTUNE_OK;
+  void *lse = NULL;
+  status = attune_memory_allocate(&lse, bed->machine, lse_bytes(bed));
+  if (status != ATTUNE_OK) return status;
+  bed->tensors.lse = lse;
+  bed->lse = malloc(lse_bytes(bed));
+  return bed->lse != NULL ? ATTUNE_OK
+                          : attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of LSE", lse_bytes(bed));
+}
+
+/* Runs the reference family over the whole problem, and judges it on the rows as any other. */
+static attune_status make_judge(attune_bed *bed) {
+  attune_config config;
+  attune_kernel *kernel = NULL;
+  attune_loaded *loaded = NULL;
+  attune_verdict verdict;
+  const size_t size = (size_t)(bed->rows_total * bed->problem.head_dim_v) * sizeof *bed->judge;
+  uint16_t *judge = NULL;
+  attune_status status = attune_config_reference(&config, &bed->problem);
+  if (status != ATTUNE_OK) goto out;
+  if ((status = attune_kernel_compile(&kernel, &config, attune_machine_arch(bed->machine))) != ATTUNE_OK) goto out;
+  if ((status = attune_load(&loaded, bed->machine, kernel, &config)) != ATTUNE_OK) goto out;
+  if ((status = attune_bed_verify(bed, loaded, &config, &verdict)) != ATTUNE_OK) goto out;
+  if (!verdict.passed) {
+    status =
+        attune_fail(ATTUNE_WRONG_RESULT, "the reference family itself is wrong on this machine: %s", verdict.worst);
+    goto out;
+  }
+  judge = malloc(size);
+  if (judge == NULL) {
+    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of reference output", size);
+    goto out;
+  }
+  memcpy(judge, bed->o, size);
+  bed->judge = judge;
+out:
+  attune_unload(loaded);
+  free(kernel);
+  return status;
+}
+
+static attune_status bed_create(attune_bed **out, attune_machine *machine, const attune_problem *resolved,
+                                const uint16_t *q, const uint16_t *k, const uint16_t *v, uint64_t seed) {
+  attune_status status = ATTUNE_OK;
+  *out = NULL;
+  attune_bed *bed = calloc(1, sizeof *bed);
+  if (bed == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a test bed");
+  bed->machine = machine;
+  bed->problem = *resolved;
+  bed->layout = attune_layout_o(resolved);
+  bed->rows_total = (int64_t)resolved->batch * resolved->seqlen_q * resolved->heads_q;
+  attune_tensors_init(&bed->tensors);
+  const attune_layout layouts[] = {attune_layout_q(resolved), attune_layout_k(resolved), attune_layout_v(resolved)};
+  if ((status = upload(&bed->tensors.q, machine, &layouts[0], q)) != ATTUNE_OK) goto out;
+  if ((status = upload(&bed->tensors.k, machine, &layouts[1], k)) != ATTUNE_OK) goto out;
+  if ((status = upload(&bed->tensors.v, machine, &layouts[2], v)) != ATTUNE_OK) goto out;
+  if ((status = make_outputs(bed)) != ATTUNE_OK) goto out;
+  if ((status = attune_rows_create(&bed->rows, resolved, q, k, v, seed)) != ATTUNE_OK) goto out;
+  bed->bound = 2.0 * bed->rows.unfused_error + 1e-5;
+  if (!bed->rows.all) status = make_judge(bed);
+out:
+  if (status != ATTUNE_OK) {
+    attune_bed_destroy(bed);
+    return status;
+  }
+  *out = bed;
+  return ATTUNE_OK;
+}
+
+attune_status attune_bed_create(attune_bed **out, attune_machine *machine, const attune_problem *problem, uint64_t seed,
+                                double magnitude) {
+  attune_problem resolved;
+  *out = NULL;
+  attune_status status = attune_problem_resolve(&resolved, problem);
+  if (status != ATTUNE_OK) return status;
+  const attune_layout layouts[] = {attune_layout_q(&resolved), attune_layout_k(&resolved), attune_layout_v(&resolved)};
+  uint16_t *drawn[3];
+  for (size_t i = 0; i < 3; i++) {
+    drawn[i] = attune_draw(&layouts[i], resolved.dtype, 3 * seed + i, magnitude);
+    if (drawn[i] == NULL) status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for random inputs");
+  }
+  if (status == ATTUNE_OK) status = bed_create(out, machine, &resolved, drawn[0], drawn[1], drawn[2], seed);
+  for (size_t i = 0; i < 3; i++)
+    free(drawn[i]);
+  return status;
+}
+
+attune_status attune_bed_create_with(attune_bed **out, attune_machine *machine, const attune_problem *problem,
+                                     const uint16_t *q, const uint16_t *k, const uint16_t *v) {
+  attune_problem resolved;
+  *out = NULL;
+  const attune_status status = attune_problem_resolve(&resolved, problem);
+  return status != ATTUNE_OK ? status : bed_create(out, machine, &resolved, q, k, v, 0);
+}
+
+void attune_bed_destroy(attune_bed *bed) {
+  if (bed == NULL) return;
+  const void *const memory[] = {bed->tensors.q, bed->tensors.k, bed->tensors.v, bed->tensors.o, bed->tensors.lse};
+  for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+    if (memory[i] != NULL) attune_memory_free(bed->machine, (void *)(uintptr_t)memory[i]);
+  attune_rows_free(&bed->rows);
+  if (bed->o != bed->span) free(bed->o);
+  free(bed->span);
+  free(bed->lse);
+  free(bed->judge);
+  free(bed);
+}
+
+/* ---- running ---- */
+
+attune_status attune_bed_launch(attune_bed *bed, const attune_loaded *loaded, const attune_config *config) {
+  attune_launch launch;
+  attune_arguments arguments;
+  attune_status status = attune_launch_of(&launch, config, &bed->problem);
+  if (status == ATTUNE_OK) status = attune_arguments_of(&arguments, config, &bed->problem, &bed->tensors);
+  if (status == ATTUNE_OK) status = attune_launch_kernel(loaded, &launch, &arguments, NULL);
+  return status;
+}
+
+static attune_status poison(attune_bed *bed) {
+  attune_status status = attune_memory_fill(bed->machine, bed->tensors.o, POISON, span_bytes(bed));
+  if (status == ATTUNE_OK && bed->lse != NULL)
+    status = attune_memory_fill(bed->machine, bed->tensors.lse, POISON, lse_bytes(bed));
+  return status;
+}
+
+/* Offsets of a row in contiguous O, in elements, and in LSE. */
+static int64_t o_offset(const attune_bed *bed, const attune_row *row) {
+  const attune_problem *p = &bed->problem;
+  return (((int64_t)row->batch * p->seqlen_q + row->row) * p->heads_q + row->head) * p->head_dim_v;
+}
+
+static int64_t lse_offset(const attune_bed *bed, const attune_row *row) {
+  const attune_problem *p = &bed->problem;
+  return ((int64_t)row->batch * p->heads_q + row->head) * p->seqlen_q + row->row;
+}
+
+/* Row of contiguous O by its number. */
+static attune_row row_of(const attune_bed *bed, int64_t number) {
+  const attune_problem *p = &bed->problem;
+  return (attune_row){.batch = (int)(number / p->heads_q / p->seqlen_q),
+                      .head = (int)(number % p->heads_q),
+                      .row = (int)(number / p->heads_q % p->seqlen_q)};
+}
+
+/* Takes the rows out of the span and leaves poison in their places, so that the span is poison all over if nothing was
+ * written between them. */
+static void gather(attune_bed *bed) {
+  const size_t width = (size_t)bed->problem.head_dim_v;
+  for (int64_t number = 0; number < bed->rows_total; number++) {
+    const attune_row row = row_of(bed, number);
+    uint16_t *from = bed->span + attune_layout_offset(&bed->layout, row.batch, row.row, row.head);
+    memcpy(bed->o + o_offset(bed, &row), from, width * sizeof *from);
+    memset(from, POISON, width * sizeof *from);
+  }
+}
+
+static attune_status fetch(attune_bed *bed) {
+  attune_status status = attune_machine_synchronize(bed->machine);
+  if (status == ATTUNE_OK) status = attune_memory_read(bed->machine, bed->span, bed->tensors.o, span_bytes(bed));
+  if (status == ATTUNE_OK && bed->lse != NULL)
+    status = attune_memory_read(bed->machine, bed->lse, bed->tensors.lse, lse_bytes(bed));
+  if (status == ATTUNE_OK && bed->o != bed->span) gather(bed);
+  return status;
+}
+
+attune_status attune_bed_outputs(attune_bed *bed, uint16_t *o, float *lse) {
+  const attune_status status = fetch(bed);
+  if (status != ATTUNE_OK) return status;
+  memcpy(o, bed->o, (size_t)(bed->rows_total * bed->problem.head_dim_v) * sizeof *o);
+  if (lse != NULL && bed->lse != NULL) memcpy(lse, bed->lse, lse_bytes(bed));
+  return ATTUNE_OK;
+}
+
+/* ---- judging ---- */
+
+/* The first fault found is the one that is told; later ones only fail. */
+__attribute__((format(printf, 2, 3))) static void blame(attune_verdict *verdict, const char *format, ...) {
+  verdict->passed = false;
+  if (verdict->worst[0] != '\0') return;
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(verdict->worst, sizeof verdict->worst, format, arguments);
+  va_end(arguments);
+}
+
+/* Distance, where NaN is right only if NaN is expected. */
+static double distance(double found, double expected) {
+  if (isnan(expected)) return isnan(found) ? 0.0 : INFINITY;
+  if (found == expected) return 0.0;
+  return isfinite(found) && isfinite(expected) ? fabs(found - expected) : INFINITY;
+}
+
+static void judge_rows(const attune_bed *bed, attune_verdict *verdict) {
+  const int width = bed->problem.head_dim_v;
+  const attune_row *worst = NULL;
+  int worst_d = 0;
+  double found = 0.0, expected = 0.0;
+  for (int64_t i = 0; i < bed->rows.count; i++) {
+    const uint16_t *o = bed->o + o_offset(bed, &bed->rows.rows[i]);
+    for (int d = 0; d < width; d++) {
+      const double value = attune_from_element(bed->problem.dtype, o[d]), exact = bed->rows.o[i * width + d];
+      const double error = distance(value, exact);
+      if (error <= verdict->error) continue;
+      verdict->error = error;
+      worst = &bed->rows.rows[i];
+      worst_d = d;
+      found = value;
+      expected = exact;
+    }
+  }
+  if (verdict->error > verdict->bound)
+    blame(verdict, "o[batch %d, row %d, head %d, %d] is %.6g, exact %.6g: off by %.3g, allowed %.3g", worst->batch,
+          worst->row, worst->head, worst_d, found, expected, verdict->error, verdict->bound);
+}
+
+/* float sums and an approximate exponent over scores that are as large as LSE. */
+static double lse_bound(double lse) {
+  return 1e-4 + (isfinite(lse) ? 1e-5 * fabs(lse) : 0.0);
+}
+
+static void judge_lse(const attune_bed *bed, attune_verdict *verdict) {
+  for (int64_t i = 0; i < bed->rows.count; i++) {
+    const attune_row *row = &bed->rows.rows[i];
+    const double value = (double)bed->lse[lse_offset(bed, row)], exact = bed->rows.lse[i];
+    const double error = distance(value, exact);
+    verdict->lse_error = fmax(verdict->lse_error, error);
+    if (error > lse_bound(exact))
+      blame(verdict, "lse[batch %d, head %d, row %d] is %.9g, exact %.9g: off by %.3g, allowed %.3g", row->batch,
+            row->head, row->row, value, exact, error, lse_bound(exact));
+  }
+}
+
+/* What one pass over all elements finds: the first unwritten one, and the first too far from the reference family's. */
+typedef struct {
+  const attune_bed *bed;
+  pthread_mutex_t lock;
+  int64_t unwritten, unwritten_at, differ, differ_at;
+} sweep;
+
+static void note(sweep *self, int64_t unwritten, int64_t unwritten_at, int64_t differ, int64_t differ_at) {
+  pthread_mutex_lock(&self->lock);
+  if (unwritten > 0 && (self->unwritten == 0 || unwritten_at < self->unwritten_at)) self->unwritten_at = unwritten_at;
+  if (differ > 0 && (self->differ == 0 || differ_at < self->differ_at)) self->differ_at = differ_at;
+  self->unwritten += unwritten;
+  self->differ += differ;
+  pthread_mutex_unlock(&self->lock);
+}
+
+static bool close_enough(const attune_bed *bed, uint16_t element, uint16_t judge) {
+  const double value = attune_from_element(bed->problem.dtype, element);
+  const double other = attune_from_element(bed->problem.dtype, judge);
+  const double unit = fabs(other) * (bed->problem.dtype == ATTUNE_FP16 ? 0x1p-10 : 0x1p-7);
+  return distance(value, other) <= 2.0 * bed->bound + unit;
+}
+
+static void sweep_range(void *user, int64_t begin, int64_t end) {
+  sweep *self = user;
+  const attune_bed *bed = self->bed;
+  int64_t unwritten = 0, unwritten_at = 0, differ = 0, differ_at = 0;
+  for (int64_t i = begin; i < end; i++) {
+    const uint16_t element = bed->o[i];
+    if (element == poisoned) {
+      if (unwritten++ == 0) unwritten_at = i;
+    } else if (bed->judge != NULL && element != bed->judge[i] && !close_enough(bed, element, bed->judge[i])) {
+      if (differ++ == 0) differ_at = i;
+    }
+  }
+  if (unwritten > 0 || differ > 0) note(self, unwritten, unwritten_at, differ, differ_at);
+}
+
+static void judge_elements(const attune_bed *bed, attune_verdict *verdict) {
+  enum { GRAIN = 1 << 18 };
+  const int width = bed->problem.head_dim_v;
+  sweep all = {.bed = bed, .lock = PTHREAD_MUTEX_INITIALIZER};
+  attune_parallel(bed->rows_total * width, GRAIN, sweep_range, &all);
+  pthread_mutex_destroy(&all.lock);
+  if (all.unwritten > 0) {
+    const attune_row row = row_of(bed, all.unwritten_at / width);
+    blame(verdict, "%lld elements of o are unwritten or NaN, the first at [batch %d, row %d, head %d, %d]",
+          (long long)all.unwritten, row.batch, row.row, row.head, (int)(all.unwritten_at % width));
+  }
+  if (all.differ > 0) {
+    const attune_row row = row_of(bed, all.differ_at / width);
+    blame(verdict,
+          "%lld elements differ from the reference family's, the first at [batch %d, row %d, head %d, %d]: %.6g, %.6g",
+          (long long)all.differ, row.batch, row.row, row.head, (int)(all.differ_at % width),
+          attune_from_element(bed->problem.dtype, bed->o[all.differ_at]),
+          attune_from_element(bed->problem.dtype, bed->judge[all.differ_at]));
+  }
+}
+
+static void judge_gaps(const attune_bed *bed, attune_verdict *verdict) {
+  const int64_t extent = attune_layout_extent(&bed->layout);
+  for (int64_t i = 0; i < extent; i++) {
+    if (bed->span[i] == poisoned) continue;
+    blame(verdict, "something was written between the rows of o, %lld elements after its start", (long long)i);
+    return;
+  }
+}
+
+static void judge_lse_written(const attune_bed *bed, attune_verdict *verdict) {
+  for (int64_t i = 0; i < bed->rows_total; i++) {
+    uint32_t bits;
+    memcpy(&bits, &bed->lse[i], sizeof bits);
+    if (bits != UINT32_MAX) continue;
+    blame(verdict, "lse is unwritten or NaN %lld elements after its start", (long long)i);
+    return;
+  }
+}
+
+attune_status attune_bed_verify(attune_bed *bed, const attune_loaded *loaded, const attune_config *config,
+                                attune_verdict *out) {
+  attune_status status;
+  *out = (attune_verdict){
+      .passed = true, .bound = bed->bound, .unfused_error = bed->rows.unfused_error, .rows_checked = bed->rows.count};
+  if ((status = poison(bed)) != ATTUNE_OK) return status;
+  if ((status = attune_bed_launch(bed, loaded, config)) != ATTUNE_OK) return status;
+  if ((status = fetch(bed)) != ATTUNE_OK) return status;
+  /* Unwritten elements are NaN, and so also the largest errors: they are named for what they are. */
+  judge_elements(bed, out);
+  judge_rows(bed, out);
+  if (bed->o != bed->span) judge_gaps(bed, out);
+  if (bed->lse != NULL) {
+    judge_lse_written(bed, out);
+    judge_lse(bed, out);
+  }
+  return ATTUNE_OK;
+}

@@ -1,0 +1,363 @@
+/* The flags of every verb: one table of flags, and one of verbs that says which flags each takes. */
+#include "tuner/flags.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/fail.h"
+
+/* Groups of flags that a verb takes or does not. */
+enum {
+  SCORE = 1 << 0, /* what is computed of given tensors */
+  SHAPE = 1 << 1, /* and of which sizes */
+  DEVICE = 1 << 2,
+  ARCH = 1 << 3,
+  FAMILY = 1 << 4,
+  CONFIG = 1 << 5,
+  DATABASE = 1 << 6,
+  INPUT = 1 << 7,
+  OUTPUT = 1 << 8,
+  WORKLOAD = 1 << 9,
+  SEARCH = 1 << 10, /* how long and how hard */
+  SEED = 1 << 11,
+  JOBS = 1 << 12,
+  COMMON = 1 << 13,
+  PROBLEM = SCORE | SHAPE,
+  POSITIONAL = 1 << 14 /* arguments that are no flags */
+};
+
+static const struct {
+  const char *verb;
+  int groups;
+} verbs[] = {
+    {"devices", 0},
+    {"emit", PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
+    {"compile", PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
+    {"run", SCORE | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | OUTPUT | SEED},
+    {"verify", PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED},
+    {"tune", PROBLEM | DEVICE | ARCH | FAMILY | DATABASE | WORKLOAD | SEARCH | SEED | JOBS},
+    {"explain", PROBLEM | DEVICE | ARCH | DATABASE | WORKLOAD},
+    {"bench", PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | WORKLOAD | SEED},
+    {"store", PROBLEM | DEVICE | ARCH | CONFIG | DATABASE | POSITIONAL},
+};
+
+/* What getopt_long returns for a flag: its row in the table, beyond every character. */
+enum { FIRST_FLAG = 256 };
+typedef enum {
+  DTYPE,
+  HEAD_DIM,
+  HEAD_DIM_V,
+  BATCH,
+  HEADS_Q,
+  HEADS_KV,
+  SEQLEN_Q,
+  SEQLEN_K,
+  MASK,
+  WINDOW,
+  SCALE,
+  SOFTCAP,
+  LSE,
+  PROBLEM_TEXT,
+  DEVICE_NAME,
+  ARCH_NAME,
+  FAMILY_NAME,
+  CONFIG_TEXT,
+  DATABASE_PATH,
+  INPUT_PATH,
+  OUTPUT_PATH,
+  WORKLOAD_NAME,
+  BUDGET,
+  EFFORT,
+  FORCE,
+  SEED_NUMBER,
+  JOBS_NUMBER,
+  JSON,
+  HELP,
+  FLAG_COUNT
+} flag_id;
+
+_Static_assert(1u << DTYPE == ATTUNE_SEEN_DTYPE && 1u << PROBLEM_TEXT == ATTUNE_SEEN_PROBLEM, "seen follows the table");
+
+static const struct {
+  const char *name, *argument; /* argument NULL: none */
+  int groups;                  /* any of them lets a verb take it */
+  const char *meaning;
+} table[FLAG_COUNT] = {
+    [DTYPE] = {"dtype", "fp16|bf16", SCORE, "type of the elements (bf16)"},
+    [HEAD_DIM] = {"head-dim", "N", SHAPE, "elements of a row of Q and K: a multiple of 8 up to 256 (64)"},
+    [HEAD_DIM_V] = {"head-dim-v", "N", SHAPE, "elements of a row of V and O (as --head-dim)"},
+    [BATCH] = {"batch", "N", SHAPE, "sequences (1)"},
+    [HEADS_Q] = {"heads-q", "N", SHAPE, "query heads (1)"},
+    [HEADS_KV] = {"heads-kv", "N", SHAPE, "key heads; divides --heads-q (as --heads-q)"},
+    [SEQLEN_Q] = {"seqlen-q", "N", SHAPE, "queries of a sequence (512)"},
+    [SEQLEN_K] = {"seqlen-k", "N", SHAPE, "keys of a sequence (as --seqlen-q)"},
+    [MASK] = {"mask", "none|causal|causal-bottom-right", SCORE, "which keys a query sees (none)"},
+    [WINDOW] = {"window", "L,R", SCORE, "keys from i-L to i+R only; a negative side is unbounded"},
+    [SCALE] = {"scale", "X", SCORE, "of the scores (1/sqrt(head_dim))"},
+    [SOFTCAP] = {"softcap", "X", SCORE, "scores become X*tanh(score/X); 0: they do not (0)"},
+    [LSE] = {"lse", NULL, SHAPE, "also the log-sum-exp of every row"},
+    [PROBLEM_TEXT] = {"problem", "FILE|TEXT", SHAPE, "a JSON file, or forward.bf16.d128...; flags change it"},
+    [DEVICE_NAME] = {"device", "cuda:N|host", DEVICE, "where it runs (cuda:0 if there is one, else host)"},
+    [ARCH_NAME] = {"arch", "sm_90|host", ARCH, "an architecture that need not be present (the device's)"},
+    [FAMILY_NAME] = {"family", "NAME", FAMILY, "only this family of kernels (mma, reference)"},
+    [CONFIG_TEXT] = {"config", "TEXT", CONFIG, "this config, as other verbs print it"},
+    [DATABASE_PATH] = {"database", "PATH", DATABASE, "the store ($ATTUNE_DATABASE, else the XDG cache folder)"},
+    [INPUT_PATH] = {"input", "FILE", INPUT, "what is read"},
+    [OUTPUT_PATH] = {"output", "FILE", OUTPUT, "what is written"},
+    [WORKLOAD_NAME] = {"workload", "FILE|NAME", WORKLOAD, "a list of problems: JSON, or one that ships"},
+    [BUDGET] = {"budget", "TIME", SEARCH, "per problem: 90s, 10m, 1h (none)"},
+    [EFFORT] = {"effort", "quick|normal|exhaustive", SEARCH, "how much of the space is tried (normal)"},
+    [FORCE] = {"force", NULL, SEARCH, "measure again what the store has"},
+    [SEED_NUMBER] = {"seed", "N", SEED, "of inputs and of the host device's schedule (0)"},
+    [JOBS_NUMBER] = {"jobs", "N", JOBS, "kernels compiled at a time (all cores)"},
+    [JSON] = {"json", NULL, COMMON, "results as JSON"},
+    [HELP] = {"help", NULL, COMMON, "this"},
+};
+
+static int groups_of(const char *verb) {
+  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+    if (strcmp(verbs[i].verb, verb) == 0) return verbs[i].groups | COMMON;
+  return COMMON;
+}
+
+void attune_flags_help(const char *verb, const char *summary) {
+  const int groups = groups_of(verb);
+  printf("usage: attune %s [flags]%s\n\n%s\n\n", verb, groups & POSITIONAL ? " ..." : "", summary);
+  for (int i = 0; i < FLAG_COUNT; i++) {
+    if ((table[i].groups & groups) == 0) continue;
+    char flag[64];
+    snprintf(flag, sizeof flag, "--%s %s", table[i].name, table[i].argument != NULL ? table[i].argument : "");
+    printf(strlen(flag) <= 28 ? "  %-28s %s\n" : "  %s\n  %29s%s\n", flag, strlen(flag) <= 28 ? table[i].meaning : "",
+           table[i].meaning);
+  }
+}
+
+/* ---- values ---- */
+
+static attune_status misuse(flag_id id, const char *value, const char *expected) {
+  return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s \"%.80s\": expected %s", table[id].name, value, expected);
+}
+
+static attune_status read_integer(int32_t *out, flag_id id, const char *text) {
+  char *end;
+  errno = 0;
+  const long long value = strtoll(text, &end, 10);
+  if (end == text || *end != '\0') return misuse(id, text, "an integer");
+  if (errno == ERANGE || value < INT32_MIN || value > INT32_MAX)
+    return attune_fail(ATTUNE_BAD_SIZE, "--%s %.80s: it must be from %d to %d", table[id].name, text, INT32_MIN,
+                       INT32_MAX);
+  *out = (int32_t)value;
+  return ATTUNE_OK;
+}
+
+static attune_status read_float(float *out, flag_id id, const char *text) {
+  char *end;
+  const float value = strtof(text, &end);
+  if (end == text || *end != '\0') return misuse(id, text, "a number");
+  if (!isfinite(value))
+    return attune_fail(ATTUNE_BAD_SCALE,
+                       "--%s %.80s: it must be finite as a float, at most 3.4e38; leave the flag out for "
+                       "the usual value",
+                       table[id].name, text);
+  *out = value;
+  return ATTUNE_OK;
+}
+
+static attune_status read_seed(uint64_t *out, const char *text) {
+  char *end;
+  errno = 0;
+  *out = strtoull(text, &end, 0);
+  if (end == text || *end != '\0' || *text == '-' || errno == ERANGE)
+    return misuse(SEED_NUMBER, text, "a number from 0 to 2^64 - 1");
+  return ATTUNE_OK;
+}
+
+static attune_status read_seconds(double *out, const char *text) {
+  char *end;
+  const double value = strtod(text, &end);
+  const double unit = strcmp(end, "h") == 0 ? 3600.0 : strcmp(end, "m") == 0 ? 60.0 : 1.0;
+  const bool known = *end == '\0' || strcmp(end, "s") == 0 || unit > 1.0;
+  if (end == text || !known || !isfinite(value) || value <= 0.0)
+    return misuse(BUDGET, text, "a time such as 90s, 10m or 1h");
+  *out = value * unit;
+  return ATTUNE_OK;
+}
+
+static attune_status read_word(int *out, flag_id id, const char *const *words, const char *text) {
+  *out = attune_word_index(words, text);
+  return *out < 0 ? misuse(id, text, table[id].argument) : ATTUNE_OK;
+}
+
+static attune_status read_window(attune_problem *problem, const char *text) {
+  int left, right, length = -1;
+  if (sscanf(text, "%d,%d%n", &left, &right, &length) != 2 || length < 0 || text[length] != '\0')
+    return misuse(WINDOW, text, "two integers such as 128,0 or -1,64");
+  problem->window_left = left < 0 ? -1 : left;
+  problem->window_right = right < 0 ? -1 : right;
+  return ATTUNE_OK;
+}
+
+static attune_status read_problem(attune_problem *problem, const char *text) {
+  json_error_t error;
+  if (strncmp(text, "forward.", strlen("forward.")) == 0) return attune_problem_parse(problem, text);
+  json_t *object = json_load_file(text, JSON_REJECT_DUPLICATES, &error);
+  if (object == NULL && error.line < 0)
+    return attune_fail(ATTUNE_BAD_FILE,
+                       "--problem: %s; expected a JSON file or a text such as "
+                       "forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal",
+                       error.text);
+  if (object == NULL)
+    return attune_fail(ATTUNE_BAD_JSON, "%s, line %d, column %d: %s", text, error.line, error.column, error.text);
+  const attune_status status = attune_problem_of_json(problem, object, text);
+  json_decref(object);
+  return status;
+}
+
+/* ---- parsing ---- */
+
+static attune_status take_problem_flag(attune_flags *flags, flag_id id, const char *text) {
+  attune_problem *problem = &flags->problem;
+  attune_status status = ATTUNE_OK;
+  int index = 0;
+  switch (id) {
+  case DTYPE:
+    status = read_word(&index, id, attune_dtype_words, text);
+    problem->dtype = index == 0 ? ATTUNE_FP16 : ATTUNE_BF16;
+    break;
+  case HEAD_DIM:
+    return read_integer(&problem->head_dim, id, text);
+  case HEAD_DIM_V:
+    return read_integer(&problem->head_dim_v, id, text);
+  case BATCH:
+    return read_integer(&problem->batch, id, text);
+  case HEADS_Q:
+    return read_integer(&problem->heads_q, id, text);
+  case HEADS_KV:
+    return read_integer(&problem->heads_kv, id, text);
+  case SEQLEN_Q:
+    return read_integer(&problem->seqlen_q, id, text);
+  case SEQLEN_K:
+    return read_integer(&problem->seqlen_k, id, text);
+  case MASK:
+    status = read_word(&index, id, attune_mask_words, text);
+    if (status == ATTUNE_OK) problem->mask = (attune_mask)index;
+    break;
+  case WINDOW:
+    return read_window(problem, text);
+  case SCALE:
+    return read_float(&problem->scale, id, text);
+  case SOFTCAP:
+    return read_float(&problem->softcap, id, text);
+  default: /* LSE */
+    problem->want_lse = 1;
+  }
+  return status;
+}
+
+static attune_status take_flag(attune_flags *flags, flag_id id, const char *text) {
+  static const char *const efforts[] = {"quick", "normal", "exhaustive", NULL};
+  const char **const places[FLAG_COUNT] = {
+      [DEVICE_NAME] = &flags->device, [ARCH_NAME] = &flags->arch,         [FAMILY_NAME] = &flags->family,
+      [CONFIG_TEXT] = &flags->config, [DATABASE_PATH] = &flags->database, [INPUT_PATH] = &flags->input,
+      [OUTPUT_PATH] = &flags->output, [WORKLOAD_NAME] = &flags->workload};
+  int index = 0;
+  if (places[id] != NULL) {
+    *places[id] = text;
+    return *text != '\0' ? ATTUNE_OK : misuse(id, text, table[id].argument);
+  }
+  switch (id) {
+  case PROBLEM_TEXT:
+    return ATTUNE_OK; /* taken before all others */
+  case BUDGET:
+    return read_seconds(&flags->budget_seconds, text);
+  case EFFORT:
+    flags->effort = text;
+    return read_word(&index, id, efforts, text);
+  case FORCE:
+    flags->force = true;
+    return ATTUNE_OK;
+  case SEED_NUMBER:
+    return read_seed(&flags->seed, text);
+  case JOBS_NUMBER: {
+    int32_t jobs = 0;
+    const attune_status status = read_integer(&jobs, id, text);
+    flags->jobs = jobs;
+    return status != ATTUNE_OK || jobs >= 0 ? status : misuse(id, text, "0 for all cores, or more");
+  }
+  case JSON:
+    flags->json = true;
+    return ATTUNE_OK;
+  case HELP:
+    flags->help = true;
+    return ATTUNE_OK;
+  default:
+    return take_problem_flag(flags, id, text);
+  }
+}
+
+/* One pass over the arguments. only: the flag to take, or FLAG_COUNT for all. */
+static attune_status pass(attune_flags *flags, int argc, char **argv, flag_id only) {
+  const char *verb = argv[0];
+  const int groups = groups_of(verb);
+  struct option options[FLAG_COUNT + 1] = {0};
+  for (int i = 0; i < FLAG_COUNT; i++)
+    options[i] = (struct option){table[i].name, table[i].argument != NULL ? required_argument : no_argument, NULL,
+                                 FIRST_FLAG + i};
+  optind = 0; /* starts anew, as glibc says */
+  opterr = 0;
+  int found;
+  while ((found = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+    const char *argument = argv[optind - 1];
+    if (found == ':')
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "%s needs a value: %s", argument, table[optopt - FIRST_FLAG].argument);
+    if (found == '?' && optopt >= FIRST_FLAG)
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s takes no value", table[optopt - FIRST_FLAG].name);
+    if (found == '?')
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "no such flag, or the start of several: %s; see attune %s --help",
+                         argument, verb);
+    const flag_id id = found == 'h' ? HELP : (flag_id)(found - FIRST_FLAG);
+    if ((table[id].groups & groups) == 0)
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "attune %s takes no --%s; see attune %s --help", verb, table[id].name,
+                         verb);
+    if (id <= PROBLEM_TEXT) flags->seen |= 1u << id;
+    attune_status status = ATTUNE_OK;
+    if (only == FLAG_COUNT)
+      status = take_flag(flags, id, optarg);
+    else if (id == only)
+      status = read_problem(&flags->problem, optarg);
+    if (status != ATTUNE_OK) return status;
+  }
+  flags->rest = argv + optind;
+  flags->rest_count = argc - optind;
+  if (flags->rest_count > 0 && (groups & POSITIONAL) == 0)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune %s takes flags only: what is \"%.80s\"? see attune %s --help", verb,
+                       flags->rest[0], verb);
+  return ATTUNE_OK;
+}
+
+/* Sizes that were as another one stay as it, unless a flag says otherwise. */
+static void follow(attune_problem *problem, const attune_problem *before, uint32_t seen) {
+  if ((seen & ATTUNE_SEEN_HEAD_DIM_V) == 0 && before->head_dim_v == before->head_dim)
+    problem->head_dim_v = problem->head_dim;
+  if ((seen & ATTUNE_SEEN_HEADS_KV) == 0 && before->heads_kv == before->heads_q) problem->heads_kv = problem->heads_q;
+  if ((seen & ATTUNE_SEEN_SEQLEN_K) == 0 && before->seqlen_k == before->seqlen_q) problem->seqlen_k = problem->seqlen_q;
+}
+
+attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
+  enum { USUAL_SEQLEN = 512 };
+  memset(out, 0, sizeof *out);
+  out->effort = "normal";
+  attune_problem_init(&out->problem);
+  out->problem.seqlen_q = out->problem.seqlen_k = USUAL_SEQLEN;
+  for (int i = 1; i < argc; i++) /* so that even a fault is told as asked */
+    if (strcmp(argv[i], "--json") == 0) out->json = true;
+  attune_status status = pass(out, argc, argv, PROBLEM_TEXT);
+  if (status != ATTUNE_OK) return status;
+  const attune_problem before = out->problem;
+  if ((status = pass(out, argc, argv, FLAG_COUNT)) != ATTUNE_OK) return status;
+  follow(&out->problem, &before, out->seen);
+  return attune_problem_check(&out->problem);
+}
