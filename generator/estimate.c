@@ -5,18 +5,18 @@
 #include "generator/family.h"
 
 /* Per SM and clock. matrix: 16-bit mma.sync with float accumulation, dense; on sm_90 and later it does not reach what
- * the architecture's own matrix instructions do. floats: lanes for float arithmetic. exponentials: results of the
+ * the architecture's own matrix instructions do: peak. floats: lanes for float arithmetic. exponentials: results of the
  * special function units. loaded: bytes from L2, as kernels see them. (CUDA programming guide, "Arithmetic
  * instructions"; architecture white papers.) Shared memory gives 128 bytes a clock on all of them. */
 typedef struct {
   int32_t arch;
-  double matrix, floats, exponentials, loaded;
+  double matrix, peak, floats, exponentials, loaded;
 } rates;
 
 static const rates architecture_rates[] = {
-    {80, 2048, 64, 16, 40},   {86, 1024, 128, 16, 24},  {87, 2048, 128, 16, 24},
-    {89, 1024, 128, 16, 24},  {90, 2400, 128, 16, 36},  {100, 2048, 128, 16, 36},
-    {103, 2048, 128, 32, 36}, {120, 1024, 128, 16, 24}, {121, 1024, 128, 16, 24},
+    {80, 2048, 2048, 64, 16, 40},   {86, 1024, 1024, 128, 16, 24},  {87, 2048, 2048, 128, 16, 24},
+    {89, 1024, 1024, 128, 16, 24},  {90, 2400, 4096, 128, 16, 36},  {100, 2048, 8192, 128, 16, 36},
+    {103, 2048, 8192, 128, 32, 36}, {120, 1024, 1024, 128, 16, 24}, {121, 1024, 1024, 128, 16, 24},
 };
 enum { SHARED_RATE = 128, SCHEDULERS = 4, ARCHITECTURE_OF_HOST = 90, LAUNCH_MICROSECONDS = 2 };
 
@@ -151,6 +151,26 @@ static double tail_share(int32_t order) {
   }
 }
 
+typedef struct {
+  double sms, hertz, bandwidth;
+} speeds;
+
+static speeds speeds_of(const attune_device *device) {
+  attune_device typical;
+  attune_device_typical(&typical, device);
+  return (speeds){
+      .sms = device->sm_count > 0 ? device->sm_count : typical.sm_count,
+      .hertz = 1000.0 * (device->clock_khz > 0 ? device->clock_khz : typical.clock_khz),
+      .bandwidth = (double)(device->memory_bandwidth > 0 ? device->memory_bandwidth : typical.memory_bandwidth),
+  };
+}
+
+double attune_problem_floor(const attune_problem *problem, const attune_device *device) {
+  const speeds speed = speeds_of(device);
+  const double compute = attune_problem_flops(problem) / (rates_of(device)->peak * speed.sms * speed.hertz);
+  return fmax(compute, attune_problem_bytes(problem) / speed.bandwidth);
+}
+
 double attune_estimate(const attune_config *config, const attune_problem *problem, const attune_device *device,
                        int registers, int spill_bytes) {
   attune_problem p;
@@ -165,21 +185,17 @@ double attune_estimate(const attune_config *config, const attune_problem *proble
   }
 
   const rates *r = rates_of(device);
-  attune_device typical;
-  attune_device_typical(&typical, device);
-  const double hertz = 1000.0 * (device->clock_khz > 0 ? device->clock_khz : typical.clock_khz);
-  const double bandwidth = (double)(device->memory_bandwidth > 0 ? device->memory_bandwidth : typical.memory_bandwidth);
-  const double sms = device->sm_count > 0 ? device->sm_count : typical.sm_count;
+  const speeds speed = speeds_of(device);
 
   attune_step step;
   family->step(&step, config, &p);
   const steps n = count_steps(config, &p, launch.tiles_m);
-  const double grid = launch.grid, slots = sms * occupancy;
+  const double grid = launch.grid, slots = speed.sms * occupancy;
   const double spilled = (double)spill_bytes * launch.threads;
 
   /* Whole waves, then a last one that shares the SMs more thinly. */
   const double waves = floor(grid / slots);
-  const double last = ceil((grid - waves * slots) / sms);
+  const double last = ceil((grid - waves * slots) / speed.sms);
   double clocks = 0, longest = 0;
   if (waves > 0) {
     const double round = round_clocks(&step, r, config->warps, occupancy, spilled);
@@ -192,12 +208,12 @@ double attune_estimate(const attune_config *config, const attune_problem *proble
     }
   } else {
     const double round = round_clocks(&step, r, config->warps, fmax(last, 1), spilled);
-    const double fraction = (grid - waves * slots) / (fmax(last, 1) * sms);
+    const double fraction = (grid - waves * slots) / (fmax(last, 1) * speed.sms);
     clocks += fraction * (n.mean * round + step.outside_clocks);
     if (waves == 0) longest = n.longest * round + step.outside_clocks;
     clocks = fmax(clocks + tail_share(config->order) * longest, longest);
   }
-  const double compute = clocks / hertz;
-  const double memory = traffic_bytes(config, &p, device, launch.tiles_m, slots) / (0.85 * bandwidth);
+  const double compute = clocks / speed.hertz;
+  const double memory = traffic_bytes(config, &p, device, launch.tiles_m, slots) / (0.85 * speed.bandwidth);
   return fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * LAUNCH_MICROSECONDS;
 }

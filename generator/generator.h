@@ -146,6 +146,8 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
  * thread as the compiler reports, or 0: estimated from the tile. spill_bytes of local memory per thread, or 0. */
 double attune_estimate(const attune_config *config, const attune_problem *problem, const attune_device *device,
                        int registers, int spill_bytes);
+/* The least seconds that the device's matrix units and memory allow for the problem, whatever the kernel. */
+double attune_problem_floor(const attune_problem *problem, const attune_device *device);
 int attune_registers_estimate(const attune_config *config); /* per thread */
 /* Resident blocks per SM, by registers, shared memory, threads; 0: does not fit. */
 int attune_occupancy(const attune_config *config, const attune_device *device, int registers);
