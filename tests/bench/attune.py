@@ -1,0 +1,124 @@
+"""Attune's C API through ctypes: the structs of runtime/attune.h, and a context and a plan that free themselves."""
+import ctypes as C
+import os
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+FP16, BF16 = 0, 1
+MASK_NONE, MASK_CAUSAL, MASK_CAUSAL_BOTTOM_RIGHT = 0, 1, 2
+
+
+class Strides(C.Structure):
+    _fields_ = [("batch", C.c_int64), ("seqlen", C.c_int64), ("heads", C.c_int64)]
+
+
+class Problem(C.Structure):
+    _fields_ = [("struct_size", C.c_size_t), ("dtype", C.c_int), ("head_dim", C.c_int32), ("head_dim_v", C.c_int32),
+                ("batch", C.c_int32), ("heads_q", C.c_int32), ("heads_kv", C.c_int32), ("seqlen_q", C.c_int32),
+                ("seqlen_k", C.c_int32), ("mask", C.c_int), ("window_left", C.c_int32), ("window_right", C.c_int32),
+                ("scale", C.c_float), ("softcap", C.c_float), ("want_lse", C.c_int32),
+                ("q", Strides), ("k", Strides), ("v", Strides), ("o", Strides)]
+
+
+class Options(C.Structure):
+    _fields_ = [("struct_size", C.c_size_t), ("device", C.c_char_p), ("database", C.c_char_p), ("frozen", C.c_int32),
+                ("host_seed", C.c_uint64)]
+
+
+class Tensors(C.Structure):
+    _fields_ = [("struct_size", C.c_size_t), ("q", C.c_void_p), ("k", C.c_void_p), ("v", C.c_void_p), ("o", C.c_void_p),
+                ("lse", C.c_void_p), ("seqlens_q", C.c_void_p), ("seqlens_k", C.c_void_p)]
+
+
+def load(path=None):
+    """The shared library, with its functions' types declared."""
+    lib = C.CDLL(os.fspath(path or TOP / "build" / "libattune.so"))
+    handle = C.POINTER(C.c_void_p)
+    for name, result, arguments in [
+            ("message", C.c_char_p, []), ("version", C.c_char_p, []), ("status_name", C.c_char_p, [C.c_int]),
+            ("problem_init", None, [C.c_void_p]), ("options_init", None, [C.c_void_p]),
+            ("tensors_init", None, [C.c_void_p]),
+            ("context_create", C.c_int, [handle, C.POINTER(Options)]), ("context_destroy", None, [C.c_void_p]),
+            ("context_device", C.c_char_p, [C.c_void_p]),
+            ("plan_create", C.c_int, [handle, C.c_void_p, C.POINTER(Problem)]),
+            ("plan_create_with", C.c_int, [handle, C.c_void_p, C.POINTER(Problem), C.c_char_p]),
+            ("plan_destroy", None, [C.c_void_p]), ("plan_workspace", C.c_size_t, [C.c_void_p]),
+            ("plan_config", C.c_char_p, [C.c_void_p]), ("plan_rung", C.c_char_p, [C.c_void_p]),
+            ("plan_explain", C.c_char_p, [C.c_void_p]),
+            ("run", C.c_int, [C.c_void_p, C.POINTER(Tensors), C.c_void_p, C.c_size_t, C.c_void_p])]:
+        function = getattr(lib, "attune_" + name)
+        function.restype, function.argtypes = result, arguments
+    for struct, name in ((Problem, "problem"), (Options, "options"), (Tensors, "tensors")):
+        room = (C.c_char * 1024)()
+        getattr(lib, f"attune_{name}_init")(room)
+        size = C.c_size_t.from_buffer(room).value
+        if size != C.sizeof(struct):
+            raise RuntimeError(f"attune_{name} has {size} bytes in the library, {C.sizeof(struct)} here; "
+                               "bring tests/bench/attune.py up to runtime/attune.h")
+    return lib
+
+
+class Context:
+    """device and database as in attune_options; None means the default there."""
+
+    def __init__(self, lib, device=None, database=None):
+        self.lib, self.handle = lib, C.c_void_p()
+        options = Options()
+        lib.attune_options_init(C.byref(options))
+        options.device = device.encode() if device else None
+        options.database = os.fspath(database).encode() if database else None
+        self.check(lib.attune_context_create(C.byref(self.handle), C.byref(options)))
+
+    def check(self, status):
+        if status:
+            raise RuntimeError(f"{self.lib.attune_status_name(status).decode()}: {self.lib.attune_message().decode()}")
+
+    def problem(self, **fields):
+        problem = Problem()
+        self.lib.attune_problem_init(C.byref(problem))
+        for name, value in fields.items():
+            setattr(problem, name, value)
+        return problem
+
+    def plan(self, problem, config=None):
+        return Plan(self, problem, config)
+
+    @property
+    def device(self):
+        return self.lib.attune_context_device(self.handle).decode()
+
+    def close(self):
+        self.lib.attune_context_destroy(self.handle)
+
+
+class Plan:
+    def __init__(self, context, problem, config):
+        self.context, self.lib, self.handle = context, context.lib, C.c_void_p()
+        if config:
+            context.check(self.lib.attune_plan_create_with(C.byref(self.handle), context.handle, C.byref(problem),
+                                                           config.encode()))
+        else:
+            context.check(self.lib.attune_plan_create(C.byref(self.handle), context.handle, C.byref(problem)))
+        self.config = self.lib.attune_plan_config(self.handle).decode()
+        self.rung = self.lib.attune_plan_rung(self.handle).decode()
+        self.explanation = self.lib.attune_plan_explain(self.handle).decode()
+        self.workspace = self.lib.attune_plan_workspace(self.handle)
+
+    def bind(self, q, k, v, o, lse=None, workspace=None, stream=None):
+        """A call without arguments that enqueues one run over these addresses."""
+        tensors = Tensors()
+        self.lib.attune_tensors_init(C.byref(tensors))
+        tensors.q, tensors.k, tensors.v, tensors.o, tensors.lse = q, k, v, o, lse
+        run, check, handle, at = self.lib.attune_run, self.context.check, self.handle, C.byref(tensors)
+        size = self.workspace if workspace else 0
+
+        def call():
+            status = run(handle, at, workspace, size, stream)
+            if status:
+                check(status)
+
+        call.tensors = tensors  # lives as long as the call
+        return call
+
+    def close(self):
+        self.lib.attune_plan_destroy(self.handle)

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Holds what tests/bench/results/*.jsonl records against the figures that Attune promises: one line a figure, PASS or FALLS
+SHORT or NOT RECORDED; exit code 1 unless all pass."""
+import json
+import math
+import sys
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results"
+GRID = 36  # head_dim 64, 128, 256; six seqlens; causal and not
+
+
+def read(path):
+    with open(path) as file:
+        return [json.loads(line) for line in file if line.strip()]
+
+
+def geomean(values):
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def point(row):
+    return row["D"], row["Sq"], row["causal"], row["B"], row["H"], row["dtype"]
+
+
+def speedups(rows, peer):
+    """{point: times that attune is faster than the peer}"""
+    times = {}
+    for row in rows:
+        if row["set"] == "fwd" and "ms" in row:
+            times.setdefault(row["peer"], {})[point(row)] = row["ms"]
+    ours, theirs = times.get("attune", {}), times.get(peer, {})
+    return {p: theirs[p] / ours[p] for p in ours if p in theirs}
+
+
+def forward(rows):
+    ours = [r for r in rows if r["set"] == "fwd" and r["peer"] == "attune"]
+    good = [r for r in ours if "ms" in r and r["error"] <= r["bound"] and r["config"].startswith("forward.mma.")]
+    yield "grid points timed, of family mma, with an error within its bound", len(good), "=", GRID
+    yield "of these chosen as tuned (rung exact)", sum(r["rung"] == "exact" for r in good), "=", GRID
+    fa2, eager = speedups(rows, "fa2"), speedups(rows, "eager")
+    if fa2:
+        yield "against FlashAttention-2, geometric mean", geomean(fa2.values()), ">=", 1.0
+        yield "against FlashAttention-2, least", min(fa2.values()), ">=", 0.9
+    if eager:
+        yield "against the unfused computation, geometric mean", geomean(eager.values()), ">=", 5.0
+        narrow = [x for p, x in eager.items() if p[0] in (64, 128)]
+        if narrow:
+            yield "against the unfused computation, least of head_dim 64 and 128", min(narrow), ">=", 3.0
+
+
+def memory(rows):
+    ours = [r for r in rows if r["set"] == "memory" and r["peer"] == "attune"]
+    done = [r for r in ours if "extra_bytes" in r]
+    yield "memory points that failed", len(ours) - len(done), "=", 0
+    if done:
+        yield "most bytes beyond the LSE", max(r["extra_bytes"] - r["lse_bytes"] for r in done), "<=", 0
+        yield "longest seqlen run", max(r["Sq"] for r in done), ">=", 65536
+
+
+def latency(rows):
+    compiles = [r["seconds"] for r in rows if r["set"] == "compile"]
+    if compiles:
+        yield "compiling one kernel, most seconds", max(compiles), "<=", 1.5
+    for row in rows:
+        if row["set"] == "first_result":
+            yield "process start to first result beyond CUDA's own start, ms", row["beyond_ms"], "<=", 50
+        if row["set"] == "warm_run":
+            yield "a warm run's CPU beyond the launch call, us", row["beyond_us"], "<=", 2
+
+
+def build(rows):
+    for row in rows:
+        if row["set"] == "build":
+            yield "clean build on two cores, seconds", row["seconds"], "<=", 60
+            yield "libattune.so, bytes", row["library_bytes"], "<=", 2 << 20
+        if row["set"] == "tests":
+            yield "tests on two cores, seconds", row["seconds"], "<=", 900
+
+
+SETS = {"forward": forward, "memory": memory, "latency": latency, "build": build}
+
+
+def figures():
+    """(file's name, what, value, relation, wanted, passed) for everything recorded."""
+    for path in sorted(RESULTS.glob("*.jsonl")):
+        kind = path.stem.rsplit("-", 1)[-1]
+        if kind in SETS:
+            for what, value, relation, wanted in SETS[kind](read(path)):
+                passed = {">=": value >= wanted, "<=": value <= wanted, "=": value == wanted}[relation]
+                yield path.name, what, value, relation, wanted, passed
+
+
+def shown(value):
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
+
+
+def main():
+    sound, recorded = True, set()
+    for name, what, value, relation, wanted, passed in figures():
+        recorded.add(name.removesuffix(".jsonl").rsplit("-", 1)[-1])
+        sound = sound and passed
+        print(f"{'PASS' if passed else 'FALLS SHORT':12} {name}: {what}: {shown(value)} (wanted {relation} {shown(wanted)})")
+    for kind in SETS:
+        if kind not in recorded:
+            sound = False
+            print(f"{'NOT RECORDED':12} {kind}: there is no tests/bench/results/*{kind}.jsonl")
+    return 0 if sound else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

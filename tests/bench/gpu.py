@@ -1,0 +1,168 @@
+"""What the benches share on a GPU: the machine's row, timing, and the judge. Needs PyTorch."""
+import ctypes
+import datetime
+import json
+import math
+import os
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+
+import torch
+
+import attune
+
+CLEAR = []
+
+
+def clear_l2():
+    """Writes more than any L2 holds, so that the next kernel finds its inputs in device memory."""
+    if not CLEAR:
+        CLEAR.append(torch.empty(256 << 20, dtype=torch.int8, device="cuda"))
+    CLEAR[0].zero_()
+
+
+def smi(*fields):
+    """nvidia-smi's answers as a dict; empty where it cannot be asked."""
+    try:
+        line = subprocess.run(["nvidia-smi", "--query-gpu=" + ",".join(fields), "--format=csv,noheader,nounits", "-i",
+                               str(torch.cuda.current_device())], capture_output=True, text=True, timeout=20, check=True)
+        return dict(zip(fields, (x.strip() for x in line.stdout.splitlines()[0].split(","))))
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return {}
+
+
+def number(text):
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def clocks():
+    found = smi("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu")
+    return dict(sm_mhz=number(found.get("clocks.sm")), memory_mhz=number(found.get("clocks.mem")),
+                watts=number(found.get("power.draw")), celsius=number(found.get("temperature.gpu")))
+
+
+def nvrtc_version():
+    for name in (os.environ.get("ATTUNE_NVRTC"), "libnvrtc.so.13", "libnvrtc.so.12",
+                 os.path.join(os.environ.get("CUDA_HOME", "/usr/local/cuda"), "lib64", "libnvrtc.so")):
+        if not name:
+            continue
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        if library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)) == 0:
+            return f"{major.value}.{minor.value}"
+    return None
+
+
+def machine_row(lib):
+    found = smi("driver_version", "clocks.max.sm", "clocks.max.memory", "power.limit")
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return dict(set="machine", gpu=properties.name, driver=found.get("driver_version"), torch=torch.__version__,
+                cudnn=torch.backends.cudnn.version(), nvrtc=nvrtc_version(), attune=lib.attune_version().decode(),
+                sms=properties.multi_processor_count, sm_mhz_max=number(found.get("clocks.max.sm")),
+                memory_mhz_max=number(found.get("clocks.max.memory")), watts_max=number(found.get("power.limit")),
+                date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), command=command())
+
+
+def command():
+    """The command line as it can be typed at the top of the checkout."""
+    script = os.path.relpath(os.path.abspath(sys.argv[0]), attune.TOP)
+    return shlex.join(["python3", script, *sys.argv[1:]])
+
+
+def results_path(name):
+    """tests/bench/results/<gpu>-<name>.jsonl"""
+    model = re.search(r"[A-Z]+\d+\w*", torch.cuda.get_device_name())
+    gpu = (model.group(0) if model else torch.cuda.get_device_name().replace(" ", "-")).lower()
+    return attune.TOP / "tests" / "bench" / "results" / f"{gpu}-{name}.jsonl"
+
+
+class Sink:
+    """Rows as JSON lines, to a file and to standard output."""
+
+    def __init__(self, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = open(path, "w")
+
+    def write(self, **row):
+        line = json.dumps(row)
+        print(line, flush=True)
+        self.file.write(line + "\n")
+        self.file.flush()
+
+
+def time_interleaved(calls, budget_s=1.5, least=12, most=60):
+    """Times every call once a round, after clearing the L2; {name: [milliseconds]} and the clocks under that load."""
+    for call in calls.values():
+        for _ in range(3):
+            call()
+    torch.cuda.synchronize()
+    event = lambda: torch.cuda.Event(enable_timing=True)
+    first, last = event(), event()
+    first.record()
+    for call in calls.values():
+        clear_l2()
+        call()
+    last.record()
+    torch.cuda.synchronize()
+    rounds = int(min(most, max(least, budget_s * 1e3 / max(first.elapsed_time(last), 1e-3))))
+    pairs = {name: [(event(), event()) for _ in range(rounds)] for name in calls}
+    for i in range(rounds):
+        for name, call in calls.items():
+            clear_l2()
+            start, stop = pairs[name][i]
+            start.record()
+            call()
+            stop.record()
+    load = clocks()  # asked while the queue still runs
+    torch.cuda.synchronize()
+    return {name: [a.elapsed_time(b) for a, b in events] for name, events in pairs.items()}, load
+
+
+def summary(samples):
+    ordered = sorted(samples)
+    return dict(ms=round(statistics.median(ordered), 5), ms_low=round(ordered[len(ordered) // 4], 5),
+                ms_high=round(ordered[-1 - len(ordered) // 4], 5), runs=len(ordered))
+
+
+def judge(q, k, v, o, causal, lse=None, pairs=8, rows=64):
+    """Error of o, of shape (batch, seqlen, heads, head_dim), against float64 on sampled rows, and what is allowed: twice the
+    error of the unfused computation in the tensors' own type, plus 1e-5. Raises where it is exceeded or o is not finite."""
+    if not torch.isfinite(o).all():
+        raise RuntimeError("wrong result: o has elements that are not finite, or were not written")
+    batch, seqlen, heads, dim = q.shape
+    generator = torch.Generator(device="cpu").manual_seed(seqlen + dim)
+    error = unfused_error = lse_error = 0.0
+    scale = 1.0 / math.sqrt(dim)
+    for n in range(pairs):
+        b = int(torch.randint(batch, (1,), generator=generator))
+        h = 0 if n == 0 else heads - 1 if n == 1 else int(torch.randint(heads, (1,), generator=generator))
+        edges = torch.tensor([0, 1, 63, 64, 127, 128, seqlen - 1]).clamp(max=seqlen - 1)
+        index = torch.cat([edges, torch.randint(seqlen, (rows,), generator=generator)]).to(q.device)
+        keys = torch.arange(k.shape[1], device=q.device)
+        hidden = keys[None, :] > index[:, None] if causal else None
+        hk = h * k.shape[2] // heads
+
+        def attend(kind):
+            s = q[b, index, h].to(kind) @ k[b, :, hk].to(kind).T * scale
+            if causal:
+                s = s.masked_fill(hidden, float("-inf"))
+            return torch.softmax(s, -1) @ v[b, :, hk].to(kind), s
+
+        exact, scores = attend(torch.float64)
+        error = max(error, (o[b, index, h].double() - exact).abs().max().item())
+        unfused_error = max(unfused_error, (attend(q.dtype)[0].double() - exact).abs().max().item())
+        if lse is not None:
+            lse_error = max(lse_error, (lse[b, h, index].double() - torch.logsumexp(scores, -1)).abs().max().item())
+    bound = 2 * unfused_error + 1e-5
+    if not error <= bound or not lse_error <= 1e-3:
+        raise RuntimeError(f"wrong result: error {error:.3g} of o where {bound:.3g} is allowed, {lse_error:.3g} of LSE")
+    return dict(error=float(f"{error:.4g}"), bound=float(f"{bound:.4g}"))

@@ -1,0 +1,193 @@
+/* What Attune costs on the CPU, beside the same work without it; tests/bench/latency.py runs it and makes the figures.
+ *
+ *   latency cuda             starts CUDA, moves the tensors, copies O back
+ *   latency attune DATABASE  the same, with a context, a plan and a run between
+ *   latency warm DATABASE    prints the CPU seconds of one attune_run and of one bare cuLaunchKernel with as many
+ * argument bytes, median of batches
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/attune.h"
+#include "templates/arguments.h"
+
+enum { SEQLEN = 512, HEADS = 8, HEAD_DIM = 64, ELEMENTS = SEQLEN * HEADS * HEAD_DIM, BYTES = 2 * ELEMENTS };
+enum { BATCH = 256, BATCHES = 101 };
+enum { ONE = 0x3c00 } /* in fp16 */;
+
+typedef unsigned long long device_pointer;
+static struct {
+  int (*init)(unsigned);
+  int (*device_get)(int *, int);
+  int (*retain)(void **, int);
+  int (*set_current)(void *);
+  int (*allocate)(device_pointer *, size_t);
+  int (*fill)(device_pointer, unsigned short, size_t);
+  int (*read)(void *, device_pointer, size_t);
+  int (*synchronize)(void);
+  int (*load)(void **, const void *);
+  int (*function)(void **, void *, const char *);
+  int (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **);
+} cuda;
+
+static void need(int ok, const char *what) {
+  if (ok) return;
+  fprintf(stderr, "latency: %s failed\n", what);
+  exit(1);
+}
+
+static void need_attune(attune_status status) {
+  if (status == ATTUNE_OK) return;
+  fprintf(stderr, "latency: %s: %s\n", attune_status_name(status), attune_message());
+  exit(1);
+}
+
+static void load_driver(void) {
+  void *library = dlopen("libcuda.so.1", RTLD_NOW);
+  need(library != NULL, "dlopen of libcuda.so.1");
+  const struct {
+    void *to;
+    const char *name;
+  } functions[] = {
+      {&cuda.init, "cuInit"},
+      {&cuda.device_get, "cuDeviceGet"},
+      {&cuda.retain, "cuDevicePrimaryCtxRetain"},
+      {&cuda.set_current, "cuCtxSetCurrent"},
+      {&cuda.allocate, "cuMemAlloc_v2"},
+      {&cuda.fill, "cuMemsetD16_v2"},
+      {&cuda.read, "cuMemcpyDtoH_v2"},
+      {&cuda.synchronize, "cuCtxSynchronize"},
+      {&cuda.load, "cuModuleLoadData"},
+      {&cuda.function, "cuModuleGetFunction"},
+      {&cuda.launch, "cuLaunchKernel"},
+  };
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    void *function = dlsym(library, functions[i].name);
+    need(function != NULL, functions[i].name);
+    memcpy(functions[i].to, &function, sizeof function);
+  }
+}
+
+static void start_cuda(void) {
+  int device;
+  void *context;
+  load_driver();
+  need(cuda.init(0) == 0, "cuInit");
+  need(cuda.device_get(&device, 0) == 0, "cuDeviceGet");
+  need(cuda.retain(&context, device) == 0, "cuDevicePrimaryCtxRetain");
+  need(cuda.set_current(context) == 0, "cuCtxSetCurrent");
+}
+
+static void *allocate_tensor(unsigned short element) {
+  device_pointer memory;
+  need(cuda.allocate(&memory, BYTES) == 0, "cuMemAlloc");
+  need(cuda.fill(memory, element, ELEMENTS) == 0, "cuMemsetD16");
+  return (void *)(uintptr_t)memory;
+}
+
+static double cpu_seconds(void) {
+  struct timespec now;
+  need(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0, "clock_gettime");
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+typedef struct {
+  attune_context *context;
+  attune_plan *plan;
+  attune_tensors tensors;
+  void *function;
+  struct attune_arguments arguments;
+} session;
+
+static void make_plan(session *s, const char *database, int seqlen) {
+  attune_options options;
+  attune_options_init(&options);
+  options.database = database;
+  need_attune(attune_context_create(&s->context, &options));
+  attune_problem problem;
+  attune_problem_init(&problem);
+  problem.dtype = ATTUNE_FP16;
+  problem.head_dim = problem.head_dim_v = HEAD_DIM;
+  problem.batch = 1;
+  problem.heads_q = problem.heads_kv = HEADS;
+  problem.seqlen_q = problem.seqlen_k = seqlen;
+  need_attune(attune_plan_create(&s->plan, s->context, &problem));
+  need(attune_plan_workspace(s->plan) == 0, "a plan without workspace"); /* so has every forward plan today */
+}
+
+static void run_plan(session *s) {
+  need_attune(attune_run(s->plan, &s->tensors, NULL, 0, NULL));
+}
+
+static void run_bare(session *s) {
+  void *arguments[] = {&s->arguments};
+  need(cuda.launch(s->function, 1, 1, 1, 128, 1, 1, 0, NULL, arguments, NULL) == 0, "cuLaunchKernel");
+}
+
+/* CPU seconds of one call; batches are short enough that the driver's queue never makes a call wait. */
+static double warm_seconds(session *s, void (*run)(session *)) {
+  double samples[BATCHES];
+  for (int i = -3; i < BATCHES; i++) { /* the first ones warm up */
+    double start = cpu_seconds();
+    for (int n = 0; n < BATCH; n++)
+      run(s);
+    double seconds = (cpu_seconds() - start) / BATCH;
+    if (i >= 0) samples[i] = seconds;
+    need(cuda.synchronize() == 0, "cuCtxSynchronize");
+  }
+  qsort(samples, BATCHES, sizeof *samples, by_value);
+  return samples[BATCHES / 2];
+}
+
+/* A kernel that does nothing, with as many argument bytes as Attune's. */
+static void load_bare(session *s) {
+  char ptx[256];
+  void *module;
+  snprintf(ptx, sizeof ptx,
+           ".version 7.0\n.target sm_80\n.address_size 64\n"
+           ".visible .entry bare(.param .align 8 .b8 arguments[%zu]) { ret; }\n",
+           sizeof s->arguments);
+  need(cuda.load(&module, ptx) == 0, "cuModuleLoadData");
+  need(cuda.function(&s->function, module, "bare") == 0, "cuModuleGetFunction");
+}
+
+int main(int argc, char **argv) {
+  static unsigned short result[ELEMENTS];
+  static session s;
+  const char *mode = argc > 1 ? argv[1] : "";
+  int is_cuda = strcmp(mode, "cuda") == 0, is_warm = strcmp(mode, "warm") == 0;
+  if (!is_cuda && ((!is_warm && strcmp(mode, "attune") != 0) || argc != 3)) {
+    fprintf(stderr, "usage: latency cuda | latency attune DATABASE | latency warm DATABASE\n");
+    return 2;
+  }
+  start_cuda();
+  attune_tensors_init(&s.tensors);
+  s.tensors.q = allocate_tensor(ONE);
+  s.tensors.k = allocate_tensor(ONE);
+  s.tensors.v = allocate_tensor(ONE);
+  s.tensors.o = allocate_tensor(is_cuda ? ONE : 0);
+  if (!is_cuda) {
+    make_plan(&s, argv[2], is_warm ? 16 : SEQLEN);
+    run_plan(&s);
+  }
+  need(cuda.synchronize() == 0, "cuCtxSynchronize");
+  need(cuda.read(result, (device_pointer)(uintptr_t)s.tensors.o, BYTES) == 0, "cuMemcpyDtoH");
+  need(result[0] == ONE, "the first result"); /* of q, k and v that are all ones */
+  if (is_warm) {
+    load_bare(&s);
+    double bare = warm_seconds(&s, run_bare), run = warm_seconds(&s, run_plan);
+    printf("{\"run_seconds\": %.4g, \"launch_seconds\": %.4g, \"config\": \"%s\"}\n", run, bare,
+           attune_plan_config(s.plan));
+  }
+  attune_plan_destroy(s.plan);
+  attune_context_destroy(s.context);
+  return 0;
+}
