@@ -1,0 +1,114 @@
+/* Opens one file, for writing or for reading only. */
+#include "cache/store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Closes *db unless the fault leaves it to be set aside. */
+static attune_fault settle(sqlite3 **db, attune_fault fault, char reason[256]) {
+  if (fault == ATTUNE_FAULT_UNUSABLE || fault == ATTUNE_FAULT_DROPPED) {
+    snprintf(reason, 256, "%s", attune_fault_reason(*db));
+  }
+  if (fault != ATTUNE_FAULT_NONE && fault != ATTUNE_FAULT_DAMAGED) {
+    sqlite3_close(*db);
+    *db = NULL;
+  }
+  return fault == ATTUNE_FAULT_DROPPED ? ATTUNE_FAULT_UNUSABLE : fault;
+}
+
+static attune_fault open_connection(sqlite3 **out, const char *name, int flags) {
+  int code = sqlite3_open_v2(name, out, flags | SQLITE_OPEN_NOMUTEX, NULL);
+  if (!*out) return ATTUNE_FAULT_MEMORY;
+  sqlite3_extended_result_codes(*out, 1);
+  sqlite3_busy_timeout(*out, ATTUNE_BUSY_MILLISECONDS);
+  /* No function with side effects may be called by a file's own schema. */
+  if (code == SQLITE_OK) code = sqlite3_exec(*out, "PRAGMA trusted_schema = OFF", NULL, NULL, NULL);
+  return attune_fault_of(code);
+}
+
+/* WAL lets others read while one writes. It is kept in the file, and cannot be had everywhere: going on without is
+ * fine. A database that loses the last commits in a power cut is still a cache, so WAL need not wait for the disk. */
+static int set_journal(sqlite3 *db, const char *path) {
+  const char *sql = attune_place_on_network(path) ? "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL"
+                                                  : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
+  int code = sqlite3_exec(db, sql, NULL, NULL, NULL);
+  attune_fault fault = attune_fault_of(code);
+  return fault == ATTUNE_FAULT_MEMORY || fault == ATTUNE_FAULT_DAMAGED ? code : SQLITE_OK;
+}
+
+attune_fault attune_database_open(sqlite3 **out, const char *path, char reason[256]) {
+  *out = NULL;
+  int error = attune_place_make_folders(path);
+  if (error == ENOMEM) return ATTUNE_FAULT_MEMORY;
+  if (error) {
+    snprintf(reason, 256, "%s", strerrordesc_np(error));
+    return ATTUNE_FAULT_UNUSABLE;
+  }
+  attune_fault fault = open_connection(out, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  if (fault == ATTUNE_FAULT_NONE && sqlite3_db_readonly(*out, "main")) {
+    int why = access(path, W_OK) == 0 ? EACCES : errno;
+    sqlite3_close(*out);
+    *out = NULL;
+    snprintf(reason, 256, "%s", strerrordesc_np(why));
+    return ATTUNE_FAULT_UNUSABLE;
+  }
+  /* Looked at before anything is written: a newer version's file and other programs' files stay as they are. */
+  if (fault == ATTUNE_FAULT_NONE) fault = attune_schema_check(*out);
+  if (fault == ATTUNE_FAULT_NONE || fault == ATTUNE_FAULT_OLD) {
+    int code = set_journal(*out, path);
+    if (code != SQLITE_OK) fault = attune_fault_of(code);
+  }
+  if (fault == ATTUNE_FAULT_OLD) fault = attune_schema_migrate(*out);
+  return settle(out, fault, reason);
+}
+
+/* "file:" address of path, with what is special in one escaped. NULL: no memory. */
+static char *address_of(const char *path, const char *options) {
+  sqlite3_str *text = sqlite3_str_new(NULL);
+  sqlite3_str_appendall(text, *path == '/' ? "file://" : "file:");
+  for (const char *c = path; *c; c++) {
+    if (strchr("%?#", *c))
+      sqlite3_str_appendf(text, "%%%02X", *c);
+    else
+      sqlite3_str_appendchar(text, 1, *c);
+  }
+  sqlite3_str_appendf(text, "?%s", options);
+  return sqlite3_str_finish(text);
+}
+
+static attune_fault open_address(sqlite3 **out, const char *path, const char *options, char reason[256]) {
+  char *address = address_of(path, options);
+  if (!address) return ATTUNE_FAULT_MEMORY;
+  attune_fault fault = open_connection(out, address, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+  sqlite3_free(address);
+  if (fault == ATTUNE_FAULT_NONE) fault = attune_schema_check(*out);
+  return settle(out, fault, reason);
+}
+
+/* A log that holds something: some process writes the file just now, or was killed while it did. */
+static bool has_log(const char *path) {
+  char name[4096];
+  struct stat status;
+  int length = snprintf(name, sizeof name, "%s-wal", path);
+  return length < (int)sizeof name && stat(name, &status) == 0 && status.st_size > 0;
+}
+
+attune_fault attune_database_open_reader(sqlite3 **out, const char *path, bool shipped, char reason[256]) {
+  *out = NULL;
+  attune_fault fault = ATTUNE_FAULT_UNUSABLE;
+  if (!shipped && has_log(path)) fault = open_address(out, path, "mode=ro&readonly_shm=1", reason);
+  /* Immutable: no lock is taken and no file is made beside it, not even for a database that was left in WAL mode. */
+  if (fault == ATTUNE_FAULT_UNUSABLE) fault = open_address(out, path, "immutable=1", reason);
+  return fault;
+}
+
+attune_fault attune_database_open_memory(sqlite3 **out) {
+  char reason[256];
+  attune_fault fault = open_connection(out, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  if (fault == ATTUNE_FAULT_NONE) fault = attune_schema_migrate(*out);
+  return settle(out, fault, reason);
+}

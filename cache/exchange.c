@@ -1,0 +1,264 @@
+/* Measurements as JSON. The same rows always give the same bytes: sorted, each on its own line, doubles with 17 digits.
+ */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/store.h"
+
+static const char format_name[] = "attune-measurements";
+enum { FORMAT_VERSION = 1 };
+
+/* ---- out ---- */
+
+/* JSON is UTF-8; a text that is not gets '?' for what is beyond ASCII. */
+static json_t *json_of_text(const char *text) {
+  json_t *json = json_string(text);
+  if (json) return json;
+  char *ascii = strdup(text);
+  if (!ascii) return NULL;
+  for (char *c = ascii; *c; c++) {
+    if ((unsigned char)*c > 127) *c = '?';
+  }
+  json = json_string(ascii);
+  free(ascii);
+  return json;
+}
+
+static json_t *json_of_field(const attune_measurement *row, const attune_field *field) {
+  const void *place = (const char *)row + field->offset;
+  switch (field->kind) {
+  case ATTUNE_FIELD_TEXT:
+    return json_of_text(*(const char *const *)place);
+  case ATTUNE_FIELD_INTEGER:
+    return json_integer(*(const int32_t *)place);
+  case ATTUNE_FIELD_FLAG:
+    return json_boolean(*(const bool *)place);
+  case ATTUNE_FIELD_ERROR:
+    return isfinite(*(const double *)place) ? json_real(*(const double *)place) : json_null();
+  case ATTUNE_FIELD_REAL:
+    return json_real(*(const double *)place);
+  case ATTUNE_FIELD_STATUS:
+    return json_string(attune_measured_name(row->status));
+  case ATTUNE_FIELD_SAMPLES:
+    return attune_samples_to_json(row);
+  }
+  return NULL;
+}
+
+static char *text_of_row(const attune_measurement *row) {
+  json_t *object = json_object();
+  bool good = object != NULL;
+  for (int i = 0; good && i < attune_field_count; i++) {
+    good = json_object_set_new(object, attune_fields[i].name, json_of_field(row, &attune_fields[i])) == 0;
+  }
+  char *text = good ? json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17)) : NULL;
+  json_decref(object);
+  return text;
+}
+
+static int compare_texts(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorts the lines, leaves out repeated ones, and joins them to a document. */
+static char *join_lines(char **lines, int count) {
+  qsort(lines, (size_t)count, sizeof *lines, compare_texts);
+  char *text = NULL;
+  size_t size;
+  FILE *stream = open_memstream(&text, &size);
+  if (!stream) return NULL;
+  fprintf(stream, "{\"format\":\"%s\",\"version\":%d,\"measurements\":[", format_name, FORMAT_VERSION);
+  for (int i = 0; i < count; i++) {
+    if (i > 0 && strcmp(lines[i - 1], lines[i]) == 0) continue;
+    fprintf(stream, "%s\n%s", i ? "," : "", lines[i]);
+  }
+  fprintf(stream, "\n]}\n");
+  bool failed = ferror(stream) != 0;
+  if (fclose(stream) == 0 && !failed) return text;
+  free(text);
+  return NULL;
+}
+
+/* The user's own rows: what was shipped need not be shipped back. */
+static int select_own(attune_store *store, sqlite3 *db, void *data) {
+  bool own = db == store->top;
+  for (int i = 0; i < store->own_readers; i++)
+    own |= db == store->readers[i];
+  return own ? attune_rows_select(data, store, db, "measurements", NULL, "id") : SQLITE_OK;
+}
+
+static char *text_of_rows(const attune_rows *rows) {
+  char *text = NULL;
+  char **lines = calloc((size_t)rows->count + 1, sizeof *lines);
+  if (!lines) return NULL;
+  int count = 0;
+  while (count < rows->count && (lines[count] = text_of_row(rows->rows[count])))
+    count++;
+  if (count == rows->count) text = join_lines(lines, count);
+  for (int i = 0; i < count; i++)
+    free(lines[i]);
+  free(lines);
+  return text;
+}
+
+attune_status attune_store_export(attune_store *store, char **json) {
+  if (!store || !json) return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_export: an argument is NULL");
+  *json = NULL;
+  attune_rows rows = {0};
+  attune_status status = attune_store_read(store, select_own, &rows);
+  if (!status && !(*json = text_of_rows(&rows))) {
+    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory left for the JSON of %d measurements", rows.count);
+  }
+  attune_rows_clear(&rows, 0);
+  return status;
+}
+
+/* ---- in ---- */
+
+typedef struct {
+  attune_measurement *rows; /* their texts belong to the document */
+  int count;
+  int64_t added;
+} import_data;
+
+static attune_status wrong_shape(int index, const char *field, const char *rule) {
+  return attune_fail(ATTUNE_BAD_JSON, "measurements[%d].%s: %s", index, field, rule);
+}
+
+static attune_status read_samples(attune_measurement *row, const json_t *array, int index) {
+  if (!json_is_array(array)) return wrong_shape(index, "samples", "needs an array of numbers");
+  size_t count = json_array_size(array);
+  double *samples = malloc((count + 1) * sizeof *samples);
+  if (!samples) return attune_fail(ATTUNE_OUT_OF_MEMORY, "needs memory for %zu samples", count);
+  row->samples = samples;
+  for (size_t i = 0; i < count; i++) {
+    const json_t *item = json_array_get(array, i);
+    if (!json_is_number(item)) return wrong_shape(index, "samples", "needs an array of numbers");
+    samples[i] = json_number_value(item);
+  }
+  row->sample_count = (int32_t)count;
+  return ATTUNE_OK;
+}
+
+static attune_status read_field(attune_measurement *row, const attune_field *field, const json_t *value, int index) {
+  void *place = (char *)row + field->offset;
+  switch (field->kind) {
+  case ATTUNE_FIELD_TEXT:
+    if (!json_is_string(value)) return wrong_shape(index, field->name, "needs a text");
+    *(const char **)place = json_string_value(value);
+    return ATTUNE_OK;
+  case ATTUNE_FIELD_INTEGER:
+    if (!json_is_integer(value) || json_integer_value(value) < INT32_MIN || json_integer_value(value) > INT32_MAX) {
+      return wrong_shape(index, field->name, "needs an integer of 32 bits");
+    }
+    *(int32_t *)place = (int32_t)json_integer_value(value);
+    return ATTUNE_OK;
+  case ATTUNE_FIELD_FLAG:
+    if (!json_is_boolean(value)) return wrong_shape(index, field->name, "needs true or false");
+    *(bool *)place = json_is_true(value);
+    return ATTUNE_OK;
+  case ATTUNE_FIELD_ERROR:
+    if (!json_is_number(value) && !json_is_null(value)) {
+      return wrong_shape(index, field->name, "needs a number or null");
+    }
+    *(double *)place = json_is_null(value) ? NAN : json_number_value(value);
+    return ATTUNE_OK;
+  case ATTUNE_FIELD_REAL:
+    if (!json_is_number(value)) return wrong_shape(index, field->name, "needs a number");
+    *(double *)place = json_number_value(value);
+    return ATTUNE_OK;
+  case ATTUNE_FIELD_STATUS:
+    if (!json_is_string(value) || !attune_measured_parse(place, json_string_value(value))) {
+      return wrong_shape(index, field->name, "needs \"ok\", \"invalid\" or another known status");
+    }
+    return ATTUNE_OK;
+  case ATTUNE_FIELD_SAMPLES:
+    return read_samples(row, value, index);
+  }
+  return ATTUNE_OK;
+}
+
+static bool is_field(const char *name) {
+  for (int i = 0; i < attune_field_count; i++) {
+    if (strcmp(attune_fields[i].name, name) == 0) return true;
+  }
+  return false;
+}
+
+static attune_status read_row(attune_measurement *row, json_t *object, int index) {
+  if (!json_is_object(object)) return attune_fail(ATTUNE_BAD_JSON, "measurements[%d]: needs an object", index);
+  const char *name;
+  json_t *value;
+  json_object_foreach(object, name, value) {
+    if (!is_field(name)) return wrong_shape(index, name, "is no field of a measurement");
+  }
+  for (int i = 0; i < attune_field_count; i++) {
+    value = json_object_get(object, attune_fields[i].name);
+    if (!value && attune_fields[i].optional) continue;
+    if (!value) return wrong_shape(index, attune_fields[i].name, "is missing");
+    attune_status status = read_field(row, &attune_fields[i], value, index);
+    if (status) return status;
+  }
+  const char *field, *rule;
+  return attune_measurement_broken(row, &field, &rule) ? wrong_shape(index, field, rule) : ATTUNE_OK;
+}
+
+static attune_status read_document(import_data *import, const json_t *root) {
+  const char *format = json_string_value(json_object_get(root, "format"));
+  const json_t *version = json_object_get(root, "version");
+  const json_t *rows = json_object_get(root, "measurements");
+  if (!format || strcmp(format, format_name) != 0) {
+    return attune_fail(ATTUNE_BAD_JSON, "needs an object with \"format\": \"%s\"", format_name);
+  }
+  if (!json_is_integer(version) || json_integer_value(version) != FORMAT_VERSION) {
+    return attune_fail(ATTUNE_BAD_JSON, "\"version\" is %" JSON_INTEGER_FORMAT ", this Attune reads %d",
+                       json_integer_value(version), FORMAT_VERSION);
+  }
+  if (!json_is_array(rows)) return attune_fail(ATTUNE_BAD_JSON, "\"measurements\" needs to be an array");
+  size_t count = json_array_size(rows);
+  if (count > INT32_MAX) return attune_fail(ATTUNE_BAD_JSON, "has %zu measurements, takes %d", count, INT32_MAX);
+  import->rows = calloc(count + 1, sizeof *import->rows);
+  if (!import->rows) return attune_fail(ATTUNE_OUT_OF_MEMORY, "needs memory for %zu measurements", count);
+  import->count = (int)count;
+  for (int i = 0; i < import->count; i++) {
+    attune_status status = read_row(&import->rows[i], json_array_get(rows, (size_t)i), i);
+    if (status) return status;
+  }
+  return ATTUNE_OK;
+}
+
+static int insert_rows(attune_store *store, sqlite3 *db, void *data) {
+  (void)store;
+  import_data *import = data;
+  import->added = 0;
+  sqlite3_stmt *insert;
+  int code = attune_measurement_prepare_insert(&insert, db, true);
+  for (int i = 0; i < import->count && code == SQLITE_OK; i++) {
+    code = attune_measurement_insert(insert, &import->rows[i]);
+    if (code == SQLITE_OK) import->added += sqlite3_changes(db);
+  }
+  sqlite3_finalize(insert);
+  return code;
+}
+
+attune_status attune_store_import(attune_store *store, const char *json, size_t size, int64_t *added) {
+  if (!store || !json) return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_import: an argument is NULL");
+  json_error_t error;
+  json_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, &error);
+  if (!root && json_error_code(&error) == json_error_out_of_memory) {
+    return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory left for %zu bytes of JSON", size);
+  }
+  if (!root) return attune_fail(ATTUNE_BAD_JSON, "line %d, column %d: %s", error.line, error.column, error.text);
+  import_data import = {0};
+  attune_status status = read_document(&import, root);
+  if (!status) status = attune_store_write(store, insert_rows, &import, true);
+  if (!status && added) *added = import.added;
+  for (int i = 0; i < import.count; i++)
+    free((void *)import.rows[i].samples);
+  free(import.rows);
+  json_decref(root);
+  return status;
+}

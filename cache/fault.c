@@ -1,0 +1,35 @@
+#include "cache/store.h"
+
+#include <string.h>
+
+attune_fault attune_fault_of(int sqlite_code) {
+  if (sqlite_code == SQLITE_IOERR_NOMEM) return ATTUNE_FAULT_MEMORY;
+  switch (sqlite_code & 0xff) {
+  case SQLITE_OK:
+  case SQLITE_ROW:
+  case SQLITE_DONE:
+    return ATTUNE_FAULT_NONE;
+  case SQLITE_NOMEM:
+    return ATTUNE_FAULT_MEMORY;
+  case SQLITE_ERROR: /* no such table or column: the file is not what its version says */
+  case SQLITE_CORRUPT:
+  case SQLITE_NOTADB:
+  case SQLITE_FORMAT:
+  case SQLITE_MISMATCH:
+  case SQLITE_CONSTRAINT:
+    return ATTUNE_FAULT_DAMAGED;
+  case SQLITE_BUSY:
+  case SQLITE_LOCKED:
+  case SQLITE_PROTOCOL:
+  case SQLITE_TOOBIG:
+    return ATTUNE_FAULT_DROPPED;
+  default:
+    return ATTUNE_FAULT_UNUSABLE;
+  }
+}
+
+const char *attune_fault_reason(sqlite3 *db) {
+  int number = sqlite3_system_errno(db);
+  const char *text = number ? strerrordesc_np(number) : NULL;
+  return text ? text : sqlite3_errmsg(db);
+}

@@ -1,0 +1,133 @@
+/* The file format, as the SQL that makes it. README.md says what each column means.
+ *
+ * A change of format is one more entry in steps[] and ATTUNE_SCHEMA_VERSION + 1; entries that were released never
+ * change. */
+#include "cache/store.h"
+
+#include <string.h>
+
+enum { APPLICATION_ID = 0x4174756e }; /* "Atun" */
+
+static const char version_1[] =
+    "CREATE TABLE kernels ("
+    "  key TEXT NOT NULL PRIMARY KEY,"
+    "  config TEXT NOT NULL, arch TEXT NOT NULL, compiler TEXT NOT NULL, options TEXT NOT NULL,"
+    "  source_sha256 TEXT NOT NULL,"
+    "  registers INTEGER NOT NULL, shared_static INTEGER NOT NULL, spill_bytes INTEGER NOT NULL,"
+    "  compile_seconds REAL NOT NULL,"
+    "  created TEXT NOT NULL, last_used INTEGER NOT NULL,"
+    "  binary_size INTEGER NOT NULL, binary_sha256 TEXT NOT NULL,"
+    "  log TEXT NOT NULL, binary BLOB NOT NULL);"
+    "CREATE INDEX kernels_by_use ON kernels (last_used, binary_size);"
+
+    "CREATE TABLE measurements ("
+    "  id INTEGER PRIMARY KEY,"
+    "  problem TEXT NOT NULL, device TEXT NOT NULL, arch TEXT NOT NULL, policy TEXT NOT NULL,"
+    "  generator TEXT NOT NULL, config TEXT NOT NULL, complexity INTEGER NOT NULL,"
+    "  status TEXT NOT NULL, verified INTEGER NOT NULL,"
+    "  median REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL,"
+    "  error REAL, error_bound REAL,"
+    "  compiler TEXT NOT NULL, driver TEXT NOT NULL, clocks TEXT NOT NULL, tool TEXT NOT NULL, note TEXT NOT NULL,"
+    "  compile_seconds REAL NOT NULL, verify_seconds REAL NOT NULL, measure_seconds REAL NOT NULL,"
+    "  date TEXT NOT NULL, samples TEXT NOT NULL);"
+    "CREATE INDEX measurements_by_problem ON measurements (problem, device, generator, config);"
+
+    /* Candidates: verified rows that no newer row of the same config replaces (same policy) or refutes (it failed).
+     * Then the fastest, real before modelled; then, among those whose interval reaches the fastest one's, the simplest.
+     * Every window has the three key columns in its partition, so that SQLite applies a filter on them first. */
+    "CREATE VIEW choices AS"
+    " WITH candidate AS ("
+    "  SELECT *, policy = 'model' AS modelled, max(high, median) AS reach,"
+    "         CASE WHEN low > 0 THEN min(low, median) ELSE median END AS start"
+    "  FROM measurements AS this"
+    "  WHERE status = 'ok' AND verified AND median > 0 AND NOT EXISTS ("
+    "   SELECT 1 FROM measurements AS newer"
+    "   WHERE newer.problem = this.problem AND newer.device = this.device"
+    "   AND newer.generator = this.generator AND newer.config = this.config"
+    "   AND (newer.date > this.date OR newer.date = this.date AND newer.id > this.id)"
+    "   AND (newer.status NOT IN ('ok', 'skipped')"
+    "        OR newer.policy = this.policy AND newer.status = 'ok' AND newer.verified AND newer.median > 0))),"
+    " compared AS ("
+    "  SELECT *, first_value(modelled) OVER fastest AS best_modelled, first_value(reach) OVER fastest AS best_reach,"
+    "         count(*) OVER peers AS candidates, max(median) OVER peers AS slowest"
+    "  FROM candidate"
+    "  WINDOW fastest AS (PARTITION BY problem, device, generator"
+    "                     ORDER BY modelled, median, complexity, config, policy),"
+    "         peers AS (PARTITION BY problem, device, generator, modelled)),"
+    " tied AS ("
+    "  SELECT *, row_number() OVER (PARTITION BY problem, device, generator"
+    "                               ORDER BY complexity, config, policy) AS place"
+    "  FROM compared WHERE modelled = best_modelled AND start <= best_reach)"
+    " SELECT id, problem, device, generator, config, median * 1e6 AS microseconds, slowest * 1e6 AS "
+    "slowest_microseconds,"
+    "        candidates, policy, arch, complexity, status, verified, median, low, high, error, error_bound,"
+    "        compiler, driver, clocks, tool, note, compile_seconds, verify_seconds, measure_seconds, date, samples"
+    " FROM tied WHERE place = 1;";
+
+/* steps[v] takes a file from version v to v + 1; version 0 is an empty file. */
+static const char *const steps[ATTUNE_SCHEMA_VERSION] = {version_1};
+
+static int query_number(sqlite3 *db, const char *sql, int *out) {
+  sqlite3_stmt *statement;
+  int code = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
+  if (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+    *out = sqlite3_column_int(statement, 0);
+    code = SQLITE_OK;
+  }
+  int finalized = sqlite3_finalize(statement);
+  return code == SQLITE_OK ? finalized : code;
+}
+
+static int check(sqlite3 *db, attune_fault *out) {
+  int application, version, tables;
+  int code = query_number(db, "PRAGMA application_id", &application);
+  if (code == SQLITE_OK) code = query_number(db, "PRAGMA user_version", &version);
+  if (code == SQLITE_OK) code = query_number(db, "SELECT count(*) FROM sqlite_master", &tables);
+  if (code != SQLITE_OK) return code;
+  if (application == 0 && version == 0 && tables == 0)
+    *out = ATTUNE_FAULT_OLD;
+  else if (application != APPLICATION_ID)
+    *out = ATTUNE_FAULT_FOREIGN;
+  else if (version > ATTUNE_SCHEMA_VERSION)
+    *out = ATTUNE_FAULT_TOO_NEW;
+  else if (version < 1)
+    *out = ATTUNE_FAULT_DAMAGED;
+  else
+    *out = version < ATTUNE_SCHEMA_VERSION ? ATTUNE_FAULT_OLD : ATTUNE_FAULT_NONE;
+  return SQLITE_OK;
+}
+
+attune_fault attune_schema_check(sqlite3 *db) {
+  attune_fault fault = ATTUNE_FAULT_NONE;
+  int code = check(db, &fault);
+  return code == SQLITE_OK ? fault : attune_fault_of(code);
+}
+
+static int take_steps(sqlite3 *db) {
+  int version;
+  int code = query_number(db, "PRAGMA user_version", &version);
+  for (; code == SQLITE_OK && version < ATTUNE_SCHEMA_VERSION; version++) {
+    code = sqlite3_exec(db, steps[version], NULL, NULL, NULL);
+  }
+  if (code != SQLITE_OK) return code;
+  char stamp[96]; /* pragmas take no bound values */
+  sqlite3_snprintf(sizeof stamp, stamp, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
+                   ATTUNE_SCHEMA_VERSION);
+  return sqlite3_exec(db, stamp, NULL, NULL, NULL);
+}
+
+attune_fault attune_schema_migrate(sqlite3 *db) {
+  int code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+  if (code != SQLITE_OK) return attune_fault_of(code);
+  /* Another process may have migrated the file before this one had the lock. */
+  attune_fault fault = ATTUNE_FAULT_NONE;
+  code = check(db, &fault);
+  if (code == SQLITE_OK && fault == ATTUNE_FAULT_OLD) {
+    fault = ATTUNE_FAULT_NONE;
+    code = take_steps(db);
+  }
+  if (code == SQLITE_OK) code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+  if (code == SQLITE_OK) return fault;
+  if (!sqlite3_get_autocommit(db)) sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+  return attune_fault_of(code);
+}

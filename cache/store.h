@@ -1,0 +1,154 @@
+/* What the files of this room share. cache.h is the door.
+ *
+ * A store is a stack of SQLite databases, asked from the top: the user file (or memory in its place), then the shipped
+ * files. Only the top one is ever written. Everything below runs with the store's lock held. */
+#ifndef ATTUNE_STORE_H
+#define ATTUNE_STORE_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+#include "cache/cache.h"
+#include "runtime/fail.h"
+
+/* ---- fault.c: what a SQLite result code means for a cache ---- */
+
+typedef enum {
+  ATTUNE_FAULT_NONE,
+  ATTUNE_FAULT_MEMORY,  /* malloc failed: the one fault that is the caller's too */
+  ATTUNE_FAULT_DAMAGED, /* not a database, or not one that its version describes */
+  ATTUNE_FAULT_DROPPED, /* this row cannot be stored now (another process holds the lock, row too big); the next one may
+                           be */
+  ATTUNE_FAULT_UNUSABLE, /* the place cannot be written or read */
+  ATTUNE_FAULT_OLD,      /* made by an earlier version, or empty: to be migrated */
+  ATTUNE_FAULT_TOO_NEW,
+  ATTUNE_FAULT_FOREIGN, /* another program's database */
+} attune_fault;
+attune_fault attune_fault_of(int sqlite_code);
+/* Why the last call on db failed, in words; static or owned by db. */
+const char *attune_fault_reason(sqlite3 *db);
+
+/* ---- place.c: paths and folders ---- */
+
+/* *out is malloc'ed; NULL where there is no home folder to put a cache into. */
+attune_status attune_place_choose(char **out, const char *explicit_path);
+/* Makes the folders above path with mode 0700. Returns 0 or an errno. */
+int attune_place_make_folders(const char *path);
+/* Locks of WAL do not reach across machines. */
+bool attune_place_on_network(const char *path);
+/* Renames a damaged file to NAME.damaged-N, *out (malloc'ed). If another process was faster, *out is NULL. Closes db.
+ */
+attune_status attune_place_set_aside(char **out, sqlite3 *db);
+/* Somebody renamed or deleted the open file. */
+bool attune_place_moved(sqlite3 *db);
+
+/* ---- schema.c ---- */
+
+enum { ATTUNE_SCHEMA_VERSION = 1 };
+attune_fault attune_schema_check(sqlite3 *db);
+attune_fault attune_schema_migrate(sqlite3 *db);
+
+/* ---- database.c: one file ---- */
+
+enum { ATTUNE_BUSY_MILLISECONDS = 5000 }; /* how long a statement waits for other processes */
+
+/* With DAMAGED, *out is still open, for attune_place_set_aside. With every other fault it is NULL. reason: for
+ * UNUSABLE. */
+attune_fault attune_database_open(sqlite3 **out, const char *path, char reason[256]);
+/* Never writes or creates anything. shipped: nobody else writes it either. */
+attune_fault attune_database_open_reader(sqlite3 **out, const char *path, bool shipped, char reason[256]);
+attune_fault attune_database_open_memory(sqlite3 **out);
+
+/* ---- store.c: the stack ---- */
+
+struct attune_store {
+  pthread_mutex_t lock;
+  char *path; /* the user file, or ":memory:" */
+  bool frozen;
+  int64_t cache_limit;   /* bytes of binaries */
+  int64_t damaged;       /* rows and files, since the store was opened */
+  int set_aside;         /* files, since the store was opened */
+  atomic_bool forgetful; /* memory stands in for a file that cannot be used */
+  atomic_bool warned;    /* warning is set, and never changes again */
+  char warning[1024];
+  sqlite3 *top;      /* written; NULL if frozen, or if there was no memory to reopen it */
+  sqlite3 **readers; /* asked after it; has room for the shipped files and one more */
+  int reader_count;
+  int own_readers; /* how many of them, from the first, are the user's file */
+};
+
+__attribute__((format(printf, 2, 3))) void attune_store_warn(attune_store *store, const char *format, ...);
+/* Opens what is at the path now, or memory in its place; ATTUNE_OUT_OF_MEMORY only. */
+attune_status attune_store_reopen(attune_store *store);
+/* Sets the top file aside, which a step has found to be damaged, and starts a new one. */
+attune_status attune_store_rebuild(attune_store *store);
+/* Goes on in memory; the file is still asked. */
+attune_status attune_store_stop_writing(attune_store *store);
+
+/* ---- work.c: running steps, and what happens when a file fails under them ---- */
+
+/* One step of work on one database; returns a SQLite code. It may run again after a fault, so it starts its results
+ * anew. */
+typedef int attune_step(attune_store *store, sqlite3 *db, void *data);
+/* Runs step on each database from the top until it returns SQLITE_DONE. Faults cost what the database held, not the
+ * call. */
+attune_status attune_store_read(attune_store *store, attune_step *step, void *data);
+/* Runs step in one transaction on the top database. Unless required, faults cost what was to be written, not the call.
+ */
+attune_status attune_store_write(attune_store *store, attune_step *step, void *data, bool required);
+/* The transaction alone, for a step that finds something to repair while reading. */
+int attune_store_transact(attune_store *store, sqlite3 *db, attune_step *step, void *data);
+
+/* ---- measurement.c: one table of fields drives SQL and JSON ---- */
+
+typedef enum {
+  ATTUNE_FIELD_TEXT,
+  ATTUNE_FIELD_INTEGER,
+  ATTUNE_FIELD_FLAG,
+  ATTUNE_FIELD_REAL,  /* finite, not negative */
+  ATTUNE_FIELD_ERROR, /* the same, or NaN for "not a number was computed", which is stored as NULL */
+  ATTUNE_FIELD_STATUS,
+  ATTUNE_FIELD_SAMPLES, /* samples and sample_count; a JSON array in the database */
+} attune_field_kind;
+typedef struct {
+  const char *name;
+  attune_field_kind kind;
+  size_t offset; /* in attune_measurement */
+  bool optional; /* in JSON: absent is "" or 0 */
+} attune_field;
+extern const attune_field attune_fields[];
+extern const int attune_field_count;
+
+/* The first rule that the row breaks: *field and *rule are static texts; false if there is none. */
+bool attune_measurement_broken(const attune_measurement *row, const char **field, const char **rule);
+bool attune_measured_parse(attune_measured *out, const char *name);
+/* A statement that inserts one row; with unique, only if no row is the same in all but the id. */
+int attune_measurement_prepare_insert(sqlite3_stmt **out, sqlite3 *db, bool unique);
+int attune_measurement_insert(sqlite3_stmt *insert, const attune_measurement *row);
+
+/* Appends the names of the fields, separated by commas. */
+void attune_fields_append(sqlite3_str *sql);
+/* Reads a row of columns id and then the fields. *out is one malloc'ed block, or NULL for a damaged row. */
+int attune_measurement_read(attune_measurement **out, sqlite3_stmt *from);
+/* The samples as an array; NULL: no memory. */
+struct json_t *attune_samples_to_json(const attune_measurement *row);
+/* Prepares and frees what sqlite3_str_finish gives. */
+int attune_prepare_built(sqlite3_stmt **out, sqlite3 *db, sqlite3_str *sql);
+
+/* ---- rows.c: rows in memory, so that no lock is held while a caller looks at them ---- */
+
+typedef struct {
+  attune_measurement **rows; /* one malloc'ed block each */
+  int count, capacity;
+} attune_rows;
+/* Appends the rows of the table (or view) that match, in that order. Damaged rows are counted and left out. After a
+ * fault the rows are as they were before. */
+int attune_rows_select(attune_rows *rows, attune_store *store, sqlite3 *db, const char *table,
+                       const attune_measurement_filter *filter, const char *order);
+void attune_rows_clear(attune_rows *rows, int keep);
+/* Appends " WHERE problem = ?1 AND ..." for the filter's texts; then binds them. */
+void attune_filter_append(sqlite3_str *sql, const attune_measurement_filter *filter);
+int attune_filter_bind(sqlite3_stmt *statement, const attune_measurement_filter *filter);
+
+#endif
