@@ -1,6 +1,7 @@
 /* The search where nothing can be measured: an architecture alone, or the host device. Configs are ranked by the model,
  * with the registers that the compiler reports where NVRTC can be had; the best are verified on the host device, on a
  * small problem of the same class. Their rows say "model" and give way to measurements. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,8 +56,10 @@ static attune_status rank(attune_search *search, attune_trial **trials, int coun
     int registers = kernel->registers > 0 ? kernel->registers : 0,
         spills = kernel->spill_bytes > 0 ? kernel->spill_bytes : 0;
     trial->seconds = attune_estimate(&trial->config, &search->problem, search->device, registers, spills);
-    trial->status = ATTUNE_MEASURED_OK;
-    snprintf(trial->note, sizeof trial->note, "model: %d registers, %d bytes spilled", registers, spills);
+    bool fits = isfinite(trial->seconds);
+    trial->status = fits ? ATTUNE_MEASURED_OK : ATTUNE_MEASURED_INVALID;
+    snprintf(trial->note, sizeof trial->note, "model: %d registers, %d bytes spilled%s", registers, spills,
+             fits ? "" : "; no block fits an SM");
     if (status == ATTUNE_OK) status = attune_search_record(search, trial, "");
     free(trial->kernel);
     trial->kernel = NULL;

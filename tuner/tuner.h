@@ -95,6 +95,9 @@ typedef struct {
 } attune_workload_item;
 /* path, or the name of one that ships ("gpt2", "bert-large", "llama3-8b", "vit-l", "flash-grid"). *items is malloc'ed. */
 attune_status attune_workload_read(attune_workload_item **items, int *count, const char *path_or_name);
+/* where: what messages call the text. */
+attune_status attune_workload_parse(attune_workload_item **items, int *count, const char *text, size_t size,
+                                    const char *where);
 
 /* ---- measure.c, search.c ---- */
 

@@ -1,0 +1,75 @@
+/* attune explain: which config answers for a problem, why, and how its rivals stand. */
+#include <stdlib.h>
+
+#include "tuner/verbs.h"
+
+static bool print_row(void *user, const attune_measurement *row) {
+  char median[24], low[24], high[24];
+  int *rows = user;
+  attune_print_seconds(median, row->median);
+  attune_print_seconds(low, row->low);
+  attune_print_seconds(high, row->high);
+  if ((*rows)++ == 0)
+    printf("\n%10s %10s %10s  %-14s %-9s %-20s  %s\n", "median", "low", "high", "status", "verified", "policy",
+           "config");
+  printf("%10s %10s %10s  %-14s %-9s %-20s  %s%s%s\n", median, low, high, attune_measured_name(row->status),
+         row->verified ? "yes" : "no", row->policy, row->config, *row->note ? "  # " : "", row->note);
+  return true;
+}
+
+static bool append_row(void *user, const attune_measurement *row) {
+  json_array_append_new(user, attune_measurement_to_json(row));
+  return true;
+}
+
+static attune_status explain(const attune_workload_item *item, const attune_device *device, attune_store *store,
+                             json_t *list) {
+  attune_choice choice;
+  char config[ATTUNE_TEXT_MAX], problem[ATTUNE_TEXT_MAX], identity[256];
+  attune_measurement_filter filter = {.problem = problem, .device = identity};
+  attune_status status = attune_choose(&choice, store, &item->problem, device);
+  if (status != ATTUNE_OK) return status;
+  status = attune_config_print(config, &choice.config);
+  if (status == ATTUNE_OK) status = attune_problem_print(problem, &item->problem);
+  if (status == ATTUNE_OK) status = attune_device_identity(identity, device);
+  if (status == ATTUNE_OK && list) {
+    json_t *rows = json_array();
+    status = attune_store_measurements(store, &filter, append_row, rows);
+    json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "name", item->name, "problem", problem,
+                                          "device", identity, "rung", choice.rung, "config", config, "explanation",
+                                          choice.explanation, "rows", rows));
+  } else if (status == ATTUNE_OK) {
+    int rows = 0;
+    printf("%s\nanswer: %s, by the rung \"%s\"\n", choice.explanation, config, choice.rung);
+    status = attune_store_measurements(store, &filter, print_row, &rows);
+    if (rows == 0) printf("no rows for this problem on this device: attune tune makes them\n");
+  }
+  free(choice.explanation);
+  return status;
+}
+
+int attune_verb_explain(int argc, char **argv) {
+  attune_flags flags;
+  attune_store *store = NULL;
+  attune_machine *machine = NULL;
+  attune_device device;
+  attune_workload_item *items = NULL;
+  json_t *list = NULL;
+  int count, code;
+  if (!attune_verb_begin(&flags, &code, argc, argv, "say which kernel answers for a problem, and why")) return code;
+  attune_status status = attune_verb_problems(&items, &count, &flags);
+  if (status == ATTUNE_OK) status = attune_verb_open_device(&machine, &device, &flags);
+  if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);
+  if (status == ATTUNE_OK && flags.json) list = json_array();
+  for (int i = 0; status == ATTUNE_OK && i < count; i++)
+    status = explain(&items[i], &device, store, list);
+  if (status != ATTUNE_OK)
+    code = attune_verb_failed(&flags, status);
+  else if (list)
+    code = attune_verb_print_json(json_incref(list));
+  json_decref(list);
+  free(items);
+  if (store) attune_store_close(store);
+  if (machine) attune_machine_close(machine);
+  return code;
+}

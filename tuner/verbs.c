@@ -1,0 +1,85 @@
+/* What the verbs that work with stored results share. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tuner/flags.h"
+#include "tuner/verbs.h"
+
+bool attune_verb_begin(attune_flags *flags, int *code, int argc, char **argv, const char *summary) {
+  attune_status status = attune_flags_parse(flags, argc, argv);
+  *code = 0;
+  if (flags->help) {
+    attune_flags_help(argv[0], summary);
+    return false;
+  }
+  if (status == ATTUNE_OK) return true;
+  attune_verb_failed(flags, status);
+  *code = 2;
+  return false;
+}
+
+attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags) {
+  attune_store_options options = {.path = flags->database};
+  attune_status status = attune_store_open(out, &options);
+  if (status == ATTUNE_OK && *attune_store_warning(*out)) fprintf(stderr, "attune: %s\n", attune_store_warning(*out));
+  return status;
+}
+
+attune_status attune_verb_open_device(attune_machine **machine, attune_device *device, const attune_flags *flags) {
+  *machine = NULL;
+  if (flags->arch) {
+    if (flags->device && strcmp(flags->device, "host") != 0)
+      return attune_fail(ATTUNE_BAD_ARGUMENT,
+                         "--arch %s asks for estimates, --device %s for measurements: give one of them", flags->arch,
+                         flags->device);
+    return attune_device_of_arch(device, flags->arch);
+  }
+  attune_status status = attune_machine_open(machine, flags->device, flags->seed);
+  if (status == ATTUNE_OK) *device = *attune_machine_device(*machine);
+  return status;
+}
+
+attune_status attune_verb_problems(attune_workload_item **items, int *count, const attune_flags *flags) {
+  *items = NULL;
+  *count = 0;
+  if (flags->workload) {
+    if (flags->seen)
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "--workload names its problems itself: drop the other problem flags");
+    return attune_workload_read(items, count, flags->workload);
+  }
+  attune_workload_item *item = calloc(1, sizeof *item);
+  if (!item) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a problem");
+  char text[ATTUNE_TEXT_MAX];
+  item->problem = flags->problem;
+  attune_status status = attune_problem_print(text, &item->problem);
+  if (status != ATTUNE_OK) {
+    free(item);
+    return status;
+  }
+  snprintf(item->name, sizeof item->name, "%.*s", (int)sizeof item->name - 1, text);
+  *items = item;
+  *count = 1;
+  return ATTUNE_OK;
+}
+
+int attune_verb_print_json(json_t *value) {
+  int code = value && json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0 ? 0 : 1;
+  json_decref(value);
+  if (code == 0) putchar('\n');
+  return code;
+}
+
+double attune_tflops(const attune_problem *problem, double seconds) {
+  return seconds > 0 ? attune_problem_flops(problem) / seconds * 1e-12 : 0;
+}
+
+json_t *attune_measurement_to_json(const attune_measurement *row) {
+  return json_pack(
+      "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:f, s:f, s:f, s:i, s:f, s:f, s:s, s:s, s:s, s:s, s:s, s:s}", "problem",
+      row->problem, "device", row->device, "arch", row->arch, "policy", row->policy, "generator", row->generator,
+      "config", row->config, "status", attune_measured_name(row->status), "verified", row->verified, "median",
+      row->median, "low", row->low, "high", row->high, "samples", row->sample_count, "error", row->error, "error_bound",
+      row->error_bound, "compiler", row->compiler, "driver", row->driver, "clocks", row->clocks, "tool", row->tool,
+      "note", row->note, "date", row->date);
+}
