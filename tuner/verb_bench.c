@@ -27,16 +27,8 @@ static attune_status choose(figure *out, const bench *bench, const attune_proble
   const attune_device *device = attune_machine_device(bench->machine);
   attune_status status;
   out->rung = "named";
-  if (bench->flags->config) {
-    status = attune_config_parse(&out->config, bench->flags->config);
-    if (status == ATTUNE_OK) status = attune_config_legal(&out->config, device);
-  } else if (bench->flags->family) {
-    attune_trials trials;
-    status = attune_trials_collect(&trials, problem, device, bench->flags->family);
-    if (status == ATTUNE_OK) {
-      out->config = trials.initial->config;
-      attune_trials_free(&trials);
-    }
+  if (bench->flags->config || bench->flags->family) {
+    status = attune_config_of_flags(&out->config, bench->flags, problem, device);
   } else {
     attune_choice choice;
     status = attune_choose(&choice, bench->store, problem, device);
@@ -128,8 +120,8 @@ int attune_verb_bench(int argc, char **argv) {
   bench bench = {.flags = &flags};
   attune_workload_item *items = NULL;
   int count, code;
-  if (!attune_verb_begin(&flags, &code, argc, argv,
-                         "time the chosen kernel, or a named one, after verifying its result"))
+  if (!attune_verb_begin(&flags, &code, "time the chosen kernel, or a named one, after verifying its result", argc,
+                         argv))
     return code;
   attune_status status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&bench.machine, &device, &flags);

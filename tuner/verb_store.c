@@ -47,10 +47,10 @@ static attune_status info(attune_store *store, const attune_flags *flags) {
   attune_status status = attune_store_count(store, &counts);
   if (status != ATTUNE_OK) return status;
   if (flags->json) {
-    attune_verb_print_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "path", attune_store_path(store), "warning",
-                                     attune_store_warning(store), "kernels", (json_int_t)counts.kernels, "kernel_bytes",
-                                     (json_int_t)counts.kernel_bytes, "measurements", (json_int_t)counts.measurements,
-                                     "choices", (json_int_t)counts.choices, "damaged", (json_int_t)counts.damaged));
+    attune_print_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "path", attune_store_path(store), "warning",
+                                attune_store_warning(store), "kernels", (json_int_t)counts.kernels, "kernel_bytes",
+                                (json_int_t)counts.kernel_bytes, "measurements", (json_int_t)counts.measurements,
+                                "choices", (json_int_t)counts.choices, "damaged", (json_int_t)counts.damaged));
     return ATTUNE_OK;
   }
   printf("path          %s\n", attune_store_path(store));
@@ -86,7 +86,7 @@ static attune_status list(attune_store *store, const attune_flags *flags, const 
   attune_status status = every ? attune_store_measurements(store, &selection->filter, visit, user)
                                : attune_store_choices(store, &selection->filter, visit, user);
   if (status == ATTUNE_OK && array)
-    attune_verb_print_json(array);
+    attune_print_json(array);
   else
     json_decref(array);
   if (status == ATTUNE_OK && !flags->json && rows == 0) printf("nothing stored: attune tune makes rows\n");
@@ -129,7 +129,7 @@ static attune_status import_rows(attune_store *store, const attune_flags *flags)
   free(json);
   if (status != ATTUNE_OK) return status;
   if (flags->json)
-    attune_verb_print_json(json_pack("{s:I}", "added", (json_int_t)added));
+    attune_print_json(json_pack("{s:I}", "added", (json_int_t)added));
   else
     printf("%lld rows added to %s\n", (long long)added, attune_store_path(store));
   return ATTUNE_OK;
@@ -145,7 +145,7 @@ static attune_status forget(attune_store *store, const attune_flags *flags, cons
   attune_status status = attune_store_forget(store, &selection->filter, &deleted);
   if (status != ATTUNE_OK) return status;
   if (flags->json)
-    attune_verb_print_json(json_pack("{s:I}", "deleted", (json_int_t)deleted));
+    attune_print_json(json_pack("{s:I}", "deleted", (json_int_t)deleted));
   else
     printf("%lld rows deleted from %s\n", (long long)deleted, attune_store_path(store));
   return ATTUNE_OK;
@@ -153,7 +153,7 @@ static attune_status forget(attune_store *store, const attune_flags *flags, cons
 
 static void path(attune_store *store, const attune_flags *flags) {
   if (flags->json)
-    attune_verb_print_json(json_pack("{s:s}", "path", attune_store_path(store)));
+    attune_print_json(json_pack("{s:s}", "path", attune_store_path(store)));
   else
     printf("%s\n", attune_store_path(store));
 }
@@ -199,7 +199,7 @@ int attune_verb_store(int argc, char **argv) {
   attune_store *store = NULL;
   selection selection;
   int code;
-  if (!attune_verb_begin(&flags, &code, argc, argv, summary)) return code;
+  if (!attune_verb_begin(&flags, &code, summary, argc, argv)) return code;
   action action = action_of(&flags);
   attune_status status = ATTUNE_OK;
   if (action == ACTION_COUNT)

@@ -88,11 +88,11 @@ static json_t *outcome_to_json(const attune_workload_item *item, const outcome *
   return object;
 }
 
-static int print_json(const attune_workload_item *items, const outcome *outcomes, int count, const char *store) {
+static void print_json(const attune_workload_item *items, const outcome *outcomes, int count, const char *store) {
   json_t *list = json_array();
   for (int i = 0; i < count; i++)
     json_array_append_new(list, outcome_to_json(&items[i], &outcomes[i]));
-  return attune_verb_print_json(json_pack("{s:s, s:o}", "store", store, "problems", list));
+  attune_print_json(json_pack("{s:s, s:o}", "store", store, "problems", list));
 }
 
 /* Returns how many problems were begun: an interruption or a lost device ends the list. */
@@ -126,8 +126,8 @@ int attune_verb_tune(int argc, char **argv) {
   attune_workload_item *items = NULL;
   outcome *outcomes = NULL;
   int count, code;
-  if (!attune_verb_begin(&flags, &code, argc, argv,
-                         "search the fastest kernel for a problem or a workload, and store it"))
+  if (!attune_verb_begin(&flags, &code, "search the fastest kernel for a problem or a workload, and store it", argc,
+                         argv))
     return code;
   attune_status status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&machine, &device, &flags);
@@ -141,7 +141,7 @@ int attune_verb_tune(int argc, char **argv) {
   listen_for_interrupts();
   int begun = tune_all(outcomes, items, count, &flags, store, machine, &device);
   if (flags.json)
-    code = print_json(items, outcomes, begun, attune_store_path(store));
+    print_json(items, outcomes, begun, attune_store_path(store));
   else
     print_table(items, outcomes, begun, attune_store_path(store));
   for (int i = 0; i < begun; i++)

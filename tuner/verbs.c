@@ -1,23 +1,8 @@
-/* What the verbs that work with stored results share. */
-#include <math.h>
+/* What the verbs that work with a store share. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "tuner/flags.h"
 #include "tuner/verbs.h"
-
-bool attune_verb_begin(attune_flags *flags, int *code, int argc, char **argv, const char *summary) {
-  attune_status status = attune_flags_parse(flags, argc, argv);
-  *code = 0;
-  if (flags->help) {
-    attune_flags_help(argv[0], summary);
-    return false;
-  }
-  if (status == ATTUNE_OK) return true;
-  attune_verb_failed(flags, status);
-  *code = 2;
-  return false;
-}
 
 attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags) {
   attune_store_options options = {.path = flags->database};
@@ -61,13 +46,6 @@ attune_status attune_verb_problems(attune_workload_item **items, int *count, con
   *items = item;
   *count = 1;
   return ATTUNE_OK;
-}
-
-int attune_verb_print_json(json_t *value) {
-  int code = value && json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0 ? 0 : 1;
-  json_decref(value);
-  if (code == 0) putchar('\n');
-  return code;
 }
 
 double attune_tflops(const attune_problem *problem, double seconds) {

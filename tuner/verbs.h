@@ -1,9 +1,10 @@
-/* Private to tuner/: what the verbs that work with stored results share. */
+/* Private to tuner/: what the verbs that work with a store share, beyond command.h. */
 #ifndef ATTUNE_VERBS_H
 #define ATTUNE_VERBS_H
 
 #include <stdio.h>
 
+#include "tuner/command.h"
 #include "tuner/search.h"
 
 /* The store of --database; its warning, if it has one, goes to stderr. */
@@ -12,10 +13,6 @@ attune_status attune_verb_open_store(attune_store **out, const attune_flags *fla
 attune_status attune_verb_open_device(attune_machine **machine, attune_device *device, const attune_flags *flags);
 /* The items of --workload, or the one problem of the flags. */
 attune_status attune_verb_problems(attune_workload_item **items, int *count, const attune_flags *flags);
-/* Parses; true: go on. Else *code is the exit code (help was shown, or a fault was told). */
-bool attune_verb_begin(attune_flags *flags, int *code, int argc, char **argv, const char *summary);
-/* Prints to stdout and frees. */
-int attune_verb_print_json(json_t *value);
 double attune_tflops(const attune_problem *problem, double seconds);
 json_t *attune_measurement_to_json(const attune_measurement *row);
 
