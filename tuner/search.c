@@ -3,8 +3,8 @@
  * there. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "tuner/parallel.h"
 #include "tuner/search.h"
 
 enum {
@@ -87,8 +87,7 @@ static bool compile_tick(void *user, int done) {
 
 attune_status attune_search_compile(attune_search *search, attune_trial **trials, int count, const char *arch) {
   attune_status status = ATTUNE_OK;
-  long cores = sysconf(_SC_NPROCESSORS_ONLN);
-  int threads = search->options->jobs > 0 ? search->options->jobs : cores > 0 ? (int)cores : 1;
+  int threads = search->options->jobs > 0 ? search->options->jobs : attune_cores();
   attune_compile_job *jobs = calloc((size_t)count, sizeof *jobs);
   if (!jobs) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to compile %d kernels", count);
   for (int i = 0; i < count; i++)

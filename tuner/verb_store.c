@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tuner/file.h"
 #include "tuner/verbs.h"
 
 enum { LARGEST_IMPORT = 1 << 30 };
@@ -97,35 +98,21 @@ static attune_status export_rows(attune_store *store, const char *path) {
   char *json;
   attune_status status = attune_store_export(store, &json);
   if (status != ATTUNE_OK) return status;
-  FILE *file = path ? fopen(path, "wb") : stdout;
-  bool written = file && fputs(json, file) >= 0 && fflush(file) == 0;
-  if (file && path) written = fclose(file) == 0 && written;
+  if (path)
+    status = attune_file_write(path, json, strlen(json));
+  else if (fputs(json, stdout) < 0 || fflush(stdout) != 0)
+    status = attune_fail(ATTUNE_BAD_FILE, "cannot write to standard output: %s", strerror(errno));
   free(json);
-  if (written) return ATTUNE_OK;
-  return attune_fail(ATTUNE_BAD_FILE, "cannot write %s: %s", path ? path : "standard output", strerror(errno));
+  return status;
 }
 
 static attune_status import_rows(attune_store *store, const attune_flags *flags) {
-  const char *path = flags->rest[1];
-  FILE *file = fopen(path, "rb");
-  if (!file) return attune_fail(ATTUNE_BAD_FILE, "cannot read %s: %s", path, strerror(errno));
-  attune_status status = ATTUNE_OK;
-  char *json = NULL;
-  size_t size = 0;
-  FILE *memory = open_memstream(&json, &size);
-  char buffer[1 << 16];
-  for (size_t got; memory && (got = fread(buffer, 1, sizeof buffer, file)) > 0 && size < LARGEST_IMPORT; fflush(memory))
-    fwrite(buffer, 1, got, memory);
-  if (!memory || fclose(memory) != 0)
-    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to read %s", path);
-  else if (ferror(file))
-    status = attune_fail(ATTUNE_BAD_FILE, "cannot read %s: %s", path, strerror(errno));
-  else if (size >= LARGEST_IMPORT)
-    status =
-        attune_fail(ATTUNE_BAD_FILE, "%s is larger than %d bytes, the most an import may have", path, LARGEST_IMPORT);
-  fclose(file);
-  int64_t added = 0;
-  if (status == ATTUNE_OK) status = attune_store_import(store, json, size, &added);
+  char *json;
+  size_t size;
+  int64_t added;
+  attune_status status = attune_file_read(&json, &size, flags->rest[1], LARGEST_IMPORT);
+  if (status != ATTUNE_OK) return status;
+  status = attune_store_import(store, json, size, &added);
   free(json);
   if (status != ATTUNE_OK) return status;
   if (flags->json)

@@ -1,10 +1,10 @@
 /* Lists of problems: files, and those that ship inside the program. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "generator/embedded.h"
+#include "tuner/file.h"
 #include "tuner/tuner.h"
 
 extern const attune_embedded attune_workload_files[]; /* written by the build from tuner/workloads/ */
@@ -107,39 +107,14 @@ static int name_length(const attune_embedded *file, const char **name) {
   return (int)strcspn(*name, ".");
 }
 
-static attune_status no_workload(const char *path) {
-  char names[256] = "", why[128];
-  snprintf(why, sizeof why, "%s", strerror(errno));
+static attune_status no_workload(void) {
+  char names[256] = "";
   for (int i = 0; i < attune_workload_count; i++) {
     const char *name;
     int length = name_length(&attune_workload_files[i], &name);
     snprintf(names + strlen(names), sizeof names - strlen(names), "%s%.*s", i ? ", " : "", length, name);
   }
-  return attune_fail(ATTUNE_BAD_FILE, "no workload '%s': no such file (%s), and none of those that ship: %s", path, why,
-                     names);
-}
-
-static attune_status read_file(char **out, size_t *size, const char *path) {
-  FILE *file = fopen(path, "rb");
-  *out = NULL;
-  *size = 0;
-  if (!file) return no_workload(path);
-  attune_status status = ATTUNE_OK;
-  char *text = malloc(LARGEST_FILE + 1);
-  if (text) *size = fread(text, 1, LARGEST_FILE + 1, file);
-  if (!text)
-    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to read %s", path);
-  else if (ferror(file))
-    status = attune_fail(ATTUNE_BAD_FILE, "cannot read %s: %s", path, strerror(errno));
-  else if (*size > LARGEST_FILE)
-    status =
-        attune_fail(ATTUNE_BAD_FILE, "%s is larger than %d bytes, the most a workload may have", path, LARGEST_FILE);
-  fclose(file);
-  if (status == ATTUNE_OK)
-    *out = text;
-  else
-    free(text);
-  return status;
+  return attune_fail(ATTUNE_BAD_FILE, "%s; nor is it one of the workloads that ship: %s", attune_message(), names);
 }
 
 attune_status attune_workload_read(attune_workload_item **items, int *count, const char *path_or_name) {
@@ -151,7 +126,8 @@ attune_status attune_workload_read(attune_workload_item **items, int *count, con
   }
   char *text;
   size_t size;
-  attune_status status = read_file(&text, &size, path_or_name);
+  attune_status status = attune_file_read(&text, &size, path_or_name, LARGEST_FILE);
+  if (status == ATTUNE_BAD_FILE) return no_workload();
   if (status == ATTUNE_OK) status = attune_workload_parse(items, count, text, size, path_or_name);
   free(text);
   return status;
