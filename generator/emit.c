@@ -11,7 +11,7 @@
 #include "generator/specialise.h"
 #include "runtime/fail.h"
 
-enum { PARAMETERS_MAX = 64 };
+enum { PARAMETERS_MAX = 64, KERNEL_FILE = 0, PARAMETERS_FILE = 1 };
 
 static const attune_embedded *find_embedded(const char *path) {
   for (int i = 0; i < attune_embedded_count; i++) {
@@ -65,14 +65,15 @@ static attune_status fill_parameters(parameters *out, const attune_config *confi
   return status;
 }
 
-/* What stands in the place of parameters.h: the numbers, as constants. */
-static void print_parameters(attune_buffer *out, const attune_config *config) {
+/* What stands in the place of parameters.h: those numbers that the template uses, as constants. */
+static void print_parameters(attune_buffer *out, const attune_config *config, const char *template) {
   for (int i = 0; i < attune_config_field_count; i++) {
     const attune_config_field *field = &attune_config_fields[i];
-    if (field->words != NULL || field->flag) continue;
+    if (field->words != NULL || field->flag || !attune_source_uses(template, field->name)) continue;
     attune_buffer_print(out, "constexpr int %s = %d; // %s\n", field->name, attune_config_get(config, field),
                         field->meaning);
   }
+  attune_buffer_add_text(out, "\n");
 }
 
 /* ---- emit ---- */
@@ -117,11 +118,10 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
   if ((status = attune_config_print(text, config))) goto done;
   if ((status = attune_config_symbol(symbol, config))) goto done;
   if ((status = fill_parameters(&values, config))) goto done;
-  print_parameters(&block, config);
 
   attune_source_file files[] = {
       {.name = "kernel", .path = family->template_path},
-      {.name = "parameters.h", .path = "parameters of the config", .text = block.text},
+      {.name = "parameters.h", .path = "the config's parameters"},
       {.name = "arguments.h", .path = "templates/arguments.h"},
       {.name = "primitives.h",
        .path = host ? "templates/primitives.host.h" : "templates/primitives.cuda.h",
@@ -130,7 +130,7 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
   };
   const int file_count = (int)(sizeof files / sizeof *files) - !host;
   for (int i = 0; i < file_count; i++) {
-    if (i == 1) continue;
+    if (i == PARAMETERS_FILE) continue;
     const attune_embedded *file = find_embedded(files[i].path);
     if (file == NULL) {
       status =
@@ -139,6 +139,8 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
     }
     files[i].text = file->text;
   }
+  print_parameters(&block, config, files[KERNEL_FILE].text);
+  files[PARAMETERS_FILE].text = block.text;
   const attune_specialisation specialisation = {
       .files = files,
       .file_count = file_count,

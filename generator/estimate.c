@@ -71,6 +71,14 @@ int attune_occupancy(const attune_config *config, const attune_device *device, i
   return (int)blocks;
 }
 
+/* The compiler does without some forty of the registers that it would like to have; beyond that, what it spills it
+ * spills in ever more places. */
+static int spill_estimate(const attune_config *config, const attune_device *device) {
+  enum { ELASTIC = 40, REGISTER_BYTES = 4 };
+  const int excess = attune_registers_estimate(config) - ELASTIC - attune_register_cap(config, device);
+  return excess > 0 ? REGISTER_BYTES * excess * (8 + excess) / 8 : 0;
+}
+
 /* ---- steps: how many tiles of keys a tile of queries sees ---- */
 
 typedef struct {
@@ -173,23 +181,26 @@ double attune_problem_floor(const attune_problem *problem, const attune_device *
 
 double attune_estimate(const attune_config *config, const attune_problem *problem, const attune_device *device,
                        int registers, int spill_bytes) {
-  attune_problem p;
+  attune_problem resolved;
+  if (attune_problem_resolve(&resolved, problem)) return INFINITY;
+  return attune_estimate_resolved(config, &resolved, device, registers, spill_bytes);
+}
+
+double attune_estimate_resolved(const attune_config *config, const attune_problem *p, const attune_device *device,
+                                int registers, int spill_bytes) {
   attune_launch launch;
   const attune_family_row *family = attune_family_find(config->family);
-  if (family == NULL || attune_problem_resolve(&p, problem) || attune_launch_of(&launch, config, &p)) return INFINITY;
+  if (family == NULL || attune_launch_of(&launch, config, p)) return INFINITY;
   const int occupancy = attune_occupancy(config, device, registers);
   if (occupancy == 0) return INFINITY;
-  if (registers <= 0) {
-    const int excess = attune_registers_estimate(config) - attune_register_cap(config, device);
-    spill_bytes = excess > 0 ? 4 * excess : 0;
-  }
+  if (registers <= 0) spill_bytes = spill_estimate(config, device);
 
   const rates *r = rates_of(device);
   const speeds speed = speeds_of(device);
 
   attune_step step;
-  family->step(&step, config, &p);
-  const steps n = count_steps(config, &p, launch.tiles_m);
+  family->step(&step, config, p);
+  const steps n = count_steps(config, p, launch.tiles_m);
   const double grid = launch.grid, slots = speed.sms * occupancy;
   const double spilled = (double)spill_bytes * launch.threads;
 
@@ -214,6 +225,6 @@ double attune_estimate(const attune_config *config, const attune_problem *proble
     clocks = fmax(clocks + tail_share(config->order) * longest, longest);
   }
   const double compute = clocks / speed.hertz;
-  const double memory = traffic_bytes(config, &p, device, launch.tiles_m, slots) / (0.85 * speed.bandwidth);
+  const double memory = traffic_bytes(config, p, device, launch.tiles_m, slots) / (0.85 * speed.bandwidth);
   return fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * LAUNCH_MICROSECONDS;
 }

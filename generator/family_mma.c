@@ -37,7 +37,7 @@ static int registers_least(const attune_config *config) {
 }
 
 static int registers(const attune_config *config) {
-  enum { ADDRESSES_AND_STATE = 40, ATOM = 12 }; /* an atom: its maximum, sum and operands in flight */
+  enum { ADDRESSES_AND_STATE = 64, ATOM = 12 }; /* an atom: its maximum, sum and operands in flight */
   return registers_least(config) + ADDRESSES_AND_STATE + rows_of_warp(config) / FRAGMENT * ATOM;
 }
 
@@ -105,10 +105,10 @@ static const struct {
   size_t offset;
   attune_axis axis;
 } axes[] = {
-    {offsetof(attune_config, tile_m), {{16, 32, 64, 128, 192}, 5}},
+    {offsetof(attune_config, tile_m), {{16, 32, 64, 128, 192, 256}, 6}},
     {offsetof(attune_config, tile_n), {{16, 32, 48, 64, 80, 96, 112, 128}, 8}},
     {offsetof(attune_config, warps), {{1, 2, 4, 8}, 4}},
-    {offsetof(attune_config, stages), {{1, 2, 3}, 3}},
+    {offsetof(attune_config, stages), {{1, 2, 3, 4}, 4}},
     {offsetof(attune_config, q_registers), {{0, 1}, 2}},
     {offsetof(attune_config, lazy_rescale), {{0, 1}, 2}},
     {offsetof(attune_config, order),

@@ -58,6 +58,15 @@ static bool same(const char *name, size_t length, const char *other) {
   return strlen(other) == length && strncmp(name, other, length) == 0;
 }
 
+bool attune_source_uses(const char *text, const char *name) {
+  const char *found;
+  size_t length;
+  while (next_identifier(&text, &found, &length)) {
+    if (same(found, length, name)) return true;
+  }
+  return false;
+}
+
 /* ---- directives ---- */
 
 typedef struct {

@@ -41,4 +41,7 @@ typedef struct {
  * if one of its names is an identifier of the template or of a section that stays; KERNEL_NAME is replaced. */
 attune_status attune_specialise(char **out, const attune_specialisation *specialisation);
 
+/* Whether `name` is an identifier of the text. */
+bool attune_source_uses(const char *text, const char *name);
+
 #endif
