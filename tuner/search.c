@@ -13,7 +13,8 @@ enum {
   NORMAL_TARGET = 60,
   DIVERSE_TARGET = 24, /* of a normal search, before it goes along the axes */
   AROUND = 3,          /* of that many best */
-  FEWEST_MEASURED = 4, /* below that, kernels that spill are measured too */
+  MUCH_SPILLED = 128,  /* bytes a thread; less is not worth a thought: at head_dim 64 the best kernel on an H100 spills 4 */
+  FEWEST_MEASURED = 4, /* below that, kernels that spill much are measured too */
   RACE_ROUNDS = 40,
   FINAL_ROUNDS = 200
 };
@@ -242,7 +243,7 @@ static attune_status try_batch(measured_search *m, attune_trial **trials, int co
     if (attune_search_interrupted(search)) break;
     if (trial->kernel->spill_bytes > 0)
       snprintf(trial->note, sizeof trial->note, "spills %d bytes a thread", (int)trial->kernel->spill_bytes);
-    if (trial->kernel->spill_bytes > 0 && !m->take_spilling && trial != search->trials.initial) {
+    if (trial->kernel->spill_bytes > MUCH_SPILLED && !m->take_spilling && trial != search->trials.initial) {
       trial->status = ATTUNE_MEASURED_SKIPPED;
       status = attune_search_record(search, trial, "");
       continue;
