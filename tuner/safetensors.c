@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "runtime/fail.h"
+#include "tuner/file.h"
 #include "tuner/tuner.h"
 
 enum { LENGTH_BYTES = 8 };
@@ -259,18 +260,6 @@ void attune_safetensors_close(attune_safetensors *file) {
 
 /* ---- writing ---- */
 
-static attune_status write_bytes(int descriptor, const void *bytes, size_t size) {
-  const unsigned char *next = bytes;
-  while (size > 0) {
-    const ssize_t step = write(descriptor, next, size);
-    if (step < 0 && errno == EINTR) continue;
-    if (step < 0) return attune_fail(ATTUNE_BAD_FILE, "cannot write, %zu bytes are left: %s", size, strerror(errno));
-    next += step;
-    size -= (size_t)step;
-  }
-  return ATTUNE_OK;
-}
-
 /* The header's text, padded with spaces so that the data starts on a multiple of 8 bytes; malloc'ed, NULL without
  * memory. */
 static char *header_text(const attune_tensor *tensors, const int *order, int count) {
@@ -306,7 +295,7 @@ static void order_by_width(int *order, const attune_tensor *tensors, int count) 
       if (size_of_dtype(tensors[i].dtype) == width) order[placed++] = i;
 }
 
-static attune_status write_file(int descriptor, const attune_tensor *tensors, int count) {
+static attune_status write_tensors(const attune_file *file, const attune_tensor *tensors, int count) {
   attune_status status = ATTUNE_OK;
   unsigned char length[LENGTH_BYTES];
   int order[count > 0 ? count : 1];
@@ -315,41 +304,20 @@ static attune_status write_file(int descriptor, const attune_tensor *tensors, in
   if (header == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a safetensors header");
   for (int i = 0; i < LENGTH_BYTES; i++)
     length[i] = (unsigned char)(strlen(header) >> (8 * i));
-  status = write_bytes(descriptor, length, sizeof length);
-  if (status == ATTUNE_OK) status = write_bytes(descriptor, header, strlen(header));
+  status = attune_file_append(file, length, sizeof length);
+  if (status == ATTUNE_OK) status = attune_file_append(file, header, strlen(header));
   for (int i = 0; i < count && status == ATTUNE_OK; i++)
-    status = write_bytes(descriptor, tensors[order[i]].data, tensors[order[i]].size);
+    status = attune_file_append(file, tensors[order[i]].data, tensors[order[i]].size);
   free(header);
   return status;
 }
 
 attune_status attune_safetensors_write(const char *path, const attune_tensor *tensors, int count) {
-  attune_status status = ATTUNE_OK;
-  int descriptor = -1;
+  attune_file file;
   for (int i = 0; i < count; i++)
     if (size_of_dtype(tensors[i].dtype) == 0)
       return attune_fail(ATTUNE_BAD_ARGUMENT, "tensor \"%s\" has the unknown dtype \"%s\"", tensors[i].name,
                          tensors[i].dtype);
-  char *beside = malloc(strlen(path) + sizeof ".XXXXXX");
-  if (beside == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a path");
-  sprintf(beside, "%s.XXXXXX", path);
-  descriptor = mkostemp(beside, O_CLOEXEC);
-  if (descriptor < 0) {
-    status = attune_fail(ATTUNE_BAD_FILE, "cannot create a file beside it: %s", strerror(errno));
-    goto out;
-  }
-  status = write_file(descriptor, tensors, count);
-  /* mkostemp makes it private; a result is as readable as any other new file. */
-  const mode_t mask = umask(0);
-  umask(mask);
-  if (status == ATTUNE_OK && (fchmod(descriptor, 0666 & ~mask) != 0 || fsync(descriptor) != 0))
-    status = attune_fail(ATTUNE_BAD_FILE, "cannot write it through: %s", strerror(errno));
-  if (close(descriptor) != 0 && status == ATTUNE_OK)
-    status = attune_fail(ATTUNE_BAD_FILE, "cannot write: %s", strerror(errno));
-  if (status == ATTUNE_OK && rename(beside, path) != 0)
-    status = attune_fail(ATTUNE_BAD_FILE, "cannot rename %s to it: %s", beside, strerror(errno));
-  if (status != ATTUNE_OK) unlink(beside);
-out:
-  free(beside);
-  return name_file(status, path);
+  const attune_status status = attune_file_create(&file, path);
+  return status != ATTUNE_OK ? status : attune_file_finish(&file, path, write_tensors(&file, tensors, count));
 }

@@ -1,0 +1,22 @@
+/* Private to tuner/: what the verbs share. */
+#ifndef ATTUNE_COMMAND_H
+#define ATTUNE_COMMAND_H
+
+#include "tuner/tuner.h"
+
+/* Prints JSON and a newline to stdout, and frees it. */
+void attune_print_json(json_t *value);
+/* Parses the flags and answers --help. true: go on; false: return *exit_code. */
+bool attune_verb_begin(attune_flags *flags, int *exit_code, const char *summary, int argc, char **argv);
+/* A flag that the verb cannot do without. */
+attune_status attune_require(const char *value, const char *flag, const char *what_for);
+/* The device of --arch, else that of --device: limits, and "sm_90" or "host". */
+attune_status attune_device_of_flags(attune_device *device, char arch[16], const attune_flags *flags);
+/* The config of --config, which must fit the problem and the device, or the best of --family by the model, or the
+ * default. */
+attune_status attune_config_of_flags(attune_config *out, const attune_flags *flags, const attune_problem *problem,
+                                     const attune_device *device);
+/* The problem of the flags; where there is --config and no problem flag, the smallest one that the config is for. */
+attune_status attune_problem_of_flags(attune_problem *out, const attune_flags *flags);
+
+#endif
