@@ -1,0 +1,29 @@
+/* Stand-ins for libcuda and libnvrtc, opened through ATTUNE_LIBCUDA and ATTUNE_NVRTC, so that the runtime is tested
+ * without a GPU. A test opens the same file with dlopen and finds these functions in it. */
+#ifndef ATTUNE_TESTS_FAKE_H
+#define ATTUNE_TESTS_FAKE_H
+
+#include "templates/arguments.h"
+
+typedef struct {
+  unsigned grid, threads, shared_bytes;
+  void *stream, *context;
+  struct attune_arguments arguments;
+} fake_launch;
+
+/* libcuda: two devices, an sm_90 and an sm_75. */
+typedef struct {
+  int launches, modules_loaded, modules_unloaded, pushes, pops, retains, releases, dynamic_limit;
+  fake_launch last;
+} fake_record;
+typedef void fake_reset_function(void);                                   /* "fake_reset" */
+typedef void fake_fail_function(const char *name, int result, int times); /* "fake_fail": the next calls of name */
+typedef fake_record fake_read_function(void);                             /* "fake_read" */
+typedef int fake_depth_function(void);                                    /* "fake_depth": contexts on this thread */
+typedef void *fake_context_function(int ordinal);                         /* "fake_context": the primary context */
+
+/* libnvrtc 13.0, knowing sm_80 and sm_90; the cubin is "\177ELF" and a hash of the source. */
+typedef int fake_count_function(void);        /* "fake_compilations" */
+typedef void fake_broken_function(int times); /* "fake_broken": the next compilations fail */
+
+#endif
