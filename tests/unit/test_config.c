@@ -1,0 +1,226 @@
+/* Configs: the table of fields is the text, and every field changes it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "generator/generator.h"
+
+static const attune_config usual = {
+    .family = ATTUNE_FAMILY_MMA,
+    .dtype = ATTUNE_BF16,
+    .head_dim = 128,
+    .head_dim_v = 128,
+    .bound = ATTUNE_BOUND_CAUSAL,
+    .tile_m = 128,
+    .tile_n = 64,
+    .warps = 4,
+    .stages = 1,
+    .order = ATTUNE_ORDER_LONGEST,
+    .blocks = 2,
+};
+
+static int32_t values_of(const attune_config_field *field) {
+  int32_t count = 0;
+  if (field->flag) return 2;
+  if (field->words == NULL) return 300;
+  while (field->words[count] != NULL)
+    count++;
+  return count;
+}
+
+static void check_round_trip(const attune_config *config) {
+  char text[ATTUNE_TEXT_MAX], again[ATTUNE_TEXT_MAX];
+  attune_config parsed;
+  assert_int_equal(attune_config_print(text, config), ATTUNE_OK);
+  if (attune_config_parse(&parsed, text) != ATTUNE_OK) fail_msg("%s", attune_message());
+  assert_memory_equal(&parsed, config, sizeof parsed);
+  assert_int_equal(attune_config_print(again, &parsed), ATTUNE_OK);
+  assert_string_equal(again, text);
+}
+
+static void test_text(void **unused) {
+  (void)unused;
+  char text[ATTUNE_TEXT_MAX], symbol[ATTUNE_TEXT_MAX + 8];
+  attune_config config = usual;
+  assert_int_equal(attune_config_print(text, &config), ATTUNE_OK);
+  assert_string_equal(text, "forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2");
+  assert_int_equal(attune_config_symbol(symbol, &config), ATTUNE_OK);
+  assert_string_equal(symbol, "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_longest_b2");
+  config.head_dim_v = 64;
+  config.bound = ATTUNE_BOUND_WINDOW;
+  config.score = ATTUNE_SCORE_SOFTCAP;
+  config.lse = 1;
+  config.q_registers = 1;
+  config.lazy_rescale = 1;
+  config.order = ATTUNE_ORDER_LINEAR;
+  assert_int_equal(attune_config_print(text, &config), ATTUNE_OK);
+  assert_string_equal(text, "forward.mma.bf16.d128.v64.window.softcap.lse.m128.n64.w4.s1.qr.lazy.b2");
+}
+
+/* Members and rows of the table are the same in number and place, so that no field is outside of print and compare. */
+static void test_table_is_complete(void **unused) {
+  (void)unused;
+  assert_int_equal((size_t)attune_config_field_count * sizeof(int32_t), sizeof(attune_config));
+  for (int i = 0; i < attune_config_field_count; i++) {
+    assert_int_equal(attune_config_fields[i].offset, (size_t)i * sizeof(int32_t));
+    assert_true(strlen(attune_config_fields[i].meaning) > 0);
+  }
+}
+
+/* Every value of every field: round trip, another text, another symbol, another place in the order. */
+static void test_every_field_matters(void **unused) {
+  (void)unused;
+  char text[ATTUNE_TEXT_MAX], symbol[ATTUNE_TEXT_MAX + 8];
+  assert_int_equal(attune_config_print(text, &usual), ATTUNE_OK);
+  assert_int_equal(attune_config_symbol(symbol, &usual), ATTUNE_OK);
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const attune_config_field *field = &attune_config_fields[i];
+    for (int32_t value = 0; value < values_of(field); value++) {
+      attune_config changed = usual;
+      attune_config_set(&changed, field, value);
+      assert_int_equal(attune_config_get(&changed, field), value);
+      check_round_trip(&changed);
+      const bool same = value == attune_config_get(&usual, field);
+      char changed_text[ATTUNE_TEXT_MAX], changed_symbol[ATTUNE_TEXT_MAX + 8];
+      assert_int_equal(attune_config_print(changed_text, &changed), ATTUNE_OK);
+      assert_int_equal(attune_config_symbol(changed_symbol, &changed), ATTUNE_OK);
+      assert_int_equal(strcmp(changed_text, text) == 0, same);
+      assert_int_equal(strcmp(changed_symbol, symbol) == 0, same);
+      assert_int_equal(attune_config_compare(&changed, &usual) == 0, same);
+      assert_int_equal(attune_config_compare(&changed, &usual), -attune_config_compare(&usual, &changed));
+    }
+  }
+}
+
+static void test_random_round_trips(void **unused) {
+  (void)unused;
+  uint64_t state = 1;
+  for (int n = 0; n < 20000; n++) {
+    attune_config config = {0};
+    for (int i = 0; i < attune_config_field_count; i++) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      const int32_t random = (int32_t)(state >> 34);
+      const attune_config_field *field = &attune_config_fields[i];
+      attune_config_set(&config, field, random % (field->words == NULL && !field->flag ? INT32_MAX : values_of(field)));
+    }
+    check_round_trip(&config);
+  }
+}
+
+/* Whatever is not printed is not parsed: every text with one character changed, added or taken either is canonical
+ * itself or is refused. */
+static void test_only_canonical_text(void **unused) {
+  (void)unused;
+  static const char base[] = "forward.mma.bf16.d128.v64.causal.negated.lse.m128.n64.w4.s1.qr.lazy.longest.b2";
+  static const char characters[] = ".0129 -+adfhlmnqrsvwxz,_";
+  char text[sizeof base + 2], printed[ATTUNE_TEXT_MAX];
+  attune_config config;
+  assert_int_equal(attune_config_parse(&config, base), ATTUNE_OK);
+  for (size_t at = 0; at < sizeof base; at++) {
+    for (size_t c = 0; c < sizeof characters; c++) {
+      for (int edit = 0; edit < 3; edit++) { /* put in the place of, insert, delete */
+        const size_t skip = edit == 1 ? 0 : 1, put = edit == 2 ? 0 : 1;
+        if (at + skip > sizeof base - 1 && skip > 0) continue;
+        memcpy(text, base, at);
+        if (put) text[at] = characters[c];
+        strcpy(text + at + put, base + at + skip);
+        if (attune_config_parse(&config, text) != ATTUNE_OK) {
+          assert_non_null(strstr(attune_message(), "column"));
+          continue;
+        }
+        assert_int_equal(attune_config_print(printed, &config), ATTUNE_OK);
+        assert_string_equal(printed, text);
+      }
+    }
+  }
+}
+
+static void test_refused(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *text, *says;
+  } cases[] = {
+      {"", "column 1: expected forward"},
+      {"forward", "column 8: expected reference|mma"},
+      {"forward.wgmma.bf16", "column 9: expected reference|mma"},
+      {"forward.mma.bf16.d128.m128.n64.w4.s1", "column 37: expected qr, lazy, reversed|heads|longest, b<blocks>"},
+      {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.", "column 41: expected the end"},
+      {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.b2", "column 41: expected the end"},
+      {"forward.mma.bf16.d128.v128.m128.n64.w4.s1.b2", "column 23: leave this part out"},
+      {"forward.mma.bf16.d128.none.m128.n64.w4.s1.b2", "column 23: leave this part out"},
+      {"forward.mma.bf16.d128.m128.n64.w4.s1.linear.b2", "column 38: leave this part out"},
+      {"forward.mma.bf16.d0128.m128.n64.w4.s1.b2", "column 18: expected d<head_dim>"},
+      {"forward.mma.bf16.d128.m128.n64.w4.s1.b4294967298", "column 38"},
+      {"forward.mma.bf16.d128.m128.n64.w4.s1.b-1", "column 38"},
+      {"Forward.mma.bf16.d128.m128.n64.w4.s1.b2", "column 1"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attune_config config;
+    assert_int_equal(attune_config_parse(&config, cases[i].text), ATTUNE_BAD_CONFIG);
+    if (strstr(attune_message(), cases[i].says) == NULL) fail_msg("%s: %s", cases[i].text, attune_message());
+  }
+  /* Values that have no text. */
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const attune_config_field *field = &attune_config_fields[i];
+    const int32_t bad[] = {-1, INT32_MIN, field->words != NULL || field->flag ? values_of(field) : -2};
+    for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
+      attune_config config = usual;
+      char text[ATTUNE_TEXT_MAX];
+      attune_config_set(&config, field, bad[b]);
+      assert_int_equal(attune_config_print(text, &config), ATTUNE_BAD_CONFIG);
+    }
+  }
+}
+
+static void test_simplest_first(void **unused) {
+  (void)unused;
+  attune_config plain = usual, tricky = usual;
+  tricky.q_registers = 1;
+  tricky.tile_m = 64; /* smaller, but the trick weighs more */
+  assert_true(attune_config_compare(&plain, &tricky) < 0);
+  tricky = usual;
+  plain.family = ATTUNE_FAMILY_REFERENCE;
+  assert_true(attune_config_compare(&plain, &tricky) < 0);
+}
+
+static void test_of_problem(void **unused) {
+  (void)unused;
+  attune_problem p;
+  attune_problem_init(&p);
+  p.dtype = ATTUNE_FP16;
+  p.head_dim = 72;
+  p.head_dim_v = 40;
+  p.seqlen_q = p.seqlen_k = 64;
+  p.mask = ATTUNE_MASK_CAUSAL;
+  p.window_left = 3;
+  p.scale = -1;
+  p.want_lse = 1;
+  attune_config config, expected = {.family = ATTUNE_FAMILY_MMA,
+                                    .dtype = ATTUNE_FP16,
+                                    .head_dim = 72,
+                                    .head_dim_v = 40,
+                                    .bound = ATTUNE_BOUND_WINDOW,
+                                    .score = ATTUNE_SCORE_NEGATED,
+                                    .lse = 1};
+  attune_config_of_problem(&config, ATTUNE_FAMILY_MMA, &p);
+  assert_memory_equal(&config, &expected, sizeof config);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_text),
+      cmocka_unit_test(test_table_is_complete),
+      cmocka_unit_test(test_every_field_matters),
+      cmocka_unit_test(test_random_round_trips),
+      cmocka_unit_test(test_only_canonical_text),
+      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_simplest_first),
+      cmocka_unit_test(test_of_problem),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
