@@ -152,7 +152,7 @@ attune_status attune_config_of_flags(attune_config *out, const attune_flags *fla
   return attune_config_legal(out, device);
 }
 
-attune_status attune_problem_of_flags(attune_problem *out, const attune_flags *flags) {
+attune_status attune_problem_of_config(attune_problem *out, const attune_flags *flags) {
   enum { LONG_ENOUGH = 512 }; /* for a bound to hide keys */
   attune_config config;
   *out = flags->problem;
@@ -169,5 +169,16 @@ attune_status attune_problem_of_flags(attune_problem *out, const attune_flags *f
   if (config.score == ATTUNE_SCORE_NEGATED) out->scale = -1.0f;
   if (config.score == ATTUNE_SCORE_SOFTCAP) out->softcap = 50.0f;
   out->want_lse = config.lse;
+  return attune_problem_check(out);
+}
+
+attune_status attune_problem_large(attune_problem *out, const attune_flags *flags) {
+  const uint32_t sizes = ATTUNE_SEEN_BATCH | ATTUNE_SEEN_HEADS_Q | ATTUNE_SEEN_HEADS_KV | ATTUNE_SEEN_SEQLEN_Q |
+                         ATTUNE_SEEN_SEQLEN_K | ATTUNE_SEEN_PROBLEM;
+  const attune_status status = attune_problem_of_config(out, flags);
+  if (status != ATTUNE_OK || (flags->seen & sizes) != 0) return status;
+  out->batch = 4;
+  out->heads_q = out->heads_kv = 16;
+  out->seqlen_q = out->seqlen_k = 4096;
   return attune_problem_check(out);
 }

@@ -17,6 +17,8 @@ attune_status attune_device_of_flags(attune_device *device, char arch[16], const
 attune_status attune_config_of_flags(attune_config *out, const attune_flags *flags, const attune_problem *problem,
                                      const attune_device *device);
 /* The problem of the flags; where there is --config and no problem flag, the smallest one that the config is for. */
-attune_status attune_problem_of_flags(attune_problem *out, const attune_flags *flags);
+attune_status attune_problem_of_config(attune_problem *out, const attune_flags *flags);
+/* The same, and large where no size was given: what is good for a few rows is not what one wants to see. */
+attune_status attune_problem_large(attune_problem *out, const attune_flags *flags);
 
 #endif

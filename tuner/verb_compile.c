@@ -23,7 +23,6 @@ static void print(const attune_kernel *kernel, const attune_launch *launch, int 
   if (occupancy >= 0) printf("occupancy        %d blocks an SM\n", occupancy);
   printf("binary           %zu bytes\n", kernel->binary_size);
   printf("compiled in      %.3f s\n", kernel->compile_seconds);
-  if (kernel->log[0] != '\0') fprintf(stderr, "%s\n", kernel->log);
 }
 
 static json_t *to_json(const attune_kernel *kernel, const attune_launch *launch, int occupancy) {
@@ -42,7 +41,7 @@ static attune_status compile(const attune_flags *flags) {
   attune_launch launch;
   attune_kernel *kernel = NULL;
   char arch[16];
-  attune_status status = attune_problem_of_flags(&problem, flags);
+  attune_status status = attune_problem_large(&problem, flags);
   if (status == ATTUNE_OK) status = attune_problem_resolve(&resolved, &problem);
   if (status == ATTUNE_OK) status = attune_device_of_flags(&device, arch, flags);
   if (status == ATTUNE_OK) status = attune_config_of_flags(&config, flags, &problem, &device);

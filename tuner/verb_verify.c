@@ -76,7 +76,7 @@ static attune_status judge(verification *self, attune_bed *bed, const char *inpu
 }
 
 static attune_status verify_drawn(verification *self) {
-  static const double magnitudes[] = {1.0, 16.0};
+  static const double magnitudes[] = {1.0, 4.0, 16.0};
   for (size_t i = 0; i < sizeof magnitudes / sizeof *magnitudes; i++) {
     char inputs[64];
     attune_bed *bed;
@@ -109,7 +109,7 @@ static attune_status verify(verification *self) {
   if (input != NULL)
     status = attune_qkv_read(&qkv, input, self->flags);
   else
-    status = attune_problem_of_flags(&self->problem, self->flags);
+    status = attune_problem_of_config(&self->problem, self->flags);
   if (status == ATTUNE_OK && input != NULL) self->problem = qkv.problem;
   if (status == ATTUNE_OK) status = prepare(self);
   if (status == ATTUNE_OK) status = attune_problem_print(problem, &self->problem);
