@@ -56,6 +56,15 @@ static void shuffle(attune_host_block *block, int warp, bool exclusive_or) {
   }
 }
 
+static void any_lane(attune_host_block *block, int warp) {
+  attune_host_lane *lanes = &block->lanes[warp * 32];
+  uint32_t any = 0;
+  for (int i = 0; i < 32; i++)
+    any |= lanes[i].in[0] != 0;
+  for (int i = 0; i < 32; i++)
+    lanes[i].out[0] = any;
+}
+
 static void perform(attune_host_block *block, int warp) {
   switch (block->warps[warp].operation) {
   case ATTUNE_HOST_LOAD_MATRIX:
@@ -75,6 +84,9 @@ static void perform(attune_host_block *block, int warp) {
     break;
   case ATTUNE_HOST_SHUFFLE:
     shuffle(block, warp, false);
+    break;
+  case ATTUNE_HOST_ANY_LANE:
+    any_lane(block, warp);
     break;
   case ATTUNE_HOST_WARP_BARRIER:
     attune_host_shared_warp_barrier(&block->shared, warp);

@@ -2,9 +2,16 @@
 
 #include "runtime/host_state.h"
 
-static const char *const operations[] = {"a matrix load",         "a transposed matrix load", "a multiply-accumulate",
-                                         "a multiply-accumulate", "an exclusive-or shuffle",  "a shuffle",
-                                         "a warp barrier"};
+static const char *const operations[] = {
+    [ATTUNE_HOST_LOAD_MATRIX] = "a matrix load",
+    [ATTUNE_HOST_LOAD_MATRIX_TRANSPOSED] = "a transposed matrix load",
+    [ATTUNE_HOST_MULTIPLY_BF16] = "a multiply-accumulate",
+    [ATTUNE_HOST_MULTIPLY_FP16] = "a multiply-accumulate",
+    [ATTUNE_HOST_SHUFFLE_XOR] = "an exclusive-or shuffle",
+    [ATTUNE_HOST_SHUFFLE] = "a shuffle",
+    [ATTUNE_HOST_ANY_LANE] = "a vote",
+    [ATTUNE_HOST_WARP_BARRIER] = "a warp barrier",
+};
 
 const char *attune_host_operation_name(int operation) {
   return operations[operation];

@@ -14,6 +14,7 @@ enum attune_host_collective {
   ATTUNE_HOST_MULTIPLY_FP16,
   ATTUNE_HOST_SHUFFLE_XOR,            /* in: word, mask; out: word */
   ATTUNE_HOST_SHUFFLE,                /* in: word, source lane; out: word */
+  ATTUNE_HOST_ANY_LANE,               /* in: word; out: 1 if any lane's is not 0, else 0 */
   ATTUNE_HOST_WARP_BARRIER
 };
 

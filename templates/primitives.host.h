@@ -105,6 +105,13 @@ ATTUNE_DEVICE float shuffle(float value, int lane, int line = __builtin_LINE()) 
   return float_of_bits(out);
 }
 
+// @primitive any_lane
+ATTUNE_DEVICE bool any_lane(bool condition, int line = __builtin_LINE()) {
+  unsigned in = condition, out;
+  host->collective(ATTUNE_HOST_ANY_LANE, &in, &out, line);
+  return out != 0;
+}
+
 // @primitive exp2_approximate
 ATTUNE_DEVICE float exp2_approximate(float x) {
   return __builtin_exp2f(x);
