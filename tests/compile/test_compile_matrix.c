@@ -1,0 +1,244 @@
+/* Every architecture that NVRTC 13.0 knows from sm_80 up, times a sample of configs that covers every value of every
+ * field, compiled for real, on two threads, within budgets: registers, shared memory, spills of what is chosen by
+ * default, warnings, time. Needs NVRTC and no GPU; prints a line an architecture. Exit 77: no NVRTC. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/runtime.h"
+
+enum { REGISTERS = 255, MAX_JOBS = 512, MAX_VALUES = 512, THREADS = 2 };
+static const double seconds_allowed = 1.5;
+static const char *const archs[] = {"sm_80",  "sm_86",  "sm_87",  "sm_89", "sm_90",
+                                    "sm_100", "sm_103", "sm_120", "sm_121"};
+enum { ARCHS = sizeof archs / sizeof *archs };
+
+static const char *const classes[] = {
+    "forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal",
+    "forward.fp16.d64.b8.h32.kv8.q2048.k2048.lse",
+    "forward.bf16.d64.b1.h12.kv12.q1000.k1000.w256,16.softcap",
+    "forward.fp16.d40.v72.b2.h6.kv1.q77.k4096.causal-bottom-right.negated.lse",
+    "forward.bf16.d256.b8.h8.kv8.q2048.k2048",
+    "forward.fp16.d8.b1.h1.kv1.q300.k500.causal.softcap",
+    "forward.bf16.d192.v128.b2.h16.kv16.q4096.k4096.causal.lse",
+    "forward.fp16.d96.b1.h16.kv16.q8192.k8192.causal.w1024,0.negated",
+};
+enum { CLASSES = sizeof classes / sizeof *classes };
+
+typedef struct {
+  attune_config config;
+  const char *arch;
+  attune_device device;
+  attune_launch launch;
+  bool by_default; /* what a plan would take: must not spill */
+  attune_kernel *kernel;
+  char fault[2048];
+} job;
+
+static job jobs[MAX_JOBS];
+static int job_count, next_job;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+/* ---- the sample ---- */
+
+/* Values of fields that the sample has already. */
+typedef struct {
+  int32_t value;
+  int field;
+} seen_value;
+static seen_value seen[MAX_VALUES];
+static int seen_count;
+
+static bool is_seen(int field, int32_t value) {
+  for (int i = 0; i < seen_count; i++)
+    if (seen[i].field == field && seen[i].value == value) return true;
+  return false;
+}
+
+static int32_t value_of(const attune_config *config, int field) {
+  int32_t value;
+  memcpy(&value, (const char *)config + attune_config_fields[field].offset, sizeof value);
+  return value;
+}
+
+static int count_new(const attune_config *config) {
+  int count = 0;
+  for (int i = 0; i < attune_config_field_count; i++)
+    count += !is_seen(i, value_of(config, i));
+  return count;
+}
+
+static void see(const attune_config *config) {
+  for (int i = 0; i < attune_config_field_count; i++)
+    if (!is_seen(i, value_of(config, i)) && seen_count < MAX_VALUES)
+      seen[seen_count++] = (seen_value){.field = i, .value = value_of(config, i)};
+}
+
+typedef struct {
+  attune_config best;
+  int most, turn, legal;
+} cover;
+
+/* The config with the most values that are new; among equals one that changes with the turn. */
+static bool consider(void *user, const attune_config *config, bool legal, const char *reason) {
+  cover *c = user;
+  (void)reason;
+  if (!legal) return true;
+  int count = count_new(config);
+  c->legal++;
+  if (count > c->most || (count == c->most && c->legal % 13 == c->turn)) {
+    c->most = count;
+    c->best = *config;
+  }
+  return true;
+}
+
+static bool add(const attune_config *config, const char *arch, const attune_device *device,
+                const attune_problem *problem, bool by_default) {
+  if (job_count == MAX_JOBS) return false;
+  job *j = &jobs[job_count++];
+  *j = (job){.config = *config, .arch = arch, .device = *device, .by_default = by_default};
+  see(config);
+  return attune_launch_of(&j->launch, config, problem) == ATTUNE_OK;
+}
+
+static bool add_class(const char *text, const char *arch, const attune_device *device, int turn) {
+  attune_problem parsed, problem;
+  attune_config config;
+  if (attune_problem_parse(&parsed, text) != ATTUNE_OK || attune_problem_resolve(&problem, &parsed) != ATTUNE_OK)
+    return false;
+  cover c = {.most = -1, .turn = turn % 13};
+  if (attune_space(&problem, device, ATTUNE_FAMILY_MMA, consider, &c) != ATTUNE_OK || c.most < 0) return false;
+  if (!add(&c.best, arch, device, &problem, false)) return false;
+  bool defaults = !strcmp(arch, "sm_90") || turn % 4 == 0;
+  if (defaults) {
+    if (attune_config_default(&config, &problem, device) != ATTUNE_OK) return false;
+    if (!add(&config, arch, device, &problem, true)) return false;
+  }
+  if (turn % 3) return true;
+  return attune_config_reference(&config, &problem) == ATTUNE_OK && add(&config, arch, device, &problem, false);
+}
+
+static bool make_jobs(void) {
+  for (int a = 0; a < ARCHS; a++) {
+    attune_device device;
+    if (attune_device_of_arch(&device, archs[a]) != ATTUNE_OK) return false;
+    for (int c = 0; c < CLASSES; c++)
+      if (!add_class(classes[c], archs[a], &device, a + c)) return false;
+  }
+  return true;
+}
+
+/* ---- compile and judge ---- */
+
+static void judge(job *j) {
+  const attune_kernel *kernel = j->kernel;
+  int shared = j->launch.shared_bytes + (kernel->shared_static > 0 ? kernel->shared_static : 0);
+  if (kernel->registers < 1 || kernel->registers > REGISTERS)
+    snprintf(j->fault, sizeof j->fault, "%d registers, %d allowed", kernel->registers, REGISTERS);
+  else if (shared > j->device.shared_per_block)
+    snprintf(j->fault, sizeof j->fault, "%d bytes of shared memory, %d allowed", shared, j->device.shared_per_block);
+  else if (j->by_default && kernel->spill_bytes != 0)
+    snprintf(j->fault, sizeof j->fault, "a default config spills %d bytes, none allowed (%d registers)",
+             kernel->spill_bytes, kernel->registers);
+  else if (strstr(kernel->log, "warning") || strstr(kernel->log, "Potential Performance Loss"))
+    snprintf(j->fault, sizeof j->fault, "warnings:\n%.1500s", kernel->log);
+}
+
+static void *work(void *unused) {
+  for (;;) {
+    pthread_mutex_lock(&mutex);
+    int index = next_job++;
+    pthread_mutex_unlock(&mutex);
+    if (index >= job_count) return unused;
+    job *j = &jobs[index];
+    if (attune_kernel_compile(&j->kernel, &j->config, j->arch) == ATTUNE_OK)
+      judge(j);
+    else
+      snprintf(j->fault, sizeof j->fault, "%s", attune_message());
+  }
+}
+
+/* A line an architecture, and one a fault. Returns the number of faults. */
+static int report(void) {
+  int faults = 0, start = 0;
+  for (int i = 0; i <= job_count; i++) {
+    if (i < job_count && jobs[i].arch == jobs[start].arch) continue;
+    int registers = 0, spilling = 0, failed = 0;
+    double longest = 0, sum = 0;
+    for (job *j = jobs + start; j < jobs + i; j++) {
+      char text[ATTUNE_TEXT_MAX] = "";
+      (void)attune_config_print(text, &j->config);
+      failed += *j->fault != '\0';
+      if (*j->fault) printf("FAIL %s %s: %s\n", j->arch, text, j->fault);
+      if (!j->kernel) continue;
+      sum += j->kernel->compile_seconds;
+      longest = j->kernel->compile_seconds > longest ? j->kernel->compile_seconds : longest;
+      registers = j->kernel->registers > registers ? j->kernel->registers : registers;
+      spilling += j->kernel->spill_bytes > 0;
+    }
+    printf("%-7s %3d kernels, %d failed; at most %d registers, %d spilling; %.2f s in the mean, %.2f s at most\n",
+           jobs[start].arch, i - start, failed, registers, spilling, sum / (i - start), longest);
+    faults += failed;
+    start = i;
+  }
+  return faults;
+}
+
+static double clock_seconds(clockid_t clock) {
+  struct timespec time;
+  clock_gettime(clock, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* One kernel on a thread of its own, in processor time: other work on the machine is not counted. */
+static int time_one(void) {
+  attune_device device;
+  attune_problem problem;
+  attune_config config;
+  double least = 1e9;
+  if (attune_problem_parse(&problem, classes[0]) != ATTUNE_OK || attune_device_of_arch(&device, "sm_90") != ATTUNE_OK ||
+      attune_config_default(&config, &problem, &device) != ATTUNE_OK)
+    return 1;
+  for (int i = 0; i < 3; i++) {
+    attune_kernel *kernel;
+    double start = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+    if (attune_kernel_compile(&kernel, &config, "sm_90") != ATTUNE_OK) return 1;
+    double spent = clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - start;
+    least = spent < least ? spent : least;
+    free(kernel);
+  }
+  printf("one default kernel of %s for sm_90: %.2f s, %.1f s allowed\n", classes[0], least, seconds_allowed);
+  return least > seconds_allowed;
+}
+
+int main(void) {
+  char version[32];
+  if (attune_nvrtc_version(version) != ATTUNE_OK) {
+    printf("skipped: %s\n", attune_message());
+    return 77;
+  }
+  if (!make_jobs()) {
+    printf("FAIL the sample cannot be made: %s\n", attune_message());
+    return 1;
+  }
+  int faults = time_one();
+  double start = clock_seconds(CLOCK_MONOTONIC);
+  pthread_t threads[THREADS];
+  for (int i = 0; i < THREADS; i++)
+    if (pthread_create(&threads[i], NULL, work, NULL) != 0) return 1;
+  for (int i = 0; i < THREADS; i++)
+    pthread_join(threads[i], NULL);
+  double wall = clock_seconds(CLOCK_MONOTONIC) - start;
+  faults += report();
+  double sum = 0;
+  for (int i = 0; i < job_count; i++) {
+    if (jobs[i].kernel) sum += jobs[i].kernel->compile_seconds;
+    free(jobs[i].kernel);
+  }
+  printf("nvrtc %s: %d kernels in %.1f s on %d threads, %.1f s of compiling; %d values of fields; %d faults\n", version,
+         job_count, wall, THREADS, sum, seen_count, faults);
+  return faults != 0;
+}
