@@ -1,0 +1,154 @@
+/* The model: not that it is right, which only a device can say, but that it is sane and prefers what is known to be
+ * good. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "generator/generator.h"
+
+static attune_device device_of(const char *arch) {
+  attune_device d;
+  assert_int_equal(attune_device_of_arch(&d, arch), ATTUNE_OK);
+  return d;
+}
+
+/* 16,384 tokens, heads x head_dim = 2,048: FlashAttention's benchmark. */
+static attune_problem grid_point(int head_dim, int seqlen, attune_mask mask) {
+  attune_problem p;
+  attune_problem_init(&p);
+  p.head_dim = p.head_dim_v = head_dim;
+  p.heads_q = p.heads_kv = 2048 / head_dim;
+  p.seqlen_q = p.seqlen_k = seqlen;
+  p.batch = 16384 / seqlen;
+  p.mask = mask;
+  return p;
+}
+
+static attune_config config_of(const char *text) {
+  attune_config c;
+  if (attune_config_parse(&c, text) != ATTUNE_OK) fail_msg("%s", attune_message());
+  return c;
+}
+
+static double estimate(const char *text, const attune_problem *p, const attune_device *d) {
+  const attune_config c = config_of(text);
+  return attune_estimate(&c, p, d, 0, 0);
+}
+
+static void test_defaults_near_what_is_known(void **unused) {
+  (void)unused;
+  static const char *const archs[] = {"sm_80", "sm_90"};
+  for (int a = 0; a < 2; a++) {
+    const attune_device d = device_of(archs[a]);
+    for (int head_dim = 64; head_dim <= 256; head_dim *= 2) {
+      const attune_problem p = grid_point(head_dim, 4096, ATTUNE_MASK_NONE);
+      attune_config c;
+      assert_int_equal(attune_config_default(&c, &p, &d), ATTUNE_OK);
+      assert_true(c.tile_m >= 128 && c.tile_n >= 32 && c.tile_n <= 128);
+      assert_int_equal(c.tile_m / c.warps, head_dim == 256 ? 16 : 32);
+    }
+  }
+}
+
+/* Never above what the matrix units could do, and within an order of magnitude of it on large problems. */
+static void test_rates_are_possible(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *arch;
+    double peak; /* dense 16-bit, FLOP/s */
+  } parts[] = {{"sm_80", 312e12}, {"sm_86", 142e12}, {"sm_89", 330e12}, {"sm_90", 989e12}, {"sm_120", 420e12}};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    const attune_device d = device_of(parts[i].arch);
+    for (int seqlen = 512; seqlen <= 16384; seqlen *= 2) {
+      for (int mask = 0; mask < 2; mask++) {
+        const attune_problem p = grid_point(128, seqlen, (attune_mask)mask);
+        attune_config c;
+        assert_int_equal(attune_config_default(&c, &p, &d), ATTUNE_OK);
+        const double rate = attune_problem_flops(&p) / attune_estimate(&c, &p, &d, 0, 0);
+        assert_true(rate < parts[i].peak && rate > parts[i].peak / 10);
+      }
+    }
+  }
+}
+
+static void test_preferences(void **unused) {
+  (void)unused;
+  const attune_device d = device_of("sm_90");
+  const attune_problem causal = grid_point(128, 8192, ATTUNE_MASK_CAUSAL);
+  const attune_problem full = grid_point(128, 8192, ATTUNE_MASK_NONE);
+  /* The longest tiles first. */
+  assert_true(estimate("forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2", &causal, &d) <
+              estimate("forward.mma.bf16.d128.causal.m128.n64.w4.s1.b2", &causal, &d));
+  /* Fewer passes over K and V in shared memory with 32 rows a warp. */
+  assert_true(estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &full, &d) <
+              estimate("forward.mma.bf16.d128.m128.n64.w8.s1.b1", &full, &d));
+  /* Causal is cheaper, nearly by half. */
+  const double half = estimate("forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2", &causal, &d) /
+                      estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &full, &d);
+  assert_true(half > 0.5 && half < 0.7);
+  /* A tile of 128 rows is wasted on one query. */
+  attune_problem one = full;
+  one.seqlen_q = 1;
+  assert_true(estimate("forward.mma.bf16.d128.m16.n64.w1.s1.b2", &one, &d) <
+              estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &one, &d));
+  /* The tensor cores beat plain arithmetic. */
+  assert_true(estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &full, &d) * 10 <
+              estimate("forward.reference.bf16.d128.m4.n32.w4.s1.b1", &full, &d));
+  /* Spills cost. */
+  const attune_config c = config_of("forward.mma.bf16.d128.m128.n64.w4.s1.b2");
+  assert_true(attune_estimate(&c, &full, &d, 255, 0) < attune_estimate(&c, &full, &d, 255, 400));
+  /* More work takes longer. */
+  attune_problem more = full;
+  more.batch *= 2;
+  assert_true(attune_estimate(&c, &full, &d, 0, 0) < attune_estimate(&c, &more, &d, 0, 0));
+}
+
+/* What cannot run is infinitely slow, and unknown rates are those of a typical part. */
+static void test_edges(void **unused) {
+  (void)unused;
+  attune_device d = device_of("sm_86");
+  const attune_problem p = grid_point(128, 1024, ATTUNE_MASK_NONE);
+  assert_true(isinf(estimate("forward.mma.bf16.d128.m128.n64.w4.s3.b1", &p, &d)));
+  attune_problem bad = p;
+  bad.head_dim = 3;
+  assert_true(isinf(estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b1", &bad, &d)));
+  const double known = estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b1", &p, &d);
+  d.clock_khz = 0;
+  d.memory_bandwidth = 0;
+  assert_true(estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b1", &p, &d) == known);
+  d.arch = 140; /* newer than this code */
+  assert_true(isfinite(estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b1", &p, &d)));
+}
+
+static void test_occupancy(void **unused) {
+  (void)unused;
+  const attune_device d = device_of("sm_90");
+  const attune_config c = config_of("forward.mma.bf16.d128.m128.n64.w4.s1.b1"); /* 69,632 bytes of shared memory */
+  assert_int_equal(attune_occupancy(&c, &d, 255), 2);                           /* registers: 65536 / (256 x 128) */
+  assert_int_equal(attune_occupancy(&c, &d, 168), 3);                           /* and shared memory */
+  assert_int_equal(attune_occupancy(&c, &d, 32), 3);                            /* shared memory: 233472 / 70656 */
+  assert_int_equal(attune_occupancy(&c, &d, 256), 0);                           /* no thread has that many */
+  const attune_config small = config_of("forward.mma.bf16.d8.m16.n16.w1.s1.b1");
+  assert_int_equal(attune_occupancy(&small, &d, 24), 32); /* blocks */
+  const attune_device d86 = device_of("sm_86");
+  assert_int_equal(attune_occupancy(&small, &d86, 24), 16);
+  const attune_config threads = config_of("forward.mma.bf16.d8.m128.n16.w8.s1.b1");
+  assert_int_equal(attune_occupancy(&threads, &d86, 24), 6); /* threads: 1536 / 256 */
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_defaults_near_what_is_known),
+      cmocka_unit_test(test_rates_are_possible),
+      cmocka_unit_test(test_preferences),
+      cmocka_unit_test(test_edges),
+      cmocka_unit_test(test_occupancy),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
