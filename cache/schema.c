@@ -34,11 +34,13 @@ static const char version_1[] =
 
     /* Candidates: verified rows that no newer row of the same config replaces (same policy) or refutes (it failed).
      * Then the fastest, real before modelled; then, among those whose interval reaches the fastest one's, the simplest.
-     * Every window has the three key columns in its partition, so that SQLite applies a filter on them first. */
+     * One window a SELECT, its partition starting with the three key columns: only so does SQLite apply a filter on
+     * them before everything else. */
     "CREATE VIEW choices AS"
     " WITH candidate AS ("
-    "  SELECT *, policy = 'model' AS modelled, max(high, median) AS reach,"
-    "         CASE WHEN low > 0 THEN min(low, median) ELSE median END AS start"
+    "  SELECT id, problem, device, generator, config, complexity, policy, median, low, high,"
+    "         policy = 'model' AS modelled,"
+    "         min(policy = 'model') OVER (PARTITION BY problem, device, generator) AS best_modelled"
     "  FROM measurements AS this"
     "  WHERE status = 'ok' AND verified AND median > 0 AND NOT EXISTS ("
     "   SELECT 1 FROM measurements AS newer"
@@ -48,21 +50,20 @@ static const char version_1[] =
     "   AND (newer.status NOT IN ('ok', 'skipped')"
     "        OR newer.policy = this.policy AND newer.status = 'ok' AND newer.verified AND newer.median > 0))),"
     " compared AS ("
-    "  SELECT *, first_value(modelled) OVER fastest AS best_modelled, first_value(reach) OVER fastest AS best_reach,"
-    "         count(*) OVER peers AS candidates, max(median) OVER peers AS slowest"
-    "  FROM candidate"
-    "  WINDOW fastest AS (PARTITION BY problem, device, generator"
-    "                     ORDER BY modelled, median, complexity, config, policy),"
-    "         peers AS (PARTITION BY problem, device, generator, modelled)),"
+    "  SELECT *, first_value(max(high, median)) OVER key AS best_reach,"
+    "         count(*) OVER key AS candidates, max(median) OVER key AS slowest"
+    "  FROM candidate WHERE modelled = best_modelled"
+    "  WINDOW key AS (PARTITION BY problem, device, generator ORDER BY median, complexity, config, policy"
+    "                 ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)),"
     " tied AS ("
     "  SELECT *, row_number() OVER (PARTITION BY problem, device, generator"
     "                               ORDER BY complexity, config, policy) AS place"
-    "  FROM compared WHERE modelled = best_modelled AND start <= best_reach)"
-    " SELECT id, problem, device, generator, config, median * 1e6 AS microseconds, slowest * 1e6 AS "
-    "slowest_microseconds,"
-    "        candidates, policy, arch, complexity, status, verified, median, low, high, error, error_bound,"
-    "        compiler, driver, clocks, tool, note, compile_seconds, verify_seconds, measure_seconds, date, samples"
-    " FROM tied WHERE place = 1;";
+    "  FROM compared WHERE CASE WHEN low > 0 THEN min(low, median) ELSE median END <= best_reach)"
+    " SELECT row.id, tied.problem, tied.device, tied.generator, row.config, row.median * 1e6 AS microseconds,"
+    "        slowest * 1e6 AS slowest_microseconds, candidates, row.policy, arch, row.complexity, status, verified,"
+    "        row.median, row.low, row.high, error, error_bound, compiler, driver, clocks, tool, note,"
+    "        compile_seconds, verify_seconds, measure_seconds, date, samples"
+    " FROM tied JOIN measurements AS row ON row.id = tied.id WHERE place = 1;";
 
 /* steps[v] takes a file from version v to v + 1; version 0 is an empty file. */
 static const char *const steps[ATTUNE_SCHEMA_VERSION] = {version_1};

@@ -1,0 +1,219 @@
+/* The view of choices: which row answers. Each case is a few rows and the configs that win. */
+#include "tests/unit/store_test.h"
+
+typedef struct {
+  const char *config;
+  double median, low, high; /* microseconds; 0 low and high: no interval */
+  int complexity;
+  const char *policy; /* NULL: measured */
+  attune_measured status;
+  bool unverified;
+  const char *date; /* NULL: row n was made in minute n */
+  const char *problem, *device, *generator;
+} row;
+
+typedef struct {
+  const char *name, *expected;
+  row rows[6];
+} test_case;
+
+/* A row says what matters to its case. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+static const test_case cases[] = {
+    {"no rows, no choice", "", {{0}}},
+    {"the fastest", "b", {{"a", 3, 3, 3}, {"b", 1, 1, 1}, {"c", 2, 2, 2}}},
+    {"one for each problem, device and generator",
+     "a b c d",
+     {{"a", 5},
+      {"b", 5, .problem = "other"},
+      {"c", 5, .device = "other"},
+      {"d", 5, .generator = "other"},
+      {"e", 6, .generator = "other"}}},
+    {"unverified is never chosen", "slow", {{"fast", 1, .unverified = true}, {"slow", 9}}},
+    {"only ok is chosen",
+     "slow",
+     {{"a", 1, .status = ATTUNE_MEASURED_WRONG_RESULT},
+      {"b", 1, .status = ATTUNE_MEASURED_TIMEOUT},
+      {"c", 1, .status = ATTUNE_MEASURED_LAUNCH_FAILED},
+      {"d", 1, .status = ATTUNE_MEASURED_SKIPPED},
+      {"e", 1, .status = ATTUNE_MEASURED_INVALID},
+      {"slow", 9}}},
+    {"nothing usable, no choice", "", {{"a", 1, .unverified = true}, {"b", 1, .status = ATTUNE_MEASURED_TIMEOUT}}},
+    {"a median of 0 was not measured", "b", {{"a", 0}, {"b", 1}}},
+
+    {"a measurement outranks a faster model", "real", {{"real", 9}, {"guess", 1, .policy = "model"}}},
+    {"models alone are compared", "b", {{"a", 2, .policy = "model"}, {"b", 1, .policy = "model"}}},
+    {"a model does not win by reaching a measurement",
+     "real",
+     {{"real", 5, 1, 9, .complexity = 7}, {"guess", 5, 1, 9, .complexity = 1, .policy = "model"}}},
+    {"an unverified measurement does not outrank a model",
+     "guess",
+     {{"guess", 9, .policy = "model"}, {"real", 1, .unverified = true}}},
+    {"of one config the measurement stands", "a", {{"a", 1, .policy = "model"}, {"a", 9}}},
+
+    {"the newest row of a config stands for it", "b", {{"a", 1}, {"b", 2}, {"a", 3}}},
+    {"the newest by date, however it came", "a", {{"b", 2}, {"a", 1}, {"a", 3, .date = "2020-01-01T00:00:00Z"}}},
+    {"at the same date the later row is newer",
+     "b",
+     {{"b", 2}, {"a", 1, .date = "2026-01-01T09:00:00Z"}, {"a", 3, .date = "2026-01-01T09:00:00Z"}}},
+    {"a newer failure refutes", "b", {{"a", 1}, {"b", 2}, {"a", 0, .status = ATTUNE_MEASURED_WRONG_RESULT}}},
+    {"under another policy too",
+     "b",
+     {{"a", 1}, {"b", 2}, {"a", 0, .status = ATTUNE_MEASURED_LAUNCH_FAILED, .policy = "check"}}},
+    {"an older failure does not", "a", {{"a", 0, .status = ATTUNE_MEASURED_WRONG_RESULT}, {"b", 2}, {"a", 1}}},
+    {"a newer skip says nothing", "a", {{"a", 1}, {"b", 2}, {"a", 0, .status = ATTUNE_MEASURED_SKIPPED}}},
+    {"a newer unverified row says nothing", "a", {{"a", 1}, {"b", 2}, {"a", 9, .unverified = true}}},
+    {"a newer row of another policy does not replace", "a", {{"a", 1}, {"b", 2}, {"a", 3, .policy = "hot"}}},
+
+    {"within the noise the simpler", "b", {{"a", 10, 9, 11, 5}, {"b", 10.5, 10, 12, 2}}},
+    {"the interval's ends touch", "b", {{"a", 10, 9, 11, 5}, {"b", 12, 11, 13, 2}}},
+    {"beyond the noise the faster", "a", {{"a", 10, 9, 11, 5}, {"b", 12, 11.001, 13, 2}}},
+    {"noise does not chain", "b", {{"a", 10, 9, 11, 5}, {"b", 12, 11, 14, 2}, {"c", 15, 13, 16, 1}}},
+    {"equally simple: the least text", "a8", {{"b", 10, 9, 11, 2}, {"a9", 10, 9, 11, 2}, {"a8", 10.1, 9, 11, 2}}},
+    {"no interval: only the median", "a", {{"a", 1, 0, 0, 9}, {"b", 1.001, 0, 0, 1}}},
+    {"no interval: equal medians tie", "b", {{"a", 1, 0, 0, 9}, {"b", 1, 0, 0, 1}}},
+    {"an interval that misses its median", "a", {{"a", 10, 11, 9, 1}, {"b", 10.5, 12, 12, 0}}},
+    {"the fastest has no interval", "b", {{"a", 10, 0, 0, 5}, {"b", 12, 9, 14, 2}}},
+};
+
+static attune_measurement measurement_of(const row *row, int minute, char date[32]) {
+  attune_measurement out = measurement(row->config, row->median * 1e-6);
+  snprintf(date, 32, "2026-01-01T10:%02d:00.000Z", minute);
+  out.low = row->low * 1e-6;
+  out.high = row->high * 1e-6;
+  out.complexity = row->complexity;
+  out.status = row->status;
+  out.verified = !row->unverified;
+  out.date = row->date ? row->date : date;
+  if (row->policy) out.policy = row->policy;
+  if (row->problem) out.problem = row->problem;
+  if (row->device) out.device = row->device;
+  if (row->generator) out.generator = row->generator;
+  return out;
+}
+
+static void put_rows(attune_store *store, const row *rows, int count, bool backwards) {
+  for (int i = 0; i < count; i++) {
+    char date[32];
+    int at = backwards ? count - 1 - i : i;
+    put(store, measurement_of(&rows[at], at, date));
+  }
+}
+
+static int count_rows(const row *rows) {
+  int count = 0;
+  while (count < 6 && rows[count].config)
+    count++;
+  return count;
+}
+
+static void the_right_rows_are_chosen(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attune_store *store = open_store("x.db");
+    put_rows(store, cases[i].rows, count_rows(cases[i].rows), false);
+    const char *chosen = configs(store, attune_store_choices, (attune_measurement_filter){0});
+    if (strcmp(chosen, cases[i].expected) != 0) {
+      fail_msg("%s: chose '%s', needs '%s'", cases[i].name, chosen, cases[i].expected);
+    }
+    int64_t deleted;
+    assert_int_equal(attune_store_forget(store, NULL, &deleted), ATTUNE_OK);
+    attune_store_close(store);
+  }
+}
+
+static void the_order_of_insertion_does_not_matter(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    if (strstr(cases[i].name, "same date")) continue;
+    attune_store *store = open_store("x.db");
+    put_rows(store, cases[i].rows, count_rows(cases[i].rows), true);
+    const char *chosen = configs(store, attune_store_choices, (attune_measurement_filter){0});
+    if (strcmp(chosen, cases[i].expected) != 0) {
+      fail_msg("%s, backwards: chose '%s', needs '%s'", cases[i].name, chosen, cases[i].expected);
+    }
+    assert_int_equal(attune_store_forget(store, NULL, NULL), ATTUNE_OK);
+    attune_store_close(store);
+  }
+}
+
+static void a_person_can_ask_with_plain_sql(void **state) {
+  (void)state;
+  attune_store *store = open_store("x.db");
+  put(store, measurement("slow", 40e-6));
+  put(store, measurement("fast", 25e-6));
+  attune_store_close(store);
+  assert_string_equal(sql("x.db", "SELECT config || ' ' || microseconds || ' of ' || candidates || ', slowest ' ||"
+                                  " slowest_microseconds FROM choices WHERE problem = 'p'"),
+                      "fast 25.0 of 2, slowest 40.0");
+  assert_string_equal(sql("x.db", "SELECT status || count(*) FROM measurements GROUP BY status"), "ok2");
+  assert_string_equal(sql("x.db", "SELECT value * 1e6 FROM choices, json_each(samples)"), "12.5\n100000.0\n3.0");
+}
+
+static void a_filter_on_the_key_uses_the_index(void **state) {
+  (void)state;
+  attune_store_close(open_store("x.db"));
+  sqlite3 *db;
+  sqlite3_stmt *statement;
+  bool scans = false;
+  assert_int_equal(sqlite3_open(in_folder("x.db"), &db), SQLITE_OK);
+  assert_int_equal(sqlite3_prepare_v2(db,
+                                      "EXPLAIN QUERY PLAN SELECT config FROM choices"
+                                      " WHERE problem = ?1 AND device = ?2 AND generator = ?3",
+                                      -1, &statement, NULL),
+                   SQLITE_OK);
+  while (sqlite3_step(statement) == SQLITE_ROW) {
+    scans |= strstr((const char *)sqlite3_column_text(statement, 3), "SCAN this") != NULL;
+  }
+  sqlite3_finalize(statement);
+  sqlite3_close(db);
+  assert_false(scans);
+}
+
+static void filters_ask_about_the_winner(void **state) {
+  (void)state;
+  attune_store *store = open_store("x.db");
+  put(store, measurement("fast", 1));
+  put(store, measurement("slow", 2));
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.problem = "p"}), "fast");
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.config = "fast"}), "fast");
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.config = "slow"}), "");
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.policy = "model"}), "");
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.arch = "sm_90"}), "fast");
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.generator = "new"}), "");
+  attune_store_close(store);
+}
+
+static void the_users_choice_hides_the_shipped_one_unless_it_is_a_models(void **state) {
+  (void)state;
+  attune_measurement shipped = measurement("shipped", 1), user = measurement("user", 2);
+  attune_store *store = open_store("shipped.db");
+  put(store, shipped);
+  shipped.problem = "other";
+  put(store, shipped);
+  attune_store_close(store);
+  const char *read_only[] = {in_folder("shipped.db"), NULL};
+  attune_store_options options = {.path = in_folder("user.db"), .read_only = read_only};
+
+  store = open_store_with(&options);
+  put(store, user);
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "user shipped");
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.config = "shipped"}),
+                      "shipped");
+  assert_int_equal(count(store).choices, 2);
+  assert_int_equal(attune_store_forget(store, NULL, NULL), ATTUNE_OK);
+  user.policy = "model";
+  put(store, user);
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "shipped shipped");
+  attune_store_close(store);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+  const struct CMUnitTest tests[] = {
+      TEST(the_right_rows_are_chosen),       TEST(the_order_of_insertion_does_not_matter),
+      TEST(a_person_can_ask_with_plain_sql), TEST(a_filter_on_the_key_uses_the_index),
+      TEST(filters_ask_about_the_winner),    TEST(the_users_choice_hides_the_shipped_one_unless_it_is_a_models),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
