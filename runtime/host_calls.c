@@ -154,6 +154,16 @@ static void check_size(attune_host_block *block, const char *what, int size, int
                       "%s of %d bytes, which the host device cannot model: it takes 4, 8 or 16", what, size);
 }
 
+/* A size that the compiler knows is a move, not a call. */
+static void move(void *to, const void *from, int size) {
+  if (size == 16)
+    memcpy(to, from, 16);
+  else if (size == 8)
+    memcpy(to, from, 8);
+  else
+    memcpy(to, from, 4);
+}
+
 static void load_shared(void *to, unsigned from, int size, int line) {
   attune_host_block *block = attune_host_current;
   int thread = block->running->index;
@@ -162,7 +172,7 @@ static void load_shared(void *to, unsigned from, int size, int line) {
   check_size(block, "a shared load", size, line);
   if (!attune_host_shared_read(&block->shared, &conflict, offset, (uint32_t)size, thread / 32, 1u << thread % 32, line))
     attune_host_fault_conflict(block, &conflict, line, "a shared load", from, (unsigned)size);
-  memcpy(to, block->shared.bytes + offset, (size_t)size);
+  move(to, block->shared.bytes + offset, size);
 }
 
 static void store_shared(unsigned to, const void *from, int size, int line) {
@@ -172,7 +182,7 @@ static void store_shared(unsigned to, const void *from, int size, int line) {
   check_size(block, "a shared store", size, line);
   if (!attune_host_shared_write(&block->shared, &conflict, offset, (uint32_t)size, block->running->index, line))
     attune_host_fault_conflict(block, &conflict, line, "a shared store", to, (unsigned)size);
-  memcpy(block->shared.bytes + offset, from, (size_t)size);
+  move(block->shared.bytes + offset, from, size);
 }
 
 static void check_global(attune_host_block *block, const void *address, int size, bool write, int line) {
@@ -185,14 +195,14 @@ static void load_global(void *to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
   check_size(block, "a global load", size, line);
   check_global(block, from, size, false, line);
-  memcpy(to, from, (size_t)size);
+  move(to, from, size);
 }
 
 static void store_global(void *to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
   check_size(block, "a global store", size, line);
   check_global(block, to, size, true, line);
-  memcpy(to, from, (size_t)size);
+  move(to, from, size);
 }
 
 /* ---- asynchronous copies ---- */

@@ -5,9 +5,9 @@
 
 #include "runtime/fail.h"
 
-/* Widest stride first; a dimension of one element has no stride. */
+/* Widest stride first. A dimension of one element, or of stride 0, moves no address. */
 static void add_dimension(attune_host_tensor *tensor, uint64_t stride, uint64_t size) {
-  if (size <= 1) return;
+  if (size <= 1 || stride == 0) return;
   int at = tensor->rank++;
   for (; at > 0 && tensor->stride[at - 1] < stride; at--) {
     tensor->stride[at] = tensor->stride[at - 1];
@@ -17,16 +17,23 @@ static void add_dimension(attune_host_tensor *tensor, uint64_t stride, uint64_t 
   tensor->size[at] = size;
 }
 
+/* Rows that follow each other without a gap are one row: what is contiguous needs no division to judge. */
+static void join_rows(attune_host_tensor *tensor) {
+  while (tensor->rank > 0 && tensor->stride[tensor->rank - 1] == tensor->row)
+    tensor->row *= tensor->size[--tensor->rank];
+}
+
 static bool measure(attune_host_tensor *tensor) {
   tensor->extent = tensor->row;
   tensor->nested = true;
   for (int d = tensor->rank - 1; d >= 0; d--) {
     uint64_t span;
-    if (tensor->stride[d] < tensor->extent) tensor->nested = tensor->nested && tensor->stride[d] == 0;
+    if (tensor->stride[d] < tensor->extent) tensor->nested = false;
     if (__builtin_mul_overflow(tensor->stride[d], tensor->size[d] - 1, &span) ||
         __builtin_add_overflow(tensor->extent, span, &tensor->extent))
       return false;
   }
+  join_rows(tensor);
   uintptr_t end;
   return !__builtin_add_overflow(tensor->base, tensor->extent, &end);
 }
@@ -75,7 +82,7 @@ attune_status attune_host_memory_of(attune_host_memory *out, const attune_config
 static bool holds(const attune_host_tensor *tensor, uint64_t offset, uint64_t size) {
   if (size > tensor->extent || offset > tensor->extent - size) return false;
   if (!tensor->nested) return true; /* rows overlap: any byte in the extent may be an element */
-  for (int d = 0; d < tensor->rank && tensor->stride[d] > 0; d++) {
+  for (int d = 0; d < tensor->rank; d++) {
     uint64_t index = offset / tensor->stride[d];
     if (index >= tensor->size[d]) return false;
     offset -= index * tensor->stride[d];
@@ -83,46 +90,50 @@ static bool holds(const attune_host_tensor *tensor, uint64_t offset, uint64_t si
   return offset + size <= tensor->row;
 }
 
+static bool contains(const attune_host_tensor *tensor, uintptr_t at, int size) {
+  return at >= tensor->base && holds(tensor, at - tensor->base, (uint64_t)size);
+}
+
+/* Bytes from the address to the tensor, 0 inside its extent. */
+static uint64_t distance(const attune_host_tensor *tensor, uintptr_t at) {
+  if (at < tensor->base) return tensor->base - at;
+  uint64_t offset = at - tensor->base;
+  return offset < tensor->extent ? 0 : offset - tensor->extent;
+}
+
+static void explain(const attune_host_memory *memory, char reason[256], uintptr_t at, int size, bool write) {
+  const char *verb = write ? "writes" : "reads";
+  const attune_host_tensor *near = NULL, *forbidden = NULL;
+  for (int i = 0; i < memory->count; i++) {
+    const attune_host_tensor *tensor = &memory->tensors[i];
+    if (contains(tensor, at, size)) forbidden = tensor;
+    if (!near || distance(tensor, at) < distance(near, at)) near = tensor;
+  }
+  if (at == 0)
+    snprintf(reason, 256, "%s %d bytes through a null pointer", verb, size);
+  else if (at % (uintptr_t)size != 0)
+    snprintf(reason, 256, "%s %d bytes at device address %#" PRIxPTR ", which is not aligned to %d", verb, size, at,
+             size);
+  else if (forbidden)
+    snprintf(reason, 256, "%s %d bytes of %s, which kernels may only %s", verb, size, forbidden->name,
+             write ? "read" : "write");
+  else if (!near)
+    snprintf(reason, 256, "%s %d bytes at device address %#" PRIxPTR ", and the launch has no tensors", verb, size, at);
+  else if (at >= near->base && at - near->base < near->extent)
+    snprintf(reason, 256, "%s %d bytes at byte %" PRIu64 " of %s, between its rows: that is no element of the tensor",
+             verb, size, (uint64_t)(at - near->base), near->name);
+  else
+    snprintf(reason, 256,
+             "%s %d bytes at device address %#" PRIxPTR ", %" PRIu64 " bytes %s %s, which has %" PRIu64 " bytes", verb,
+             size, at, distance(near, at), at < near->base ? "before" : "behind", near->name, near->extent);
+}
+
 bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256], const void *address, int size,
                                bool write) {
   uintptr_t at = (uintptr_t)address;
-  const char *verb = write ? "writes" : "reads";
-  if (!address) {
-    snprintf(reason, 256, "%s %d bytes through a null pointer", verb, size);
-    return false;
-  }
-  if (at % (uintptr_t)size != 0) {
-    snprintf(reason, 256, "%s %d bytes at device address %#" PRIxPTR ", which is not aligned to %d", verb, size, at,
-             size);
-    return false;
-  }
-  const attune_host_tensor *inside = NULL, *near = NULL, *forbidden = NULL;
-  uint64_t least = UINT64_MAX;
-  for (int i = 0; i < memory->count; i++) {
-    const attune_host_tensor *tensor = &memory->tensors[i];
-    if (at >= tensor->base && holds(tensor, at - tensor->base, (uint64_t)size)) {
-      if (tensor->written == write) return true;
-      forbidden = tensor;
-    }
-    if (at >= tensor->base && at < tensor->base + tensor->extent) inside = tensor;
-    uint64_t distance = at < tensor->base ? tensor->base - at : at - tensor->base;
-    if (at >= tensor->base) distance = distance < tensor->extent ? 0 : distance - tensor->extent;
-    if (distance < least) {
-      least = distance;
-      near = tensor;
-    }
-  }
-  if (forbidden)
-    snprintf(reason, 256, "%s %d bytes of %s, which kernels may only %s", verb, size, forbidden->name,
-             write ? "read" : "write");
-  else if (inside)
-    snprintf(reason, 256, "%s %d bytes at byte %" PRIu64 " of %s, between its rows: that is no element of the tensor",
-             verb, size, (uint64_t)(at - inside->base), inside->name);
-  else if (near)
-    snprintf(reason, 256, "%s %d bytes at device address %#" PRIxPTR ", %" PRIu64 " bytes %s %s (%" PRIu64 " bytes)",
-             verb, size, at, at < near->base ? near->base - at : at - near->base - near->extent,
-             at < near->base ? "before" : "behind", near->name, near->extent);
-  else
-    snprintf(reason, 256, "%s %d bytes at device address %#" PRIxPTR ", and the launch has no tensors", verb, size, at);
+  if ((at & (uintptr_t)(size - 1)) == 0)
+    for (int i = 0; i < memory->count; i++)
+      if (memory->tensors[i].written == write && contains(&memory->tensors[i], at, size)) return true;
+  explain(memory, reason, at, size, write);
   return false;
 }

@@ -30,7 +30,8 @@ typedef struct {
 /* ATTUNE_BAD_SIZE if an extent overflows. */
 attune_status attune_host_memory_of(attune_host_memory *out, const attune_config *config,
                                     const struct attune_arguments *arguments);
-/* Judges one access; false: reason (256 bytes) says what it does and where the next tensor is. */
+/* Judges one access of size bytes, a power of two; false: reason (256 bytes) says what it does and where the next
+ * tensor is. */
 bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256], const void *address, int size,
                                bool write);
 
