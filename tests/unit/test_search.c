@@ -1,0 +1,453 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/fake/machine.h"
+
+/* ---- a bench: a store in memory, the fake machine, one problem ---- */
+
+typedef struct {
+  attune_store *store;
+  attune_machine *machine;
+  attune_problem problem;
+  attune_tune_options options;
+  attune_tune_result result;
+} bench;
+
+/* True times with one best schedule; far from it in every axis it gets slower. */
+static double steps(int a, int b) {
+  return fabs(log2((double)(a > 0 ? a : 1) / (b > 0 ? b : 1)));
+}
+static double valley(const attune_config *c) {
+  return 1e-3 * (1 + 0.10 * steps(c->tile_m, 128) + 0.08 * steps(c->tile_n, 64) + 0.2 * steps(c->warps, 4) +
+                 0.05 * abs(c->stages - 2) + 0.04 * (c->q_registers == 0) + 0.03 * (c->order != ATTUNE_ORDER_LONGEST) +
+                 0.02 * abs(c->blocks - 2));
+}
+static double flat(const attune_config *c) {
+  return (void)c, 1e-3;
+}
+
+static void open_bench(bench *bench) {
+  attune_store_options in_memory = {.path = ":memory:"};
+  memset(bench, 0, sizeof *bench);
+  assert_int_equal(attune_store_open(&bench->store, &in_memory), ATTUNE_OK);
+  bench->machine = attune_fake_machine("sm_90");
+  attune_fake_gpu.seconds = valley;
+  assert_int_equal(attune_problem_parse(&bench->problem, "forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal"),
+                   ATTUNE_OK);
+  bench->options = (attune_tune_options){.effort = "normal", .jobs = 2};
+}
+
+/* A new process: what the fake machine did is forgotten, the store is not. */
+static void start_anew(bench *bench) {
+  bench->machine = attune_fake_machine("sm_90");
+  attune_fake_gpu.seconds = valley;
+}
+
+static attune_status tune(bench *bench) {
+  return attune_tune(&bench->result, bench->store, bench->machine, attune_machine_device(bench->machine),
+                     &bench->problem, &bench->options, &attune_fake_gpu.interrupted);
+}
+
+static void close_bench(bench *bench) {
+  attune_store_close(bench->store);
+}
+
+typedef struct {
+  int rows, by_status[ATTUNE_MEASURED_COUNT], modelled, unverified;
+} tally;
+
+static bool count_row(void *user, const attune_measurement *row) {
+  tally *tally = user;
+  tally->rows++;
+  tally->by_status[row->status]++;
+  tally->modelled += strcmp(row->policy, "model") == 0;
+  tally->unverified += row->status == ATTUNE_MEASURED_OK && !row->verified;
+  return true;
+}
+
+static tally rows_of(const bench *bench) {
+  tally tally = {0};
+  attune_measurement_filter all = {0};
+  assert_int_equal(attune_store_measurements(bench->store, &all, count_row, &tally), ATTUNE_OK);
+  return tally;
+}
+
+typedef struct {
+  double best;
+} minimum;
+
+static bool find_minimum(void *user, const attune_config *config, bool legal, const char *reason) {
+  minimum *minimum = user;
+  (void)reason;
+  if (legal && config->family == ATTUNE_FAMILY_MMA) minimum->best = fmin(minimum->best, valley(config));
+  return true;
+}
+
+static double best_possible(const bench *bench) {
+  minimum minimum = {INFINITY};
+  assert_int_equal(
+      attune_space(&bench->problem, attune_machine_device(bench->machine), ATTUNE_FAMILY_MMA, find_minimum, &minimum),
+      ATTUNE_OK);
+  return minimum.best;
+}
+
+static bool is_default(const attune_config *config, const bench *bench) {
+  attune_config initial;
+  assert_int_equal(attune_config_default(&initial, &bench->problem, attune_machine_device(bench->machine)), ATTUNE_OK);
+  return attune_config_compare(config, &initial) == 0;
+}
+
+/* ---- finding ---- */
+
+static void test_normal_finds_the_valley(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.noise = 0.005;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(valley(&bench.result.best) <= 1.03 * best_possible(&bench));
+  assert_true(bench.result.best_seconds <= bench.result.default_seconds);
+  assert_true(bench.result.worst_seconds >= bench.result.default_seconds);
+  assert_true(bench.result.measured <= 60);
+  assert_true(bench.result.verified >= bench.result.measured);
+  assert_true(bench.result.legal <= bench.result.candidates);
+  assert_string_equal(bench.result.method, "measured");
+  assert_true(is_default(&bench.result.initial, &bench));
+  assert_int_equal(attune_fake_gpu.beds, 1);
+  close_bench(&bench);
+}
+
+static void test_quick_tries_a_dozen(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.effort = "quick";
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_equal(bench.result.measured, 13);
+  assert_true(bench.result.default_seconds > 0);
+  assert_true(bench.result.best_seconds <= bench.result.default_seconds);
+  close_bench(&bench);
+}
+
+static void test_exhaustive_finds_the_best(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.effort = "exhaustive";
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_equal(bench.result.measured, bench.result.legal);
+  assert_true(fabs(valley(&bench.result.best) - best_possible(&bench)) < 1e-12);
+  close_bench(&bench);
+}
+
+static void test_ties_go_to_the_default(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.seconds = flat;
+  attune_fake_gpu.noise = 0.01;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(is_default(&bench.result.best, &bench));
+  close_bench(&bench);
+}
+
+static void test_unknown_effort_and_family(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.effort = "heroic";
+  assert_int_equal(tune(&bench), ATTUNE_BAD_ARGUMENT);
+  bench.options.effort = "quick";
+  bench.options.family = "telepathy";
+  assert_int_equal(tune(&bench), ATTUNE_BAD_ARGUMENT);
+  bench.options.family = "reference";
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_equal(bench.result.best.family, ATTUNE_FAMILY_REFERENCE);
+  close_bench(&bench);
+}
+
+/* ---- failing ---- */
+
+static bool two_stages(const attune_config *config) {
+  return config->stages == 2;
+}
+static bool tile_of_128(const attune_config *config) {
+  return config->tile_m == 128;
+}
+static bool any(const attune_config *config) {
+  return config->family == ATTUNE_FAMILY_MMA;
+}
+static int spill_of_128(const attune_config *config) {
+  return config->tile_m == 128 ? 256 : 0;
+}
+static int spill_little(const attune_config *config) {
+  return config->tile_m == 128 ? 4 : 0;
+}
+static int spill_of_all(const attune_config *config) {
+  return 256 + config->tile_m;
+}
+
+static void test_wrong_results_never_win(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.wrong = two_stages;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_not_equal(bench.result.best.stages, 2);
+  assert_true(rows_of(&bench).by_status[ATTUNE_MEASURED_WRONG_RESULT] > 0);
+  close_bench(&bench);
+}
+
+static void test_nothing_right_is_an_error(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.effort = "quick";
+  attune_fake_gpu.wrong = any;
+  assert_int_equal(tune(&bench), ATTUNE_WRONG_RESULT);
+  assert_non_null(strstr(attune_message(), "7 instead of 1"));
+  close_bench(&bench);
+}
+
+static void test_what_does_not_compile_is_a_row(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.uncompilable = tile_of_128;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_not_equal(bench.result.best.tile_m, 128);
+  assert_int_equal(rows_of(&bench).by_status[ATTUNE_MEASURED_COMPILE_FAILED], bench.result.failed);
+  assert_true(bench.result.failed > 0);
+  close_bench(&bench);
+}
+
+static void test_a_failing_launch_is_a_row(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.fails = two_stages;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_not_equal(bench.result.best.stages, 2);
+  assert_true(rows_of(&bench).by_status[ATTUNE_MEASURED_LAUNCH_FAILED] > 0);
+  close_bench(&bench);
+}
+
+static void test_a_lost_device_ends_the_run_and_not_the_search(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  int runs = 0;
+  attune_status status;
+  do { /* each run loses the device to one more config, and the next one leaves that out */
+    start_anew(&bench);
+    attune_fake_gpu.fails = two_stages;
+    attune_fake_gpu.fatal = true;
+    status = tune(&bench);
+    if (status != ATTUNE_OK) assert_int_equal(status, ATTUNE_DRIVER_FAILED);
+    assert_true(++runs < 200);
+    assert_int_equal(rows_of(&bench).by_status[ATTUNE_MEASURED_LAUNCH_FAILED], runs - (status == ATTUNE_OK));
+  } while (status != ATTUNE_OK);
+  assert_true(runs > 1);
+  assert_int_not_equal(bench.result.best.stages, 2);
+  close_bench(&bench);
+}
+
+static void test_spilling_kernels_are_passed_over(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.spills = spill_of_128;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(bench.result.best.tile_m != 128 || is_default(&bench.result.best, &bench));
+  assert_true(rows_of(&bench).by_status[ATTUNE_MEASURED_SKIPPED] > 0);
+  close_bench(&bench);
+  open_bench(&bench);
+  attune_fake_gpu.spills = spill_little;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_equal(bench.result.best.tile_m, 128);
+  assert_int_equal(rows_of(&bench).by_status[ATTUNE_MEASURED_SKIPPED], 0);
+  close_bench(&bench);
+}
+
+static void test_where_all_spill_some_are_measured(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.effort = "quick";
+  attune_fake_gpu.spills = spill_of_all;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(bench.result.measured > 4);
+  close_bench(&bench);
+}
+
+/* ---- stopping and going on ---- */
+
+static void test_the_budget_leaves_the_default(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.budget_seconds = 1e-9;
+  bench.options.jobs = 1;
+  attune_fake_gpu.compile_microseconds = 2000;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(bench.result.default_seconds > 0);
+  assert_true(bench.result.measured >= 1 && bench.result.measured < 13);
+  close_bench(&bench);
+}
+
+static void test_a_second_search_has_nothing_to_do(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  attune_config best = bench.result.best;
+  int rows = rows_of(&bench).rows;
+  start_anew(&bench);
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_equal(attune_fake_gpu.launches, 0);
+  assert_int_equal(attune_fake_gpu.compiled, 0);
+  assert_int_equal(bench.result.measured, 0);
+  assert_true(bench.result.reused > 0);
+  assert_int_equal(rows_of(&bench).rows, rows);
+  assert_int_equal(attune_config_compare(&best, &bench.result.best), 0);
+  assert_true(bench.result.best_seconds > 0 && bench.result.default_seconds > 0);
+  bench.options.force = true;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(bench.result.measured > 0);
+  assert_int_equal(bench.result.reused, 0);
+  close_bench(&bench);
+}
+
+static void test_interrupted_searches_go_on(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  int rows = 0, interruptions = 0;
+  attune_status status;
+  do {
+    start_anew(&bench);
+    attune_fake_gpu.interrupt_at = 200;
+    status = tune(&bench);
+    if (status == ATTUNE_INTERRUPTED) {
+      interruptions++;
+      assert_non_null(strstr(attune_message(), "goes on from there"));
+    }
+    assert_true(rows_of(&bench).rows > rows);
+    rows = rows_of(&bench).rows;
+    assert_true(interruptions < 50);
+  } while (status == ATTUNE_INTERRUPTED && bench.result.reused < 40);
+  assert_true(interruptions > 0);
+  start_anew(&bench);
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(bench.result.reused > 0);
+  assert_true(valley(&bench.result.best) <= 1.03 * best_possible(&bench));
+  close_bench(&bench);
+}
+
+static void test_interrupted_before_it_began(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.interrupted = 1;
+  assert_int_equal(tune(&bench), ATTUNE_INTERRUPTED);
+  assert_int_equal(attune_fake_gpu.launches, 0);
+  close_bench(&bench);
+}
+
+/* ---- models ---- */
+
+static attune_status tune_by_model(bench *bench) {
+  return attune_tune(&bench->result, bench->store, NULL, attune_machine_device(bench->machine), &bench->problem,
+                     &bench->options, NULL);
+}
+
+static void test_a_model_gives_way_to_measurements(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
+  assert_string_equal(bench.result.method, "model");
+  tally tally = rows_of(&bench);
+  assert_int_equal(tally.modelled, tally.rows);
+  assert_true(tally.rows - tally.unverified >= 3); /* the best few were run on the host device */
+  assert_true(bench.result.bound > 0);
+  assert_int_equal(attune_fake_gpu.logged, 0); /* and none of them timed */
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_string_equal(bench.result.method, "measured");
+  assert_int_equal(bench.result.reused, 0);
+  close_bench(&bench);
+}
+
+static void test_a_model_leaves_wrong_results_out(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.wrong = two_stages;
+  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
+  assert_int_not_equal(bench.result.best.stages, 2);
+  close_bench(&bench);
+}
+
+static void test_a_model_without_a_compiler_stays_unverified(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.no_host_compiler = true;
+  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
+  tally tally = rows_of(&bench);
+  assert_int_equal(tally.unverified, tally.rows);
+  assert_true(bench.result.bound == 0);
+  assert_true(bench.result.best_seconds > 0);
+  close_bench(&bench);
+}
+
+static void test_the_host_device_is_modelled(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.machine = attune_fake_machine("host");
+  bench.options.effort = "quick";
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_string_equal(bench.result.method, "model");
+  tally tally = rows_of(&bench);
+  assert_int_equal(tally.modelled, tally.rows);
+  assert_int_equal(tally.unverified, 0);
+  int launches = attune_fake_gpu.launches;
+  assert_int_equal(tune(&bench), ATTUNE_OK); /* known from before */
+  assert_int_equal(attune_fake_gpu.launches, launches);
+  close_bench(&bench);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_normal_finds_the_valley),
+      cmocka_unit_test(test_quick_tries_a_dozen),
+      cmocka_unit_test(test_exhaustive_finds_the_best),
+      cmocka_unit_test(test_ties_go_to_the_default),
+      cmocka_unit_test(test_unknown_effort_and_family),
+      cmocka_unit_test(test_wrong_results_never_win),
+      cmocka_unit_test(test_nothing_right_is_an_error),
+      cmocka_unit_test(test_what_does_not_compile_is_a_row),
+      cmocka_unit_test(test_a_failing_launch_is_a_row),
+      cmocka_unit_test(test_a_lost_device_ends_the_run_and_not_the_search),
+      cmocka_unit_test(test_spilling_kernels_are_passed_over),
+      cmocka_unit_test(test_where_all_spill_some_are_measured),
+      cmocka_unit_test(test_the_budget_leaves_the_default),
+      cmocka_unit_test(test_a_second_search_has_nothing_to_do),
+      cmocka_unit_test(test_interrupted_searches_go_on),
+      cmocka_unit_test(test_interrupted_before_it_began),
+      cmocka_unit_test(test_a_model_gives_way_to_measurements),
+      cmocka_unit_test(test_a_model_leaves_wrong_results_out),
+      cmocka_unit_test(test_a_model_without_a_compiler_stays_unverified),
+      cmocka_unit_test(test_the_host_device_is_modelled),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
