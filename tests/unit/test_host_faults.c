@@ -115,7 +115,7 @@ static int set_up(void **state) {
   free(compiled.binary);
   free(compiled.log);
   free(source);
-  return attune_host_runner_create(&runner);
+  return attune_host_runner_create(&runner) == ATTUNE_OK ? 0 : -1;
 }
 
 static int tear_down(void **state) {
