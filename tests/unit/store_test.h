@@ -124,6 +124,10 @@ static inline attune_store *open_store(const char *name) {
   return open_store_with(&(attune_store_options){.path = in_folder(name)});
 }
 
+static inline attune_store *open_memory(void) {
+  return open_store_with(&(attune_store_options){.path = ":memory:"});
+}
+
 static inline attune_measurement measurement(const char *config, double median) {
   static const double samples[] = {1.25e-5, 0.1, 3e-6};
   return (attune_measurement){

@@ -141,7 +141,7 @@ static void a_limit_that_is_no_number_is_the_default(void **state) {
   static const char *const limits[] = {"", "12 MB", "-1", "99999999999999999999"};
   for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
     setenv("ATTUNE_CACHE_LIMIT", limits[i], 1);
-    attune_store *store = open_store(":memory:");
+    attune_store *store = open_memory();
     put_kernel(store, kernel("a", "0123456789012345", 16));
     assert_true(has_kernel(store, "a"));
     attune_store_close(store);
