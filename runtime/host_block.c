@@ -10,7 +10,7 @@
 
 enum { STACK_BYTES = 256 * 1024 }; /* touched pages only are real */
 
-_Thread_local attune_host_block *attune_host_current __attribute__((tls_model("initial-exec")));
+_Thread_local attune_host_block *attune_host_current;
 
 uint64_t attune_host_draw(attune_host_block *block) { /* xorshift64* */
   uint64_t x = block->random;

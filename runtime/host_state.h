@@ -61,7 +61,7 @@ struct attune_host_block {
   char *message;
 };
 
-extern _Thread_local attune_host_block *attune_host_current __attribute__((tls_model("initial-exec")));
+extern _Thread_local attune_host_block *attune_host_current;
 
 /* The next number of the block's sequence; never called where random is 0. */
 uint64_t attune_host_draw(attune_host_block *block);
