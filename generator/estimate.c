@@ -98,9 +98,9 @@ static double steps_of_tile(const attune_config *c, const attune_problem *p, int
   return (double)((end + c->tile_n - 1) / c->tile_n - begin / c->tile_n);
 }
 
-/* From at most 16 tiles, evenly spread, the first and the last among them. */
+/* From at most 8 tiles, evenly spread, the first and the last among them. */
 static steps count_steps(const attune_config *config, const attune_problem *problem, int64_t tiles) {
-  enum { SAMPLES = 16 };
+  enum { SAMPLES = 8 };
   const int64_t count = config->bound == ATTUNE_BOUND_NONE ? 1 : tiles < SAMPLES ? tiles : SAMPLES;
   steps result = {0, 0};
   for (int64_t i = 0; i < count; i++) {
