@@ -114,7 +114,7 @@ static attune_status bed_create(attune_bed **out, attune_machine *machine, const
   bed->problem = *resolved;
   bed->layout = attune_layout_o(resolved);
   bed->rows_total = (int64_t)resolved->batch * resolved->seqlen_q * resolved->heads_q;
-  attune_tensors_init(&bed->tensors);
+  bed->tensors.struct_size = sizeof bed->tensors;
   const attune_layout layouts[] = {attune_layout_q(resolved), attune_layout_k(resolved), attune_layout_v(resolved)};
   if ((status = upload(&bed->tensors.q, machine, &layouts[0], q)) != ATTUNE_OK) goto out;
   if ((status = upload(&bed->tensors.k, machine, &layouts[1], k)) != ATTUNE_OK) goto out;
