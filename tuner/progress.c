@@ -59,8 +59,9 @@ void attune_progress_draw(attune_progress *progress, const char *doing, int done
   char text[TEXT_SIZE], fastest[24], left[24];
   if (!progress->to || elapsed - progress->drawn < (progress->terminal ? bar_every : line_every)) return;
   progress->drawn = elapsed;
-  double eta = done > 0 && done < total ? elapsed / done * (total - done) : 0;
-  if (limit > 0 && (eta > limit - elapsed || done == 0)) eta = limit - elapsed;
+  int fresh = done - progress->known;
+  double eta = fresh > 0 && done < total ? elapsed / fresh * (total - done) : 0;
+  if (limit > 0 && (eta > limit - elapsed || fresh == 0)) eta = limit - elapsed;
   attune_print_seconds(fastest, best);
   attune_print_seconds(left, eta > 0 && eta < 1 ? 1 : eta);
   snprintf(text, sizeof text, "%d/%d %s, best %s, at most %s left, %s", done, total, doing, fastest, left,

@@ -13,7 +13,8 @@ enum {
   NORMAL_TARGET = 60,
   DIVERSE_TARGET = 24, /* of a normal search, before it goes along the axes */
   AROUND = 3,          /* of that many best */
-  MUCH_SPILLED = 128,  /* bytes a thread; less is not worth a thought: at head_dim 64 the best kernel on an H100 spills 4 */
+  MUCH_SPILLED =
+      128, /* bytes a thread; less is not worth a thought: at head_dim 64 the best kernel on an H100 spills 4 */
   FEWEST_MEASURED = 4, /* below that, kernels that spill much are measured too */
   RACE_ROUNDS = 40,
   FINAL_ROUNDS = 200
@@ -451,6 +452,7 @@ attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_m
   out->legal = search.trials.count;
   search.tried = tried(&search.trials);
   attune_progress_open(&search.progress, options->label ? options->label : search.problem_text, !options->progress);
+  search.progress.known = search.tried;
   status = measures ? search_by_measuring(&search) : attune_search_by_model(&search);
   attune_progress_close(&search.progress);
   if (status == ATTUNE_OK) status = conclude(&search);

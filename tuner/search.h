@@ -71,6 +71,7 @@ typedef struct {
   bool color;
   int width;
   double drawn; /* when last */
+  int known;    /* of what is done, from before the start */
   const char *label;
 } attune_progress;
 /* To stderr as the terminal and NO_COLOR say; quiet: silent. */

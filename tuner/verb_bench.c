@@ -72,15 +72,17 @@ static double papers_flops(const attune_problem *p) {
 
 static void print_json(const bench *bench, const attune_workload_item *item, const figure *figure) {
   const attune_problem *p = &item->problem;
+  const attune_device *device = attune_machine_device(bench->machine);
   double ms = figure->timing.median * 1e3;
   json_t *line = json_pack(
-      "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:f, s:f, s:f, s:f, s:s, s:s, s:f, s:f, s:s}",
-      "set", "fwd", "peer", "attune", "name", item->name, "device", attune_machine_device(bench->machine)->name, "B",
-      p->batch, "H", p->heads_q, "Hk", p->heads_kv, "Sq", p->seqlen_q, "Sk", p->seqlen_k, "D", p->head_dim, "causal",
-      p->mask != ATTUNE_MASK_NONE, "dtype", p->dtype == ATTUNE_BF16 ? "bfloat16" : "float16", "ms", ms, "ms_low",
-      figure->timing.low * 1e3, "ms_high", figure->timing.high * 1e3, "tflops", papers_flops(p) / ms * 1e-9, "config",
-      figure->text, "rung", figure->rung, "error", figure->verdict.error, "error_bound", figure->verdict.bound,
-      "policy", attune_policy);
+      "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:f, s:f, s:f, s:f, s:f, s:s, s:s, s:f, s:f, s:s}",
+      "set", "fwd", "peer", "attune", "name", item->name, "device", device->name, "B", p->batch, "H", p->heads_q, "Hk",
+      p->heads_kv, "Sq", p->seqlen_q, "Sk", p->seqlen_k, "D", p->head_dim, "causal", p->mask != ATTUNE_MASK_NONE,
+      "dtype", p->dtype == ATTUNE_BF16 ? "bfloat16" : "float16", "ms", ms, "ms_low", figure->timing.low * 1e3,
+      "ms_high", figure->timing.high * 1e3, "tflops", papers_flops(p) / ms * 1e-9, "floor_ms",
+      attune_problem_floor(p, device) * 1e3, "config", figure->text, "rung", figure->rung, "error",
+      figure->verdict.error, "error_bound", figure->verdict.bound, "policy",
+      device->arch ? attune_policy : "wall-clock");
   if (line && json_dumpf(line, stdout, JSON_REAL_PRECISION(6)) == 0) putchar('\n');
   fflush(stdout);
   json_decref(line);

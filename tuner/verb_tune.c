@@ -25,18 +25,18 @@ typedef struct {
   attune_tune_result result;
 } outcome;
 
-static void print_outcome(const attune_workload_item *item, const outcome *outcome) {
+static void print_outcome(const attune_workload_item *item, const outcome *outcome, int width) {
   const attune_tune_result *result = &outcome->result;
   char initial[24], best[24], worst[24], spent[24], text[ATTUNE_TEXT_MAX];
   if (outcome->status != ATTUNE_OK) {
-    printf("%-40s %s: %s\n", item->name, attune_status_name(outcome->status), outcome->message);
+    printf("%-*s %s: %s\n", width, item->name, attune_status_name(outcome->status), outcome->message);
     return;
   }
   attune_print_seconds(initial, result->default_seconds);
   attune_print_seconds(best, result->best_seconds);
   attune_print_seconds(worst, result->worst_seconds);
   attune_print_seconds(spent, result->spent_seconds);
-  printf("%-40s %10s %10s %6.2fx %10s %8.1f  %8.1e %8.1e %8s  %s\n", item->name, initial, best,
+  printf("%-*s %10s %10s %6.2fx %10s %8.1f  %8.1e %8.1e %8s  %s\n", width, item->name, initial, best,
          result->default_seconds / result->best_seconds, worst, attune_tflops(&item->problem, result->best_seconds),
          result->error, result->bound, spent, result->method);
   if (attune_config_print(text, &result->best) == ATTUNE_OK) printf("  tuned   %s\n", text);
@@ -51,10 +51,13 @@ static void print_outcome(const attune_workload_item *item, const outcome *outco
 
 static void print_table(const attune_workload_item *items, const outcome *outcomes, int count, const char *store) {
   bool modelled = false, unverified = false;
-  printf("%-40s %10s %10s %7s %10s %8s  %8s %8s %8s  %s\n", "problem", "default", "tuned", "gain", "worst", "TFLOP/s",
-         "error", "allowed", "spent", "by");
+  int width = (int)strlen("problem");
+  for (int i = 0; i < count; i++)
+    if ((int)strlen(items[i].name) > width) width = (int)strlen(items[i].name);
+  printf("%-*s %10s %10s %7s %10s %8s  %8s %8s %8s  %s\n", width, "problem", "default", "tuned", "gain", "worst",
+         "TFLOP/s", "error", "allowed", "spent", "by");
   for (int i = 0; i < count; i++) {
-    print_outcome(&items[i], &outcomes[i]);
+    print_outcome(&items[i], &outcomes[i], width);
     if (outcomes[i].status != ATTUNE_OK) continue;
     modelled = modelled || strcmp(outcomes[i].result.method, "model") == 0;
     unverified = unverified || outcomes[i].result.bound == 0;

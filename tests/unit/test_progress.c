@@ -90,6 +90,17 @@ static void test_budget_bounds_the_estimate(void **state) {
   free(screen.text);
 }
 
+static void test_what_was_known_says_nothing_of_the_speed(void **state) {
+  screen screen;
+  (void)state;
+  open_screen(&screen, false, false);
+  screen.progress.known = 40;
+  attune_progress_draw(&screen.progress, "compiling", 50, 60, 0, 10, 0);
+  close_screen(&screen);
+  assert_non_null(strstr(screen.text, "50/60 compiling, best -, at most 10.00 s left"));
+  free(screen.text);
+}
+
 static void test_environment(void **state) {
   attune_progress progress;
   (void)state;
@@ -123,9 +134,13 @@ static void test_seconds_as_text(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_plain_lines),        cmocka_unit_test(test_bar),
-      cmocka_unit_test(test_bar_fits_the_width), cmocka_unit_test(test_budget_bounds_the_estimate),
-      cmocka_unit_test(test_environment),        cmocka_unit_test(test_seconds_as_text),
+      cmocka_unit_test(test_plain_lines),
+      cmocka_unit_test(test_bar),
+      cmocka_unit_test(test_bar_fits_the_width),
+      cmocka_unit_test(test_budget_bounds_the_estimate),
+      cmocka_unit_test(test_what_was_known_says_nothing_of_the_speed),
+      cmocka_unit_test(test_environment),
+      cmocka_unit_test(test_seconds_as_text),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
