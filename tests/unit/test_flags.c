@@ -1,0 +1,264 @@
+/* Flags and problems as JSON: what they mean, what they are when left out, and how a fault is told. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tuner/flags.h"
+
+enum { ARGUMENTS_MAX = 32 };
+
+/* Parses a line of words as a shell would without quotes. */
+static attune_status parse(attune_flags *flags, const char *line) {
+  static char words[1024];
+  char *arguments[ARGUMENTS_MAX + 1] = {0}, *rest = words;
+  int count = 0;
+  snprintf(words, sizeof words, "%s", line);
+  while (count < ARGUMENTS_MAX && (arguments[count] = strsep(&rest, " ")) != NULL)
+    count++;
+  return attune_flags_parse(flags, count, arguments);
+}
+
+static void accept(attune_flags *flags, const char *line) {
+  if (parse(flags, line) != ATTUNE_OK) fail_msg("%s: %s", line, attune_message());
+}
+
+static void refuse(const char *line, attune_status status, const char *says) {
+  attune_flags flags;
+  const attune_status found = parse(&flags, line);
+  if (found != status || strstr(attune_message(), says) == NULL)
+    fail_msg("%s: %s, \"%s\"; expected \"%s\"", line, attune_status_name(found), attune_message(), says);
+}
+
+static void what_is_left_out_has_its_usual_value(void **state) {
+  (void)state;
+  attune_flags flags;
+  accept(&flags, "verify");
+  assert_int_equal(flags.problem.dtype, ATTUNE_BF16);
+  assert_int_equal(flags.problem.head_dim, 64);
+  assert_int_equal(flags.problem.seqlen_q, 512);
+  assert_int_equal(flags.problem.seqlen_k, 512);
+  assert_true(isnan(flags.problem.scale));
+  assert_int_equal(flags.seen, 0);
+  assert_false(flags.json);
+  assert_null(flags.device);
+  assert_string_equal(flags.effort, "normal");
+}
+
+static void sizes_follow_one_another(void **state) {
+  (void)state;
+  attune_flags flags;
+  accept(&flags, "verify --head-dim 128 --heads-q 8 --seqlen-q 77");
+  assert_int_equal(flags.problem.head_dim_v, 128);
+  assert_int_equal(flags.problem.heads_kv, 8);
+  assert_int_equal(flags.problem.seqlen_k, 77);
+  accept(&flags, "verify --head-dim 128 --head-dim-v 64 --heads-kv 2 --heads-q 8 --seqlen-k 5 --seqlen-q 77");
+  assert_int_equal(flags.problem.head_dim_v, 64);
+  assert_int_equal(flags.problem.heads_kv, 2);
+  assert_int_equal(flags.problem.seqlen_k, 5);
+}
+
+static void every_flag_is_read(void **state) {
+  (void)state;
+  attune_flags flags;
+  accept(&flags,
+         "verify --dtype fp16 --batch 3 --mask causal-bottom-right --window 12,-5 --scale -0.25 --softcap 30 --lse");
+  assert_int_equal(flags.problem.dtype, ATTUNE_FP16);
+  assert_int_equal(flags.problem.batch, 3);
+  assert_int_equal(flags.problem.mask, ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT);
+  assert_int_equal(flags.problem.window_left, 12);
+  assert_int_equal(flags.problem.window_right, -1);
+  assert_true(flags.problem.scale == -0.25f && flags.problem.softcap == 30.0f);
+  assert_int_equal(flags.problem.want_lse, 1);
+  assert_int_equal(flags.seen, ATTUNE_SEEN_DTYPE | ATTUNE_SEEN_BATCH | ATTUNE_SEEN_MASK | ATTUNE_SEEN_WINDOW |
+                                   ATTUNE_SEEN_SCALE | ATTUNE_SEEN_SOFTCAP | ATTUNE_SEEN_LSE);
+  accept(&flags,
+         "tune --device host --database d --family mma --workload w --budget 10m --effort quick --seed 0x10 --jobs 3 "
+         "--json --force");
+  assert_string_equal(flags.device, "host");
+  assert_string_equal(flags.database, "d");
+  assert_string_equal(flags.family, "mma");
+  assert_string_equal(flags.workload, "w");
+  assert_true(flags.budget_seconds == 600.0);
+  assert_string_equal(flags.effort, "quick");
+  assert_true(flags.seed == 16 && flags.jobs == 3 && flags.json && flags.force);
+  accept(&flags, "run --input i --output o --config c --help");
+  assert_string_equal(flags.input, "i");
+  assert_string_equal(flags.output, "o");
+  assert_string_equal(flags.config, "c");
+  assert_true(flags.help);
+  accept(&flags, "tune --budget 1.5h");
+  assert_true(flags.budget_seconds == 5400.0);
+  accept(&flags, "tune --budget 90s");
+  assert_true(flags.budget_seconds == 90.0);
+  accept(&flags, "store export file");
+  assert_int_equal(flags.rest_count, 2);
+  assert_string_equal(flags.rest[1], "file");
+}
+
+static void misuse_is_told_with_its_flag(void **state) {
+  (void)state;
+  refuse("run --bogus 1", ATTUNE_BAD_ARGUMENT, "--bogus; see attune run --help");
+  refuse("run --seqlen-q 5", ATTUNE_BAD_ARGUMENT, "attune run takes no --seqlen-q");
+  refuse("run file", ATTUNE_BAD_ARGUMENT, "what is \"file\"?");
+  refuse("verify --head-dim", ATTUNE_BAD_ARGUMENT, "--head-dim needs a value");
+  refuse("verify --json=1", ATTUNE_BAD_ARGUMENT, "--json takes no value");
+  refuse("verify --head-dim x", ATTUNE_BAD_ARGUMENT, "--head-dim \"x\": expected an integer");
+  refuse("verify --head-dim 64x", ATTUNE_BAD_ARGUMENT, "--head-dim \"64x\"");
+  refuse("verify --batch 4294967297", ATTUNE_BAD_SIZE, "--batch 4294967297: it must be from");
+  refuse("verify --dtype fp32", ATTUNE_BAD_ARGUMENT, "--dtype \"fp32\": expected fp16|bf16");
+  refuse("verify --mask left", ATTUNE_BAD_ARGUMENT, "--mask \"left\": expected none|causal");
+  refuse("verify --window 3", ATTUNE_BAD_ARGUMENT, "--window \"3\": expected two integers");
+  refuse("verify --window 3,4,5", ATTUNE_BAD_ARGUMENT, "--window");
+  refuse("verify --scale nan", ATTUNE_BAD_SCALE, "--scale nan: it must be finite");
+  refuse("verify --scale 1e39", ATTUNE_BAD_SCALE, "--scale 1e39");
+  refuse("verify --scale two", ATTUNE_BAD_ARGUMENT, "--scale \"two\": expected a number");
+  refuse("tune --budget 10d", ATTUNE_BAD_ARGUMENT, "--budget \"10d\": expected a time such as");
+  refuse("tune --budget -1s", ATTUNE_BAD_ARGUMENT, "--budget");
+  refuse("tune --effort great", ATTUNE_BAD_ARGUMENT, "--effort \"great\": expected quick|normal|exhaustive");
+  refuse("tune --seed -1", ATTUNE_BAD_ARGUMENT, "--seed \"-1\"");
+  refuse("tune --jobs -1", ATTUNE_BAD_ARGUMENT, "--jobs \"-1\"");
+  refuse("run --input= --output o", ATTUNE_BAD_ARGUMENT, "--input \"\": expected FILE");
+}
+
+static void what_breaks_a_rule_of_problems_has_its_own_status(void **state) {
+  (void)state;
+  refuse("verify --head-dim 12", ATTUNE_BAD_HEAD_DIM, "head_dim is 12");
+  refuse("verify --head-dim 264", ATTUNE_BAD_HEAD_DIM, "head_dim is 264");
+  refuse("verify --head-dim-v 0", ATTUNE_BAD_HEAD_DIM, "head_dim_v is 0");
+  refuse("verify --heads-q 6 --heads-kv 4", ATTUNE_BAD_HEADS, "heads_q is 6, heads_kv is 4");
+  refuse("verify --seqlen-q 0", ATTUNE_BAD_SIZE, "seqlen_q is 0");
+  refuse("verify --batch 2147483647 --heads-q 2147483647 --seqlen-q 1073741824", ATTUNE_BAD_SIZE, "batch");
+  refuse("verify --mask causal --window 5,5", ATTUNE_BAD_WINDOW, "window_right is 5");
+  refuse("verify --softcap -1", ATTUNE_BAD_SCALE, "softcap is -1");
+}
+
+/* ---- JSON ---- */
+
+static attune_status of_json(attune_problem *problem, const char *text) {
+  json_error_t error;
+  json_t *object = json_loads(text, JSON_DECODE_ANY, &error);
+  assert_non_null(object);
+  const attune_status status = attune_problem_of_json(problem, object, "here");
+  json_decref(object);
+  return status;
+}
+
+static void problems_come_back_from_json(void **state) {
+  (void)state;
+  attune_problem problem, back;
+  assert_int_equal(of_json(&problem,
+                           "{\"name\":\"x\",\"dtype\":\"fp16\",\"head_dim\":96,\"head_dim_v\":64,\"batch\":2,"
+                           "\"heads_q\":8,\"heads_kv\":2,\"seqlen_q\":100,\"seqlen_k\":200,\"mask\":\"causal\","
+                           "\"window\":[64,null],\"scale\":0.5,\"softcap\":20,\"lse\":true,"
+                           "\"o_strides\":[51200,512,64]}"),
+                   ATTUNE_OK);
+  assert_int_equal(problem.head_dim_v, 64);
+  assert_int_equal(problem.window_left, 64);
+  assert_int_equal(problem.window_right, -1);
+  assert_int_equal(problem.o.seqlen, 512);
+  json_t *object = attune_problem_to_json(&problem);
+  assert_int_equal(attune_problem_of_json(&back, object, "there"), ATTUNE_OK);
+  assert_memory_equal(&problem, &back, sizeof back);
+  json_decref(object);
+  assert_int_equal(of_json(&problem, "{\"head_dim\":32,\"heads_q\":4,\"seqlen_q\":9}"), ATTUNE_OK);
+  assert_true(problem.head_dim_v == 32 && problem.heads_kv == 4 && problem.seqlen_k == 9 && isnan(problem.scale));
+}
+
+static void faults_in_json_say_where(void **state) {
+  (void)state;
+  const struct {
+    const char *text;
+    attune_status status;
+    const char *says;
+  } cases[] = {
+      {"[]", ATTUNE_BAD_JSON, "here: a problem must be a JSON object"},
+      {"{\"head_dims\":64}", ATTUNE_BAD_JSON, "here: \"head_dims\" is no field of a problem"},
+      {"{\"head_dim\":\"64\"}", ATTUNE_BAD_JSON, "here: \"head_dim\" must be an integer"},
+      {"{\"head_dim\":64.0}", ATTUNE_BAD_JSON, "here: \"head_dim\" must be an integer"},
+      {"{\"batch\":4294967296}", ATTUNE_BAD_JSON, "here: \"batch\" is 4294967296"},
+      {"{\"dtype\":\"fp8\"}", ATTUNE_BAD_JSON, "here: \"dtype\" must be \"fp16\" or \"bf16\""},
+      {"{\"mask\":1}", ATTUNE_BAD_JSON, "here: \"mask\" must be"},
+      {"{\"window\":5}", ATTUNE_BAD_JSON, "here: \"window\" must be [left, right]"},
+      {"{\"scale\":\"x\"}", ATTUNE_BAD_JSON, "here: \"scale\" must be a number"},
+      {"{\"scale\":1e300}", ATTUNE_BAD_JSON, "here: \"scale\" must be a number in the range"},
+      {"{\"lse\":1}", ATTUNE_BAD_JSON, "here: \"lse\" must be true or false"},
+      {"{\"q_strides\":[1,2]}", ATTUNE_BAD_JSON, "here: \"q_strides\" must be [batch, seqlen, heads]"},
+      {"{\"q_strides\":[8,8,4]}", ATTUNE_BAD_STRIDE, "here: "},
+      {"{\"head_dim\":20}", ATTUNE_BAD_HEAD_DIM, "here: head_dim is 20"},
+      {"{\"seqlen_k\":0}", ATTUNE_BAD_SIZE, "here: seqlen_k is 0"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attune_problem problem;
+    assert_int_equal(of_json(&problem, cases[i].text), cases[i].status);
+    if (strstr(attune_message(), cases[i].says) == NULL) fail_msg("%s: %s", cases[i].text, attune_message());
+  }
+}
+
+static void configs_are_json_by_their_table(void **state) {
+  (void)state;
+  attune_problem problem;
+  attune_config config;
+  attune_problem_init(&problem);
+  assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
+  json_t *object = attune_config_to_json(&config);
+  assert_int_equal((int)json_object_size(object), attune_config_field_count);
+  assert_string_equal(json_string_value(json_object_get(object, "family")), "reference");
+  assert_int_equal(json_integer_value(json_object_get(object, "head_dim")), 64);
+  json_decref(object);
+}
+
+/* ---- --problem ---- */
+
+static void write_text(char path[64], const char *text) {
+  strcpy(path, "/tmp/attune-test-XXXXXX");
+  const int descriptor = mkstemp(path);
+  assert_true(descriptor >= 0);
+  assert_int_equal(write(descriptor, text, strlen(text)), strlen(text));
+  close(descriptor);
+}
+
+static void problems_are_read_and_then_changed_by_flags(void **state) {
+  (void)state;
+  attune_flags flags;
+  char path[64], line[128];
+  accept(&flags, "verify --seqlen-q 8 --problem forward.fp16.d96.b2.h8.kv2.q100.k100.causal");
+  assert_true(flags.problem.seqlen_q == 8 && flags.problem.seqlen_k == 8 && flags.problem.heads_kv == 2);
+  assert_int_equal(flags.problem.mask, ATTUNE_MASK_CAUSAL);
+  write_text(path, "{\"head_dim\": 32, \"seqlen_q\": 7, \"seqlen_k\": 9}");
+  snprintf(line, sizeof line, "verify --problem %s --seqlen-q 5", path);
+  accept(&flags, line);
+  assert_true(flags.problem.head_dim == 32 && flags.problem.seqlen_q == 5 && flags.problem.seqlen_k == 9);
+  unlink(path);
+}
+
+static void faults_in_problem_files_say_the_line(void **state) {
+  (void)state;
+  char path[64], line[128];
+  write_text(path, "{\"head_dim\": 32,\n\"seqlen_q\": }");
+  snprintf(line, sizeof line, "verify --problem %s", path);
+  refuse(line, ATTUNE_BAD_JSON, "line 2");
+  unlink(path);
+  refuse(line, ATTUNE_BAD_FILE, path);
+  refuse("verify --problem forward.fp16.d96", ATTUNE_BAD_ARGUMENT, "forward.fp16.d96");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_is_left_out_has_its_usual_value),
+      cmocka_unit_test(sizes_follow_one_another),
+      cmocka_unit_test(every_flag_is_read),
+      cmocka_unit_test(misuse_is_told_with_its_flag),
+      cmocka_unit_test(what_breaks_a_rule_of_problems_has_its_own_status),
+      cmocka_unit_test(problems_come_back_from_json),
+      cmocka_unit_test(faults_in_json_say_where),
+      cmocka_unit_test(configs_are_json_by_their_table),
+      cmocka_unit_test(problems_are_read_and_then_changed_by_flags),
+      cmocka_unit_test(faults_in_problem_files_say_the_line),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
