@@ -27,6 +27,16 @@ static json_t *json_of_text(const char *text) {
   return json;
 }
 
+static json_t *json_of_samples(const attune_measurement *row) {
+  json_t *array = json_array();
+  for (int i = 0; array && i < row->sample_count; i++) {
+    if (json_array_append_new(array, json_real(row->samples[i])) == 0) continue;
+    json_decref(array);
+    array = NULL;
+  }
+  return array;
+}
+
 static json_t *json_of_field(const attune_measurement *row, const attune_field *field) {
   const void *place = (const char *)row + field->offset;
   switch (field->kind) {
@@ -43,7 +53,7 @@ static json_t *json_of_field(const attune_measurement *row, const attune_field *
   case ATTUNE_FIELD_STATUS:
     return json_string(attune_measured_name(row->status));
   case ATTUNE_FIELD_SAMPLES:
-    return attune_samples_to_json(row);
+    return json_of_samples(row);
   }
   return NULL;
 }

@@ -1,10 +1,11 @@
 /* Measurements: the fields, and one row in and out of SQL. */
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cache/store.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "samples are kept as little-endian doubles");
 
 #define FIELD(name, kind, optional)                                                                                    \
   { #name, ATTUNE_FIELD_##kind, offsetof(attune_measurement, name), optional }
@@ -103,16 +104,6 @@ bool attune_measurement_broken(const attune_measurement *row, const char **field
   return false;
 }
 
-json_t *attune_samples_to_json(const attune_measurement *row) {
-  json_t *array = json_array();
-  for (int i = 0; array && i < row->sample_count; i++) {
-    if (json_array_append_new(array, json_real(row->samples[i])) == 0) continue;
-    json_decref(array);
-    array = NULL;
-  }
-  return array;
-}
-
 /* ---- in ---- */
 
 void attune_fields_append(sqlite3_str *sql) {
@@ -147,16 +138,6 @@ int attune_measurement_prepare_insert(sqlite3_stmt **out, sqlite3 *db, bool uniq
   return attune_prepare_built(out, db, sql);
 }
 
-static int bind_samples(sqlite3_stmt *insert, int at, const attune_measurement *row) {
-  json_t *array = attune_samples_to_json(row);
-  char *text = array ? json_dumps(array, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-  json_decref(array);
-  if (!text) return SQLITE_NOMEM;
-  int code = sqlite3_bind_text(insert, at, text, -1, SQLITE_TRANSIENT);
-  free(text);
-  return code;
-}
-
 static int bind_field(sqlite3_stmt *insert, int at, const attune_measurement *row, const attune_field *field) {
   const void *place = place_of(row, field);
   switch (field->kind) {
@@ -174,7 +155,8 @@ static int bind_field(sqlite3_stmt *insert, int at, const attune_measurement *ro
   case ATTUNE_FIELD_STATUS:
     return sqlite3_bind_text(insert, at, attune_measured_name(row->status), -1, SQLITE_STATIC);
   case ATTUNE_FIELD_SAMPLES:
-    return bind_samples(insert, at, row);
+    return sqlite3_bind_blob64(insert, at, row->sample_count ? (const void *)row->samples : "",
+                               (sqlite3_uint64)row->sample_count * sizeof *row->samples, SQLITE_STATIC);
   }
   return SQLITE_MISUSE;
 }
@@ -190,21 +172,6 @@ int attune_measurement_insert(sqlite3_stmt *insert, const attune_measurement *ro
 }
 
 /* ---- out ---- */
-
-/* A row's samples; *array is NULL for a text that is no array of numbers. */
-static int parse_samples(json_t **array, const char *text) {
-  json_error_t error;
-  *array = json_loads(text, 0, &error);
-  if (!*array && json_error_code(&error) == json_error_out_of_memory) return SQLITE_NOMEM;
-  bool good = json_is_array(*array);
-  for (size_t i = 0; good && i < json_array_size(*array); i++)
-    good = json_is_number(json_array_get(*array, i));
-  if (!good) {
-    json_decref(*array);
-    *array = NULL;
-  }
-  return SQLITE_OK;
-}
 
 static void read_field(attune_measurement *row, const attune_field *field, sqlite3_stmt *from, int at, char **next) {
   void *place = (char *)row + field->offset;
@@ -237,24 +204,18 @@ static void read_field(attune_measurement *row, const attune_field *field, sqlit
   }
 }
 
-static bool kept_as_text(attune_field_kind kind) {
-  return kind == ATTUNE_FIELD_TEXT || kind == ATTUNE_FIELD_STATUS || kind == ATTUNE_FIELD_SAMPLES;
-}
-
-/* Bytes of the row's strings; *damaged where a text is missing or no status of that name is known. */
+/* Bytes of the row's strings; *damaged where one is missing, or no status of that name is known. */
 static int measure_texts(size_t *out, bool *damaged, sqlite3_stmt *from) {
   *out = 0;
   *damaged = false;
   for (int i = 0; i < attune_field_count; i++) {
+    const attune_field_kind kind = attune_fields[i].kind;
     attune_measured ignored;
-    if (!kept_as_text(attune_fields[i].kind)) continue;
+    if (kind != ATTUNE_FIELD_TEXT && kind != ATTUNE_FIELD_STATUS) continue;
     const char *text = (const char *)sqlite3_column_text(from, i + 1);
     if (!text && sqlite3_errcode(sqlite3_db_handle(from)) == SQLITE_NOMEM) return SQLITE_NOMEM;
-    if (!text) *damaged = true;
-    if (attune_fields[i].kind == ATTUNE_FIELD_TEXT) *out += (size_t)sqlite3_column_bytes(from, i + 1) + 1;
-    if (attune_fields[i].kind == ATTUNE_FIELD_STATUS && text && !attune_measured_parse(&ignored, text)) {
-      *damaged = true;
-    }
+    if (!text || (kind == ATTUNE_FIELD_STATUS && !attune_measured_parse(&ignored, text))) *damaged = true;
+    if (kind == ATTUNE_FIELD_TEXT) *out += (size_t)sqlite3_column_bytes(from, i + 1) + 1;
   }
   return SQLITE_OK;
 }
@@ -263,27 +224,23 @@ int attune_measurement_read(attune_measurement **out, sqlite3_stmt *from) {
   *out = NULL;
   size_t texts;
   bool damaged;
-  json_t *samples;
   int code = measure_texts(&texts, &damaged, from);
-  if (code != SQLITE_OK || damaged) return code;
-  const int samples_column = attune_field_count; /* the last field's, after the id */
-  code = parse_samples(&samples, (const char *)sqlite3_column_text(from, samples_column));
-  if (code != SQLITE_OK || !samples) return code;
+  if (code != SQLITE_OK) return code;
+  const void *samples = sqlite3_column_blob(from, attune_field_count); /* the last field, after the id */
+  const size_t samples_size = (size_t)sqlite3_column_bytes(from, attune_field_count);
+  if (!samples && sqlite3_errcode(sqlite3_db_handle(from)) == SQLITE_NOMEM) return SQLITE_NOMEM;
+  if (damaged || samples_size % sizeof(double) != 0) return SQLITE_OK;
 
-  size_t count = json_array_size(samples);
-  attune_measurement *row = malloc(sizeof *row + count * sizeof(double) + texts);
-  if (row) {
-    double *numbers = (double *)(row + 1);
-    for (size_t i = 0; i < count; i++)
-      numbers[i] = json_number_value(json_array_get(samples, i));
-    char *next = (char *)(numbers + count);
-    row->id = sqlite3_column_int64(from, 0);
-    row->samples = numbers;
-    row->sample_count = (int32_t)count;
-    for (int i = 0; i < attune_field_count; i++)
-      read_field(row, &attune_fields[i], from, i + 1, &next);
-  }
-  json_decref(samples);
+  attune_measurement *row = malloc(sizeof *row + samples_size + texts);
+  if (!row) return SQLITE_NOMEM;
+  double *numbers = (double *)(row + 1);
+  if (samples_size) memcpy(numbers, samples, samples_size);
+  char *next = (char *)numbers + samples_size;
+  row->id = sqlite3_column_int64(from, 0);
+  row->samples = numbers;
+  row->sample_count = (int32_t)(samples_size / sizeof(double));
+  for (int i = 0; i < attune_field_count; i++)
+    read_field(row, &attune_fields[i], from, i + 1, &next);
   *out = row;
-  return row ? SQLITE_OK : SQLITE_NOMEM;
+  return SQLITE_OK;
 }

@@ -29,7 +29,7 @@ static const char version_1[] =
     "  error REAL, error_bound REAL,"
     "  compiler TEXT NOT NULL, driver TEXT NOT NULL, clocks TEXT NOT NULL, tool TEXT NOT NULL, note TEXT NOT NULL,"
     "  compile_seconds REAL NOT NULL, verify_seconds REAL NOT NULL, measure_seconds REAL NOT NULL,"
-    "  date TEXT NOT NULL, samples TEXT NOT NULL);"
+    "  date TEXT NOT NULL, samples BLOB NOT NULL);"
     "CREATE INDEX measurements_by_problem ON measurements (problem, device, generator, config);"
 
     /* Candidates: verified rows that no newer row of the same config replaces (same policy) or refutes (it failed).

@@ -109,7 +109,7 @@ typedef enum {
   ATTUNE_FIELD_REAL,  /* finite, not negative */
   ATTUNE_FIELD_ERROR, /* the same, or NaN for "not a number was computed", which is stored as NULL */
   ATTUNE_FIELD_STATUS,
-  ATTUNE_FIELD_SAMPLES, /* samples and sample_count; a JSON array in the database */
+  ATTUNE_FIELD_SAMPLES, /* samples and sample_count; a BLOB of doubles in the database */
 } attune_field_kind;
 typedef struct {
   const char *name;
@@ -131,8 +131,6 @@ int attune_measurement_insert(sqlite3_stmt *insert, const attune_measurement *ro
 void attune_fields_append(sqlite3_str *sql);
 /* Reads a row of columns id and then the fields. *out is one malloc'ed block, or NULL for a damaged row. */
 int attune_measurement_read(attune_measurement **out, sqlite3_stmt *from);
-/* The samples as an array; NULL: no memory. */
-struct json_t *attune_samples_to_json(const attune_measurement *row);
 /* Prepares and frees what sqlite3_str_finish gives. */
 int attune_prepare_built(sqlite3_stmt **out, sqlite3 *db, sqlite3_str *sql);
 
