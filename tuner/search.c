@@ -33,8 +33,9 @@ bool attune_search_over(const attune_search *search) {
 void attune_search_show(attune_search *search, const char *doing, int done) {
   attune_trial *best;
   bool any = attune_trials_best(&search->trials, &best, 1) == 1;
-  attune_progress_draw(&search->progress, doing, search->tried + done, search->target, any ? best->seconds : 0,
-                       attune_now() - search->start, search->options->budget_seconds);
+  int moved = search->tried + done; /* what is only verified after its ranking counts once */
+  attune_progress_draw(&search->progress, doing, moved < search->target ? moved : search->target, search->target,
+                       any ? best->seconds : 0, attune_now() - search->start, search->options->budget_seconds);
 }
 
 attune_status attune_search_record(attune_search *search, attune_trial *trial, const char *clocks) {

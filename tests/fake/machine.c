@@ -189,6 +189,8 @@ attune_status attune_kernel_compile(attune_kernel **out, const attune_config *co
   pthread_mutex_lock(&lock);
   if (strcmp(arch, "host") == 0 && attune_fake_gpu.no_host_compiler) {
     status = attune_fail(ATTUNE_NO_COMPILER, "no C++ compiler");
+  } else if (strcmp(arch, "host") != 0 && attune_fake_gpu.no_nvrtc) {
+    status = attune_fail(ATTUNE_NO_NVRTC, "no NVRTC");
   } else if (answers(attune_fake_gpu.uncompilable, config)) {
     status = attune_fail(ATTUNE_COMPILE_FAILED, "ptxas: out of luck");
   } else {

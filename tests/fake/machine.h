@@ -15,6 +15,7 @@ typedef struct {
   bool fatal;            /* a launch that fails takes the device with it */
   int interrupt_at;      /* sets interrupted at that launch; 0: never */
   bool no_host_compiler; /* kernels for "host" do not compile */
+  bool no_nvrtc;         /* kernels for anything else do not */
   unsigned compile_microseconds;
   /* what happened */
   volatile sig_atomic_t interrupted;

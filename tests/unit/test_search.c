@@ -409,6 +409,19 @@ static void test_a_model_without_a_compiler_stays_unverified(void **state) {
   close_bench(&bench);
 }
 
+static void test_a_model_without_nvrtc_estimates_registers(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.no_nvrtc = true;
+  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
+  tally tally = rows_of(&bench);
+  assert_int_equal(tally.unverified, 0); /* only what was verified has a row */
+  assert_true(tally.rows >= 3);
+  assert_int_equal(tune(&bench), ATTUNE_NO_NVRTC); /* but nothing can be measured */
+  close_bench(&bench);
+}
+
 static void test_the_host_device_is_modelled(void **state) {
   bench bench;
   (void)state;
@@ -447,6 +460,7 @@ int main(void) {
       cmocka_unit_test(test_a_model_gives_way_to_measurements),
       cmocka_unit_test(test_a_model_leaves_wrong_results_out),
       cmocka_unit_test(test_a_model_without_a_compiler_stays_unverified),
+      cmocka_unit_test(test_a_model_without_nvrtc_estimates_registers),
       cmocka_unit_test(test_the_host_device_is_modelled),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
