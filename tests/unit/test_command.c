@@ -1,0 +1,393 @@
+/* The command as a user meets it: run as a program, judged by its exit code, what it prints, and what it leaves. */
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tuner/tuner.h"
+
+static char command[4096]; /* beside this test's folder */
+static char folder[32];
+
+/* ---- running ---- */
+
+typedef struct {
+  int exit_code;
+  char out[65536], err[16384];
+} result;
+
+static void read_back(char *out, size_t size, const char *name) {
+  FILE *file = fopen(name, "r");
+  assert_non_null(file);
+  out[fread(out, 1, size - 1, file)] = '\0';
+  fclose(file);
+}
+
+/* In the folder, with its own store. */
+static const result *run(const char *format, ...) {
+  static result last;
+  char arguments[1024], line[8192];
+  va_list list;
+  va_start(list, format);
+  vsnprintf(arguments, sizeof arguments, format, list);
+  va_end(list);
+  snprintf(line, sizeof line, "cd %s && ATTUNE_DATABASE=%s.db sh -c '%s %s' >%s.out 2>%s.err </dev/null", folder,
+           folder, command, arguments, folder, folder);
+  const int status = system(line);
+  last.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  snprintf(line, sizeof line, "%s.out", folder);
+  read_back(last.out, sizeof last.out, line);
+  snprintf(line, sizeof line, "%s.err", folder);
+  read_back(last.err, sizeof last.err, line);
+  return &last;
+}
+
+static void expect(const result *found, int exit_code, const char *says) {
+  if (found->exit_code != exit_code || (strstr(found->out, says) == NULL && strstr(found->err, says) == NULL))
+    fail_msg("expected exit code %d and \"%s\", found %d, stdout \"%.500s\", stderr \"%.500s\"", exit_code, says,
+             found->exit_code, found->out, found->err);
+}
+
+static json_t *json_of(const result *found) {
+  json_error_t error;
+  json_t *value = json_loads(found->out, 0, &error);
+  if (value == NULL) fail_msg("no JSON: %s: %.500s %.500s", error.text, found->out, found->err);
+  return value;
+}
+
+static const char *text_at(json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text != NULL ? text : "";
+}
+
+/* The file is not there, and nothing half-written is beside it. */
+static void expect_nothing_written(void) {
+  DIR *listing = opendir(folder);
+  assert_non_null(listing);
+  for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
+    if (strncmp(entry->d_name, "out", 3) == 0) fail_msg("%s was written", entry->d_name);
+  closedir(listing);
+}
+
+static int set_up(void **state) {
+  (void)state;
+  const ssize_t length = readlink("/proc/self/exe", command, sizeof command - sizeof "attune");
+  if (length < 0) return 1;
+  command[length] = '\0';
+  for (int i = 0; i < 2; i++) { /* build/tests/test_command -> build/attune */
+    char *slash = strrchr(command, '/');
+    if (slash == NULL) return 1;
+    *slash = '\0';
+  }
+  strcat(command, "/attune");
+  strcpy(folder, "/tmp/attune-test-XXXXXX");
+  return mkdtemp(folder) == NULL;
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  char line[256];
+  snprintf(line, sizeof line, "rm -rf %s %s.out %s.err %s.db*", folder, folder, folder, folder);
+  return system(line);
+}
+
+/* ---- files ---- */
+
+enum { SEQLEN_Q = 5, SEQLEN_K = 7, HEADS_Q = 4, HEADS_KV = 2, WIDTH = 8, WIDTH_V = 16 };
+static float q[SEQLEN_Q * HEADS_Q * WIDTH], k[SEQLEN_K * HEADS_KV * WIDTH], v[SEQLEN_K * HEADS_KV * WIDTH_V];
+
+/* Multiples of 1/8, so that every dtype holds them. */
+static void fill(float *to, size_t count, int step) {
+  for (size_t i = 0; i < count; i++)
+    to[i] = (float)((int)(i * (size_t)step % 31) - 15) / 8.0f;
+}
+
+static void write_qkv(const char *name, const char *change) {
+  char path[128];
+  fill(q, sizeof q / sizeof *q, 7);
+  fill(k, sizeof k / sizeof *k, 11);
+  fill(v, sizeof v / sizeof *v, 13);
+  if (strcmp(change, "huge") == 0) q[3] = 1e6f;
+  attune_tensor tensors[] = {
+      {.name = "q", .dtype = "F32", .rank = 4, .shape = {1, SEQLEN_Q, HEADS_Q, WIDTH}, .data = q, .size = sizeof q},
+      {.name = "k", .dtype = "F32", .rank = 4, .shape = {1, SEQLEN_K, HEADS_KV, WIDTH}, .data = k, .size = sizeof k},
+      {.name = "v", .dtype = "F32", .rank = 4, .shape = {1, SEQLEN_K, HEADS_KV, WIDTH_V}, .data = v, .size = sizeof v}};
+  if (strcmp(change, "dtype") == 0) strcpy(tensors[1].dtype, "I32");
+  if (strcmp(change, "rank") == 0)
+    tensors[0] = (attune_tensor){"q", "F32", 2, {SEQLEN_Q, HEADS_Q * WIDTH}, q, sizeof q};
+  if (strcmp(change, "head_dim") == 0) {
+    tensors[0].shape[2] = tensors[1].shape[2] = 8;
+    tensors[0].shape[3] = 4;
+    tensors[1].shape[2] = 4;
+    tensors[1].shape[3] = 4;
+    tensors[2].shape[2] = 4;
+    tensors[2].shape[3] = 8;
+  }
+  if (strcmp(change, "heads") == 0) tensors[1].shape[2] = 1, tensors[1].shape[3] = 2 * WIDTH;
+  if (strcmp(change, "empty") == 0) tensors[0].shape[1] = 0, tensors[0].size = 0;
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  assert_int_equal(attune_safetensors_write(path, tensors, strcmp(change, "absent") == 0 ? 2 : 3), ATTUNE_OK);
+}
+
+static void truncate_file(const char *name, off_t by) {
+  char path[128];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  FILE *file = fopen(path, "r+");
+  assert_non_null(file);
+  assert_int_equal(fseek(file, 0, SEEK_END), 0);
+  assert_int_equal(ftruncate(fileno(file), ftell(file) - by), 0);
+  fclose(file);
+}
+
+/* ---- tests ---- */
+
+static void every_verb_explains_itself(void **state) {
+  (void)state;
+  static const char *const verbs[] = {"devices", "emit",    "compile", "run",  "verify",
+                                      "tune",    "explain", "bench",   "store"};
+  const result *found = run("--help");
+  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+    assert_non_null(strstr(found->out, verbs[i]));
+  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+    found = run("%s --help", verbs[i]);
+    expect(found, 0, "--json");
+    assert_non_null(strstr(found->out, "usage: attune"));
+    assert_string_equal(found->err, "");
+    expect(run("%s --no-such-flag", verbs[i]), 2, "--no-such-flag");
+    expect(run("%s --json --no-such-flag", verbs[i]), 2, "\"ATTUNE_BAD_ARGUMENT\"");
+  }
+  expect(run("--version"), 0, attune_version());
+}
+
+static void misuse_is_exit_code_2(void **state) {
+  (void)state;
+  expect(run(" "), 2, "usage: attune VERB");
+  expect(run("rum"), 2, "did you mean \"run\"");
+  expect(run("complie"), 2, "did you mean \"compile\"");
+  expect(run("quantize"), 2, "no verb \"quantize\"; see attune --help");
+  expect(run("emit --arch sm_90 --head-dim 12"), 2, "head_dim is 12");
+  expect(run("emit --arch sm_90 --heads-q 3 --heads-kv 2"), 2, "heads_q is 3, heads_kv is 2");
+  expect(run("emit --arch sm_90 --scale inf"), 2, "--scale inf");
+  expect(run("emit --arch sm_90 --mask causal --window 3,4"), 2, "window_right is 4");
+  expect(run("emit --arch sm_90 --device host"), 2, "one of them");
+  expect(run("emit --arch sm_12345"), 1, "sm_12345");
+  expect(run("emit --arch sm_90 --family flash"), 2, "there are mma and reference");
+  expect(run("emit --arch sm_90 --config forward.mma.nonsense"), 2, "nonsense");
+  expect(run("run --output out"), 2, "--input is missing");
+  expect(run("run --input in"), 2, "--output is missing");
+}
+
+static void a_full_disk_is_no_success(void **state) {
+  (void)state;
+  expect(run("emit --arch sm_90 >/dev/full"), 1, "No space left");
+}
+
+static void devices_have_the_host(void **state) {
+  (void)state;
+  json_t *list = json_of(run("devices --json"));
+  json_t *host = json_array_get(list, json_array_size(list) - 1);
+  assert_string_equal(text_at(host, "name"), "host");
+  json_decref(list);
+  expect(run("devices"), 0, "host");
+}
+
+static void emit_prints_what_its_config_reproduces(void **state) {
+  (void)state;
+  char first[65536];
+  json_t *object = json_of(run("emit --arch sm_90 --head-dim 128 --dtype bf16 --mask causal --json"));
+  char config[ATTUNE_TEXT_MAX];
+  snprintf(config, sizeof config, "%s", text_at(object, "config"));
+  snprintf(first, sizeof first, "%s", text_at(object, "source"));
+  json_decref(object);
+  assert_non_null(strstr(config, "forward.mma.bf16.d128.causal."));
+  const result *found = run("emit --arch sm_90 --config %s", config);
+  assert_int_equal(found->exit_code, 0);
+  assert_string_equal(found->out, first);
+  found = run("emit --arch host --config %s", config);
+  assert_int_equal(found->exit_code, 0);
+  assert_string_not_equal(found->out, first);
+  expect(run("emit --arch sm_90 --head-dim 64 --config %s", config), 2, "is for head_dim 128, the problem has 64");
+  expect(run("emit --arch sm_90 --head-dim 128 --mask causal --dtype fp16 --config %s", config), 2,
+         "is for dtype bf16, the problem has fp16");
+  expect(run("emit --arch sm_90 --family reference --config %s", config), 2, "contradict");
+  expect(run("emit --arch sm_86 --config forward.mma.bf16.d256.m128.n128.w8.s2.b1"), 1, "shared memory");
+  expect(run("emit --arch sm_90 --family reference"), 0, "forward.reference.");
+}
+
+static void compile_says_what_a_kernel_needs(void **state) {
+  (void)state;
+  json_t *object = json_of(run("compile --arch host --family reference --head-dim 16 --output out.so --json"));
+  assert_string_equal(text_at(object, "arch"), "host");
+  const json_int_t size = json_integer_value(json_object_get(object, "binary_bytes"));
+  json_decref(object);
+  char path[128];
+  snprintf(path, sizeof path, "%s/out.so", folder);
+  FILE *file = fopen(path, "r");
+  assert_non_null(file);
+  assert_int_equal(fseek(file, 0, SEEK_END), 0);
+  assert_int_equal(ftell(file), size);
+  fclose(file);
+  unlink(path);
+}
+
+/* The output against float64, on the host device. */
+static void check_output(const char *name, const char *dtype, double allowed) {
+  char path[128];
+  attune_safetensors *file;
+  attune_problem problem;
+  uint16_t half_q[sizeof q / sizeof *q], half_k[sizeof k / sizeof *k], half_v[sizeof v / sizeof *v];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  if (attune_safetensors_read(&file, path) != ATTUNE_OK) fail_msg("%s", attune_message());
+  const attune_tensor *o = attune_safetensors_find(file, "o"), *lse = attune_safetensors_find(file, "lse");
+  assert_true(o != NULL && lse != NULL);
+  assert_string_equal(o->dtype, dtype);
+  assert_string_equal(lse->dtype, "F32");
+  const int64_t shape[] = {1, SEQLEN_Q, HEADS_Q, WIDTH_V}, lse_shape[] = {1, HEADS_Q, SEQLEN_Q};
+  assert_int_equal(o->rank, 4);
+  assert_memory_equal(o->shape, shape, sizeof shape);
+  assert_int_equal(lse->rank, 3);
+  assert_memory_equal(lse->shape, lse_shape, sizeof lse_shape);
+
+  problem = (attune_problem){.dtype = ATTUNE_FP16,
+                             .head_dim = WIDTH,
+                             .head_dim_v = WIDTH_V,
+                             .batch = 1,
+                             .heads_q = HEADS_Q,
+                             .heads_kv = HEADS_KV,
+                             .seqlen_q = SEQLEN_Q,
+                             .seqlen_k = SEQLEN_K,
+                             .mask = ATTUNE_MASK_CAUSAL,
+                             .window_left = -1,
+                             .window_right = -1,
+                             .scale = 0.5f};
+  problem.q = (attune_strides){0, HEADS_Q * WIDTH, WIDTH};
+  problem.k = (attune_strides){0, HEADS_KV * WIDTH, WIDTH};
+  problem.v = (attune_strides){0, HEADS_KV * WIDTH_V, WIDTH_V};
+  for (size_t i = 0; i < sizeof q / sizeof *q; i++)
+    half_q[i] = attune_to_element(ATTUNE_FP16, (double)q[i]);
+  for (size_t i = 0; i < sizeof k / sizeof *k; i++)
+    half_k[i] = attune_to_element(ATTUNE_FP16, (double)k[i]);
+  for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+    half_v[i] = attune_to_element(ATTUNE_FP16, (double)v[i]);
+  for (int head = 0; head < HEADS_Q; head++)
+    for (int row = 0; row < SEQLEN_Q; row++) {
+      double exact[WIDTH_V], exact_lse;
+      float value, found_lse;
+      attune_reference_row(exact, &exact_lse, &problem, half_q, half_k, half_v, 0, head, row);
+      memcpy(&found_lse, (const char *)lse->data + 4 * (head * SEQLEN_Q + row), sizeof found_lse);
+      assert_true(fabs((double)found_lse - exact_lse) < 1e-4);
+      for (int d = 0; d < WIDTH_V; d++) {
+        memcpy(&value, (const char *)o->data + 4 * ((row * HEADS_Q + head) * WIDTH_V + d), sizeof value);
+        assert_true(fabs((double)value - exact[d]) < allowed);
+      }
+    }
+  attune_safetensors_close(file);
+  unlink(path);
+}
+
+static void run_computes_attention_of_a_file(void **state) {
+  (void)state;
+  write_qkv("in", "");
+  const char *flags = "--input in --output out --device host --mask causal --scale 0.5";
+  expect(run("run %s", flags), 0, "forward.mma.bf16");
+  check_output("out", "F32", 0.02);
+  expect(run("run %s --dtype fp16", flags), 0, "forward.mma.fp16");
+  check_output("out", "F32", 0.003);
+  expect(run("run %s --dtype fp16 --family reference", flags), 0, "forward.reference.fp16");
+  check_output("out", "F32", 0.003);
+  json_t *object = json_of(run("run %s --dtype fp16 --json", flags));
+  char config[ATTUNE_TEXT_MAX];
+  snprintf(config, sizeof config, "%s", text_at(object, "config"));
+  assert_string_equal(text_at(object, "problem"), "forward.fp16.d8.v16.b1.h4.kv2.q5.k7.causal.lse");
+  json_decref(object);
+  expect(run("run %s --dtype fp16 --config %s", flags, config), 0, "(named)");
+  check_output("out", "F32", 0.003);
+}
+
+static void bad_input_writes_nothing(void **state) {
+  (void)state;
+  static const struct {
+    const char *change, *status, *says;
+    int exit_code;
+  } cases[] = {
+      {"absent", "ATTUNE_BAD_FILE", "no tensor \\\"v\\\"", 1},
+      {"dtype", "ATTUNE_BAD_FILE", "\\\"k\\\" is I32", 1},
+      {"rank", "ATTUNE_BAD_FILE", "\\\"q\\\" has 2 dimensions", 1},
+      {"heads", "ATTUNE_BAD_FILE", "the number of heads of \\\"k\\\" is 1, that of \\\"v\\\" is 2", 1},
+      {"head_dim", "ATTUNE_BAD_HEAD_DIM", "head_dim is 4", 2},
+      {"empty", "ATTUNE_BAD_SIZE", "seqlen_q is 0", 2},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    write_qkv("in", cases[i].change);
+    const result *found = run("run --input in --output out --device host --json");
+    expect(found, cases[i].exit_code, cases[i].status);
+    expect(found, cases[i].exit_code, cases[i].says);
+    expect_nothing_written();
+  }
+  write_qkv("in", "huge");
+  expect(run("run --input in --output out --device host --dtype fp16"), 1, "q has 1 elements beyond the largest fp16");
+  write_qkv("in", "");
+  truncate_file("in", 1);
+  expect(run("run --input in --output out --device host --json"), 1, "ATTUNE_BAD_FILE");
+  truncate_file("in", 1000);
+  expect(run("run --input in --output out --device host"), 1, "attune: in: ");
+  expect(run("run --input nowhere --output out --device host"), 1, "nowhere: cannot open: No such file");
+  write_qkv("in", "");
+  expect(run("run --input in --output nowhere/out --device host"), 1, "nowhere/out: cannot create");
+  expect(run("run --input in --output out --device cuda:99 --json"), 1, "ATTUNE_NO_");
+  expect(run("run --input in --output out --device abacus"), 2, "abacus");
+  expect(run("run --input in --output out --device host --config forward.mma.bf16.d64.m64.n64.w4.s1.b1"), 2,
+         "head_dim");
+  expect(run("run --input in --output out --device host --window 3,3 --mask causal --json"), 2, "ATTUNE_BAD_WINDOW");
+  expect_nothing_written();
+}
+
+static void files_of_problems_are_refused_with_their_line(void **state) {
+  (void)state;
+  char path[128];
+  snprintf(path, sizeof path, "%s/problem.json", folder);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs("{\n  \"head_dim\": 64,\n  \"batch\" 2\n}\n", file);
+  fclose(file);
+  expect(run("verify --problem problem.json --json"), 1, "ATTUNE_BAD_JSON");
+  expect(run("verify --problem problem.json"), 1, "problem.json, line 3");
+}
+
+static void verify_judges(void **state) {
+  (void)state;
+  const result *found =
+      run("verify --device host --head-dim 16 --heads-q 2 --heads-kv 1 --seqlen-q 40 --seqlen-k 50 --lse "
+          "--mask causal-bottom-right --seed 3 --json");
+  json_t *object = json_of(found);
+  assert_int_equal(found->exit_code, 0);
+  assert_true(json_is_true(json_object_get(object, "passed")));
+  json_t *cases = json_object_get(object, "cases");
+  assert_int_equal(json_array_size(cases), 3);
+  assert_int_equal(json_integer_value(json_object_get(json_array_get(cases, 0), "rows_checked")), 80);
+  json_decref(object);
+  write_qkv("in", "");
+  expect(run("verify --device host --input in --family reference --softcap 5"), 0, "right");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_verb_explains_itself),
+      cmocka_unit_test(misuse_is_exit_code_2),
+      cmocka_unit_test(a_full_disk_is_no_success),
+      cmocka_unit_test(devices_have_the_host),
+      cmocka_unit_test(emit_prints_what_its_config_reproduces),
+      cmocka_unit_test(compile_says_what_a_kernel_needs),
+      cmocka_unit_test(run_computes_attention_of_a_file),
+      cmocka_unit_test(bad_input_writes_nothing),
+      cmocka_unit_test(files_of_problems_are_refused_with_their_line),
+      cmocka_unit_test(verify_judges),
+  };
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
