@@ -96,7 +96,7 @@ typedef bool attune_measurement_visit(void *user, const attune_measurement *row)
 attune_status attune_store_measurements(attune_store *store, const attune_measurement_filter *filter,
                                         attune_measurement_visit *visit, void *user);
 /* The same over the view of choices: for each (problem, device, generator) the fastest verified row, real measurements before
- * models, ties within the noise (its interval reaches the best one's) to the least complexity, then to the least text. */
+ * models, ties within the noise (its median lies in the best one's interval) to the least complexity, then to the least text. */
 attune_status attune_store_choices(attune_store *store, const attune_measurement_filter *filter,
                                    attune_measurement_visit *visit, void *user);
 

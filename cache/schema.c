@@ -33,9 +33,10 @@ static const char version_1[] =
     "CREATE INDEX measurements_by_problem ON measurements (problem, device, generator, config);"
 
     /* Candidates: verified rows that no newer row of the same config replaces (same policy) or refutes (it failed).
-     * Then the fastest, real before modelled; then, among those whose interval reaches the fastest one's, the simplest.
-     * One window a SELECT, its partition starting with the three key columns: only so does SQLite apply a filter on
-     * them before everything else. */
+     * Then the fastest, real before modelled; then, among those whose median lies within the fastest one's interval,
+     * the simplest (a wide interval of its own is no merit: it may only mean that the device changed its clocks
+     * meanwhile). One window a SELECT, its partition starting with the three key columns: only so does SQLite apply a
+     * filter on them before everything else. */
     "CREATE VIEW choices AS"
     " WITH candidate AS ("
     "  SELECT id, problem, device, generator, config, complexity, policy, median, low, high,"
@@ -58,7 +59,7 @@ static const char version_1[] =
     " tied AS ("
     "  SELECT *, row_number() OVER (PARTITION BY problem, device, generator"
     "                               ORDER BY complexity, config, policy) AS place"
-    "  FROM compared WHERE CASE WHEN low > 0 THEN min(low, median) ELSE median END <= best_reach)"
+    "  FROM compared WHERE median <= best_reach)"
     " SELECT row.id, tied.problem, tied.device, tied.generator, row.config, row.median * 1e6 AS microseconds,"
     "        slowest * 1e6 AS slowest_microseconds, candidates, row.policy, arch, row.complexity, status, verified,"
     "        row.median, row.low, row.high, error, error_bound, compiler, driver, clocks, tool, note,"

@@ -66,14 +66,15 @@ static const test_case cases[] = {
     {"a newer row of another policy does not replace", "a", {{"a", 1}, {"b", 2}, {"a", 3, .policy = "hot"}}},
 
     {"within the noise the simpler", "b", {{"a", 10, 9, 11, 5}, {"b", 10.5, 10, 12, 2}}},
-    {"the interval's ends touch", "b", {{"a", 10, 9, 11, 5}, {"b", 12, 11, 13, 2}}},
-    {"beyond the noise the faster", "a", {{"a", 10, 9, 11, 5}, {"b", 12, 11.001, 13, 2}}},
-    {"noise does not chain", "b", {{"a", 10, 9, 11, 5}, {"b", 12, 11, 14, 2}, {"c", 15, 13, 16, 1}}},
+    {"a median at the end of the interval", "b", {{"a", 10, 9, 11, 5}, {"b", 11, 10.9, 13, 2}}},
+    {"beyond the noise the faster", "a", {{"a", 10, 9, 11, 5}, {"b", 11.001, 9, 13, 2}}},
+    {"noise does not chain", "b", {{"a", 10, 9, 11, 5}, {"b", 11, 10, 14, 2}, {"c", 12, 10.5, 16, 1}}},
     {"equally simple: the least text", "a8", {{"b", 10, 9, 11, 2}, {"a9", 10, 9, 11, 2}, {"a8", 10.1, 9, 11, 2}}},
     {"no interval: only the median", "a", {{"a", 1, 0, 0, 9}, {"b", 1.001, 0, 0, 1}}},
     {"no interval: equal medians tie", "b", {{"a", 1, 0, 0, 9}, {"b", 1, 0, 0, 1}}},
     {"an interval that misses its median", "a", {{"a", 10, 11, 9, 1}, {"b", 10.5, 12, 12, 0}}},
-    {"the fastest has no interval", "b", {{"a", 10, 0, 0, 5}, {"b", 12, 9, 14, 2}}},
+    {"the fastest has no interval", "a", {{"a", 10, 0, 0, 5}, {"b", 12, 9, 14, 2}}},
+    {"a wide interval of its own is no merit", "a", {{"a", 10, 9, 11, 5}, {"b", 12, 8, 14, 2}}},
 };
 
 static attune_measurement measurement_of(const row *row, int minute, char date[32]) {
