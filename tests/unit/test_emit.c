@@ -207,7 +207,7 @@ static void test_standard_includes(void **unused) {
 
 static char *emitted(const char *text, attune_target target) {
   attune_config config;
-  char *source;
+  char *source = NULL;
   if (attune_config_parse(&config, text) || attune_emit(&source, &config, target)) fail_msg("%s", attune_message());
   return source;
 }
