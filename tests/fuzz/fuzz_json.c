@@ -1,7 +1,6 @@
-/* libFuzzer: any text is a problem, a workload or an export of measurements, or is refused with a message. */
+/* libFuzzer: any text is a problem or a workload, or is refused with a message. */
 #include <stdlib.h>
 
-#include "cache/cache.h"
 #include "tuner/tuner.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
@@ -30,21 +29,8 @@ static void try_workload(const char *text, size_t size) {
     require(attune_message()[0] != '\0');
 }
 
-static void try_import(const char *text, size_t size) {
-  static attune_store *store; /* lives as long as the process: opening one for every input would be most of the work */
-  const attune_store_options options = {.path = ":memory:"};
-  int64_t added, deleted;
-  const attune_measurement_filter everything = {0};
-  if (store == NULL) require(attune_store_open(&store, &options) == ATTUNE_OK);
-  if (attune_store_import(store, text, size, &added) == ATTUNE_OK)
-    require(attune_store_forget(store, &everything, &deleted) == ATTUNE_OK && deleted >= added);
-  else
-    require(attune_message()[0] != '\0');
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   try_problem((const char *)bytes, size);
   try_workload((const char *)bytes, size);
-  try_import((const char *)bytes, size);
   return 0;
 }
