@@ -1,0 +1,311 @@
+/* Results on a GPU, through the public API, against float64: problems that reach every edge, each with the kernel that
+ * a plan takes and with the reference family, then a sample of configs with every value of every field. A line a case.
+ * Exit 77: no GPU. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/device/bed.h"
+
+enum { ROWS = 96, MAKERS = 8, HOST_FLOPS = 200000000 };
+
+typedef enum { CONTIGUOUS, HEADS_FIRST, PACKED, PADDED, BROADCAST } layout;
+
+typedef struct {
+  const char *name, *class;
+  float scale, softcap; /* 0: as the class says */
+  layout layout;
+  double magnitude;                   /* of the inputs; 0: 1 */
+  int32_t lengths_q[4], lengths_k[4]; /* of batches of `lengths`; used if lengths is set */
+  int lengths;                        /* 1: of keys, 2: of both */
+} gpu_case;
+
+static const gpu_case cases[] = {
+    {.name = "bf16 causal lse", .class = "forward.bf16.d128.b2.h4.kv4.q512.k512.causal.lse"},
+    {.name = "fp16 causal lse", .class = "forward.fp16.d128.b2.h4.kv4.q512.k512.causal.lse"},
+    {.name = "no mask", .class = "forward.bf16.d64.b2.h4.kv4.q1024.k1024"},
+    {.name = "fp16 no mask", .class = "forward.fp16.d64.b2.h4.kv4.q1024.k1024.lse"},
+    {.name = "head_dim 256", .class = "forward.bf16.d256.b1.h2.kv2.q512.k512.causal.lse"},
+    {.name = "head_dim 8", .class = "forward.bf16.d8.b1.h2.kv2.q300.k300.causal"},
+    {.name = "head_dim 16", .class = "forward.fp16.d16.b1.h2.kv2.q300.k300"},
+    {.name = "head_dim 24", .class = "forward.bf16.d24.b1.h2.kv2.q300.k300.lse"},
+    {.name = "head_dim 40, 72", .class = "forward.bf16.d40.v72.b1.h2.kv2.q300.k300.causal.lse"},
+    {.name = "head_dim 72, 40", .class = "forward.fp16.d72.v40.b1.h2.kv2.q300.k300"},
+    {.name = "head_dim 96", .class = "forward.bf16.d96.b1.h3.kv3.q257.k511.causal"},
+    {.name = "head_dim 104", .class = "forward.fp16.d104.b1.h3.kv3.q257.k511"},
+    {.name = "head_dim 160", .class = "forward.bf16.d160.b1.h2.kv2.q400.k400.causal"},
+    {.name = "head_dim 192, 128", .class = "forward.bf16.d192.v128.b1.h4.kv4.q512.k512.causal.lse"},
+    {.name = "head_dim 248", .class = "forward.fp16.d248.b1.h2.kv2.q200.k200"},
+    {.name = "head_dim 256, 8", .class = "forward.bf16.d256.v8.b1.h2.kv2.q200.k200.causal"},
+    {.name = "head_dim 8, 256", .class = "forward.bf16.d8.v256.b1.h2.kv2.q200.k200"},
+    {.name = "one query, one key", .class = "forward.bf16.d64.b1.h1.kv1.q1.k1.lse"},
+    {.name = "one query", .class = "forward.bf16.d128.b3.h8.kv2.q1.k777.lse"},
+    {.name = "one key", .class = "forward.fp16.d64.b2.h2.kv2.q777.k1"},
+    {.name = "ragged 63 x 65", .class = "forward.bf16.d64.b2.h2.kv2.q63.k65.causal.lse"},
+    {.name = "ragged 129 x 255", .class = "forward.fp16.d128.b2.h2.kv2.q129.k255"},
+    {.name = "ragged 1000 x 1000", .class = "forward.bf16.d64.b1.h4.kv4.q1000.k1000.causal.lse"},
+    {.name = "ragged 127 x 129, no mask", .class = "forward.bf16.d128.b1.h4.kv4.q127.k129.lse"},
+    {.name = "grouped heads", .class = "forward.bf16.d128.b2.h8.kv2.q300.k300.causal.lse"},
+    {.name = "one key head", .class = "forward.fp16.d64.b2.h7.kv1.q300.k300.causal"},
+    {.name = "bottom right, more keys", .class = "forward.bf16.d64.b1.h2.kv2.q100.k300.causal-bottom-right.lse"},
+    {.name = "bottom right, rows without keys",
+     .class = "forward.bf16.d64.b1.h2.kv2.q300.k100.causal-bottom-right.lse"},
+    {.name = "top left, more keys", .class = "forward.bf16.d64.b1.h2.kv2.q100.k300.causal.lse"},
+    {.name = "window 64, 0", .class = "forward.bf16.d64.b1.h2.kv2.q500.k500.causal.w64,0.lse"},
+    {.name = "window 0, 0", .class = "forward.bf16.d64.b1.h2.kv2.q500.k500.causal.w0,0.lse"},
+    {.name = "window 100, 50", .class = "forward.fp16.d128.b1.h2.kv2.q500.k500.w100,50.lse"},
+    {.name = "window open to the left", .class = "forward.bf16.d128.b1.h2.kv2.q500.k500.w-1,16.lse"},
+    {.name = "window open to the right", .class = "forward.bf16.d128.b1.h2.kv2.q500.k500.w16,-1.lse"},
+    {.name = "window, rows without keys", .class = "forward.bf16.d64.b1.h2.kv2.q500.k200.w30,10.lse"},
+    {.name = "causal with a window", .class = "forward.bf16.d64.b1.h2.kv2.q700.k700.causal.w128,0.lse"},
+    {.name = "bottom right with a window",
+     .class = "forward.bf16.d64.b1.h2.kv2.q300.k700.causal-bottom-right.w128,0.lse"},
+    {.name = "softcap",
+     .class = "forward.bf16.d128.b1.h4.kv4.q400.k400.causal.softcap.lse",
+     .softcap = 5,
+     .magnitude = 2},
+    {.name = "softcap, negative scale",
+     .class = "forward.fp16.d64.b1.h2.kv2.q400.k400.softcap.lse",
+     .scale = -0.2f,
+     .softcap = 10},
+    {.name = "softcap in a window", .class = "forward.bf16.d64.b1.h2.kv2.q400.k400.w50,20.softcap.lse", .softcap = 20},
+    {.name = "negative scale", .class = "forward.bf16.d64.b1.h2.kv2.q400.k400.causal.negated.lse", .scale = -0.125f},
+    {.name = "tiny scale", .class = "forward.bf16.d64.b1.h2.kv2.q400.k400.causal.lse", .scale = 1e-30f},
+    {.name = "large scores", .class = "forward.bf16.d128.b1.h2.kv2.q400.k400.causal", .scale = 1, .magnitude = 3},
+    {.name = "heads before seqlen", .class = "forward.bf16.d128.b2.h4.kv2.q300.k400.causal.lse", .layout = HEADS_FIRST},
+    {.name = "q, k, v packed", .class = "forward.bf16.d64.b2.h4.kv4.q300.k300.causal", .layout = PACKED},
+    {.name = "padded rows and batches", .class = "forward.fp16.d40.v72.b3.h2.kv2.q100.k130.lse", .layout = PADDED},
+    {.name = "one k and v for all batches",
+     .class = "forward.bf16.d64.b3.h2.kv2.q200.k200.causal",
+     .layout = BROADCAST},
+    {.name = "lengths of keys",
+     .class = "forward.bf16.d128.b4.h4.kv4.q300.k500.lse",
+     .lengths = 1,
+     .lengths_k = {500, 1, 257, 0}},
+    {.name = "lengths of both, causal",
+     .class = "forward.bf16.d64.b4.h2.kv2.q300.k300.causal.lse",
+     .lengths = 2,
+     .lengths_q = {300, 77, 0, 128},
+     .lengths_k = {300, 77, 13, 64}},
+    {.name = "lengths of both, bottom right",
+     .class = "forward.fp16.d64.b4.h2.kv1.q200.k600.causal-bottom-right.lse",
+     .lengths = 2,
+     .lengths_q = {200, 1, 150, 64},
+     .lengths_k = {600, 599, 100, 64}},
+    {.name = "lengths of both, window",
+     .class = "forward.bf16.d64.b4.h2.kv2.q300.k300.w40,40.lse",
+     .lengths = 2,
+     .lengths_q = {300, 200, 100, 1},
+     .lengths_k = {150, 300, 0, 300}},
+    {.name = "many heads", .class = "forward.bf16.d64.b16.h32.kv8.q256.k256.causal"},
+    {.name = "seqlen 8192", .class = "forward.bf16.d128.b1.h2.kv2.q8192.k8192.causal.lse"},
+    {.name = "seqlen 16384, fp16", .class = "forward.fp16.d64.b1.h2.kv2.q16384.k16384.lse"},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+/* ---- cases as problems ---- */
+
+static void lay_out(attune_problem *p, layout layout) {
+  const int64_t hq = p->heads_q, hk = p->heads_kv, d = p->head_dim, v = p->head_dim_v;
+  const int64_t sq = p->seqlen_q, sk = p->seqlen_k;
+  switch (layout) {
+  case CONTIGUOUS:
+    break;
+  case HEADS_FIRST:
+    p->q = (attune_strides){hq * sq * d, d, sq * d};
+    p->k = (attune_strides){hk * sk * d, d, sk * d};
+    p->v = (attune_strides){hk * sk * v, v, sk * v};
+    p->o = (attune_strides){hq * sq * v, v, sq * v};
+    break;
+  case PACKED:
+    p->q = p->k = p->v = (attune_strides){3 * hq * d * sq, 3 * hq * d, d};
+    break;
+  case PADDED:
+    p->q = (attune_strides){(sq + 3) * (hq * (d + 8) + 16), hq * (d + 8) + 16, d + 8};
+    p->k = (attune_strides){(sk + 1) * (hk * (d + 24) + 8), hk * (d + 24) + 8, d + 24};
+    p->v = (attune_strides){(sk + 5) * (hk * (v + 8) + 8), hk * (v + 8) + 8, v + 8};
+    p->o = (attune_strides){(sq + 2) * (hq * (v + 16) + 8), hq * (v + 16) + 8, v + 16};
+    break;
+  case BROADCAST:
+    p->k = (attune_strides){0, hk * d, d};
+    p->v = (attune_strides){0, hk * v, v};
+    break;
+  }
+}
+
+static attune_status problem_of(attune_problem *out, const gpu_case *c) {
+  attune_status status = attune_problem_parse(out, c->class);
+  if (c->scale < 0 || c->scale > 0) out->scale = c->scale;
+  if (c->softcap > 0) out->softcap = c->softcap;
+  lay_out(out, c->layout);
+  return status;
+}
+
+/* ---- plans, made by several threads at once ---- */
+
+typedef struct {
+  const gpu_case *from;
+  attune_problem problem;
+  char config[ATTUNE_TEXT_MAX]; /* "": the ladder's */
+  attune_plan *plan;
+  attune_status status;
+  char message[512];
+} trial;
+
+static attune_context *context;
+static trial trials[4 * CASES];
+static int trial_count, next_trial;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static void *make_plans(void *unused) {
+  for (;;) {
+    pthread_mutex_lock(&mutex);
+    int index = next_trial++;
+    pthread_mutex_unlock(&mutex);
+    if (index >= trial_count) return unused;
+    trial *t = &trials[index];
+    t->status = *t->config ? attune_plan_create_with(&t->plan, context, &t->problem, t->config)
+                           : attune_plan_create(&t->plan, context, &t->problem);
+    if (t->status != ATTUNE_OK) snprintf(t->message, sizeof t->message, "%s", attune_message());
+  }
+}
+
+static void make_all_plans(void) {
+  pthread_t threads[MAKERS];
+  for (int i = 0; i < MAKERS; i++)
+    if (pthread_create(&threads[i], NULL, make_plans, NULL) != 0) exit(1);
+  for (int i = 0; i < MAKERS; i++)
+    pthread_join(threads[i], NULL);
+}
+
+static bool add_trial(const gpu_case *from, const attune_problem *problem, const attune_config *config) {
+  bool host = !strcmp(attune_context_device(context), "host");
+  if (host && attune_problem_flops(problem) > HOST_FLOPS) return true;
+  if (trial_count == (int)(sizeof trials / sizeof *trials)) return false;
+  trial *t = &trials[trial_count++];
+  t->from = from;
+  t->problem = *problem;
+  return !config || attune_config_print(t->config, config) == ATTUNE_OK;
+}
+
+/* ---- configs that cover the fields' values ---- */
+
+typedef struct {
+  attune_config best;
+  int most, legal;
+  int32_t seen[128];
+  int fields[128], count;
+} cover;
+
+static bool is_new(const cover *c, const attune_config *config, int field) {
+  int32_t value;
+  memcpy(&value, (const char *)config + attune_config_fields[field].offset, sizeof value);
+  for (int i = 0; i < c->count; i++)
+    if (c->fields[i] == field && c->seen[i] == value) return false;
+  return c->count < 128;
+}
+
+static bool consider(void *user, const attune_config *config, bool legal, const char *reason) {
+  cover *c = user;
+  int count = 0;
+  (void)reason;
+  if (!legal) return true;
+  for (int i = 0; i < attune_config_field_count; i++)
+    count += is_new(c, config, i);
+  if (count > c->most || (count == c->most && count && ++c->legal % 5 == 0)) {
+    c->most = count;
+    c->best = *config;
+  }
+  return true;
+}
+
+static void see(cover *c) {
+  for (int i = 0; i < attune_config_field_count; i++)
+    if (is_new(c, &c->best, i)) {
+      memcpy(&c->seen[c->count], (const char *)&c->best + attune_config_fields[i].offset, sizeof(int32_t));
+      c->fields[c->count++] = i;
+    }
+}
+
+static bool add_cover(const gpu_case *from, const attune_device *device) {
+  attune_problem problem, resolved;
+  cover c = {0};
+  if (problem_of(&problem, from) != ATTUNE_OK || attune_problem_resolve(&resolved, &problem) != ATTUNE_OK) return false;
+  for (;;) {
+    c.most = 0;
+    if (attune_space(&resolved, device, ATTUNE_FAMILY_MMA, consider, &c) != ATTUNE_OK) return false;
+    if (!c.most) return true;
+    see(&c);
+    if (!add_trial(from, &problem, &c.best)) return false;
+  }
+}
+
+/* What each covering config is tried on: every bound and every kind of score. */
+static const gpu_case covered[] = {
+    {.name = "config", .class = "forward.bf16.d128.b2.h4.kv2.q700.k700.causal.lse"},
+    {.name = "config", .class = "forward.fp16.d64.b2.h4.kv4.q500.k900.w200,100.softcap.lse", .softcap = 8},
+    {.name = "config", .class = "forward.bf16.d256.b1.h2.kv2.q300.k500.lse"},
+    {.name = "config",
+     .class = "forward.bf16.d40.v72.b2.h3.kv1.q333.k777.causal-bottom-right.negated.lse",
+     .scale = -0.1f},
+};
+
+static bool add_trials(const attune_device *device) {
+  for (int i = 0; i < CASES; i++) {
+    attune_problem problem;
+    attune_config reference;
+    if (problem_of(&problem, &cases[i]) != ATTUNE_OK || !add_trial(&cases[i], &problem, NULL)) return false;
+    if (attune_config_reference(&reference, &problem) != ATTUNE_OK || !add_trial(&cases[i], &problem, &reference))
+      return false;
+  }
+  for (size_t i = 0; i < sizeof covered / sizeof *covered; i++)
+    if (!add_cover(&covered[i], device)) return false;
+  return true;
+}
+
+/* ---- judge ---- */
+
+static bool try_trial(const trial *t) {
+  const gpu_case *c = t->from;
+  bed b;
+  bed_verdict verdict = {0};
+  if (t->status != ATTUNE_OK) {
+    printf("FAIL %-34s %s: %s\n", c->name, attune_status_name(t->status), t->message);
+    return false;
+  }
+  attune_status status =
+      bed_create(&b, attune_context_machine(context), &t->problem, c->lengths > 1 ? c->lengths_q : NULL,
+                 c->lengths ? c->lengths_k : NULL, c->magnitude > 0 ? c->magnitude : 1);
+  if (status == ATTUNE_OK) {
+    status = attune_run(t->plan, &b.tensors, NULL, 0, NULL);
+    if (status == ATTUNE_OK) status = bed_judge(&b, &verdict, ROWS, true);
+    bed_destroy(&b);
+  }
+  if (status != ATTUNE_OK) {
+    printf("FAIL %-34s %s %s: %s\n", c->name, attune_plan_config(t->plan), attune_status_name(status),
+           attune_message());
+    return false;
+  }
+  printf("%-4s %-34s %-70s error %.2e of %.2e, lse %.1e, %d rows%s%s\n", verdict.passed ? "ok" : "FAIL", c->name,
+         attune_plan_config(t->plan), verdict.error, verdict.bound, verdict.lse_error, verdict.rows,
+         verdict.passed ? "" : "; ", verdict.passed ? "" : verdict.why);
+  return verdict.passed;
+}
+
+int main(int argc, char **argv) {
+  int failed = 0;
+  if (!bed_open(&context, argc > 1 ? argv[1] : "cuda:0", ":memory:")) return BED_SKIPPED;
+  if (!add_trials(attune_machine_device(attune_context_machine(context)))) {
+    printf("FAIL the cases cannot be made: %s\n", attune_message());
+    return 1;
+  }
+  make_all_plans();
+  for (int i = 0; i < trial_count; i++) {
+    failed += !try_trial(&trials[i]);
+    attune_plan_destroy(trials[i].plan);
+  }
+  attune_context_destroy(context);
+  printf("%d cases, %d failed\n", trial_count, failed);
+  return failed != 0;
+}
