@@ -39,7 +39,7 @@ static const char version_1[] =
      * filter on them before everything else. */
     "CREATE VIEW choices AS"
     " WITH candidate AS ("
-    "  SELECT id, problem, device, generator, config, complexity, policy, median, low, high,"
+    "  SELECT id, problem, device, generator, config, complexity, policy, median, high,"
     "         policy = 'model' AS modelled,"
     "         min(policy = 'model') OVER (PARTITION BY problem, device, generator) AS best_modelled"
     "  FROM measurements AS this"
