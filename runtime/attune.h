@@ -28,31 +28,31 @@ extern "C" {
 /* Every function that can fail returns one of these and leaves a message for attune_message(). */
 typedef enum {
   ATTUNE_OK = 0,
-  ATTUNE_OUT_OF_MEMORY,      /* host memory */
-  ATTUNE_BAD_ARGUMENT,       /* null pointer, unknown enum value, wrong struct size */
-  ATTUNE_BAD_HEAD_DIM,       /* head_dim or head_dim_v is not a multiple of 8 in 8..256 */
-  ATTUNE_BAD_HEADS,          /* heads_q is not a multiple of heads_kv */
-  ATTUNE_BAD_SIZE,           /* a size is zero, negative or overflows */
-  ATTUNE_BAD_STRIDE,         /* a stride is misaligned, negative or overlaps */
-  ATTUNE_BAD_POINTER,        /* a pointer is null or misaligned */
-  ATTUNE_BAD_SCALE,          /* scale or softcap is not finite, or softcap is negative */
-  ATTUNE_BAD_WINDOW,         /* a window that contradicts the mask */
-  ATTUNE_BAD_CONFIG,         /* config text that does not parse */
-  ATTUNE_ILLEGAL_CONFIG,     /* a config that this device cannot run; the message names the limit */
-  ATTUNE_BAD_FILE,           /* unreadable, truncated or lying file (safetensors, workload) */
-  ATTUNE_BAD_JSON,           /* JSON that does not parse or does not fit; the message has the line */
-  ATTUNE_STORE_TOO_NEW,      /* database written by a newer version */
-  ATTUNE_STORE_FAILED,       /* an explicit store operation failed (never from plan or run) */
-  ATTUNE_NO_DEVICE,          /* no such device */
-  ATTUNE_NO_DRIVER,          /* libcuda is missing or too old */
-  ATTUNE_NO_NVRTC,           /* NVRTC is missing or too old */
-  ATTUNE_NO_COMPILER,        /* the host device needs a C++17 compiler and found none */
-  ATTUNE_COMPILE_FAILED,     /* the message has the end of the compiler's log */
-  ATTUNE_WOULD_COMPILE,      /* frozen: no compiled kernel is stored for this problem */
+  ATTUNE_OUT_OF_MEMORY,  /* host memory */
+  ATTUNE_BAD_ARGUMENT,   /* null pointer, unknown enum value, wrong struct size */
+  ATTUNE_BAD_HEAD_DIM,   /* head_dim or head_dim_v is not a multiple of 8 in 8..256 */
+  ATTUNE_BAD_HEADS,      /* heads_q is not a multiple of heads_kv */
+  ATTUNE_BAD_SIZE,       /* a size is zero, negative or overflows */
+  ATTUNE_BAD_STRIDE,     /* a stride is misaligned, negative or overlaps */
+  ATTUNE_BAD_POINTER,    /* a pointer is null or misaligned */
+  ATTUNE_BAD_SCALE,      /* scale or softcap is not finite, or softcap is negative */
+  ATTUNE_BAD_WINDOW,     /* a window that contradicts the mask */
+  ATTUNE_BAD_CONFIG,     /* config text that does not parse */
+  ATTUNE_ILLEGAL_CONFIG, /* a config that this device cannot run; the message names the limit */
+  ATTUNE_BAD_FILE,       /* unreadable, truncated or lying file (safetensors, workload) */
+  ATTUNE_BAD_JSON,       /* JSON that does not parse or does not fit; the message has the line */
+  ATTUNE_STORE_TOO_NEW,  /* database written by a newer version */
+  ATTUNE_STORE_FAILED,   /* an explicit store operation failed (never from plan or run) */
+  ATTUNE_NO_DEVICE,      /* no such device */
+  ATTUNE_NO_DRIVER,      /* libcuda is missing or too old */
+  ATTUNE_NO_NVRTC,       /* NVRTC is missing or too old */
+  ATTUNE_NO_COMPILER,    /* the host device needs a C++17 compiler and found none */
+  ATTUNE_COMPILE_FAILED, /* the message has the end of the compiler's log */
+  ATTUNE_WOULD_COMPILE,  /* frozen: no compiled kernel is stored for this problem */
   ATTUNE_WORKSPACE_TOO_SMALL,
-  ATTUNE_DRIVER_FAILED,      /* a CUDA driver call failed; the message has its name and error */
-  ATTUNE_KERNEL_FAULT,       /* the host device caught a fault: race, bounds, divergence, deadlock */
-  ATTUNE_WRONG_RESULT,       /* verification failed */
+  ATTUNE_DRIVER_FAILED, /* a CUDA driver call failed; the message has its name and error */
+  ATTUNE_KERNEL_FAULT,  /* the host device caught a fault: race, bounds, divergence, deadlock */
+  ATTUNE_WRONG_RESULT,  /* verification failed */
   ATTUNE_INTERRUPTED,
   ATTUNE_STATUS_COUNT
 } attune_status;
@@ -79,14 +79,14 @@ typedef struct {
 typedef struct {
   size_t struct_size; /* sizeof(attune_problem), set by attune_problem_init */
   attune_dtype dtype;
-  int32_t head_dim, head_dim_v;           /* multiples of 8 in 8..256 */
-  int32_t batch, heads_q, heads_kv;       /* heads_q is a multiple of heads_kv */
-  int32_t seqlen_q, seqlen_k;             /* 1 .. 2^30; upper bounds where lengths live in device memory */
+  int32_t head_dim, head_dim_v;     /* multiples of 8 in 8..256 */
+  int32_t batch, heads_q, heads_kv; /* heads_q is a multiple of heads_kv */
+  int32_t seqlen_q, seqlen_k;       /* 1 .. 2^30; upper bounds where lengths live in device memory */
   attune_mask mask;
-  int32_t window_left, window_right;      /* key j is visible if i+shift-left <= j <= i+shift+right; -1: unbounded */
-  float scale;                            /* any finite float; attune_problem_init sets NaN: 1/sqrt(head_dim) */
-  float softcap;                          /* 0: none; else score = softcap * tanh(scale*q.k / softcap) */
-  int32_t want_lse;                       /* 1: also write LSE */
+  int32_t window_left, window_right; /* key j is visible if i+shift-left <= j <= i+shift+right; -1: unbounded */
+  float scale;                       /* any finite float; attune_problem_init sets NaN: 1/sqrt(head_dim) */
+  float softcap;                     /* 0: none; else score = softcap * tanh(scale*q.k / softcap) */
+  int32_t want_lse;                  /* 1: also write LSE */
   attune_strides q, k, v, o;
 } attune_problem;
 
@@ -102,13 +102,15 @@ typedef struct {
   uint64_t host_seed;   /* schedule of the host device */
 } attune_options;
 
-/* Device pointers (host pointers for the host device), 16-byte aligned; borrowed for the time of the run. */
+/* Device pointers (host pointers for the host device), borrowed for the time of the run. q, k, v and o are 16-byte
+ * aligned, the others as their type is. */
 typedef struct {
   size_t struct_size; /* sizeof(attune_tensors), set by attune_tensors_init */
   const void *q, *k, *v;
   void *o;
-  float *lse;               /* (batch, heads_q, seqlen_q) contiguous, natural log, -inf where no key is visible; or NULL */
-  const int32_t *seqlens_q; /* (batch) in device memory, each <= problem.seqlen_q, or NULL; rows past it stay untouched */
+  float *lse; /* (batch, heads_q, seqlen_q) contiguous, natural log, -inf where no key is visible; or NULL */
+  const int32_t
+      *seqlens_q; /* (batch) in device memory, each <= problem.seqlen_q, or NULL; rows past it stay untouched */
   const int32_t *seqlens_k; /* (batch) likewise */
 } attune_tensors;
 
@@ -133,8 +135,8 @@ ATTUNE_API void attune_context_destroy(attune_context *context);
 /* "cuda:0 NVIDIA H100 80GB HBM3 sm_90, 132 SMs" or "host"; owned by the context. */
 ATTUNE_API const char *attune_context_device(const attune_context *context);
 
-/* Chooses a kernel (the ladder: exact, near problem, near device, model, reference), compiles it unless the store has it,
- * and loads it. The plan is immutable and shared by threads; it outlives neither its context nor the device. */
+/* Chooses a kernel (the ladder: exact, near problem, near device, model, reference), compiles it unless the store has
+ * it, and loads it. The plan is immutable and shared by threads; it outlives neither its context nor the device. */
 ATTUNE_API attune_status attune_plan_create(attune_plan **out, attune_context *context, const attune_problem *problem);
 /* The same with a config that the caller names; ATTUNE_ILLEGAL_CONFIG if the device cannot run it. */
 ATTUNE_API attune_status attune_plan_create_with(attune_plan **out, attune_context *context,
@@ -150,8 +152,9 @@ ATTUNE_API const char *attune_plan_rung(const attune_plan *plan);
 /* Which rungs were tried, what each found, and what it was taken or rejected for; lines of text owned by the plan. */
 ATTUNE_API const char *attune_plan_explain(const attune_plan *plan);
 
-/* Enqueues the kernel on the stream. Allocates nothing, never synchronises, may be captured into a CUDA graph, and may be
- * called by several threads at once with one plan. The plan's CUDA context must be current (PyTorch's is). */
+/* Enqueues the kernel on the stream. Allocates nothing, never synchronises, may be captured into a CUDA graph, and may
+ * be called by several threads at once with one plan. The thread's current CUDA context stays as it is; it is cheapest
+ * if that is the plan's (PyTorch's is). */
 ATTUNE_API attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace,
                                     size_t workspace_size, attune_stream stream);
 

@@ -5,8 +5,8 @@
 
 #include "runtime/attune.h"
 
-/* Sets the thread's message and returns status, so that `return attune_fail(...)` reads as one step. Messages longer than
- * 4 KB are cut. status must not be ATTUNE_OK. */
+/* Sets the thread's message and returns status, so that `return attune_fail(...)` reads as one step. Messages longer
+ * than 4 KB are cut. status must not be ATTUNE_OK. */
 __attribute__((format(printf, 2, 3))) attune_status attune_fail(attune_status status, const char *format, ...);
 
 #endif

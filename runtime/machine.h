@@ -1,5 +1,5 @@
-/* Private to runtime/: what a kind of machine implements. machine_cuda.c and machine_host.c each fill one table; machine.c is the door
- * that forwards to it. */
+/* Private to runtime/: what a kind of machine implements. machine_cuda.c and machine_host.c each fill one table;
+ * machine.c is the door that forwards to it. */
 #ifndef ATTUNE_MACHINE_H
 #define ATTUNE_MACHINE_H
 
@@ -41,8 +41,8 @@ struct attune_timer {
 attune_status attune_machine_open_cuda(attune_machine **out, int ordinal); /* ordinal < 0: the current context */
 attune_status attune_machine_open_host(attune_machine **out, uint64_t seed);
 
-/* Compilers: source -> binary, registers, shared_static, spill_bytes, log; they fill the kernel's fields after its name. The
- * binary and log are malloc'ed. */
+/* Compilers: source -> binary, registers, shared_static, spill_bytes, log; they fill the kernel's fields after its
+ * name. The binary and log are malloc'ed. */
 typedef struct {
   void *binary;
   size_t size;

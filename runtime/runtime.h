@@ -1,5 +1,5 @@
-/* The runtime's inner door, for the tuner and the tests: machines (a CUDA device, the host device), compilation, loading,
- * launching, device memory and timing. Applications use attune.h alone. */
+/* The runtime's inner door, for the tuner and the tests: machines (a CUDA device, the host device), compilation,
+ * loading, launching, device memory and timing. Applications use attune.h alone. */
 #ifndef ATTUNE_RUNTIME_H
 #define ATTUNE_RUNTIME_H
 
@@ -16,8 +16,9 @@ typedef struct attune_arguments attune_arguments;
 /* ---- compile: config -> binary; thread-safe, no device needed ---- */
 
 /* arch: "sm_80" ... for NVRTC, "host" for the C++17 compiler ($ATTUNE_HOST_CXX, else c++, g++, clang++).
- * Fills everything that names the kernel (key included) without compiling: what a store is asked for. *out is malloc'ed in one
- * block (free()); binary is NULL. *source, if not NULL, receives the malloc'ed source. Asks NVRTC's version at run time. */
+ * Fills everything that names the kernel (key included) without compiling: what a store is asked for. *out is malloc'ed
+ * in one block (free()); binary is NULL. *source, if not NULL, receives the malloc'ed source. Asks NVRTC's version at
+ * run time. */
 attune_status attune_kernel_name(attune_kernel **out, char **source, const attune_config *config, const char *arch);
 /* Emits and compiles. ATTUNE_COMPILE_FAILED has the end of the log in the message. */
 attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const char *arch);
@@ -36,26 +37,27 @@ typedef struct attune_loaded attune_loaded; /* a kernel on a machine */
 attune_status attune_machine_open(attune_machine **out, const char *name, uint64_t seed);
 void attune_machine_close(attune_machine *machine);
 const attune_device *attune_machine_device(const attune_machine *machine);
-const char *attune_machine_name(const attune_machine *machine); /* "cuda:0", "host" */
-const char *attune_machine_arch(const attune_machine *machine); /* "sm_90", "host" */
+const char *attune_machine_name(const attune_machine *machine);   /* "cuda:0", "host" */
+const char *attune_machine_arch(const attune_machine *machine);   /* "sm_90", "host" */
 const char *attune_machine_driver(const attune_machine *machine); /* "580.159.04 (CUDA 13.0)" or "" */
 /* Number of CUDA devices, 0 where there is no driver (never fails). */
 int attune_machine_count(void);
 
-/* Loads a binary. A binary that the driver refuses is ATTUNE_DRIVER_FAILED (the caller drops the row and recompiles). */
+/* Loads a binary. A binary that the driver refuses is ATTUNE_DRIVER_FAILED (the caller drops the row and recompiles).
+ */
 attune_status attune_load(attune_loaded **out, attune_machine *machine, const attune_kernel *kernel,
                           const attune_config *config);
 void attune_unload(attune_loaded *loaded);
-/* Asynchronous on CUDA; on the host device it returns when done, and ATTUNE_KERNEL_FAULT's message has kernel, line, block and
- * thread. */
+/* Asynchronous on CUDA; on the host device it returns when done, and ATTUNE_KERNEL_FAULT's message has kernel, line,
+ * block and thread. */
 attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
                                    const attune_arguments *arguments, attune_stream stream);
 /* Arguments of a resolved problem; pointers come from the tensors. */
 attune_status attune_arguments_of(attune_arguments *out, const attune_config *config, const attune_problem *problem,
                                   const attune_tensors *tensors);
 
-/* Memory of the machine; on the host device plain memory that kernels may touch only inside what is registered (allocations
- * here, and the tensors of attune_run). */
+/* Memory of the machine; on the host device plain memory that kernels may touch only inside what is registered
+ * (allocations here, and the tensors of attune_run). */
 attune_status attune_memory_allocate(void **out, attune_machine *machine, size_t size);
 void attune_memory_free(attune_machine *machine, void *memory);
 attune_status attune_memory_write(attune_machine *machine, void *to, const void *from, size_t size);
@@ -75,8 +77,8 @@ attune_status attune_timer_seconds(attune_timer *timer, double *seconds); /* wai
 
 typedef struct {
   attune_config config;
-  const char *rung;     /* static: "exact", "near-problem", "near-device", "model", "reference" */
-  char *explanation;    /* malloc'ed lines */
+  const char *rung;  /* static: "exact", "near-problem", "near-device", "model", "reference" */
+  char *explanation; /* malloc'ed lines */
 } attune_choice;
 /* device need not be present: explain works for an architecture alone. */
 attune_status attune_choose(attune_choice *out, attune_store *store, const attune_problem *problem,
