@@ -112,6 +112,7 @@ static attune_status open_damaged(void) {
   attune_store *other;
   const bool was_counting = counting;
   counting = false;
+  unlink(in_folder("junk.db.damaged-1"));
   write_file("junk.db", "this is no database, but it is long enough to be looked at as one..............", 80);
   counting = was_counting;
   attune_status status = attune_store_open(&other, &(attune_store_options){.path = in_folder("junk.db")});
