@@ -120,7 +120,8 @@ static attune_status bed_create(attune_bed **out, attune_machine *machine, const
   if ((status = upload(&bed->tensors.k, machine, &layouts[1], k)) != ATTUNE_OK) goto out;
   if ((status = upload(&bed->tensors.v, machine, &layouts[2], v)) != ATTUNE_OK) goto out;
   if ((status = make_outputs(bed)) != ATTUNE_OK) goto out;
-  if ((status = attune_rows_create(&bed->rows, resolved, q, k, v, seed)) != ATTUNE_OK) goto out;
+  const bool host = attune_machine_device(machine)->arch == 0;
+  if ((status = attune_rows_create(&bed->rows, resolved, q, k, v, seed, host)) != ATTUNE_OK) goto out;
   bed->bound = 2.0 * bed->rows.unfused_error + 1e-5;
   if (!bed->rows.all) status = make_judge(bed);
 out:

@@ -36,9 +36,9 @@ typedef struct {
   double *o, *lse; /* exact: count x head_dim_v, count */
   double unfused_error;
 } attune_rows;
-/* Chooses rows that about a second of this machine's cores can judge, and judges them. */
+/* Chooses rows that about a second of this machine's cores can judge, or takes all, and judges them. */
 attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                                 const uint16_t *v, uint64_t seed);
+                                 const uint16_t *v, uint64_t seed, bool all);
 void attune_rows_free(attune_rows *rows);
 
 #endif

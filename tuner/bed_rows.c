@@ -8,7 +8,7 @@
 #include "tuner/parallel.h"
 
 /* Multiply-adds that a core does in a second here, by measurement; a score costs as much as so many of them. */
-enum { PRODUCTS_PER_SECOND = 500 * 1000 * 1000, PRODUCTS_PER_SCORE = 100, ROWS_MIN = 48 };
+enum { PRODUCTS_PER_SECOND = 1000 * 1000 * 1000, PRODUCTS_PER_SCORE = 100, ROWS_MIN = 48 };
 
 typedef struct {
   const attune_problem *problem;
@@ -103,11 +103,12 @@ static void judge_rows(void *user, int64_t begin, int64_t end) {
 }
 
 attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                                 const uint16_t *v, uint64_t seed) {
+                                 const uint16_t *v, uint64_t seed, bool all) {
   attune_status status = ATTUNE_OK;
   const int64_t total = (int64_t)problem->batch * problem->heads_q * problem->seqlen_q;
   const int64_t affordable = affordable_rows(problem);
-  *out = (attune_rows){.all = total <= affordable, .count = total < affordable ? total : affordable};
+  *out = (attune_rows){.all = all || total <= affordable};
+  out->count = out->all ? total : affordable;
   const size_t count = (size_t)out->count;
   out->rows = malloc(count * sizeof *out->rows);
   out->o = malloc(count * (size_t)problem->head_dim_v * sizeof *out->o);

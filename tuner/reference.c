@@ -89,8 +89,7 @@ void attune_elements_to_floats(float *out, attune_dtype dtype, const uint16_t *i
     memcpy(&value, &magnitude, sizeof value);
     value *= 0x1p112f;
     memcpy(&bits, &value, sizeof bits);
-    if (magnitude >= 0x0f800000u) bits = magnitude | 0x7f800000u;
-    bits |= sign;
+    bits |= sign | ((magnitude >= 0x0f800000u) * 0x7f800000u); /* infinity and NaN */
     memcpy(&out[i], &bits, sizeof bits);
   }
 }
@@ -130,14 +129,21 @@ static void open_row(query_row *row, const attune_problem *problem, const uint16
     row->last = diagonal + problem->window_right + 1;
 }
 
+/* head_dim is a multiple of 8. Eight sums at a time, since a single one waits for every addition. */
+static double exact_dot(const float *q, const float *k, int head_dim) {
+  double partial[8] = {0};
+  for (int d = 0; d < head_dim; d += 8)
+    for (int lane = 0; lane < 8; lane++)
+      partial[lane] += (double)q[d + lane] * (double)k[d + lane];
+  return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
+         ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+}
+
 static double exact_score(const query_row *row, int64_t key) {
   const attune_problem *problem = row->problem;
   float k[HEAD_DIM_MAX];
   attune_elements_to_floats(k, problem->dtype, row->k + key * problem->k.seqlen, problem->head_dim);
-  double dot = 0.0;
-  for (int d = 0; d < problem->head_dim; d++)
-    dot += (double)row->q[d] * (double)k[d];
-  const double score = dot * (double)problem->scale;
+  const double score = exact_dot(row->q, k, problem->head_dim) * (double)problem->scale;
   const double cap = (double)problem->softcap;
   return cap > 0.0 ? cap * tanh(score / cap) : score;
 }
@@ -167,8 +173,19 @@ void attune_reference_row(double *o, double *lse, const attune_problem *problem,
   *lse = maximum + log(sum);
 }
 
-static float rounded(attune_dtype dtype, float value) {
-  return (float)attune_from_element(dtype, attune_to_element(dtype, (double)value));
+float attune_round_to_element(attune_dtype dtype, float value) {
+  const float smallest_normal = 0x1p-14f, overflow = 65520.0f;
+  uint32_t bits;
+  if (!isfinite(value)) return value;
+  if (dtype == ATTUNE_FP16 && fabsf(value) < smallest_normal)
+    return (value + 0.75f) - 0.75f; /* between 1/2 and 1 floats are multiples of 2^-24, as fp16's subnormals are */
+  if (dtype == ATTUNE_FP16 && fabsf(value) >= overflow) return copysignf(INFINITY, value);
+  const int dropped = dtype == ATTUNE_FP16 ? 13 : 16; /* bits of a float's mantissa */
+  memcpy(&bits, &value, sizeof bits);
+  bits += (1u << (dropped - 1)) - 1 + (bits >> dropped & 1);
+  bits &= ~((1u << dropped) - 1);
+  memcpy(&value, &bits, sizeof value);
+  return value;
 }
 
 /* S as the framework keeps it. wide: in float, for rows whose scores are beyond fp16's range; a framework would answer
@@ -184,19 +201,24 @@ static float unfused_score(const query_row *row, int64_t key, bool wide) {
       partial[lane] += row->q[d + lane] * k[d + lane];
   float score =
       ((partial[0] + partial[1]) + (partial[2] + partial[3])) + ((partial[4] + partial[5]) + (partial[6] + partial[7]));
-  score = wide ? score : rounded(dtype, score);
-  score = wide ? score * problem->scale : rounded(dtype, score * problem->scale);
+  score = wide ? score : attune_round_to_element(dtype, score);
+  score = wide ? score * problem->scale : attune_round_to_element(dtype, score * problem->scale);
   if (problem->softcap > 0.0f) {
     score = problem->softcap * tanhf(score / problem->softcap);
-    score = wide ? score : rounded(dtype, score);
+    score = wide ? score : attune_round_to_element(dtype, score);
   }
   return score;
 }
 
-static bool overflows(const query_row *row) {
-  for (int64_t key = row->first; key < row->last; key++)
-    if (!isfinite(unfused_score(row, key, false))) return true;
-  return false;
+/* -inf if no key is visible; NaN if any score is not finite. */
+static float largest_score(const query_row *row, bool wide) {
+  float largest = -INFINITY;
+  for (int64_t key = row->first; key < row->last; key++) {
+    const float score = unfused_score(row, key, wide);
+    if (!isfinite(score)) return NAN;
+    largest = fmaxf(largest, score);
+  }
+  return largest;
 }
 
 void attune_unfused_row(double *o, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
@@ -204,19 +226,18 @@ void attune_unfused_row(double *o, const attune_problem *problem, const uint16_t
   query_row row;
   float sums[HEAD_DIM_MAX] = {0};
   open_row(&row, problem, q, k, v, batch, head, index);
-  const bool wide = overflows(&row);
-  float maximum = -INFINITY, sum = 0.0f;
-  for (int64_t key = row.first; key < row.last; key++)
-    maximum = fmaxf(maximum, unfused_score(&row, key, wide));
+  float maximum = largest_score(&row, false), sum = 0.0f;
+  const bool wide = isnan(maximum);
+  if (wide) maximum = largest_score(&row, true);
   for (int64_t key = row.first; key < row.last; key++)
     sum += expf(unfused_score(&row, key, wide) - maximum);
   for (int64_t key = row.first; key < row.last; key++) {
     float value[HEAD_DIM_MAX];
-    const float weight = rounded(problem->dtype, expf(unfused_score(&row, key, wide) - maximum) / sum);
+    const float weight = attune_round_to_element(problem->dtype, expf(unfused_score(&row, key, wide) - maximum) / sum);
     attune_elements_to_floats(value, problem->dtype, row.v + key * problem->v.seqlen, problem->head_dim_v);
     for (int d = 0; d < problem->head_dim_v; d++)
       sums[d] += weight * value[d];
   }
   for (int d = 0; d < problem->head_dim_v; d++)
-    o[d] = (double)rounded(problem->dtype, sums[d]);
+    o[d] = (double)attune_round_to_element(problem->dtype, sums[d]);
 }

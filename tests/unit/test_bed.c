@@ -69,6 +69,12 @@ attune_status attune_machine_synchronize(attune_machine *self) {
   return ATTUNE_OK;
 }
 
+const attune_device *attune_machine_device(const attune_machine *self) {
+  static const attune_device device = {.arch = 90};
+  (void)self;
+  return &device;
+}
+
 const char *attune_machine_arch(const attune_machine *self) {
   (void)self;
   return "host";

@@ -51,6 +51,23 @@ static void rounding_is_to_nearest_even(void **state) {
   }
 }
 
+/* Of floats on a grid over all exponents, which also meets elements and the middle of two. */
+static void fast_rounding_is_the_same(void **state) {
+  (void)state;
+  for (int dtype = ATTUNE_FP16; dtype <= ATTUNE_BF16; dtype++)
+    for (uint64_t pattern = 0; pattern < UINT64_C(1) << 32; pattern += 0x3fd) {
+      const uint32_t bits = (uint32_t)pattern;
+      float value;
+      memcpy(&value, &bits, sizeof value);
+      if (isnan(value)) continue;
+      const double expected =
+          attune_from_element((attune_dtype)dtype, attune_to_element((attune_dtype)dtype, (double)value));
+      if ((double)attune_round_to_element((attune_dtype)dtype, value) != expected)
+        fail_msg("%a becomes %a, expected %a", (double)value,
+                 (double)attune_round_to_element((attune_dtype)dtype, value), expected);
+    }
+}
+
 static attune_strides contiguous(int seqlen, int heads, int head_dim) {
   return (attune_strides){(int64_t)seqlen * heads * head_dim, (int64_t)heads * head_dim, head_dim};
 }
@@ -186,6 +203,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_pattern_survives_the_round_trip),
       cmocka_unit_test(rounding_is_to_nearest_even),
+      cmocka_unit_test(fast_rounding_is_the_same),
       cmocka_unit_test(masks_show_the_keys_that_the_header_says),
       cmocka_unit_test(rows_that_see_no_key_are_zero),
       cmocka_unit_test(scores_take_scale_and_softcap),
