@@ -1,5 +1,6 @@
-/* The rows that are judged in double precision: all of a small problem, else those where kernels go wrong first (the
- * ends, the edges of tiles, the row where the mask begins to show keys) and random ones. */
+/* The rows that are judged in double precision: all of a small problem, and all on the host device, where running the
+ * kernel costs more than they do; else those where kernels go wrong first (the ends, the edges of tiles, the row where
+ * the mask begins to show keys) and random ones. */
 #include <math.h>
 #include <stdlib.h>
 
