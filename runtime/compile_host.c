@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,32 +37,33 @@ static attune_status run(char *const argv[], int output, int *exit_code) {
   return ATTUNE_OK;
 }
 
-/* The whole file, NUL-terminated; *out is malloc'ed. */
-static attune_status read_file(char **out, size_t *size, const char *path) {
+/* All that the descriptor's file holds, NUL-terminated; *out is malloc'ed. */
+static attune_status read_all(char **out, size_t *size, int file, const char *name) {
   *out = NULL;
-  attune_status status = ATTUNE_OK;
-  FILE *file = fopen(path, "rb");
-  if (!file) return attune_fail(ATTUNE_COMPILE_FAILED, "cannot read %s: %s", path, strerror(errno));
-  long length = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
-  if (length < 0 || fseek(file, 0, SEEK_SET) != 0) {
-    status = attune_fail(ATTUNE_COMPILE_FAILED, "cannot read %s: %s", path, strerror(errno));
-    goto out;
-  }
+  off_t length = lseek(file, 0, SEEK_END);
+  if (length < 0) return attune_fail(ATTUNE_COMPILE_FAILED, "cannot read %s: %s", name, strerror(errno));
   *size = (size_t)length;
-  *out = malloc(*size + 1);
-  if (!*out) {
-    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %s (%zu bytes)", path, *size);
-    goto out;
+  char *bytes = malloc(*size + 1);
+  if (!bytes) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %s (%zu bytes)", name, *size);
+  for (size_t done = 0; done < *size;) {
+    ssize_t n = pread(file, bytes + done, *size - done, (off_t)done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      free(bytes);
+      return attune_fail(ATTUNE_COMPILE_FAILED, "cannot read all %zu bytes of %s", *size, name);
+    }
+    done += (size_t)n;
   }
-  if (fread(*out, 1, *size, file) != *size) {
-    free(*out);
-    *out = NULL;
-    status = attune_fail(ATTUNE_COMPILE_FAILED, "cannot read all %zu bytes of %s", *size, path);
-    goto out;
-  }
-  (*out)[*size] = '\0';
-out:
-  fclose(file);
+  bytes[*size] = '\0';
+  *out = bytes;
+  return ATTUNE_OK;
+}
+
+static attune_status read_file(char **out, size_t *size, const char *path) {
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return attune_fail(ATTUNE_COMPILE_FAILED, "cannot read %s: %s", path, strerror(errno));
+  attune_status status = read_all(out, size, file, path);
+  close(file);
   return status;
 }
 
@@ -76,7 +78,7 @@ static attune_status write_file(const char *path, const char *text) {
 
 /* A private folder with what one compilation needs. */
 typedef struct {
-  char folder[512], source[560], object[560], log[560];
+  char folder[512], source[560], object[560];
 } workshop;
 
 static attune_status workshop_open(workshop *out) {
@@ -90,7 +92,6 @@ static attune_status workshop_open(workshop *out) {
   }
   snprintf(out->source, sizeof out->source, "%s/kernel.cc", out->folder);
   snprintf(out->object, sizeof out->object, "%s/kernel.so", out->folder);
-  snprintf(out->log, sizeof out->log, "%s/log", out->folder);
   return ATTUNE_OK;
 }
 
@@ -98,27 +99,25 @@ static void workshop_close(const workshop *shop) {
   if (!shop->folder[0]) return;
   unlink(shop->source);
   unlink(shop->object);
-  unlink(shop->log);
   rmdir(shop->folder);
 }
 
-/* Runs the compiler with argv, its words going to the shop's log, which *log receives. */
-static attune_status run_logged(const workshop *shop, char *const argv[], int *exit_code, char **log) {
-  *log = NULL;
-  int output = open(shop->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (output < 0) return attune_fail(ATTUNE_COMPILE_FAILED, "cannot write %s: %s", shop->log, strerror(errno));
-  attune_status status = run(argv, output, exit_code);
-  close(output);
+/* Runs argv; *log receives what it says. */
+static attune_status run_logged(char *const argv[], int *exit_code, char **log) {
   size_t size;
-  return status == ATTUNE_OK ? read_file(log, &size, shop->log) : status;
+  *log = NULL;
+  int output = memfd_create("log", MFD_CLOEXEC);
+  if (output < 0) return attune_fail(ATTUNE_COMPILE_FAILED, "memfd_create: %s", strerror(errno));
+  attune_status status = run(argv, output, exit_code);
+  if (status == ATTUNE_OK) status = read_all(log, &size, output, "the compiler's log");
+  close(output);
+  return status;
 }
 
 static attune_status ask_version(char *compiler, char version[64]) {
-  workshop shop;
-  char *log = NULL, *argv[] = {compiler, "--version", NULL};
+  char *log, *argv[] = {compiler, "--version", NULL};
   int exit_code = -1;
-  attune_status status = workshop_open(&shop);
-  if (status == ATTUNE_OK) status = run_logged(&shop, argv, &exit_code, &log);
+  attune_status status = run_logged(argv, &exit_code, &log);
   if (status == ATTUNE_OK && exit_code != 0)
     status = attune_fail(ATTUNE_NO_COMPILER, "%s --version exits with %d", compiler, exit_code);
   if (status == ATTUNE_OK) {
@@ -126,7 +125,6 @@ static attune_status ask_version(char *compiler, char version[64]) {
     snprintf(version, 64, "%.63s", log);
   }
   free(log);
-  workshop_close(&shop);
   return status;
 }
 
@@ -184,7 +182,7 @@ attune_status attune_compile_host(attune_compiled *out, const char *source, cons
   argv[argc++] = shop.source;
   argv[argc++] = "-o";
   argv[argc++] = shop.object;
-  status = run_logged(&shop, argv, &exit_code, &log);
+  status = run_logged(argv, &exit_code, &log);
   if (status != ATTUNE_OK) goto out;
   if (exit_code != 0) {
     status = attune_fail(ATTUNE_COMPILE_FAILED, "%s (%s) cannot compile %s: %s", name, version, symbol, end_of(log));
