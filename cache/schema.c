@@ -80,11 +80,20 @@ static int query_number(sqlite3 *db, const char *sql, int *out) {
   return code == SQLITE_OK ? finalized : code;
 }
 
+static int read_header(sqlite3 *db, int *application, int *version, int *tables) {
+  int code = query_number(db, "PRAGMA application_id", application);
+  if (code == SQLITE_OK) code = query_number(db, "PRAGMA user_version", version);
+  return code == SQLITE_OK ? query_number(db, "SELECT count(*) FROM sqlite_master", tables) : code;
+}
+
 static int check(sqlite3 *db, attune_fault *out) {
   int application, version, tables;
-  int code = query_number(db, "PRAGMA application_id", &application);
-  if (code == SQLITE_OK) code = query_number(db, "PRAGMA user_version", &version);
-  if (code == SQLITE_OK) code = query_number(db, "SELECT count(*) FROM sqlite_master", &tables);
+  /* In one transaction, since another process may be making the file's tables just now. */
+  int code = sqlite3_exec(db, "SAVEPOINT header", NULL, NULL, NULL);
+  if (code != SQLITE_OK) return code;
+  code = read_header(db, &application, &version, &tables);
+  int released = sqlite3_exec(db, "RELEASE header", NULL, NULL, NULL);
+  if (code == SQLITE_OK) code = released;
   if (code != SQLITE_OK) return code;
   if (application == 0 && version == 0 && tables == 0)
     *out = ATTUNE_FAULT_OLD;
