@@ -9,7 +9,7 @@
 
 #include "runtime/runtime.h"
 
-enum { REGISTERS = 255, MAX_JOBS = 512, MAX_VALUES = 512, THREADS = 2 };
+enum { REGISTERS = 255, SPILL_BYTES = 128, MAX_JOBS = 512, MAX_VALUES = 512, THREADS = 2 };
 static const double seconds_allowed = 1.5;
 static const char *const archs[] = {"sm_80",  "sm_86",  "sm_87",  "sm_89", "sm_90",
                                     "sm_100", "sm_103", "sm_120", "sm_121"};
@@ -32,7 +32,7 @@ typedef struct {
   const char *arch;
   attune_device device;
   attune_launch launch;
-  bool by_default; /* what a plan would take: must not spill */
+  bool by_default; /* what a plan would take: the model lets it spill a few words where the larger tile is worth it */
   attune_kernel *kernel;
   char fault[2048];
 } job;
@@ -140,9 +140,9 @@ static void judge(job *j) {
     snprintf(j->fault, sizeof j->fault, "%d registers, %d allowed", kernel->registers, REGISTERS);
   else if (shared > j->device.shared_per_block)
     snprintf(j->fault, sizeof j->fault, "%d bytes of shared memory, %d allowed", shared, j->device.shared_per_block);
-  else if (j->by_default && kernel->spill_bytes != 0)
-    snprintf(j->fault, sizeof j->fault, "a default config spills %d bytes, none allowed (%d registers)",
-             kernel->spill_bytes, kernel->registers);
+  else if (j->by_default && kernel->spill_bytes > SPILL_BYTES)
+    snprintf(j->fault, sizeof j->fault, "a default config spills %d bytes a thread, %d allowed (%d registers)",
+             kernel->spill_bytes, SPILL_BYTES, kernel->registers);
   else if (strstr(kernel->log, "warning") || strstr(kernel->log, "Potential Performance Loss"))
     snprintf(j->fault, sizeof j->fault, "warnings:\n%.1500s", kernel->log);
 }
