@@ -1,5 +1,5 @@
-/* The cache's door: one SQLite file with kernels, measurements and choices. It knows texts, numbers and bytes, nothing of
- * attention or CUDA. A store is shared by threads (one mutex inside) and by processes (WAL and a busy timeout).
+/* The cache's door: one SQLite file with kernels, measurements and choices. It knows texts, numbers and bytes, nothing
+ * of attention or CUDA. A store is shared by threads (one mutex inside) and by processes (WAL and a busy timeout).
  *
  * It never turns a working call into an error: a damaged row is a miss, a damaged file is set aside and rebuilt, an
  * unwritable place means memory. Only a file from a newer version, and explicit imports and exports, fail. */
@@ -15,39 +15,42 @@
 typedef struct attune_store attune_store;
 
 typedef struct {
-  const char *path;             /* user file, ":memory:", or NULL: $ATTUNE_DATABASE, else $XDG_CACHE_HOME/attune/attune.db,
-                                   else ~/.cache/attune/attune.db */
-  const char *const *read_only; /* NULL-terminated paths of shipped files, opened immutable, asked after the user file; or NULL */
+  const char *path; /* user file, ":memory:", or NULL: $ATTUNE_DATABASE, else $XDG_CACHE_HOME/attune/attune.db,
+                       else ~/.cache/attune/attune.db */
+  const char *const *read_only; /* NULL-terminated paths of shipped files, opened immutable, asked after the user file;
+                                   or NULL. $ATTUNE_SYSTEM_DATABASE adds more, separated by colons */
   bool frozen;                  /* never write, never create */
 } attune_store_options;
 
 /* Fails with ATTUNE_STORE_TOO_NEW, ATTUNE_OUT_OF_MEMORY or ATTUNE_BAD_ARGUMENT only. */
 attune_status attune_store_open(attune_store **out, const attune_store_options *options);
 void attune_store_close(attune_store *store);
-const char *attune_store_path(const attune_store *store);    /* where it writes; ":memory:" if nowhere */
-/* "" or the one warning of this store ("cannot write /x: Permission denied; this run is not remembered"); owned by store. */
+/* Where it writes, or would if it were not frozen; ":memory:" if what it writes is not kept. */
+const char *attune_store_path(const attune_store *store);
+/* "" or the one warning of this store ("cannot write /x: Permission denied; this run is not remembered"); owned by
+ * store. */
 const char *attune_store_warning(const attune_store *store);
 
 /* ---- kernels: may I load this binary? ---- */
 
 typedef struct {
-  char key[65];          /* SHA-256 over config, architecture, compiler, options and source hash; see attune_kernel_key */
-  const char *config;    /* canonical text */
-  const char *arch;      /* "sm_90", "host" */
-  const char *compiler;  /* "nvrtc 13.0", "g++ 12.2.0" */
+  char key[65];       /* SHA-256 over config, architecture, compiler, options and source hash; see attune_kernel_key */
+  const char *config; /* canonical text */
+  const char *arch;   /* "sm_90", "host" */
+  const char *compiler; /* "nvrtc 13.0", "g++ 12.2.0" */
   const char *options;
   const char *source_sha256;
   const void *binary;
   size_t binary_size;
   int32_t registers, shared_static, spill_bytes; /* -1: unknown */
   double compile_seconds;
-  const char *log;       /* the compiler's, may be "" */
+  const char *log; /* the compiler's, may be "" */
 } attune_kernel;
 
 /* Writes the key from the five identifying fields. */
 void attune_kernel_key(attune_kernel *kernel);
-/* *out is one malloc'ed block that owns its strings and bytes (free() it), or NULL for a miss. The binary's length and hash
- * are checked: a damaged row is deleted and is a miss. */
+/* *out is one malloc'ed block that owns its strings and bytes (free() it), or NULL for a miss. The binary's length and
+ * hash are checked: a damaged row is deleted and is a miss. */
 attune_status attune_store_find_kernel(attune_store *store, attune_kernel **out, const char *key);
 attune_status attune_store_put_kernel(attune_store *store, const attune_kernel *kernel);
 
@@ -55,48 +58,49 @@ attune_status attune_store_put_kernel(attune_store *store, const attune_kernel *
 
 typedef enum {
   ATTUNE_MEASURED_OK = 0,
-  ATTUNE_MEASURED_INVALID,        /* not legal on the device */
+  ATTUNE_MEASURED_INVALID, /* not legal on the device */
   ATTUNE_MEASURED_COMPILE_FAILED,
   ATTUNE_MEASURED_WRONG_RESULT,
   ATTUNE_MEASURED_LAUNCH_FAILED,
   ATTUNE_MEASURED_TIMEOUT,
-  ATTUNE_MEASURED_SKIPPED,        /* pruned by the model; the note says why */
+  ATTUNE_MEASURED_SKIPPED, /* pruned by the model; the note says why */
   ATTUNE_MEASURED_COUNT
 } attune_measured;
 const char *attune_measured_name(attune_measured status); /* "ok", "invalid", ... */
 
 typedef struct {
-  int64_t id;                /* set by the store */
-  const char *problem;       /* result key: problem class */
-  const char *device;        /* result key: device identity */
-  const char *arch;          /* "sm_90", "host": for the near-device rung */
-  const char *policy;        /* result key: how it was measured, e.g. "cold-l2 median" ; "model" for a model's estimate */
-  const char *generator;     /* hash of generator and templates: an edit outdates the row */
+  int64_t id;            /* set by the store */
+  const char *problem;   /* result key: problem class */
+  const char *device;    /* result key: device identity */
+  const char *arch;      /* "sm_90", "host": for the near-device rung */
+  const char *policy;    /* result key: how it was measured, e.g. "cold-l2 median" ; "model" for a model's estimate */
+  const char *generator; /* hash of generator and templates: an edit outdates the row */
   const char *config;
-  int32_t complexity;        /* ties within the noise go to the smaller one */
+  int32_t complexity; /* ties within the noise go to the smaller one */
   attune_measured status;
-  bool verified;             /* an unverified row is never chosen */
-  const double *samples;     /* seconds; may be NULL */
+  bool verified;         /* an unverified row is never chosen */
+  const double *samples; /* seconds; may be NULL */
   int32_t sample_count;
   double median, low, high;  /* seconds; low..high is an interval for the median; 0 if not measured */
   double error, error_bound; /* max abs error against float64, and what was allowed */
   const char *compiler, *driver, *clocks, *tool, *note; /* "" if unknown */
   double compile_seconds, verify_seconds, measure_seconds;
-  const char *date;          /* ISO 8601 UTC, set by the store if NULL */
+  const char *date; /* ISO 8601 UTC, set by the store if NULL */
 } attune_measurement;
 
 /* Committed before it returns. */
 attune_status attune_store_put_measurement(attune_store *store, const attune_measurement *measurement);
-/* Rows in which every non-NULL filter matches, user file first, oldest first. visit's row is valid during the call; it returns
- * false to stop. */
+/* Rows in which every non-NULL filter matches, user file first, oldest first. visit's row is valid during the call; it
+ * returns false to stop. */
 typedef struct {
   const char *problem, *device, *arch, *policy, *generator, *config;
 } attune_measurement_filter;
 typedef bool attune_measurement_visit(void *user, const attune_measurement *row);
 attune_status attune_store_measurements(attune_store *store, const attune_measurement_filter *filter,
                                         attune_measurement_visit *visit, void *user);
-/* The same over the view of choices: for each (problem, device, generator) the fastest verified row, real measurements before
- * models, ties within the noise (its median lies in the best one's interval) to the least complexity, then to the least text. */
+/* The same over the view of choices: for each (problem, device, generator) the fastest verified row, real measurements
+ * before models, ties within the noise (its median lies in the best one's interval) to the least complexity, then to
+ * the least text. */
 attune_status attune_store_choices(attune_store *store, const attune_measurement_filter *filter,
                                    attune_measurement_visit *visit, void *user);
 
@@ -105,12 +109,14 @@ attune_status attune_store_choices(attune_store *store, const attune_measurement
 typedef struct {
   int64_t kernels, kernel_bytes, measurements, choices, damaged;
 } attune_store_counts;
+/* Over the user file and the shipped ones; damaged: rows and files since the store was opened. */
 attune_status attune_store_count(attune_store *store, attune_store_counts *out);
-/* JSON of the measurements (not of binaries), sorted, same content same bytes; malloc'ed. */
+/* JSON of the user file's measurements (not of binaries), sorted, same content same bytes; malloc'ed. */
 attune_status attune_store_export(attune_store *store, char **json);
 /* All or nothing; duplicates are ignored. The message has the line of a fault. */
 attune_status attune_store_import(attune_store *store, const char *json, size_t size, int64_t *added);
-/* Deletes measurements and kernels whose filter matches (all NULL: everything). */
+/* Deletes the user file's measurements and kernels that match (NULL or all NULL: everything). Kernels have an arch and
+ * a config alone, so a filter with anything else spares them. */
 attune_status attune_store_forget(attune_store *store, const attune_measurement_filter *filter, int64_t *deleted);
 
 #endif
