@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -155,6 +156,31 @@ static void test_primary_context_is_released(void **state) {
   attune_context_destroy(context_on("cuda:0", ":memory:"));
   assert_int_equal(record().retains, 1);
   assert_int_equal(record().releases, 1);
+}
+
+/* What opening a device says where cuInit fails; in a child, since a process initialises once. */
+static int open_with_init(const char *device, const char *result, attune_status expected, const char *words) {
+  int code = 1;
+  pid_t child = fork();
+  if (child == 0) {
+    attune_machine *machine = NULL;
+    setenv("FAKE_CUDA_INIT", result, 1);
+    attune_status status = attune_machine_open(&machine, device, 0);
+    bool said = status == ATTUNE_OK ? !strcmp(attune_machine_name(machine), words) : !!strstr(attune_message(), words);
+    _exit(status != expected || !said);
+  }
+  return child > 0 && waitpid(child, &code, 0) == child ? code : 1;
+}
+
+/* The first test: the driver is not initialised yet. */
+static void test_init_failures(void **state) {
+  (void)state;
+  assert_int_equal(open_with_init("cuda:0", "100", ATTUNE_NO_DEVICE, "CUDA_ERROR_NO_DEVICE"), 0);
+  assert_int_equal(open_with_init("cuda:0", "34", ATTUNE_NO_DRIVER, "cuInit failed"), 0);
+  assert_int_equal(open_with_init("cuda:0", "999", ATTUNE_DRIVER_FAILED, "nvidia-smi"), 0);
+  assert_int_equal(open_with_init(NULL, "100", ATTUNE_OK, "host"), 0);
+  assert_int_equal(open_with_init(NULL, "999", ATTUNE_DRIVER_FAILED, "\"host\""),
+                   0); /* a broken GPU is not passed over */
 }
 
 /* ---- plans ---- */
@@ -507,6 +533,7 @@ int main(void) {
   fake_find(&pop, cuda, "cuCtxPopCurrent_v2");
   fake_find(&compilations, nvrtc, "fake_compilations");
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_init_failures),
       TEST(test_device),
       TEST(test_bad_devices),
       TEST(test_default_is_cuda),
