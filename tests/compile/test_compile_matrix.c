@@ -9,7 +9,7 @@
 
 #include "runtime/runtime.h"
 
-enum { REGISTERS = 255, SPILL_BYTES = 128, MAX_JOBS = 512, MAX_VALUES = 512, THREADS = 2 };
+enum { REGISTERS = 255, SPILL_BYTES = 256, MAX_JOBS = 512, MAX_VALUES = 512, THREADS = 2 };
 static const double seconds_allowed = 1.5;
 static const char *const archs[] = {"sm_80",  "sm_86",  "sm_87",  "sm_89", "sm_90",
                                     "sm_100", "sm_103", "sm_120", "sm_121"};
