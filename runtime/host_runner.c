@@ -88,7 +88,8 @@ static void *work(void *argument) {
   attune_host_block *block;
   attune_status status = take(&block, l->runner, l->grid->threads);
   if (status != ATTUNE_OK) {
-    report(l, atomic_fetch_add(&l->next, 1), status, attune_message());
+    int index = atomic_fetch_add(&l->next, 1);
+    if (index < l->grid->blocks) report(l, index, status, attune_message());
     return NULL;
   }
   for (;;) {

@@ -1,20 +1,21 @@
 /* Between an emitted kernel built with the host primitives and the runner in runtime/: plain C and C++, no include.
- * The kernel's shared object exports its entry point (the config's symbol, taking attune_arguments by value: one thread of
- * the grid) and attune_host_bind, which the runner calls once after loading. Everything collective, shared or asynchronous goes
- * through these calls, so that the runner sees it, orders it and judges it. line: of the emitted source.
+ * The kernel's shared object exports its entry point (the config's symbol, taking attune_arguments by value: one thread
+ * of the grid) and attune_host_bind, which the runner calls once after loading. Everything collective, shared or
+ * asynchronous goes through these calls, so that the runner sees it, orders it and judges it. line: of the emitted
+ * source.
  *
  * One lane at a time runs on an operating-system thread, so a call may suspend its caller and run others. */
 #ifndef ATTUNE_HOST_INTERFACE_H
 #define ATTUNE_HOST_INTERFACE_H
 
 enum attune_host_collective {
-  ATTUNE_HOST_LOAD_MATRIX,            /* in: shared address; out: 4 words */
+  ATTUNE_HOST_LOAD_MATRIX, /* in: shared address; out: 4 words */
   ATTUNE_HOST_LOAD_MATRIX_TRANSPOSED,
-  ATTUNE_HOST_MULTIPLY_BF16,          /* m16n8k16: in: a 4 words, b 2 words, c 4 floats; out: 4 floats */
+  ATTUNE_HOST_MULTIPLY_BF16, /* m16n8k16: in: a 4 words, b 2 words, c 4 floats; out: 4 floats */
   ATTUNE_HOST_MULTIPLY_FP16,
-  ATTUNE_HOST_SHUFFLE_XOR,            /* in: word, mask; out: word */
-  ATTUNE_HOST_SHUFFLE,                /* in: word, source lane; out: word */
-  ATTUNE_HOST_ANY_LANE,               /* in: word; out: 1 if any lane's is not 0, else 0 */
+  ATTUNE_HOST_SHUFFLE_XOR, /* in: word, mask; out: word */
+  ATTUNE_HOST_SHUFFLE,     /* in: word, source lane; out: word */
+  ATTUNE_HOST_ANY_LANE,    /* in: word; out: 1 if any lane's is not 0, else 0 */
   ATTUNE_HOST_WARP_BARRIER
 };
 

@@ -1,5 +1,5 @@
-// Each thread waits for its own copies; others may read them only after a barrier. A shuffle brings the lanes together, but
-// orders no memory.
+// Each thread waits for its own copies; others may read them only after a barrier. A shuffle brings the lanes together
+// and orders no memory.
 // launch: 1 32 512
 // expect: it was waited for but no barrier since
 // where: block 0, thread 31

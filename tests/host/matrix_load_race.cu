@@ -3,7 +3,8 @@
 // expect: race: a matrix load reads
 ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
   const int lane = thread_index();
-  for (int i = 0; i < 4; i++) store_shared_32(shared_memory() + lane * 16 + i * 4, 0u);
+  for (int i = 0; i < 4; i++)
+    store_shared_32(shared_memory() + lane * 16 + i * 4, 0u);
 #if !BROKEN
   warp_barrier();
 #endif

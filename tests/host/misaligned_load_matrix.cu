@@ -4,7 +4,8 @@
 // where: block 0, thread 1
 ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
   const int lane = thread_index();
-  for (int i = lane; i < 256; i += 32) store_shared_32(shared_memory() + i * 4, 0x3f803f80u);
+  for (int i = lane; i < 256; i += 32)
+    store_shared_32(shared_memory() + i * 4, 0x3f803f80u);
   warp_barrier();
   unsigned fragment[4];
 #if BROKEN

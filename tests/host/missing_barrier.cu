@@ -1,5 +1,5 @@
-// What one warp stores, another loads after a barrier of its own lanes only. The first barrier makes sure that the bytes were
-// written at all, whatever the schedule.
+// What one warp stores, another loads after a barrier of its own lanes only. The first barrier is there so that the
+// bytes are written whatever the schedule.
 // launch: 1 64 256
 // expect: race
 ATTUNE_KERNEL(64, 1) KERNEL_NAME(const attune_arguments problem) {
