@@ -1,6 +1,7 @@
 #include "runtime/nvrtc.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,19 @@ static void *open_library(char *tried, size_t size) {
   return attune_library_open("ATTUNE_NVRTC", names, tried, size);
 }
 
+/* NVRTC opens its second library by name alone, which finds it only in the loader's own folders. Where NVRTC itself
+ * came from elsewhere, the one beside it is opened first: a library that is already loaded is found. */
+static void load_builtins(void *library) {
+  struct link_map *map;
+  char path[1024];
+  if (dlinfo(library, RTLD_DI_LINKMAP, &map) != 0) return;
+  const char *slash = strrchr(map->l_name, '/');
+  if (!slash) return;
+  snprintf(path, sizeof path, "%.*s/libnvrtc-builtins.so.%d.%d", (int)(slash - map->l_name), map->l_name, nvrtc.major,
+           nvrtc.minor);
+  dlopen(path, RTLD_NOW | RTLD_LOCAL);
+}
+
 static void load(void) {
   char tried[640];
   void *library = open_library(tried, sizeof tried);
@@ -91,8 +105,11 @@ static void load(void) {
     memcpy((char *)&nvrtc + functions[i].offset, &function, sizeof function);
   }
   if (nvrtc.version(&nvrtc.major, &nvrtc.minor) != 0 || nvrtc.arch_count(&nvrtc.known_count) != 0 ||
-      nvrtc.known_count > MAX_ARCHS || nvrtc.archs(nvrtc.known) != 0)
+      nvrtc.known_count > MAX_ARCHS || nvrtc.archs(nvrtc.known) != 0) {
     refuse("NVRTC does not say %s; reinstall it", "its version and architectures");
+    return;
+  }
+  load_builtins(library);
 }
 
 static attune_status ready(void) {
