@@ -10,6 +10,7 @@
 #include "runtime/library.h"
 
 typedef int nvrtcResult; /* 0: success */
+enum { NVRTC_ERROR_BUILTIN_OPERATION_FAILURE = 7 };
 typedef struct _nvrtcProgram *nvrtcProgram;
 
 #define NVRTC_FUNCTIONS(X)                                                                                             \
@@ -189,6 +190,9 @@ static attune_status compile(attune_compiled *out, nvrtcProgram program, const c
   attune_status status = copy_log(&out->log, program);
   if (status != ATTUNE_OK) return status;
   size_t length = strlen(out->log);
+  if (result == NVRTC_ERROR_BUILTIN_OPERATION_FAILURE) /* the installation's fault, not the kernel's */
+    return attune_fail(ATTUNE_NO_NVRTC,
+                       "NVRTC is not whole: %s; reinstall it, or set ATTUNE_NVRTC to another libnvrtc.so", out->log);
   if (result != 0)
     return attune_fail(ATTUNE_COMPILE_FAILED, "NVRTC cannot compile %s for %s (%s); the end of its log:\n%s", symbol,
                        arch, nvrtc.error_string(result), out->log + (length > TAIL ? length - TAIL : 0));
