@@ -13,35 +13,36 @@
 
 enum { ATTUNE_UNBOUNDED = (1 << 30) - 1, ATTUNE_TEXT_MAX = 192 }; /* i + shift + unbounded + 1 still fits 32 bits */
 
-/* What the kernel must know of the mask at compile time. CAUSAL has a right bound only (also a window that is open to the
- * left); WINDOW has a left bound and perhaps a right one. */
+/* What the kernel must know of the mask at compile time. CAUSAL has a right bound only (also a window that is open to
+ * the left); WINDOW has a left bound and perhaps a right one. */
 typedef enum { ATTUNE_BOUND_NONE = 0, ATTUNE_BOUND_CAUSAL = 1, ATTUNE_BOUND_WINDOW = 2 } attune_bound;
 /* How a score becomes an exponent. NEGATED is for a negative scale (the running maximum needs a positive one). */
 typedef enum { ATTUNE_SCORE_PLAIN = 0, ATTUNE_SCORE_NEGATED = 1, ATTUNE_SCORE_SOFTCAP = 2 } attune_score;
 
-/* Copies the problem with every default made explicit: scale, contiguous strides, window sides (ATTUNE_UNBOUNDED: none; a causal
- * mask is a right side of 0); checks it first. Mask and window become canonical: a side that hides no key is unbounded. */
+/* Copies the problem with every default made explicit: scale, contiguous strides, window sides (ATTUNE_UNBOUNDED: none;
+ * a causal mask is a right side of 0); checks it first. Mask and window become canonical: a side that hides no key is
+ * unbounded. */
 attune_status attune_problem_resolve(attune_problem *out, const attune_problem *problem);
 attune_bound attune_problem_bound(const attune_problem *problem);
 attune_score attune_problem_score(const attune_problem *problem);
 /* The problem class: everything that a tuned choice depends on, as text, e.g.
  *   forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal
- * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded), softcap | negated, lse.
- * Strides and the values of scale and softcap are not part of it. Mask and window are in their canonical form: what hides no
- * key is left out. Parsing takes no other text than printing gives. */
+ * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded), softcap |
+ * negated, lse. Strides and the values of scale and softcap are not part of it. Mask and window are in their canonical
+ * form: what hides no key is left out. Parsing takes no other text than printing gives. */
 attune_status attune_problem_print(char out[ATTUNE_TEXT_MAX], const attune_problem *problem);
 attune_status attune_problem_parse(attune_problem *out, const char *text);
-/* How far a tuned problem is from a wanted one; infinite where a kernel for one is not one for the other. Per-axis: the sum of
- * |log2| of the ratios of seqlens, batch and heads. */
+/* How far a tuned problem is from a wanted one; infinite where a kernel for one is not one for the other. Per-axis: the
+ * sum of |log2| of the ratios of seqlens, batch and heads. */
 double attune_problem_distance(const attune_problem *wanted, const attune_problem *tuned);
-double attune_problem_flops(const attune_problem *problem);    /* two products, visible keys only */
-double attune_problem_bytes(const attune_problem *problem);    /* each tensor once */
+double attune_problem_flops(const attune_problem *problem); /* two products, visible keys only */
+double attune_problem_bytes(const attune_problem *problem); /* each tensor once */
 
 /* ---- config ---- */
 
 typedef enum { ATTUNE_FAMILY_REFERENCE = 0, ATTUNE_FAMILY_MMA = 1, ATTUNE_FAMILY_COUNT } attune_family;
-/* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next tile,
- * again from the first row or from the last: with a causal mask the longest tiles then start first everywhere. */
+/* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next
+ * tile, again from the first row or from the last: with a causal mask the longest tiles then start first everywhere. */
 typedef enum {
   ATTUNE_ORDER_LINEAR = 0,
   ATTUNE_ORDER_REVERSED = 1,
@@ -49,36 +50,36 @@ typedef enum {
   ATTUNE_ORDER_LONGEST = 3
 } attune_order;
 
-/* How a kernel computes it. Every field is an int32_t and has a row in the table of fields (config.c) that drives print,
- * parse, compare, JSON and docs. The first seven follow from the problem; the rest is the schedule. Canonical text, e.g.
- *   forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
+/* How a kernel computes it. Every field is an int32_t and has a row in the table of fields (config.c) that drives
+ * print, parse, compare, JSON and docs. The first seven follow from the problem; the rest is the schedule. Canonical
+ * text, e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
 typedef struct {
-  int32_t family;     /* attune_family */
-  int32_t dtype;      /* attune_dtype */
+  int32_t family; /* attune_family */
+  int32_t dtype;  /* attune_dtype */
   int32_t head_dim, head_dim_v;
-  int32_t bound;      /* attune_bound */
-  int32_t score;      /* attune_score */
-  int32_t lse;        /* 0, 1 */
-  int32_t tile_m;     /* query rows of a block */
-  int32_t tile_n;     /* key rows of a step */
-  int32_t warps;      /* each owns tile_m / warps query rows */
-  int32_t stages;     /* K tiles and V tiles in shared memory */
-  int32_t q_registers;/* 1: Q's fragments stay in registers, 0: they come from shared memory at every tile */
+  int32_t bound;        /* attune_bound */
+  int32_t score;        /* attune_score */
+  int32_t lse;          /* 0, 1 */
+  int32_t tile_m;       /* query rows of a block */
+  int32_t tile_n;       /* key rows of a step */
+  int32_t warps;        /* each owns tile_m / warps query rows */
+  int32_t stages;       /* K tiles and V tiles in shared memory */
+  int32_t q_registers;  /* 1: Q's fragments stay in registers, 0: they come from shared memory at every tile */
   int32_t lazy_rescale; /* 1: O is rescaled only when a row's maximum has grown by 2^8, else at every tile */
-  int32_t order;      /* attune_order */
-  int32_t blocks;     /* blocks an SM should hold: caps the registers of a thread */
+  int32_t order;        /* attune_order */
+  int32_t blocks;       /* blocks an SM should hold: caps the registers of a thread */
 } attune_config;
 
 enum { ATTUNE_NEVER_ABSENT = INT32_MIN, ATTUNE_ABSENT_AS_HEAD_DIM = INT32_MIN + 1 };
 typedef struct {
-  const char *name;      /* field of attune_config, and its key in JSON */
-  const char *prefix;    /* what stands before the value in the canonical text */
-  size_t offset;         /* in attune_config */
-  bool schedule;         /* false: follows from the problem */
-  bool flag;             /* 0 or 1; in the text the prefix alone says 1 */
-  int32_t absent;        /* value that is left out of the text, or one of the enum above */
+  const char *name;         /* field of attune_config, and its key in JSON */
+  const char *prefix;       /* what stands before the value in the canonical text */
+  size_t offset;            /* in attune_config */
+  bool schedule;            /* false: follows from the problem */
+  bool flag;                /* 0 or 1; in the text the prefix alone says 1 */
+  int32_t absent;           /* value that is left out of the text, or one of the enum above */
   const char *const *words; /* enum values as text, NULL-terminated, or NULL: a number */
-  const char *meaning;   /* one line for --help and docs */
+  const char *meaning;      /* one line for --help and docs */
 } attune_config_field;
 extern const attune_config_field attune_config_fields[];
 extern const int attune_config_field_count;
@@ -98,17 +99,17 @@ const char *attune_family_name(attune_family family);
 
 /* The limits that a config must respect and the rates that a model needs. */
 typedef struct {
-  char name[128];          /* as the driver says, "sm_90" for an architecture alone, or "host" */
-  int32_t arch;            /* 10 * major + minor: 80, 86, 87, 89, 90, 100, 103, 120, 121; 0 for host */
+  char name[128]; /* as the driver says, "sm_90" for an architecture alone, or "host" */
+  int32_t arch;   /* 10 * major + minor: 80, 86, 87, 89, 90, 100, 103, 120, 121; 0 for host */
   int32_t sm_count;
-  int32_t shared_per_block;/* bytes, opt-in limit */
-  int32_t shared_per_sm;   /* bytes */
-  int32_t shared_reserved; /* bytes the driver takes per block */
+  int32_t shared_per_block; /* bytes, opt-in limit */
+  int32_t shared_per_sm;    /* bytes */
+  int32_t shared_reserved;  /* bytes the driver takes per block */
   int32_t registers_per_sm, registers_per_block;
   int32_t threads_per_sm, threads_per_block, blocks_per_sm;
   int64_t l2_bytes, memory_bytes;
-  int32_t clock_khz;       /* SM clock; 0: unknown */
-  int64_t memory_bandwidth;/* bytes a second; 0: unknown */
+  int32_t clock_khz;        /* SM clock; 0: unknown */
+  int64_t memory_bandwidth; /* bytes a second; 0: unknown */
 } attune_device;
 
 /* "sm_80", ..., NULL: those that are known, without the host. */

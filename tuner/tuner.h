@@ -10,8 +10,8 @@
 
 /* ---- reference.c: the judges ---- */
 
-/* One query row in double precision: o has head_dim_v doubles, *lse natural log. q, k, v are 16-bit elements of the problem's dtype
- * at the problem's strides (resolved problem). */
+/* One query row in double precision: o has head_dim_v doubles, *lse natural log. q, k, v are 16-bit elements of the
+ * problem's dtype at the problem's strides (resolved problem). */
 void attune_reference_row(double *o, double *lse, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
                           const uint16_t *v, int batch, int head, int row);
 /* The same row as the unfused computation gives it in the problem's dtype: S, P and O each rounded to it. */
@@ -25,41 +25,45 @@ double attune_from_element(attune_dtype dtype, uint16_t element);
 typedef struct attune_bed attune_bed;
 typedef struct {
   bool passed;
-  double error, bound;      /* max abs error of O against float64 on the sampled rows; 2 * unfused + 1e-5 */
+  double error, bound; /* max abs error of O against float64 on the sampled rows; 2 * unfused + 1e-5 */
   double unfused_error;
-  double lse_error;         /* max abs, 0 without LSE */
-  int64_t rows_checked;     /* against float64; every element is also compared with the reference family where bed_create made it */
-  char worst[160];          /* where and what, or "" */
+  double lse_error;     /* max abs, 0 without LSE */
+  int64_t rows_checked; /* against float64; every element is also compared with the reference family where bed_create
+                           made it */
+  char worst[160];      /* where and what, or "" */
 } attune_verdict;
-/* Draws q, k, v from a normal distribution times magnitude; chooses rows (all of a small problem; else the first, last, tile edges and
- * random ones); computes both references for them on all cores; runs the reference family over the whole problem. */
+/* Draws q, k, v from a normal distribution times magnitude; chooses rows (all of a small problem; else the first, last,
+ * tile edges and random ones); computes both references for them on all cores; runs the reference family over the whole
+ * problem. */
 attune_status attune_bed_create(attune_bed **out, attune_machine *machine, const attune_problem *problem, uint64_t seed,
                                 double magnitude);
 /* The same with the caller's tensors (host memory, elements of the problem's dtype, the problem's strides). */
 attune_status attune_bed_create_with(attune_bed **out, attune_machine *machine, const attune_problem *problem,
                                      const uint16_t *q, const uint16_t *k, const uint16_t *v);
 void attune_bed_destroy(attune_bed *bed);
-/* Poisons O and LSE, launches, judges: wrong values, unwritten elements, NaN. A wrong result is a verdict, not a failure. */
+/* Poisons O and LSE, launches, judges: wrong values, unwritten elements, NaN. A wrong result is a verdict, not a
+ * failure. */
 attune_status attune_bed_verify(attune_bed *bed, const attune_loaded *loaded, const attune_config *config,
                                 attune_verdict *out);
 attune_status attune_bed_launch(attune_bed *bed, const attune_loaded *loaded, const attune_config *config);
-/* Copies O (head_dim_v fastest, contiguous (batch, seqlen_q, heads_q, head_dim_v)) and LSE (may be NULL) to host memory. */
+/* Copies O (head_dim_v fastest, contiguous (batch, seqlen_q, heads_q, head_dim_v)) and LSE (may be NULL) to host
+ * memory. */
 attune_status attune_bed_outputs(attune_bed *bed, uint16_t *o, float *lse);
 
 /* ---- safetensors.c ---- */
 
 typedef struct {
   char name[64];
-  char dtype[8];            /* "F32", "F16", "BF16", "U8", ... */
+  char dtype[8]; /* "F32", "F16", "BF16", "U8", ... */
   int rank;
   int64_t shape[8];
-  const void *data;         /* inside the file's memory */
+  const void *data; /* inside the file's memory */
   size_t size;
 } attune_tensor;
 typedef struct attune_safetensors attune_safetensors;
 attune_status attune_safetensors_read(attune_safetensors **out, const char *path);
 attune_status attune_safetensors_parse(attune_safetensors **out, const void *bytes, size_t size); /* borrows bytes */
-const attune_tensor *attune_safetensors_find(const attune_safetensors *file, const char *name); /* NULL: absent */
+const attune_tensor *attune_safetensors_find(const attune_safetensors *file, const char *name);   /* NULL: absent */
 void attune_safetensors_close(attune_safetensors *file);
 /* Written beside and renamed: never half a file. */
 attune_status attune_safetensors_write(const char *path, const attune_tensor *tensors, int count);
@@ -67,18 +71,19 @@ attune_status attune_safetensors_write(const char *path, const attune_tensor *te
 /* ---- flags.c: the same problem flags for every verb ---- */
 
 typedef struct {
-  attune_problem problem;   /* from --dtype --head-dim --head-dim-v --batch --heads-q --heads-kv --seqlen-q --seqlen-k --mask
-                               --window --scale --softcap --lse, or --problem FILE.json / --problem CLASS-TEXT */
+  attune_problem
+      problem; /* from --dtype --head-dim --head-dim-v --batch --heads-q --heads-kv --seqlen-q --seqlen-k --mask
+                  --window --scale --softcap --lse, or --problem FILE.json / --problem CLASS-TEXT */
   const char *device, *arch, *database, *family, *config, *input, *output, *workload;
   bool json, help;
-  bool force;               /* --force: measure again what the store has */
-  double budget_seconds;    /* --budget 10m */
-  const char *effort;       /* --effort quick|normal|exhaustive */
+  bool force;            /* --force: measure again what the store has */
+  double budget_seconds; /* --budget 10m */
+  const char *effort;    /* --effort quick|normal|exhaustive */
   uint64_t seed;
-  int jobs;                 /* --jobs: compile threads, 0: all cores */
-  char **rest;              /* positional arguments */
+  int jobs;    /* --jobs: compile threads, 0: all cores */
+  char **rest; /* positional arguments */
   int rest_count;
-  uint32_t seen;            /* which problem flags were given, one bit each */
+  uint32_t seen; /* which problem flags were given, one bit each */
 } attune_flags;
 /* Parses argv[1..] (argv[0] is the verb). A fault leaves a message that names the flag. */
 attune_status attune_flags_parse(attune_flags *out, int argc, char **argv);
@@ -93,7 +98,8 @@ typedef struct {
   char name[96];
   attune_problem problem;
 } attune_workload_item;
-/* path, or the name of one that ships ("gpt2", "bert-large", "llama3-8b", "vit-l", "flash-grid"). *items is malloc'ed. */
+/* path, or the name of one that ships ("gpt2", "bert-large", "llama3-8b", "vit-l", "flash-grid"). *items is malloc'ed.
+ */
 attune_status attune_workload_read(attune_workload_item **items, int *count, const char *path_or_name);
 /* where: what messages call the text. */
 attune_status attune_workload_parse(attune_workload_item **items, int *count, const char *text, size_t size,
@@ -102,16 +108,17 @@ attune_status attune_workload_parse(attune_workload_item **items, int *count, co
 /* ---- measure.c, search.c ---- */
 
 typedef struct {
-  double *samples;          /* seconds, malloc'ed */
+  double *samples; /* seconds, malloc'ed */
   int count;
   double median, low, high; /* low..high: order-statistic interval for the median, about 95% */
 } attune_timing;
-/* Candidates interleaved round by round, L2 flushed before every run, until the interval is narrow or the rounds are used up. */
+/* Candidates interleaved round by round, L2 flushed before every run, until the interval is narrow or the rounds are
+ * used up. */
 typedef struct {
   const attune_loaded *loaded;
   const attune_config *config;
-  attune_timing timing;     /* of the caller: attune_timing_free */
-  attune_status status;     /* of its last launch */
+  attune_timing timing; /* of the caller: attune_timing_free */
+  attune_status status; /* of its last launch */
 } attune_candidate;
 void attune_timing_free(attune_timing *timing);
 /* The first launch that fails ends the race with its status; the samples taken until then stay. */
@@ -119,24 +126,24 @@ attune_status attune_measure(attune_bed *bed, attune_machine *machine, attune_ca
                              int max_rounds, double max_seconds);
 
 typedef struct {
-  const char *effort;       /* "quick", "normal", "exhaustive" */
-  double budget_seconds;    /* per problem, 0: none */
+  const char *effort;    /* "quick", "normal", "exhaustive" */
+  double budget_seconds; /* per problem, 0: none */
   int jobs;
   uint64_t seed;
-  const char *family;       /* NULL: all */
-  bool progress;            /* to stderr */
-  const char *label;        /* what the progress line calls the problem; NULL: its class */
-  bool force;               /* try again what the store already has rows of */
+  const char *family; /* NULL: all */
+  bool progress;      /* to stderr */
+  const char *label;  /* what the progress line calls the problem; NULL: its class */
+  bool force;         /* try again what the store already has rows of */
 } attune_tune_options;
 typedef struct {
   attune_config best, initial;
-  char method[16];          /* "measured" or "model" */
+  char method[16]; /* "measured" or "model" */
   double best_seconds, default_seconds, worst_seconds, spent_seconds;
   double error, bound;
   int candidates, legal, compiled, verified, measured, failed, reused;
 } attune_tune_result;
-/* Fills the store for one problem. machine may be NULL: then device is an architecture and candidates are ranked by the model.
- * interrupted, if not NULL, is polled: everything measured so far is kept, ATTUNE_INTERRUPTED. */
+/* Fills the store for one problem. machine may be NULL: then device is an architecture and candidates are ranked by the
+ * model. interrupted, if not NULL, is polled: everything measured so far is kept, ATTUNE_INTERRUPTED. */
 attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_machine *machine,
                           const attune_device *device, const attune_problem *problem,
                           const attune_tune_options *options, const volatile sig_atomic_t *interrupted);
