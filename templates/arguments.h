@@ -1,22 +1,22 @@
-/* What every forward kernel is called with, passed by value. Read by the C that launches and by the kernels alike, so it is
- * plain C and C++ with fixed-size types and no include. Strides are in elements, offsets are 64-bit. */
+/* What every forward kernel is called with, passed by value. Read by the C that launches and by the kernels alike, so
+ * it is plain C and C++ with fixed-size types and no include. Strides are in elements, offsets are 64-bit. */
 #ifndef ATTUNE_ARGUMENTS_H
 #define ATTUNE_ARGUMENTS_H
 
 struct attune_arguments {
   const void *q, *k, *v;
   void *o;
-  float *lse;            /* (batch, heads_q, seqlen_q) */
-  const int *seqlens_q;  /* (batch), or null: seqlen_q for all */
+  float *lse;           /* (batch, heads_q, seqlen_q) */
+  const int *seqlens_q; /* (batch), or null: seqlen_q for all */
   const int *seqlens_k;
   long long q_batch, q_seqlen, q_heads;
   long long k_batch, k_seqlen, k_heads;
   long long v_batch, v_seqlen, v_heads;
   long long o_batch, o_seqlen, o_heads;
-  int batch, heads_q, group; /* group: query heads on one key head */
-  int seqlen_q, seqlen_k;    /* upper bounds where seqlens_* are given */
-  int tiles_m;               /* ceil(seqlen_q / tile_m) */
-  int align_end;             /* 1: the mask's diagonal ends at the last key (shift = seqlen_k - seqlen_q) */
+  int batch, heads_q, group;     /* group: query heads on one key head */
+  int seqlen_q, seqlen_k;        /* upper bounds where seqlens_* are given */
+  int tiles_m;                   /* ceil(seqlen_q / tile_m) */
+  int align_end;                 /* 1: the mask's diagonal ends at the last key (shift = seqlen_k - seqlen_q) */
   int window_left, window_right; /* visible: i+shift-left <= j <= i+shift+right; unbounded: 2^30 - 1 */
   float log2_scale; /* score times this is the exponent of 2; never 0, never negative (see score kinds in generator) */
   float cap_scale;  /* softcap: the exponent is log2_scale * tanh(cap_scale * q.k) */

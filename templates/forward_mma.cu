@@ -1,22 +1,22 @@
 /* Forward attention on the tensor cores of sm_80 and later: mma.sync, ldmatrix, cp.async.
  *
- * A block computes tile_m query rows of one head; each warp owns tile_m / warps of them and sees every key. K and V pass
- * through shared memory in tiles of tile_n rows, `stages` of each, from the last visible tile to the first, so that the
- * ragged and the diagonal tiles come first and the tiles between the masked ends pay for no mask.
+ * A block computes tile_m query rows of one head; each warp owns tile_m / warps of them and sees every key. K and V
+ * pass through shared memory in tiles of tile_n rows, `stages` of each, from the last visible tile to the first, so
+ * that the ragged and the diagonal tiles come first and the tiles between the masked ends pay for no mask.
  *
- * FlashAttention-2 (arXiv 2307.08691, section 3): O stays unnormalised, a running maximum and sum per row, one division at the
- * end. Fragment layouts: PTX ISA, "Matrix fragments for mma.m16n8k16". */
-#include "parameters.h"
+ * FlashAttention-2 (arXiv 2307.08691, section 3): O stays unnormalised, a running maximum and sum per row, one division
+ * at the end. Fragment layouts: PTX ISA, "Matrix fragments for mma.m16n8k16". */
 #include "arguments.h"
+#include "parameters.h"
 #include "primitives.h"
 
 constexpr int threads = warps * 32;
-constexpr int rows = tile_m / warps;                  // query rows of a warp
-constexpr int atoms = rows / 16;                      // 16-row fragments of a warp
-constexpr int depth = (head_dim + 15) / 16 * 16;      // of Q and K in shared memory, padded with zeros
-constexpr int width = (head_dim_v + 15) / 16 * 16;    // of V and O
-constexpr int pitch_k = 2 * depth + 16;               // bytes of a row: an odd number of 16-byte chunks, so that the eight
-constexpr int pitch_v = 2 * width + 16;               // rows of an ldmatrix fall on different banks
+constexpr int rows = tile_m / warps;               // query rows of a warp
+constexpr int atoms = rows / 16;                   // 16-row fragments of a warp
+constexpr int depth = (head_dim + 15) / 16 * 16;   // of Q and K in shared memory, padded with zeros
+constexpr int width = (head_dim_v + 15) / 16 * 16; // of V and O
+constexpr int pitch_k = 2 * depth + 16;            // bytes of a row: an odd number of 16-byte chunks, so that the eight
+constexpr int pitch_v = 2 * width + 16;            // rows of an ldmatrix fall on different banks
 constexpr int tile_k_bytes = tile_n * pitch_k;
 constexpr int tile_v_bytes = tile_n * pitch_v;
 constexpr int k_offset = tile_m * pitch_k; // after Q
@@ -35,7 +35,8 @@ template <int columns> ATTUNE_DEVICE const char *copy_source(const char *tile, l
   return tile + thread_index() / shape::across * row_bytes + thread_index() % shape::across * 16;
 }
 
-/* Copies `count` rows of `columns` elements to shared memory. Bounded: rows from `limit` on become zeros. The padding always does. */
+/* Copies `count` rows of `columns` elements to shared memory. Bounded: rows from `limit` on become zeros. The padding
+ * always does. */
 template <bool bounded, int count, int columns>
 ATTUNE_DEVICE void copy_tile(shared_address tile, const char *source, long long row_bytes, int limit) {
   using shape = copy_shape<columns>;
@@ -64,8 +65,9 @@ struct state {
   float sum[atoms][2]; // of this thread's columns only, until the end
 };
 
-/* One tile of keys. `diagonal` and `left_edge` are the first and last visible key of the warp's first row; `limit` is the number of
- * keys from the tile's first on. */
+/* Scores and probabilities of one tile of keys, and what they do to the state. Keys count from the tile's first:
+ * first_visible and last_visible are those of the warp's first row, each row further down sees one further; limit is
+ * where the keys end. */
 template <bool masked>
 ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_rows, float log2_scale, float cap_scale,
                           int first_visible, int last_visible, int limit, float (&s)[atoms][tile_n / 8][4]) {
@@ -74,13 +76,15 @@ ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_r
 #pragma unroll
     for (int n = 0; n < tile_n / 8; n++)
 #pragma unroll
-      for (int e = 0; e < 4; e++) s[m][n][e] = 0.0f;
+      for (int e = 0; e < 4; e++)
+        s[m][n][e] = 0.0f;
 
 #pragma unroll
   for (int k = 0; k < depth / 16; k++) {
 #if !Q_REGISTERS
 #pragma unroll
-    for (int m = 0; m < atoms; m++) load_matrix(warp.q[m][0], q_rows + m * 16 * pitch_k + k * 32);
+    for (int m = 0; m < atoms; m++)
+      load_matrix(warp.q[m][0], q_rows + m * 16 * pitch_k + k * 32);
 #endif
 #pragma unroll
     for (int n = 0; n < tile_n / 16; n++) {
@@ -105,7 +109,8 @@ ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_r
 #pragma unroll
     for (int n = 0; n < tile_n / 8; n++)
 #pragma unroll
-      for (int e = 0; e < 4; e++) s[m][n][e] = -s[m][n][e];
+      for (int e = 0; e < 4; e++)
+        s[m][n][e] = -s[m][n][e];
 #endif
 #if SCORE_SOFTCAP
   const float twice = 2.8853900817779268f * cap_scale; // tanh(x) = 1 - 2 / (1 + 2^(2 x log2(e)))
@@ -151,18 +156,20 @@ ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_r
     for (int half = 0; half < 2; half++) {
       float h = warp.max[m][half];
 #pragma unroll
-      for (int n = 0; n < tile_n / 8; n++) h = maximum(h, maximum(s[m][n][2 * half], s[m][n][2 * half + 1]));
+      for (int n = 0; n < tile_n / 8; n++)
+        h = maximum(h, maximum(s[m][n][2 * half], s[m][n][2 * half + 1]));
       h = maximum(h, shuffle_xor(h, 1)); // the four lanes of a row
       high[m][half] = maximum(h, shuffle_xor(h, 2));
     }
 #if LAZY_RESCALE
-  // O and the sum are rescaled only when some row's maximum has grown by more than a factor of 2^8: until then P may exceed 1, which
-  // costs no accuracy in floating point, and the sum is taken against the same maximum.
+  // O and the sum are rescaled only when some row's maximum has grown by more than a factor of 2^8: until then P may
+  // exceed 1, which costs no accuracy in floating point, and the sum is taken against the same maximum.
   bool grown = false;
 #pragma unroll
   for (int m = 0; m < atoms; m++)
 #pragma unroll
-    for (int half = 0; half < 2; half++) grown |= (high[m][half] - warp.max[m][half]) * log2_scale > 8.0f;
+    for (int half = 0; half < 2; half++)
+      grown |= (high[m][half] - warp.max[m][half]) * log2_scale > 8.0f;
   if (any_lane(grown))
 #endif
   {
@@ -274,8 +281,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   const int warp_row = thread_index() / 32 * rows;
   const long long q_row_bytes = 2 * problem.q_seqlen, k_row_bytes = 2 * problem.k_seqlen,
                   v_row_bytes = 2 * problem.v_seqlen;
-  const char *q = (const char *)problem.q +
-                  2 * (batch * problem.q_batch + head * problem.q_heads + row_begin * problem.q_seqlen);
+  const char *q =
+      (const char *)problem.q + 2 * (batch * problem.q_batch + head * problem.q_heads + row_begin * problem.q_seqlen);
   const char *k = (const char *)problem.k + 2 * (batch * problem.k_batch + head / problem.group * problem.k_heads);
   const char *v = (const char *)problem.v + 2 * (batch * problem.v_batch + head / problem.group * problem.v_heads);
   const shared_address shared = shared_memory();
@@ -288,7 +295,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #pragma unroll
     for (int n = 0; n < width / 8; n++)
 #pragma unroll
-      for (int e = 0; e < 4; e++) warp.o[m][n][e] = 0.0f;
+      for (int e = 0; e < 4; e++)
+        warp.o[m][n][e] = 0.0f;
   }
 
   // Addresses that this lane gives to ldmatrix: rows 0-15 with two chunks for Q and V; for K two groups of eight keys.
@@ -312,8 +320,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 
   copy_tile<true, tile_m, head_dim>(shared, copy_source<head_dim>(q, q_row_bytes), q_row_bytes, seqlen_q - row_begin);
   copy_async_commit();
-  // One group of copies a tile, K and V together, empty past the end so that the wait counts stay constant. With one stage K and V
-  // are groups of their own, each copied while the other is used.
+  // One group of copies a tile, K and V together, empty past the end so that the wait counts stay constant. With one
+  // stage K and V are groups of their own, each copied while the other is used.
 #if STAGES == 1
   if (tiles > 0) load_k(yes(), 0);
   copy_async_commit();
@@ -340,7 +348,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #pragma unroll
   for (int m = 0; m < atoms; m++)
 #pragma unroll
-    for (int d = 0; d < depth / 16; d++) load_matrix(warp.q[m][d], q_rows + m * 16 * pitch_k + d * 32);
+    for (int d = 0; d < depth / 16; d++)
+      load_matrix(warp.q[m][d], q_rows + m * 16 * pitch_k + d * 32);
 #endif
 
   const float log2_scale = problem.log2_scale, cap_scale = problem.cap_scale;
@@ -354,8 +363,10 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     float s[atoms][tile_n / 8][4];
     const int key = (last_tile - i) * tile_n;
 #if STAGES == 1
-    if (i == 0) copy_async_wait<1>();
-    else copy_async_wait<0>();
+    if (i == 0)
+      copy_async_wait<1>();
+    else
+      copy_async_wait<0>();
     barrier(); // K(i) is here for all, and all have left V(i - 1)
     if (i > 0) {
       load_v(no(), 0);
@@ -372,7 +383,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     copy_async_commit();
 #endif
     attend<decltype(masked)::value>(warp, q_rows, k_lane + slot * tile_k_bytes, log2_scale, cap_scale,
-                         diagonal - problem.window_left - key, diagonal + problem.window_right - key, seqlen_k - key, s);
+                                    diagonal - problem.window_left - key, diagonal + problem.window_right - key,
+                                    seqlen_k - key, s);
 #if STAGES == 1
     copy_async_wait<0>();
     barrier(); // V(i) is here for all, and all have left K(i)
@@ -383,10 +395,13 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     i++;
     slot = slot == stages - 1 ? 0 : slot + 1;
   };
-  while (i < tiles && last_tile - i >= full_end) step(yes());
-  while (i < tiles && last_tile - i >= full_begin) step(no());
+  while (i < tiles && last_tile - i >= full_end)
+    step(yes());
+  while (i < tiles && last_tile - i >= full_begin)
+    step(no());
 #if BOUND_WINDOW
-  while (i < tiles) step(yes());
+  while (i < tiles)
+    step(yes());
 #endif
   copy_async_wait<0>();
   barrier(); // shared memory is free for O
@@ -406,9 +421,9 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
                         pack(warp.o[m][n][2 * half] * inverse, warp.o[m][n][2 * half + 1] * inverse));
 #if LSE
       if (lane % 4 == 0 && row_begin + row < seqlen_q)
-        store_global_float(problem.lse + (long long)place * problem.seqlen_q + row_begin + row,
-                           sum == 0.0f ? -infinity()
-                                       : 0.6931471805599453f * (warp.max[m][half] * log2_scale + log2_approximate(sum)));
+        store_global_float(
+            problem.lse + (long long)place * problem.seqlen_q + row_begin + row,
+            sum == 0.0f ? -infinity() : 0.6931471805599453f * (warp.max[m][half] * log2_scale + log2_approximate(sum)));
 #endif
     }
   warp_barrier(); // a warp stores the rows that it computed

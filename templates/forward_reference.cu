@@ -1,13 +1,13 @@
 /* Forward attention as plainly as possible: a warp a query row, 32 keys at a time, one key a lane; float arithmetic
- * throughout, no rounding of P. Always legal, the last rung of the ladder, and the judge of problems that are too large for the
- * CPU. */
-#include "parameters.h"
+ * throughout, no rounding of P. Always legal, the last rung of the ladder, and the judge of problems that are too large
+ * for the CPU. */
 #include "arguments.h"
+#include "parameters.h"
 #include "primitives.h"
 
 constexpr int threads = warps * 32;
-constexpr int columns = (head_dim_v + 31) / 32;     // output columns of a lane: lane, lane + 32, ...
-constexpr int warp_bytes = 4 * (32 + 256);          // P of 32 keys, then the query row
+constexpr int columns = (head_dim_v + 31) / 32; // output columns of a lane: lane, lane + 32, ...
+constexpr int warp_bytes = 4 * (32 + 256);      // P of 32 keys, then the query row
 
 /* Column `d` of the row that starts at `from`. */
 ATTUNE_DEVICE float element(const char *from, int d) {
@@ -41,19 +41,21 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   key_begin = maximum(key_begin, row + shift - problem.window_left);
 #endif
 
-  const char *q = (const char *)problem.q +
-                  2 * (batch * problem.q_batch + head * problem.q_heads + row * problem.q_seqlen);
+  const char *q =
+      (const char *)problem.q + 2 * (batch * problem.q_batch + head * problem.q_heads + row * problem.q_seqlen);
   const char *k = (const char *)problem.k + 2 * (batch * problem.k_batch + head / problem.group * problem.k_heads);
   const char *v = (const char *)problem.v + 2 * (batch * problem.v_batch + head / problem.group * problem.v_heads);
   const shared_address p_shared = shared_memory() + warp * warp_bytes;
   const shared_address q_shared = p_shared + 4 * 32;
-  for (int d = lane; d < head_dim; d += 32) store_shared_float(q_shared + 4 * d, element(q, d));
+  for (int d = lane; d < head_dim; d += 32)
+    store_shared_float(q_shared + 4 * d, element(q, d));
   warp_barrier();
 
   float high = -infinity(), sum = 0.0f; // sum: of this lane's keys only, until the end
   float o[columns];
 #pragma unroll
-  for (int c = 0; c < columns; c++) o[c] = 0.0f;
+  for (int c = 0; c < columns; c++)
+    o[c] = 0.0f;
 
   for (int first = key_begin; first < key_end; first += 32) {
     float score = -infinity();
@@ -78,7 +80,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     }
     float next = maximum(high, score);
 #pragma unroll
-    for (int mask = 16; mask >= 1; mask /= 2) next = maximum(next, shuffle_xor(next, mask));
+    for (int mask = 16; mask >= 1; mask /= 2)
+      next = maximum(next, shuffle_xor(next, mask));
     const float factor = exp2_approximate((high - next) * problem.log2_scale); // next is finite: key_end > first
     const float p = exp2_approximate((score - next) * problem.log2_scale);
     high = next;
@@ -87,7 +90,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     warp_barrier();
     const int keys = minimum(32, key_end - first);
 #pragma unroll
-    for (int c = 0; c < columns; c++) o[c] *= factor;
+    for (int c = 0; c < columns; c++)
+      o[c] *= factor;
     for (int j = 0; j < keys; j++) {
       const float weight = load_shared_float(p_shared + 4 * j);
       const char *value = v + 2 * ((first + j) * problem.v_seqlen);
@@ -99,7 +103,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   }
 
 #pragma unroll
-  for (int mask = 16; mask >= 1; mask /= 2) sum += shuffle_xor(sum, mask);
+  for (int mask = 16; mask >= 1; mask /= 2)
+    sum += shuffle_xor(sum, mask);
   const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum; // no visible key: O = 0, LSE = -inf
   // Rows go out 16 bytes at a time, by way of the query's place in shared memory.
 #pragma unroll
@@ -112,8 +117,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     for (int e = 0; e < 4; e++)
       chunk.x[e] = pack(load_shared_float(q_shared + 4 * (lane * 8 + 2 * e)),
                         load_shared_float(q_shared + 4 * (lane * 8 + 2 * e + 1)));
-    store_global_128((char *)problem.o + 2 * (batch * problem.o_batch + head * problem.o_heads +
-                                              row * problem.o_seqlen + lane * 8),
+    store_global_128((char *)problem.o +
+                         2 * (batch * problem.o_batch + head * problem.o_heads + row * problem.o_seqlen + lane * 8),
                      chunk);
   }
 #if LSE

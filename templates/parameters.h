@@ -1,5 +1,6 @@
-/* Stand-ins for what the generator writes at the top of every kernel, so that an editor can parse the templates. The names are
- * the fields of attune_config (generator/generator.h), in capitals where the specialiser decides #if by them. */
+/* Stand-ins for what the generator writes at the top of every kernel, so that an editor can parse the templates. The
+ * names are the fields of attune_config (generator/generator.h), in capitals where the specialiser decides #if by them.
+ */
 #pragma once
 #define DTYPE_BF16 1
 #define BOUND_CAUSAL 1 /* a right bound only */

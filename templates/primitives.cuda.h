@@ -1,4 +1,5 @@
-/* The primitives in PTX. Their meaning stands in templates/README.md; the instruction is named where it is not obvious. */
+/* The primitives in PTX. Their meaning stands in templates/README.md; the instruction is named where it is not obvious.
+ */
 #pragma once
 
 #define ATTUNE_DEVICE __device__ __forceinline__
