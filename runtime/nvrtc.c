@@ -184,9 +184,13 @@ static attune_status compile(attune_compiled *out, nvrtcProgram program, const c
   enum { TAIL = 2000 };
   char target[48];
   snprintf(target, sizeof target, "--gpu-architecture=%s", arch);
-  const char *all[OPTION_COUNT + 1] = {target};
-  memcpy(all + 1, options, sizeof options);
-  nvrtcResult result = nvrtc.compile(program, OPTION_COUNT + 1, all);
+  const char *all[OPTION_COUNT + 2] = {target};
+  int count = 1;
+  memcpy(all + count, options, sizeof options);
+  count += OPTION_COUNT;
+  /* From 12.9 on NVRTC has a cache of its own; what comes out of it has no log, and so no registers and spills. */
+  if (nvrtc.major > 12 || (nvrtc.major == 12 && nvrtc.minor >= 9)) all[count++] = "--no-cache";
+  nvrtcResult result = nvrtc.compile(program, count, all);
   attune_status status = copy_log(&out->log, program);
   if (status != ATTUNE_OK) return status;
   size_t length = strlen(out->log);
