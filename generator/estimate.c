@@ -122,7 +122,7 @@ static double round_clocks(const attune_step *step, const rates *r, int warps, d
   const double softmax = step->exponentials / r->exponentials + step->float_operations / r->floats;
   const double warps_per_scheduler = resident * warps / SCHEDULERS;
   /* Warps of one block meet at barriers, which holds them in step with each other. */
-  const double in_step = 1 + 0.8 / resident;
+  const double in_step = 1 + 1.1 / resident;
   const double exposed = warps_per_scheduler > 1 ? fmin(in_step / warps_per_scheduler, 1) : 1;
   /* Fewer than four warps leave schedulers, and their matrix units, without work. */
   const double idle = warps_per_scheduler < 1 ? 1 / warps_per_scheduler : 1;

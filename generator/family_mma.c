@@ -145,7 +145,7 @@ static void step(attune_step *out, const attune_config *c, const attune_problem 
       .loaded_bytes = kv_bytes,
       .exponentials = m * n * (softcap ? 3 : 1),
       .float_operations = m * n * (softcap ? 7 : 4) + (c->lazy_rescale ? 0.1 : 1) * m * width,
-      .latency_clocks = 250,
+      .latency_clocks = 100,
       .outside_clocks = 2500 + (q_bytes + 2 * m * width) / 32,
   };
 }
