@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Three costs of Attune on the CPU, as JSON lines: from process start to the first result with the cubin stored, beyond what
-CUDA's own start costs; one warm run beyond the driver's launch call; compiling one kernel. Uses build/bench/latency and
+CUDA's own start costs; one warm run beyond the driver's launch call; compiling one kernel, the default one of each
+head_dim and mask of the FlashAttention grid at seqlen 4,096. Uses build/bench/latency and
 build/attune; PyTorch only names the GPU."""
 import argparse
 import json
@@ -41,8 +42,8 @@ def warm(program, database):
 
 def compiled(command, arch, dim, mask):
     answer = subprocess.run([command, "compile", "--json", "--arch", arch, "--dtype", "bf16",
-                             "--head-dim", str(dim), "--batch", "1", "--heads-q", "16", "--heads-kv", "16", "--seqlen-q",
-                             "4096", "--seqlen-k", "4096", "--mask", mask], check=True, capture_output=True, text=True)
+                             "--head-dim", str(dim), "--batch", "4", "--heads-q", str(2048 // dim), "--seqlen-q", "4096",
+                             "--mask", mask], check=True, capture_output=True, text=True)
     found = json.loads(answer.stdout)
     return dict(set="compile", config=found["config"], arch=arch, D=dim, causal=mask == "causal",
                 seconds=round(found["seconds"], 3), registers=found["registers"])
