@@ -52,6 +52,9 @@ void attune_kernel_key(attune_kernel *kernel);
 /* *out is one malloc'ed block that owns its strings and bytes (free() it), or NULL for a miss. The binary's length and
  * hash are checked: a damaged row is deleted and is a miss. */
 attune_status attune_store_find_kernel(attune_store *store, attune_kernel **out, const char *key);
+/* The same where the compiler cannot be asked its version: the newest kernel of named's config, arch and source_sha256,
+ * whatever compiler made it. */
+attune_status attune_store_find_kernel_of_source(attune_store *store, attune_kernel **out, const attune_kernel *named);
 attune_status attune_store_put_kernel(attune_store *store, const attune_kernel *kernel);
 
 /* ---- measurements: every one is kept ---- */

@@ -149,6 +149,45 @@ attune_status attune_store_find_kernel(attune_store *store, attune_kernel **out,
   return status;
 }
 
+/* ---- find by source ---- */
+
+typedef struct {
+  const attune_kernel *named;
+  char key[65];
+} find_source_data;
+
+static int find_key_of_source(attune_store *store, sqlite3 *db, void *data) {
+  (void)store;
+  find_source_data *find = data;
+  const char *fields[] = {find->named->config, find->named->arch, find->named->source_sha256};
+  sqlite3_stmt *row;
+  find->key[0] = 0;
+  int code = sqlite3_prepare_v2(db,
+                                "SELECT key FROM kernels WHERE config = ?1 AND arch = ?2 AND source_sha256 = ?3"
+                                " ORDER BY created DESC, key LIMIT 1",
+                                -1, &row, NULL);
+  for (int i = 0; i < 3 && code == SQLITE_OK; i++)
+    code = sqlite3_bind_text(row, i + 1, text_or_empty(fields[i]), -1, SQLITE_STATIC);
+  if (code == SQLITE_OK) code = sqlite3_step(row);
+  if (code == SQLITE_ROW) {
+    const char *key = (const char *)sqlite3_column_text(row, 0);
+    if (key) snprintf(find->key, sizeof find->key, "%s", key);
+  }
+  int finalized = sqlite3_finalize(row);
+  if (code != SQLITE_ROW && code != SQLITE_DONE) return code;
+  if (finalized != SQLITE_OK) return finalized;
+  return find->key[0] ? SQLITE_DONE : SQLITE_OK;
+}
+
+attune_status attune_store_find_kernel_of_source(attune_store *store, attune_kernel **out, const attune_kernel *named) {
+  if (!store || !out || !named)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_find_kernel_of_source: an argument is NULL");
+  *out = NULL;
+  find_source_data find = {.named = named};
+  attune_status status = attune_store_read(store, find_key_of_source, &find);
+  return status == ATTUNE_OK && find.key[0] ? attune_store_find_kernel(store, out, find.key) : status;
+}
+
 /* ---- put ---- */
 
 static const char put_sql[] =

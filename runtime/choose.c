@@ -23,7 +23,7 @@ typedef struct {
 
 static bool is_refusal(attune_status status) {
   return status == ATTUNE_WOULD_COMPILE || status == ATTUNE_COMPILE_FAILED || status == ATTUNE_ILLEGAL_CONFIG ||
-         status == ATTUNE_DRIVER_FAILED;
+         status == ATTUNE_DRIVER_FAILED || status == ATTUNE_NO_NVRTC || status == ATTUNE_NO_COMPILER;
 }
 
 /* Ends the rung's line. Only the first line of the message: a compiler's log is long. */

@@ -22,12 +22,11 @@ static attune_status name_of(kernel_name *out, const attune_config *config, cons
   attune_status status = attune_config_print(out->config, config);
   if (status == ATTUNE_OK) status = attune_config_symbol(out->symbol, config);
   if (status == ATTUNE_OK)
-    status = is_host(arch) ? attune_compiler_host(out->compiler, out->options)
-                           : attune_compiler_nvrtc(out->compiler, out->options);
-  if (status == ATTUNE_OK)
     status = attune_emit(&out->source, config, is_host(arch) ? ATTUNE_TARGET_HOST : ATTUNE_TARGET_CUDA);
-  if (status == ATTUNE_OK) attune_sha256(out->sha256, out->source, strlen(out->source));
-  return status;
+  if (status != ATTUNE_OK) return status;
+  attune_sha256(out->sha256, out->source, strlen(out->source));
+  return is_host(arch) ? attune_compiler_host(out->compiler, out->options)
+                       : attune_compiler_nvrtc(out->compiler, out->options);
 }
 
 static const char *append(char **at, const char *text) {
@@ -160,6 +159,18 @@ static attune_status compile_once(attune_kernel **out, bool *hit, attune_store *
   return status;
 }
 
+/* Without a compiler a key cannot be made, but a stored kernel of this very source can still be loaded: an application
+ * that carries its store needs no NVRTC. Returns status where there is none. */
+static attune_status find_without_compiler(attune_kernel **out, attune_store *store, const kernel_name *name,
+                                           const char *arch, attune_status status) {
+  if (status != ATTUNE_NO_NVRTC && status != ATTUNE_NO_COMPILER) return status;
+  attune_kernel named = {.config = name->config, .arch = arch, .source_sha256 = name->sha256};
+  attune_kernel *found = NULL;
+  if (attune_store_find_kernel_of_source(store, &found, &named) != ATTUNE_OK || !found) return status;
+  *out = found;
+  return ATTUNE_OK;
+}
+
 attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *store, const attune_config *config,
                                 const char *arch, bool frozen) {
   kernel_name name;
@@ -167,15 +178,19 @@ attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *st
   bool found = false;
   *out = NULL;
   attune_status status = name_of(&name, config, arch);
-  if (status == ATTUNE_OK) status = pack(&named, &name, arch, NULL, 0);
-  if (status == ATTUNE_OK) status = attune_store_find_kernel(store, out, named->key);
+  if (status != ATTUNE_OK) {
+    status = find_without_compiler(out, store, &name, arch, status);
+  } else {
+    status = pack(&named, &name, arch, NULL, 0);
+    if (status == ATTUNE_OK) status = attune_store_find_kernel(store, out, named->key);
+  }
   found = status == ATTUNE_OK && *out;
-  if (status != ATTUNE_OK || found) goto out;
+  if (found) goto out;
   if (frozen)
-    status = attune_fail(ATTUNE_WOULD_COMPILE,
-                         "frozen, and %s holds no kernel %s for %s, %s; tune or run once without frozen",
-                         attune_store_path(store), name.config, arch, name.compiler);
-  else
+    status =
+        attune_fail(ATTUNE_WOULD_COMPILE, "frozen, and %s holds no kernel %s for %s; tune or run once without frozen",
+                    attune_store_path(store), name.config, arch);
+  else if (status == ATTUNE_OK)
     status = compile_once(out, &found, store, &name, named->key, arch);
 out:
   if (status != ATTUNE_OK) {

@@ -293,8 +293,8 @@ static void test_refused_rungs(void **state) {
   assert_int_equal(attune_climb(&choice, f->store, &resolved, &f->device, refuse, &all), ATTUNE_WOULD_COMPILE);
   assert_explains(&choice, "reference: always there");
   free(choice.explanation);
-  refuser grave = {.refusals = 99, .with = ATTUNE_NO_NVRTC};
-  assert_int_equal(attune_climb(&choice, f->store, &resolved, &f->device, refuse, &grave), ATTUNE_NO_NVRTC);
+  refuser grave = {.refusals = 99, .with = ATTUNE_OUT_OF_MEMORY};
+  assert_int_equal(attune_climb(&choice, f->store, &resolved, &f->device, refuse, &grave), ATTUNE_OUT_OF_MEMORY);
   assert_int_equal(grave.offers, 1);
   free(choice.explanation);
 }

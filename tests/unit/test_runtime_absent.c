@@ -59,6 +59,44 @@ static void test_no_nvrtc(void **state) {
   assert_null(kernel);
 }
 
+/* An application that carries its store needs no NVRTC: the source names the kernel well enough. */
+static void test_stored_kernel_without_nvrtc(void **state) {
+  (void)state;
+  attune_store *store;
+  attune_kernel *found;
+  attune_problem problem;
+  attune_config config;
+  attune_problem_init(&problem);
+  assert_int_equal(attune_store_open(&store, &(attune_store_options){.path = ":memory:"}), ATTUNE_OK);
+  assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
+  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, "sm_90", false), ATTUNE_NO_NVRTC);
+  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, "sm_90", true), ATTUNE_WOULD_COMPILE);
+
+  char text[ATTUNE_TEXT_MAX], sha256[65], *source;
+  assert_int_equal(attune_config_print(text, &config), ATTUNE_OK);
+  assert_int_equal(attune_emit(&source, &config, ATTUNE_TARGET_CUDA), ATTUNE_OK);
+  attune_sha256(sha256, source, strlen(source));
+  attune_kernel kernel = {.config = text,
+                          .arch = "sm_90",
+                          .compiler = "nvrtc 12.9",
+                          .source_sha256 = sha256,
+                          .binary = "cubin",
+                          .binary_size = 5};
+  attune_kernel_key(&kernel);
+  assert_int_equal(attune_store_put_kernel(store, &kernel), ATTUNE_OK);
+  for (int frozen = 0; frozen < 2; frozen++) {
+    bool hit = false;
+    assert_int_equal(attune_kernel_get(&found, &hit, store, &config, "sm_90", frozen), ATTUNE_OK);
+    assert_true(hit);
+    assert_string_equal(found->compiler, "nvrtc 12.9");
+    free(found);
+  }
+  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, "sm_80", false), ATTUNE_NO_NVRTC);
+  assert_null(found);
+  free(source);
+  attune_store_close(store);
+}
+
 int main(void) {
   setenv("ATTUNE_LIBCUDA", "/nowhere/libcuda.so.1", 1);
   setenv("ATTUNE_NVRTC", "/nowhere/libnvrtc.so", 1);
@@ -67,6 +105,7 @@ int main(void) {
       cmocka_unit_test(test_context_without_driver),
       cmocka_unit_test(test_unknown_device),
       cmocka_unit_test(test_no_nvrtc),
+      cmocka_unit_test(test_stored_kernel_without_nvrtc),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
