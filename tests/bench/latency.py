@@ -40,13 +40,17 @@ def warm(program, database):
                 beyond_us=round(1e6 * (found["run_seconds"] - found["launch_seconds"]), 3), config=found["config"])
 
 
-def compiled(command, arch, dim, mask):
-    answer = subprocess.run([command, "compile", "--json", "--arch", arch, "--dtype", "bf16",
-                             "--head-dim", str(dim), "--batch", "4", "--heads-q", str(2048 // dim), "--seqlen-q", "4096",
-                             "--mask", mask], check=True, capture_output=True, text=True)
-    found = json.loads(answer.stdout)
+def compiled(command, arch, dim, mask, runs):
+    samples = []
+    for _ in range(runs):
+        answer = subprocess.run([command, "compile", "--json", "--arch", arch, "--dtype", "bf16",
+                                 "--head-dim", str(dim), "--batch", "4", "--heads-q", str(2048 // dim), "--seqlen-q",
+                                 "4096", "--mask", mask], check=True, capture_output=True, text=True)
+        found = json.loads(answer.stdout)
+        samples.append(found["seconds"])
     return dict(set="compile", config=found["config"], arch=arch, D=dim, causal=mask == "causal",
-                seconds=round(found["seconds"], 3), registers=found["registers"])
+                seconds=round(statistics.median(samples), 3), samples=[round(s, 3) for s in samples],
+                registers=found["registers"])
 
 
 def main():
@@ -68,7 +72,7 @@ def main():
         sink.write(**warm(program, database))
     for dim in (64, 128, 256):
         for mask in ("none", "causal"):
-            sink.write(**compiled(command, f"sm_{major}{minor}", dim, mask))
+            sink.write(**compiled(command, f"sm_{major}{minor}", dim, mask, min(5, arguments.runs)))
 
 
 if __name__ == "__main__":
