@@ -87,12 +87,12 @@ class Model:
 
 
 def check(model):
-    """The similarities that the model's card shows for these sentences."""
+    """The similarities of these sentences, as recorded when the data was made; a wrong layer would upset their order."""
     sentences = ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"]
     pooled = [model.hidden(sentence, model.layers).mean(0) for sentence in sentences]
     unit = [x / numpy.linalg.norm(x) for x in pooled]
     found = [float(unit[0] @ x) for x in unit[1:]]
-    print("found", *(f"{x:.3f}" for x in found), "published 0.695 0.943 0.257")
+    print("found", *(f"{x:.3f}" for x in found), "recorded 0.695 0.943 0.257")
     return all(abs(a - b) < 1e-3 for a, b in zip(found, (0.695, 0.943, 0.257)))
 
 
