@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Three costs of Attune on the CPU, as JSON lines: from process start to the first result with the cubin stored, beyond what
-CUDA's own start costs; one warm run beyond the driver's launch call; compiling one kernel, the default one of each
-head_dim and mask of the FlashAttention grid at seqlen 4,096. Uses build/bench/latency and
-build/attune; PyTorch only names the GPU."""
+CUDA's own start costs; one warm run beyond the driver's launch call; compiling one kernel (compile_time.py). Uses
+build/bench/latency and build/attune; PyTorch only names the GPU."""
 import argparse
 import json
 import statistics
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import attune
 import gpu
+from compile_time import compile_rows
 
 
 def seconds(*command):
@@ -40,19 +40,6 @@ def warm(program, database):
                 beyond_us=round(1e6 * (found["run_seconds"] - found["launch_seconds"]), 3), config=found["config"])
 
 
-def compiled(command, arch, dim, mask, runs):
-    samples = []
-    for _ in range(runs):
-        answer = subprocess.run([command, "compile", "--json", "--arch", arch, "--dtype", "bf16",
-                                 "--head-dim", str(dim), "--batch", "4", "--heads-q", str(2048 // dim), "--seqlen-q",
-                                 "4096", "--mask", mask], check=True, capture_output=True, text=True)
-        found = json.loads(answer.stdout)
-        samples.append(found["seconds"])
-    return dict(set="compile", config=found["config"], arch=arch, D=dim, causal=mask == "causal",
-                seconds=round(statistics.median(samples), 3), samples=[round(s, 3) for s in samples],
-                registers=found["registers"])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="processes of each kind (default: %(default)s)")
@@ -70,9 +57,8 @@ def main():
         database = str(Path(folder) / "attune.db")
         sink.write(**first_result(program, database, arguments.runs))
         sink.write(**warm(program, database))
-    for dim in (64, 128, 256):
-        for mask in ("none", "causal"):
-            sink.write(**compiled(command, f"sm_{major}{minor}", dim, mask, min(5, arguments.runs)))
+    for row in compile_rows(command, f"sm_{major}{minor}", min(5, arguments.runs)):
+        sink.write(**row)
 
 
 if __name__ == "__main__":
