@@ -141,6 +141,7 @@ typedef struct {
   int32_t grid, threads, shared_bytes; /* dynamic shared memory */
   int32_t tiles_m;
 } attune_launch;
+/* ATTUNE_ILLEGAL_CONFIG where the problem's values are beyond the family's arithmetic (a scale over 1000). */
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem);
 
 /* A model, never a measurement: seconds for the problem, from occupancy, waves, matrix and memory rates. registers per

@@ -9,7 +9,10 @@
 #include "generator/text.h"
 #include "runtime/fail.h"
 
-enum { ELEMENT_BYTES = 2, SEQLEN_MAX = 1 << 30, STRIDE_ELEMENTS = 8 };
+/* SEQLEN_MAX: a row of the last tile, with rows to spare, plus an unbounded side still fits 32 bits. */
+enum { ELEMENT_BYTES = 2, SEQLEN_MAX = (1 << 30) - 512, STRIDE_ELEMENTS = 8 };
+/* tanh is computed to 1e-7, which softcap multiplies: beyond this the error shows beside that of 16-bit rounding. */
+static const float softcap_max = 10000;
 
 /* Query rows of the family with the smallest tile: the largest grid a problem can ask for. */
 enum { SMALLEST_TILE_M = 4 };
@@ -183,9 +186,9 @@ static attune_status check_score(const attune_problem *p) {
     return attune_fail(ATTUNE_BAD_SCALE, "scale is %g; it must be finite (NaN means 1/sqrt(head_dim))",
                        (double)p->scale);
   }
-  if (!isfinite(p->softcap) || p->softcap < 0) {
-    return attune_fail(ATTUNE_BAD_SCALE, "softcap is %g; it must be finite and positive, or 0 for none",
-                       (double)p->softcap);
+  if (!(p->softcap >= 0 && p->softcap <= softcap_max)) {
+    return attune_fail(ATTUNE_BAD_SCALE, "softcap is %g; it must be positive and at most %g, or 0 for none",
+                       (double)p->softcap, (double)softcap_max);
   }
   return ATTUNE_OK;
 }

@@ -207,6 +207,16 @@ attune_status attune_config_reference(attune_config *out, const attune_problem *
 
 /* ---- launch ---- */
 
+/* The tensor-core kernels subtract the row's maximum after scaling, in one fused step: its rounding is harmless until a
+ * scaled score reaches 2^31. The reference family subtracts first and takes any scale. */
+static attune_status check_scale(const attune_config *config, const attune_problem *problem) {
+  static const float steepest = 1000;
+  if (config->family == ATTUNE_FAMILY_REFERENCE || problem->softcap > 0) return ATTUNE_OK;
+  if (!(fabsf(problem->scale) > steepest)) return ATTUNE_OK; /* NaN: the usual one */
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "scale is %g; family %s takes up to %g, family reference any",
+                     (double)problem->scale, attune_family_name((attune_family)config->family), (double)steepest);
+}
+
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem) {
   if (out == NULL || config == NULL || problem == NULL) {
     return attune_fail(ATTUNE_BAD_ARGUMENT, "launch: null pointer");
@@ -216,6 +226,8 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d: not a config", config->family,
                        config->tile_m, config->warps);
   }
+  const attune_status status = check_scale(config, problem);
+  if (status) return status;
   const int64_t tiles = ((int64_t)problem->seqlen_q + config->tile_m - 1) / config->tile_m;
   int64_t grid;
   if (__builtin_mul_overflow(tiles * problem->heads_q, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {

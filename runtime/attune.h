@@ -40,7 +40,7 @@ typedef enum {
   ATTUNE_BAD_CONFIG,     /* config text that does not parse */
   ATTUNE_ILLEGAL_CONFIG, /* a config that this device cannot run; the message names the limit */
   ATTUNE_BAD_FILE,       /* unreadable, truncated or lying file (safetensors, workload) */
-  ATTUNE_BAD_JSON,       /* JSON that does not parse or does not fit; the message has the line */
+  ATTUNE_BAD_JSON,       /* JSON that does not parse (the message has the line) or does not fit (which item) */
   ATTUNE_STORE_TOO_NEW,  /* database written by a newer version */
   ATTUNE_STORE_FAILED,   /* an explicit store operation failed (never from plan or run) */
   ATTUNE_NO_DEVICE,      /* no such device */
@@ -81,12 +81,12 @@ typedef struct {
   attune_dtype dtype;
   int32_t head_dim, head_dim_v;     /* multiples of 8 in 8..256 */
   int32_t batch, heads_q, heads_kv; /* heads_q is a multiple of heads_kv */
-  int32_t seqlen_q, seqlen_k;       /* 1 .. 2^30; upper bounds where lengths live in device memory */
+  int32_t seqlen_q, seqlen_k;       /* 1 .. 2^30 - 512; upper bounds where lengths live in device memory */
   attune_mask mask;
   int32_t window_left, window_right; /* key j is visible if i+shift-left <= j <= i+shift+right; -1: unbounded */
-  float scale;                       /* any finite float; attune_problem_init sets NaN: 1/sqrt(head_dim) */
-  float softcap;                     /* 0: none; else score = softcap * tanh(scale*q.k / softcap) */
-  int32_t want_lse;                  /* 1: also write LSE */
+  float scale;      /* any finite float (beyond 1000 the reference family answers); NaN: 1/sqrt(head_dim) */
+  float softcap;    /* 0: none; else, up to 10,000: score = softcap * tanh(scale*q.k / softcap) */
+  int32_t want_lse; /* 1: also write LSE */
   attune_strides q, k, v, o;
 } attune_problem;
 
@@ -154,7 +154,7 @@ ATTUNE_API const char *attune_plan_explain(const attune_plan *plan);
 
 /* Enqueues the kernel on the stream. Allocates nothing, never synchronises, may be captured into a CUDA graph, and may
  * be called by several threads at once with one plan. The thread's current CUDA context stays as it is; it is cheapest
- * if that is the plan's (PyTorch's is). */
+ * if that is the plan's (PyTorch's is). The host device ignores the stream, starts threads, and returns when done. */
 ATTUNE_API attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace,
                                     size_t workspace_size, attune_stream stream);
 

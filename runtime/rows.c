@@ -58,7 +58,10 @@ static int *judge(attune_candidate_row *out, const search *s, const attune_measu
   if (!isfinite(out->distance)) return &rows->other_kernel;
   if (out->distance > ATTUNE_FARTHEST) return &rows->far;
   derive(&out->config, &tuned, s->wanted->problem);
-  if (attune_config_legal(&out->config, s->wanted->device) != ATTUNE_OK) return &rows->illegal;
+  attune_launch launch;
+  if (attune_config_legal(&out->config, s->wanted->device) != ATTUNE_OK ||
+      attune_launch_of(&launch, &out->config, s->wanted->problem) != ATTUNE_OK)
+    return &rows->illegal;
   return NULL;
 }
 

@@ -68,9 +68,9 @@ static void test_refuses(void **unused) {
   REFUSE(ATTUNE_BAD_SIZE, "heads_q is -8", p.heads_q = -8);
   REFUSE(ATTUNE_BAD_SIZE, "heads_kv is 0", p.heads_kv = 0);
   REFUSE(ATTUNE_BAD_SIZE, "seqlen_q is 0", p.seqlen_q = 0);
-  REFUSE(ATTUNE_BAD_SIZE, "seqlen_k is 1073741825; it must be from 1 to 1073741824", p.seqlen_k = (1 << 30) + 1);
+  REFUSE(ATTUNE_BAD_SIZE, "seqlen_k is 1073741824; it must be from 1 to 1073741312", p.seqlen_k = 1 << 30);
   REFUSE(ATTUNE_BAD_SIZE, "a grid holds 2147483647", p.batch = 1 << 20, p.seqlen_q = 1 << 16);
-  REFUSE(ATTUNE_BAD_SIZE, "k of shape", p.batch = INT32_MAX / 8, p.seqlen_q = 1, p.seqlen_k = 1 << 30,
+  REFUSE(ATTUNE_BAD_SIZE, "k of shape", p.batch = INT32_MAX / 8, p.seqlen_q = 1, p.seqlen_k = 1 << 29,
          p.heads_q = p.heads_kv = 8);
   REFUSE(ATTUNE_BAD_SIZE, "q of shape", p.q = (attune_strides){INT64_MAX / 8 * 8, 8, 128});
   REFUSE(ATTUNE_BAD_STRIDE, "q.seqlen stride is 132 elements", p.q = (attune_strides){132000, 132, 128});
@@ -83,6 +83,7 @@ static void test_refuses(void **unused) {
   REFUSE(ATTUNE_BAD_SCALE, "softcap is -1", p.softcap = -1);
   REFUSE(ATTUNE_BAD_SCALE, "softcap is nan", p.softcap = NAN);
   REFUSE(ATTUNE_BAD_SCALE, "softcap is inf", p.softcap = INFINITY);
+  REFUSE(ATTUNE_BAD_SCALE, "at most 10000", p.softcap = 10001);
   REFUSE(ATTUNE_BAD_WINDOW, "window_left is -2", p.window_left = -2);
   REFUSE(ATTUNE_BAD_WINDOW, "window_right is 1, but a causal mask", p.mask = ATTUNE_MASK_CAUSAL, p.window_right = 1);
   REFUSE(ATTUNE_BAD_WINDOW, "window_right is 7", p.mask = ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, p.window_right = 7);
@@ -214,8 +215,8 @@ static void test_text(void **unused) {
   p.head_dim_v = 104;
   p.batch = 1;
   p.heads_q = p.heads_kv = 1;
-  p.seqlen_q = p.seqlen_k = 1 << 30;
-  p.window_left = (1 << 30) - 2;
+  p.seqlen_q = p.seqlen_k = (1 << 30) - 512;
+  p.window_left = (1 << 30) - 514;
   p.softcap = 1;
   p.want_lse = 1;
   char text[ATTUNE_TEXT_MAX];

@@ -233,6 +233,20 @@ static void test_default(void **unused) {
   const attune_problem p = problem_of(64, ATTUNE_MASK_NONE);
   assert_int_equal(attune_config_default(&config, &p, &old), ATTUNE_OK);
   assert_int_equal(config.family, ATTUNE_FAMILY_REFERENCE);
+
+  /* A scale that only the reference family's arithmetic bears. */
+  attune_device new = device_of("sm_90");
+  attune_problem steep = problem_of(64, ATTUNE_MASK_NONE);
+  for (int sign = -1; sign <= 1; sign += 2) {
+    steep.scale = (float)sign * 1000;
+    assert_int_equal(attune_config_default(&config, &steep, &new), ATTUNE_OK);
+    assert_int_equal(config.family, ATTUNE_FAMILY_MMA);
+    attune_launch launch;
+    steep.scale = (float)sign * 1e30f;
+    assert_int_equal(attune_launch_of(&launch, &config, &steep), ATTUNE_ILLEGAL_CONFIG);
+    assert_int_equal(attune_config_default(&config, &steep, &new), ATTUNE_OK);
+    assert_int_equal(config.family, ATTUNE_FAMILY_REFERENCE);
+  }
 }
 
 int main(void) {
