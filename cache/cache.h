@@ -116,7 +116,8 @@ typedef struct {
 attune_status attune_store_count(attune_store *store, attune_store_counts *out);
 /* JSON of the user file's measurements (not of binaries), sorted, same content same bytes; malloc'ed. */
 attune_status attune_store_export(attune_store *store, char **json);
-/* All or nothing; duplicates are ignored. The message has the line of a fault. */
+/* All or nothing; duplicates are ignored. The message has the line of a syntax fault, or which
+ * row and field does not fit. */
 attune_status attune_store_import(attune_store *store, const char *json, size_t size, int64_t *added);
 /* Deletes the user file's measurements and kernels that match (NULL or all NULL: everything). Kernels have an arch and
  * a config alone, so a filter with anything else spares them. */

@@ -82,6 +82,8 @@ static bool is_damaged(sqlite3_stmt *row, const void *binary, size_t size) {
   char sha256[65];
   const char *expected = (const char *)sqlite3_column_text(row, 12);
   if (!binary || sqlite3_column_int64(row, 11) != (int64_t)size || !expected) return true;
+  for (int i = 0; i < COLUMN_TEXTS; i++)
+    if (sqlite3_column_type(row, i) == SQLITE_NULL) return true;
   return strcmp(SHA256Data(binary, size, sha256), expected) != 0;
 }
 

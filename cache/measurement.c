@@ -54,7 +54,7 @@ static const char *text_of(const attune_measurement *row, const attune_field *fi
   return text ? text : "";
 }
 
-/* "2026-11-23T10:04:05.678Z": texts of this shape sort by time. */
+/* "2026-11-23T10:04:05.678Z": texts of this shape, with as many digits, sort by time. */
 static bool is_date(const char *text) {
   const char *shape = "dddd-dd-ddTdd:dd:dd";
   for (; *shape; shape++, text++) {
@@ -241,6 +241,10 @@ int attune_measurement_read(attune_measurement **out, sqlite3_stmt *from) {
   row->sample_count = (int32_t)(samples_size / sizeof(double));
   for (int i = 0; i < attune_field_count; i++)
     read_field(row, &attune_fields[i], from, i + 1, &next);
-  *out = row;
+  const char *field, *rule;
+  if (attune_measurement_broken(row, &field, &rule))
+    free(row); /* damaged */
+  else
+    *out = row;
   return SQLITE_OK;
 }

@@ -159,16 +159,16 @@ static attune_status compile_once(attune_kernel **out, bool *hit, attune_store *
   return status;
 }
 
-/* Without a compiler a key cannot be made, but a stored kernel of this very source can still be loaded: an application
- * that carries its store needs no NVRTC. Returns status where there is none. */
-static attune_status find_without_compiler(attune_kernel **out, attune_store *store, const kernel_name *name,
-                                           const char *arch, attune_status status) {
-  if (status != ATTUNE_NO_NVRTC && status != ATTUNE_NO_COMPILER) return status;
+static bool is_compiler_missing(attune_status status) {
+  return status == ATTUNE_NO_NVRTC || status == ATTUNE_NO_COMPILER;
+}
+
+/* Another compiler's binary of this very source, for where this one may not or cannot compile: an application that
+ * carries its store depends on no NVRTC. NULL if there is none. */
+static attune_kernel *find_of_source(attune_store *store, const kernel_name *name, const char *arch) {
   attune_kernel named = {.config = name->config, .arch = arch, .source_sha256 = name->sha256};
   attune_kernel *found = NULL;
-  if (attune_store_find_kernel_of_source(store, &found, &named) != ATTUNE_OK || !found) return status;
-  *out = found;
-  return ATTUNE_OK;
+  return attune_store_find_kernel_of_source(store, &found, &named) == ATTUNE_OK ? found : NULL;
 }
 
 attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *store, const attune_config *config,
@@ -178,20 +178,21 @@ attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *st
   bool found = false;
   *out = NULL;
   attune_status status = name_of(&name, config, arch);
-  if (status != ATTUNE_OK) {
-    status = find_without_compiler(out, store, &name, arch, status);
-  } else {
-    status = pack(&named, &name, arch, NULL, 0);
-    if (status == ATTUNE_OK) status = attune_store_find_kernel(store, out, named->key);
-  }
+  if (status == ATTUNE_OK) status = pack(&named, &name, arch, NULL, 0);
+  if (status == ATTUNE_OK) status = attune_store_find_kernel(store, out, named->key);
   found = status == ATTUNE_OK && *out;
-  if (found) goto out;
-  if (frozen)
+  if (status == ATTUNE_OK && !found && !frozen) status = compile_once(out, &found, store, &name, named->key, arch);
+  if (found || (status == ATTUNE_OK && !frozen) || (status != ATTUNE_OK && !is_compiler_missing(status))) goto out;
+  attune_kernel *other = find_of_source(store, &name, arch);
+  if (other) {
+    *out = other;
+    found = true;
+    status = ATTUNE_OK;
+  } else if (frozen) {
     status =
         attune_fail(ATTUNE_WOULD_COMPILE, "frozen, and %s holds no kernel %s for %s; tune or run once without frozen",
                     attune_store_path(store), name.config, arch);
-  else if (status == ATTUNE_OK)
-    status = compile_once(out, &found, store, &name, named->key, arch);
+  }
 out:
   if (status != ATTUNE_OK) {
     free(*out);

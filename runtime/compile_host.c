@@ -17,8 +17,9 @@ extern char **environ;
 static const char *const options[] = {"-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-x", "c++"};
 enum { OPTIONS = sizeof options / sizeof options[0] };
 
-/* Runs argv without a shell; its stdout and stderr go to the descriptor. *exit_code is -1 if it did not exit by itself.
- */
+/* Runs argv without a shell; its stdout and stderr go to the descriptor. In a process group of its own, so that Ctrl-C
+ * on a terminal ends what the application decides to end and never a compilation alone. *exit_code is -1 if it did not
+ * exit by itself, and 0 where an application that ignores SIGCHLD keeps the answer from us: the output then tells. */
 static attune_status run(char *const argv[], int output, int *exit_code) {
   posix_spawn_file_actions_t actions;
   if (posix_spawn_file_actions_init(&actions) != 0)
@@ -26,13 +27,24 @@ static attune_status run(char *const argv[], int output, int *exit_code) {
   int error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, output, 1);
   if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, output, 2);
+  posix_spawnattr_t attributes;
+  if (posix_spawnattr_init(&attributes) != 0) {
+    posix_spawn_file_actions_destroy(&actions);
+    return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to start %s", argv[0]);
+  }
+  if (error == 0) error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
   pid_t child = -1;
-  if (error == 0) error = posix_spawnp(&child, argv[0], &actions, NULL, argv, environ);
+  if (error == 0) error = posix_spawnp(&child, argv[0], &actions, &attributes, argv, environ);
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return attune_fail(ATTUNE_NO_COMPILER, "cannot start %s: %s", argv[0], strerror(error));
   int status;
-  while (waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) return attune_fail(ATTUNE_COMPILE_FAILED, "waiting for %s: %s", argv[0], strerror(errno));
+  while (waitpid(child, &status, 0) < 0) {
+    if (errno == EINTR) continue;
+    if (errno != ECHILD) return attune_fail(ATTUNE_COMPILE_FAILED, "waiting for %s: %s", argv[0], strerror(errno));
+    status = 0; /* it has ended: with SIGCHLD ignored waitpid returns only then */
+    break;
+  }
   *exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return ATTUNE_OK;
 }

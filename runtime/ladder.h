@@ -6,7 +6,8 @@
 #include "runtime/runtime.h"
 
 /* ATTUNE_OK takes the config. ATTUNE_WOULD_COMPILE, ATTUNE_COMPILE_FAILED, ATTUNE_ILLEGAL_CONFIG and
- * ATTUNE_DRIVER_FAILED send the search to the next one, with attune_message() in the explanation; any other status ends
+ * ATTUNE_DRIVER_FAILED, ATTUNE_NO_NVRTC or
+ * ATTUNE_NO_COMPILER send the search to the next one, with attune_message() in the explanation; any other status ends
  * it. */
 typedef attune_status attune_accept(void *user, const attune_config *config);
 
