@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,12 +223,24 @@ static void a_log_comes_back_and_no_file_stays(void **state) {
   unsetenv("TMPDIR");
 }
 
+/* As servers do; the kernel's exit code is then lost, its file is not. */
+static void an_application_may_ignore_its_children(void **state) {
+  (void)state;
+  attune_kernel *again;
+  signal(SIGCHLD, SIG_IGN);
+  const attune_status status = attune_kernel_compile(&again, &config, "host");
+  signal(SIGCHLD, SIG_DFL);
+  if (status != ATTUNE_OK) fail_msg("%s", attune_message());
+  assert_true(again->binary_size > 0);
+  free(again);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(one_kernel_serves_several_threads),  cmocka_unit_test(a_fault_leaves_nothing_behind),
       cmocka_unit_test(a_damaged_binary_is_refused),        cmocka_unit_test(memory_and_time),
       cmocka_unit_test(the_seed_can_come_from_outside),     cmocka_unit_test(a_missing_compiler_is_named),
-      cmocka_unit_test(a_log_comes_back_and_no_file_stays),
+      cmocka_unit_test(a_log_comes_back_and_no_file_stays), cmocka_unit_test(an_application_may_ignore_its_children),
   };
   return cmocka_run_group_tests_name("host_machine", tests, set_up, tear_down);
 }

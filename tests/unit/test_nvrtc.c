@@ -154,6 +154,31 @@ static void test_frozen(void **state) {
   attune_store_close(store);
 }
 
+/* A toolkit update must not take an application's kernels away. */
+static void test_frozen_takes_another_compilers_kernel(void **state) {
+  (void)state;
+  attune_store *store = memory_store();
+  attune_kernel *named, *found;
+  attune_config config = config_for(32);
+  assert_int_equal(attune_kernel_name(&named, NULL, &config, "sm_90"), ATTUNE_OK);
+  named->compiler = "nvrtc 1.0";
+  named->binary = "cubin";
+  named->binary_size = 5;
+  named->compile_seconds = 0;
+  attune_kernel_key(named);
+  assert_int_equal(attune_store_put_kernel(store, named), ATTUNE_OK);
+  free(named);
+  int before = compilations();
+  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, "sm_90", true), ATTUNE_OK);
+  assert_string_equal(found->compiler, "nvrtc 1.0");
+  free(found);
+  assert_int_equal(compilations(), before);
+  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, "sm_90", false), ATTUNE_OK);
+  assert_int_equal(compilations(), before + 1);
+  free(found);
+  attune_store_close(store);
+}
+
 typedef struct {
   attune_store *store;
   attune_config config;
@@ -192,9 +217,16 @@ int main(void) {
   fake_find(&compilations, library, "fake_compilations");
   fake_find(&broken, library, "fake_broken");
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_version), cmocka_unit_test(test_resources),    cmocka_unit_test(test_compile),
-      cmocka_unit_test(test_key),     cmocka_unit_test(test_unknown_arch), cmocka_unit_test(test_broken_source),
-      cmocka_unit_test(test_stored),  cmocka_unit_test(test_frozen),       cmocka_unit_test(test_threads_compile_once),
+      cmocka_unit_test(test_version),
+      cmocka_unit_test(test_resources),
+      cmocka_unit_test(test_compile),
+      cmocka_unit_test(test_key),
+      cmocka_unit_test(test_unknown_arch),
+      cmocka_unit_test(test_broken_source),
+      cmocka_unit_test(test_stored),
+      cmocka_unit_test(test_frozen),
+      cmocka_unit_test(test_frozen_takes_another_compilers_kernel),
+      cmocka_unit_test(test_threads_compile_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
