@@ -141,15 +141,24 @@ static attune_status misuse(flag_id id, const char *value, const char *expected)
   return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s \"%.80s\": expected %s", table[id].name, value, expected);
 }
 
-static attune_status read_integer(int32_t *out, flag_id id, const char *text) {
-  char *end;
+/* The integer that the text begins with; *end is the text if there is none. */
+static attune_status read_leading(int32_t *out, flag_id id, const char *text, char **end) {
   errno = 0;
-  const long long value = strtoll(text, &end, 10);
-  if (end == text || *end != '\0') return misuse(id, text, "an integer");
+  const long long value = strtoll(text, end, 10);
   if (errno == ERANGE || value < INT32_MIN || value > INT32_MAX)
     return attune_fail(ATTUNE_BAD_SIZE, "--%s %.80s: it must be from %d to %d", table[id].name, text, INT32_MIN,
                        INT32_MAX);
   *out = (int32_t)value;
+  return ATTUNE_OK;
+}
+
+static attune_status read_integer(int32_t *out, flag_id id, const char *text) {
+  char *end;
+  int32_t value;
+  const attune_status status = read_leading(&value, id, text, &end);
+  if (status != ATTUNE_OK) return status;
+  if (end == text || *end != '\0') return misuse(id, text, "an integer");
+  *out = value;
   return ATTUNE_OK;
 }
 
@@ -192,9 +201,14 @@ static attune_status read_word(int *out, flag_id id, const char *const *words, c
 }
 
 static attune_status read_window(attune_problem *problem, const char *text) {
-  int left, right, length = -1;
-  if (sscanf(text, "%d,%d%n", &left, &right, &length) != 2 || length < 0 || text[length] != '\0')
-    return misuse(WINDOW, text, "two integers such as 128,0 or -1,64");
+  static const char expected[] = "two integers such as 128,0 or -1,64";
+  char *comma, *end;
+  int32_t left, right;
+  attune_status status = read_leading(&left, WINDOW, text, &comma);
+  if (status != ATTUNE_OK) return status;
+  if (comma == text || *comma != ',') return misuse(WINDOW, text, expected);
+  if ((status = read_leading(&right, WINDOW, comma + 1, &end)) != ATTUNE_OK) return status;
+  if (end == comma + 1 || *end != '\0') return misuse(WINDOW, text, expected);
   problem->window_left = left < 0 ? -1 : left;
   problem->window_right = right < 0 ? -1 : right;
   return ATTUNE_OK;
@@ -346,6 +360,15 @@ static void follow(attune_problem *problem, const attune_problem *before, uint32
   if ((seen & ATTUNE_SEEN_SEQLEN_K) == 0 && before->seqlen_k == before->seqlen_q) problem->seqlen_k = problem->seqlen_q;
 }
 
+/* The file's sizes would overrule those of flags. */
+static attune_status check_input(const attune_flags *flags) {
+  for (flag_id id = 0; flags->input != NULL && id <= PROBLEM_TEXT; id++)
+    if ((table[id].groups & SHAPE) != 0 && (flags->seen & 1u << id) != 0)
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "--input %.80s has its own sizes: drop --%s", flags->input,
+                         table[id].name);
+  return ATTUNE_OK;
+}
+
 attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
   enum { USUAL_SEQLEN = 512 };
   memset(out, 0, sizeof *out);
@@ -358,6 +381,7 @@ attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
   if (status != ATTUNE_OK) return status;
   const attune_problem before = out->problem;
   if ((status = pass(out, argc, argv, FLAG_COUNT)) != ATTUNE_OK) return status;
+  if ((status = check_input(out)) != ATTUNE_OK) return status;
   follow(&out->problem, &before, out->seen);
   return attune_problem_check(&out->problem);
 }

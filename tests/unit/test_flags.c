@@ -114,6 +114,10 @@ static void misuse_is_told_with_its_flag(void **state) {
   refuse("verify --mask left", ATTUNE_BAD_ARGUMENT, "--mask \"left\": expected none|causal");
   refuse("verify --window 3", ATTUNE_BAD_ARGUMENT, "--window \"3\": expected two integers");
   refuse("verify --window 3,4,5", ATTUNE_BAD_ARGUMENT, "--window");
+  refuse("verify --window 3,", ATTUNE_BAD_ARGUMENT, "--window");
+  refuse("verify --window ,3", ATTUNE_BAD_ARGUMENT, "--window");
+  refuse("verify --window 4294967296,0", ATTUNE_BAD_SIZE, "--window 4294967296,0: it must be from");
+  refuse("verify --window 0,99999999999999999999", ATTUNE_BAD_SIZE, "--window 99999999999999999999: it must be from");
   refuse("verify --scale nan", ATTUNE_BAD_SCALE, "--scale nan: it must be finite");
   refuse("verify --scale 1e39", ATTUNE_BAD_SCALE, "--scale 1e39");
   refuse("verify --scale two", ATTUNE_BAD_ARGUMENT, "--scale \"two\": expected a number");
@@ -125,6 +129,22 @@ static void misuse_is_told_with_its_flag(void **state) {
   refuse("run --input= --output o", ATTUNE_BAD_ARGUMENT, "--input \"\": expected FILE");
 }
 
+static void sizes_beside_a_file_are_refused(void **state) {
+  (void)state;
+  static const char *const sizes[] = {
+      "--head-dim 64",  "--head-dim-v 64", "--batch 2",
+      "--heads-q 2",    "--heads-kv 1",    "--seqlen-q 512",
+      "--seqlen-k 512", "--lse",           "--problem forward.bf16.d64.b1.h1.kv1.q8.k8"};
+  attune_flags flags;
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    char line[128], says[128];
+    snprintf(line, sizeof line, "verify %s --input i", sizes[i]);
+    snprintf(says, sizeof says, "--input i has its own sizes: drop %.*s", (int)strcspn(sizes[i], " "), sizes[i]);
+    refuse(line, ATTUNE_BAD_ARGUMENT, says);
+  }
+  accept(&flags, "verify --input i --dtype fp16 --mask causal --window 3,0 --scale 2 --softcap 3");
+}
+
 static void what_breaks_a_rule_of_problems_has_its_own_status(void **state) {
   (void)state;
   refuse("verify --head-dim 12", ATTUNE_BAD_HEAD_DIM, "head_dim is 12");
@@ -132,7 +152,7 @@ static void what_breaks_a_rule_of_problems_has_its_own_status(void **state) {
   refuse("verify --head-dim-v 0", ATTUNE_BAD_HEAD_DIM, "head_dim_v is 0");
   refuse("verify --heads-q 6 --heads-kv 4", ATTUNE_BAD_HEADS, "heads_q is 6, heads_kv is 4");
   refuse("verify --seqlen-q 0", ATTUNE_BAD_SIZE, "seqlen_q is 0");
-  refuse("verify --batch 2147483647 --heads-q 2147483647 --seqlen-q 1073741824", ATTUNE_BAD_SIZE, "batch");
+  refuse("verify --batch 2147483647 --heads-q 2147483647 --seqlen-q 1000000000", ATTUNE_BAD_SIZE, "batch");
   refuse("verify --mask causal --window 5,5", ATTUNE_BAD_WINDOW, "window_right is 5");
   refuse("verify --softcap -1", ATTUNE_BAD_SCALE, "softcap is -1");
 }
@@ -253,6 +273,7 @@ int main(void) {
       cmocka_unit_test(sizes_follow_one_another),
       cmocka_unit_test(every_flag_is_read),
       cmocka_unit_test(misuse_is_told_with_its_flag),
+      cmocka_unit_test(sizes_beside_a_file_are_refused),
       cmocka_unit_test(what_breaks_a_rule_of_problems_has_its_own_status),
       cmocka_unit_test(problems_come_back_from_json),
       cmocka_unit_test(faults_in_json_say_where),
