@@ -12,7 +12,7 @@ void attune_tensors_init(attune_tensors *tensors) {
   if (tensors) *tensors = (attune_tensors){.struct_size = sizeof *tensors};
 }
 
-static bool frozen_by_environment(void) {
+bool attune_frozen_by_environment(void) {
   const char *value = getenv("ATTUNE_FROZEN");
   return value && *value && strcmp(value, "0") != 0;
 }
@@ -43,7 +43,7 @@ attune_status attune_context_create(attune_context **out, const attune_options *
         options->struct_size, sizeof *options, attune_version());
   attune_context *context = calloc(1, sizeof *context);
   if (!context) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a context");
-  context->frozen = options->frozen || frozen_by_environment();
+  context->frozen = options->frozen || attune_frozen_by_environment();
   attune_store_options store = {.path = options->database, .frozen = context->frozen};
   attune_status status = attune_machine_open(&context->machine, options->device, options->host_seed);
   if (status == ATTUNE_OK) status = attune_store_open(&context->store, &store);

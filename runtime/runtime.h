@@ -84,6 +84,9 @@ typedef struct {
 attune_status attune_choose(attune_choice *out, attune_store *store, const attune_problem *problem,
                             const attune_device *device);
 
+/* $ATTUNE_FROZEN: never compile, never write. */
+bool attune_frozen_by_environment(void);
+
 /* What a context is made of; the context keeps owning both. */
 attune_machine *attune_context_machine(attune_context *context);
 attune_store *attune_context_store(attune_context *context);

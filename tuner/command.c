@@ -1,15 +1,27 @@
 /* What the verbs share: beginning, failing, and which device and config the flags mean. */
 #include "tuner/command.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "runtime/fail.h"
 #include "tuner/flags.h"
 
-void attune_print_json(json_t *value) {
-  json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-  putchar('\n');
+json_t *attune_json_number(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
+attune_status attune_json_append(json_t *array, json_t *value) {
+  if (json_array_append_new(array, value) == 0) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_JSON, "a result does not become JSON: a text in it is not UTF-8, or memory is short");
+}
+
+attune_status attune_print_json(json_t *value) {
+  const bool printed = value != NULL && json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0;
   json_decref(value);
+  if (printed && putchar('\n') != EOF) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_JSON, "the results cannot be printed as JSON: a text in them is not UTF-8, memory is "
+                                      "short, or standard output is full");
 }
 
 /* What was asked for cannot be meant, on whatever machine: 2. It could not be done here: 1. */
@@ -30,10 +42,9 @@ static int exit_code_of(attune_status status) {
 }
 
 int attune_verb_failed(const attune_flags *flags, attune_status status) {
-  if (flags->json)
-    attune_print_json(json_pack("{s:s, s:s}", "status", attune_status_name(status), "message", attune_message()));
-  else
-    fprintf(stderr, "attune: %s\n", attune_message());
+  json_t *told =
+      flags->json ? json_pack("{s:s, s:s}", "status", attune_status_name(status), "message", attune_message()) : NULL;
+  if (told == NULL || attune_print_json(told) != ATTUNE_OK) fprintf(stderr, "attune: %s\n", attune_message());
   return exit_code_of(status);
 }
 

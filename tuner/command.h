@@ -4,8 +4,12 @@
 
 #include "tuner/tuner.h"
 
-/* Prints JSON and a newline to stdout, and frees it. */
-void attune_print_json(json_t *value);
+/* null where it is infinite or no number, which JSON cannot say. */
+json_t *attune_json_number(double value);
+/* Takes the value; NULL, what json_pack makes of a fault, is a failure. */
+attune_status attune_json_append(json_t *array, json_t *value);
+/* Prints JSON and a newline to stdout, and frees it; NULL is a failure. */
+attune_status attune_print_json(json_t *value);
 /* Parses the flags and answers --help. true: go on; false: return *exit_code. */
 bool attune_verb_begin(attune_flags *flags, int *exit_code, const char *summary, int argc, char **argv);
 /* A flag that the verb cannot do without. */

@@ -45,8 +45,8 @@ static attune_status time_kernel(figure *out, const bench *bench, const attune_p
   attune_kernel *kernel = NULL;
   attune_loaded *loaded = NULL;
   attune_bed *bed = NULL;
-  attune_status status =
-      attune_kernel_get(&kernel, NULL, bench->store, &out->config, attune_machine_arch(bench->machine), false);
+  attune_status status = attune_kernel_get(&kernel, NULL, bench->store, &out->config,
+                                           attune_machine_arch(bench->machine), attune_frozen_by_environment());
   if (status == ATTUNE_OK) status = attune_load(&loaded, bench->machine, kernel, &out->config);
   if (status == ATTUNE_OK) status = attune_bed_create(&bed, bench->machine, problem, bench->flags->seed, 1.0);
   if (status == ATTUNE_OK) status = attune_bed_verify(bed, loaded, &out->config, &out->verdict);
@@ -70,22 +70,24 @@ static double papers_flops(const attune_problem *p) {
   return p->mask == ATTUNE_MASK_NONE ? all : all / 2;
 }
 
-static void print_json(const bench *bench, const attune_workload_item *item, const figure *figure) {
+static attune_status print_json(const bench *bench, const attune_workload_item *item, const figure *figure) {
   const attune_problem *p = &item->problem;
   const attune_device *device = attune_machine_device(bench->machine);
   double ms = figure->timing.median * 1e3;
   json_t *line = json_pack(
-      "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:f, s:f, s:f, s:f, s:f, s:s, s:s, s:f, s:f, s:s}",
+      "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:s}",
       "set", "fwd", "peer", "attune", "name", item->name, "device", device->name, "B", p->batch, "H", p->heads_q, "Hk",
       p->heads_kv, "Sq", p->seqlen_q, "Sk", p->seqlen_k, "D", p->head_dim, "causal", p->mask != ATTUNE_MASK_NONE,
-      "dtype", p->dtype == ATTUNE_BF16 ? "bfloat16" : "float16", "ms", ms, "ms_low", figure->timing.low * 1e3,
-      "ms_high", figure->timing.high * 1e3, "tflops", papers_flops(p) / ms * 1e-9, "floor_ms",
-      attune_problem_floor(p, device) * 1e3, "config", figure->text, "rung", figure->rung, "error",
-      figure->verdict.error, "error_bound", figure->verdict.bound, "policy",
+      "dtype", p->dtype == ATTUNE_BF16 ? "bfloat16" : "float16", "ms", attune_json_number(ms), "ms_low",
+      attune_json_number(figure->timing.low * 1e3), "ms_high", attune_json_number(figure->timing.high * 1e3), "tflops",
+      attune_json_number(papers_flops(p) / ms * 1e-9), "floor_ms",
+      attune_json_number(attune_problem_floor(p, device) * 1e3), "config", figure->text, "rung", figure->rung, "error",
+      attune_json_number(figure->verdict.error), "error_bound", attune_json_number(figure->verdict.bound), "policy",
       device->arch ? attune_policy : "wall-clock");
-  if (line && json_dumpf(line, stdout, JSON_REAL_PRECISION(6)) == 0) putchar('\n');
-  fflush(stdout);
+  const bool printed = line != NULL && json_dumpf(line, stdout, JSON_REAL_PRECISION(6)) == 0 && putchar('\n') != EOF;
   json_decref(line);
+  if (printed && fflush(stdout) == 0) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_JSON, "%s: its result cannot be printed as JSON", item->name);
 }
 
 static void print_line(bench *bench, const attune_workload_item *item, const figure *figure) {
@@ -110,7 +112,7 @@ static attune_status bench_item(bench *bench, const attune_workload_item *item) 
   attune_status status = attune_problem_resolve(&problem, &item->problem);
   if (status == ATTUNE_OK) status = choose(&figure, bench, &problem);
   if (status == ATTUNE_OK) status = time_kernel(&figure, bench, &problem);
-  if (status == ATTUNE_OK && bench->flags->json) print_json(bench, item, &figure);
+  if (status == ATTUNE_OK && bench->flags->json) status = print_json(bench, item, &figure);
   if (status == ATTUNE_OK && !bench->flags->json) print_line(bench, item, &figure);
   attune_timing_free(&figure.timing);
   return status;

@@ -53,7 +53,7 @@ static attune_status compile(const attune_flags *flags) {
   /* The host device has no registers to count. */
   const int occupancy = kernel->registers > 0 ? attune_occupancy(&config, &device, kernel->registers) : -1;
   if (flags->json)
-    attune_print_json(to_json(kernel, &launch, occupancy));
+    status = attune_print_json(to_json(kernel, &launch, occupancy));
   else
     print(kernel, &launch, occupancy);
 out:

@@ -31,20 +31,20 @@ static void print(const char *name, const char *driver, const attune_device *dev
          (double)device->clock_khz / 1e3);
 }
 
-/* A device that cannot be opened is told on stderr and left out. */
+/* A device that cannot be opened, or said as JSON, is told on stderr and left out. */
 static int add(json_t *list, const attune_flags *flags, const char *name) {
   attune_machine *machine = NULL;
-  if (attune_machine_open(&machine, name, 0) != ATTUNE_OK) {
-    fprintf(stderr, "attune: %s: %s\n", name, attune_message());
-    return 0;
+  attune_status status = attune_machine_open(&machine, name, 0);
+  if (status == ATTUNE_OK) {
+    const attune_device *device = attune_machine_device(machine);
+    if (flags->json)
+      status = attune_json_append(list, describe(name, attune_machine_driver(machine), device));
+    else
+      print(name, attune_machine_driver(machine), device);
+    attune_machine_close(machine);
   }
-  const attune_device *device = attune_machine_device(machine);
-  if (flags->json)
-    json_array_append_new(list, describe(name, attune_machine_driver(machine), device));
-  else
-    print(name, attune_machine_driver(machine), device);
-  attune_machine_close(machine);
-  return 1;
+  if (status != ATTUNE_OK) fprintf(stderr, "attune: %s: %s\n", name, attune_message());
+  return status == ATTUNE_OK;
 }
 
 int attune_verb_devices(int argc, char **argv) {
@@ -59,9 +59,8 @@ int attune_verb_devices(int argc, char **argv) {
     found += add(list, &flags, name);
   }
   found += add(list, &flags, "host");
-  if (flags.json)
-    attune_print_json(list);
-  else
-    json_decref(list);
+  const attune_status status = flags.json ? attune_print_json(json_incref(list)) : ATTUNE_OK;
+  json_decref(list);
+  if (status != ATTUNE_OK) return attune_verb_failed(&flags, status);
   return found > 0 ? 0 : 1;
 }

@@ -17,11 +17,6 @@ static bool print_row(void *user, const attune_measurement *row) {
   return true;
 }
 
-static bool append_row(void *user, const attune_measurement *row) {
-  json_array_append_new(user, attune_measurement_to_json(row));
-  return true;
-}
-
 static attune_status explain(const attune_workload_item *item, const attune_device *device, attune_store *store,
                              json_t *list) {
   attune_choice choice;
@@ -33,11 +28,14 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
   if (status == ATTUNE_OK) status = attune_problem_print(problem, &item->problem);
   if (status == ATTUNE_OK) status = attune_device_identity(identity, device);
   if (status == ATTUNE_OK && list) {
-    json_t *rows = json_array();
-    status = attune_store_measurements(store, &filter, append_row, rows);
-    json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "name", item->name, "problem", problem,
-                                          "device", identity, "rung", choice.rung, "config", config, "explanation",
-                                          choice.explanation, "rows", rows));
+    attune_json_rows rows = {.array = json_array()};
+    status = attune_store_measurements(store, &filter, attune_append_row, &rows);
+    if (status == ATTUNE_OK) status = rows.status;
+    if (status == ATTUNE_OK)
+      status = attune_json_append(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O}", "name", item->name, "problem",
+                                                  problem, "device", identity, "rung", choice.rung, "config", config,
+                                                  "explanation", choice.explanation, "rows", rows.array));
+    json_decref(rows.array);
   } else if (status == ATTUNE_OK) {
     int rows = 0;
     printf("%s\nanswer: %s, by the rung \"%s\"\n", choice.explanation, config, choice.rung);
@@ -63,10 +61,8 @@ int attune_verb_explain(int argc, char **argv) {
   if (status == ATTUNE_OK && flags.json) list = json_array();
   for (int i = 0; status == ATTUNE_OK && i < count; i++)
     status = explain(&items[i], &device, store, list);
-  if (status != ATTUNE_OK)
-    code = attune_verb_failed(&flags, status);
-  else if (list)
-    attune_print_json(json_incref(list));
+  if (status == ATTUNE_OK && list) status = attune_print_json(json_incref(list));
+  if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
   json_decref(list);
   free(items);
   if (store) attune_store_close(store);

@@ -112,16 +112,16 @@ static attune_status write_output(work *self, const char *path, const attune_qkv
   return attune_safetensors_write(path, tensors, 2);
 }
 
-static void report(const work *self, const attune_flags *flags, const attune_problem *problem) {
+static attune_status report(const work *self, const attune_flags *flags, const attune_problem *problem) {
   char text[ATTUNE_TEXT_MAX];
   if (attune_problem_print(text, problem) != ATTUNE_OK) text[0] = '\0';
   if (flags->json)
-    attune_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s}", "device", attune_context_device(self->context), "problem",
-                                text, "config", attune_plan_config(self->plan), "rung", attune_plan_rung(self->plan),
-                                "output", flags->output));
-  else
-    printf("device   %s\nproblem  %s\nconfig   %s (%s)\nwritten  %s\n", attune_context_device(self->context), text,
-           attune_plan_config(self->plan), attune_plan_rung(self->plan), flags->output);
+    return attune_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s}", "device", attune_context_device(self->context),
+                                       "problem", text, "config", attune_plan_config(self->plan), "rung",
+                                       attune_plan_rung(self->plan), "output", flags->output));
+  printf("device   %s\nproblem  %s\nconfig   %s (%s)\nwritten  %s\n", attune_context_device(self->context), text,
+         attune_plan_config(self->plan), attune_plan_rung(self->plan), flags->output);
+  return ATTUNE_OK;
 }
 
 static attune_status run(const attune_flags *flags) {
@@ -134,7 +134,7 @@ static attune_status run(const attune_flags *flags) {
   if (status == ATTUNE_OK) status = make_memory(&self, &qkv);
   if (status == ATTUNE_OK) status = compute(&self);
   if (status == ATTUNE_OK) status = write_output(&self, flags->output, &qkv);
-  if (status == ATTUNE_OK) report(&self, flags, &qkv.problem);
+  if (status == ATTUNE_OK) status = report(&self, flags, &qkv.problem);
   end(&self);
   attune_qkv_free(&qkv);
   return status;

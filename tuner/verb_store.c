@@ -47,13 +47,11 @@ static attune_status info(attune_store *store, const attune_flags *flags) {
   attune_store_counts counts;
   attune_status status = attune_store_count(store, &counts);
   if (status != ATTUNE_OK) return status;
-  if (flags->json) {
-    attune_print_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "path", attune_store_path(store), "warning",
-                                attune_store_warning(store), "kernels", (json_int_t)counts.kernels, "kernel_bytes",
-                                (json_int_t)counts.kernel_bytes, "measurements", (json_int_t)counts.measurements,
-                                "choices", (json_int_t)counts.choices, "damaged", (json_int_t)counts.damaged));
-    return ATTUNE_OK;
-  }
+  if (flags->json)
+    return attune_print_json(json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "path", attune_store_path(store), "warning", attune_store_warning(store),
+        "kernels", (json_int_t)counts.kernels, "kernel_bytes", (json_int_t)counts.kernel_bytes, "measurements",
+        (json_int_t)counts.measurements, "choices", (json_int_t)counts.choices, "damaged", (json_int_t)counts.damaged));
   printf("path          %s\n", attune_store_path(store));
   printf("kernels       %lld, %.1f MB\n", (long long)counts.kernels, (double)counts.kernel_bytes * 1e-6);
   printf("measurements  %lld\nchoices       %lld\n", (long long)counts.measurements, (long long)counts.choices);
@@ -72,24 +70,18 @@ static bool print_row(void *user, const attune_measurement *row) {
   return true;
 }
 
-static bool append_row(void *user, const attune_measurement *row) {
-  json_array_append_new(user, attune_measurement_to_json(row));
-  return true;
-}
-
 /* The choices, or with "rows" every measurement. */
 static attune_status list(attune_store *store, const attune_flags *flags, const selection *selection) {
-  json_t *array = flags->json ? json_array() : NULL;
+  attune_json_rows told = {.array = flags->json ? json_array() : NULL};
   int rows = 0;
   bool every = flags->rest_count == 2 && strcmp(flags->rest[1], "rows") == 0;
-  attune_measurement_visit *visit = array ? append_row : print_row;
-  void *user = array ? (void *)array : (void *)&rows;
+  attune_measurement_visit *visit = flags->json ? attune_append_row : print_row;
+  void *user = flags->json ? (void *)&told : (void *)&rows;
   attune_status status = every ? attune_store_measurements(store, &selection->filter, visit, user)
                                : attune_store_choices(store, &selection->filter, visit, user);
-  if (status == ATTUNE_OK && array)
-    attune_print_json(array);
-  else
-    json_decref(array);
+  if (status == ATTUNE_OK) status = told.status;
+  if (status == ATTUNE_OK && flags->json) status = attune_print_json(json_incref(told.array));
+  json_decref(told.array);
   if (status == ATTUNE_OK && !flags->json && rows == 0) printf("nothing stored: attune tune makes rows\n");
   return status;
 }
@@ -115,10 +107,8 @@ static attune_status import_rows(attune_store *store, const attune_flags *flags)
   status = attune_store_import(store, json, size, &added);
   free(json);
   if (status != ATTUNE_OK) return status;
-  if (flags->json)
-    attune_print_json(json_pack("{s:I}", "added", (json_int_t)added));
-  else
-    printf("%lld rows added to %s\n", (long long)added, attune_store_path(store));
+  if (flags->json) return attune_print_json(json_pack("{s:I}", "added", (json_int_t)added));
+  printf("%lld rows added to %s\n", (long long)added, attune_store_path(store));
   return ATTUNE_OK;
 }
 
@@ -131,18 +121,15 @@ static attune_status forget(attune_store *store, const attune_flags *flags, cons
                        "'all'");
   attune_status status = attune_store_forget(store, &selection->filter, &deleted);
   if (status != ATTUNE_OK) return status;
-  if (flags->json)
-    attune_print_json(json_pack("{s:I}", "deleted", (json_int_t)deleted));
-  else
-    printf("%lld rows deleted from %s\n", (long long)deleted, attune_store_path(store));
+  if (flags->json) return attune_print_json(json_pack("{s:I}", "deleted", (json_int_t)deleted));
+  printf("%lld rows deleted from %s\n", (long long)deleted, attune_store_path(store));
   return ATTUNE_OK;
 }
 
-static void path(attune_store *store, const attune_flags *flags) {
-  if (flags->json)
-    attune_print_json(json_pack("{s:s}", "path", attune_store_path(store)));
-  else
-    printf("%s\n", attune_store_path(store));
+static attune_status path(attune_store *store, const attune_flags *flags) {
+  if (flags->json) return attune_print_json(json_pack("{s:s}", "path", attune_store_path(store)));
+  printf("%s\n", attune_store_path(store));
+  return ATTUNE_OK;
 }
 
 typedef enum { INFO, LIST, EXPORT, IMPORT, FORGET, PATH, ACTION_COUNT } action;
@@ -175,8 +162,7 @@ static attune_status perform(action action, attune_store *store, const attune_fl
   case FORGET:
     return forget(store, flags, selection);
   default:
-    path(store, flags);
-    return ATTUNE_OK;
+    return path(store, flags);
   }
 }
 

@@ -67,35 +67,43 @@ static void print_table(const attune_workload_item *items, const outcome *outcom
   printf("stored in %s\n", store);
 }
 
-static json_t *outcome_to_json(const attune_workload_item *item, const outcome *outcome) {
-  const attune_tune_result *result = &outcome->result;
+static json_t *result_to_json(const attune_problem *problem, const attune_tune_result *result) {
   char best[ATTUNE_TEXT_MAX], initial[ATTUNE_TEXT_MAX];
-  json_t *object = json_pack("{s:s, s:o, s:s}", "name", item->name, "problem", attune_problem_to_json(&item->problem),
-                             "status", attune_status_name(outcome->status));
-  if (outcome->status != ATTUNE_OK) {
-    json_object_set_new(object, "message", json_string(outcome->message));
-    return object;
-  }
   if (attune_config_print(best, &result->best) != ATTUNE_OK) best[0] = '\0';
   if (attune_config_print(initial, &result->initial) != ATTUNE_OK) initial[0] = '\0';
-  json_t *more =
-      json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "method",
-                result->method, "tuned_config", best, "default_config", initial, "tuned_ms", result->best_seconds * 1e3,
-                "default_ms", result->default_seconds * 1e3, "worst_ms", result->worst_seconds * 1e3, "tflops",
-                attune_tflops(&item->problem, result->best_seconds), "error", result->error, "error_bound",
-                result->bound, "seconds", result->spent_seconds, "candidates", result->candidates, "legal",
-                result->legal, "compiled", result->compiled, "verified", result->verified, "measured", result->measured,
-                "failed", result->failed, "reused", result->reused);
-  json_object_update(object, more);
-  json_decref(more);
-  return object;
+  return json_pack(
+      "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "method", result->method,
+      "tuned_config", best, "default_config", initial, "tuned_ms", attune_json_number(result->best_seconds * 1e3),
+      "default_ms", attune_json_number(result->default_seconds * 1e3), "worst_ms",
+      attune_json_number(result->worst_seconds * 1e3), "tflops",
+      attune_json_number(attune_tflops(problem, result->best_seconds)), "error", attune_json_number(result->error),
+      "error_bound", attune_json_number(result->bound), "seconds", attune_json_number(result->spent_seconds),
+      "candidates", result->candidates, "legal", result->legal, "compiled", result->compiled, "verified",
+      result->verified, "measured", result->measured, "failed", result->failed, "reused", result->reused);
 }
 
-static void print_json(const attune_workload_item *items, const outcome *outcomes, int count, const char *store) {
+/* NULL if it does not become JSON. */
+static json_t *outcome_to_json(const attune_workload_item *item, const outcome *outcome) {
+  json_t *object = json_pack("{s:s, s:o, s:s}", "name", item->name, "problem", attune_problem_to_json(&item->problem),
+                             "status", attune_status_name(outcome->status));
+  json_t *more = outcome->status == ATTUNE_OK ? result_to_json(&item->problem, &outcome->result)
+                                              : json_pack("{s:s}", "message", outcome->message);
+  const bool whole = json_object_update(object, more) == 0;
+  json_decref(more);
+  if (whole) return object;
+  json_decref(object);
+  return NULL;
+}
+
+static attune_status print_json(const attune_workload_item *items, const outcome *outcomes, int count,
+                                const char *store) {
   json_t *list = json_array();
-  for (int i = 0; i < count; i++)
-    json_array_append_new(list, outcome_to_json(&items[i], &outcomes[i]));
-  attune_print_json(json_pack("{s:s, s:o}", "store", store, "problems", list));
+  attune_status status = ATTUNE_OK;
+  for (int i = 0; status == ATTUNE_OK && i < count; i++)
+    status = attune_json_append(list, outcome_to_json(&items[i], &outcomes[i]));
+  if (status == ATTUNE_OK) status = attune_print_json(json_pack("{s:s, s:O}", "store", store, "problems", list));
+  json_decref(list);
+  return status;
 }
 
 /* Returns how many problems were begun: an interruption or a lost device ends the list. */
@@ -132,7 +140,11 @@ int attune_verb_tune(int argc, char **argv) {
   if (!attune_verb_begin(&flags, &code, "search the fastest kernel for a problem or a workload, and store it", argc,
                          argv))
     return code;
-  attune_status status = attune_verb_problems(&items, &count, &flags);
+  attune_status status = ATTUNE_OK;
+  if (attune_frozen_by_environment())
+    status =
+        attune_fail(ATTUNE_WOULD_COMPILE, "ATTUNE_FROZEN is set, and tuning compiles and writes: unset it to tune");
+  if (status == ATTUNE_OK) status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&machine, &device, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);
   if (status == ATTUNE_OK && !(outcomes = calloc((size_t)count, sizeof *outcomes)))
@@ -144,11 +156,12 @@ int attune_verb_tune(int argc, char **argv) {
   listen_for_interrupts();
   int begun = tune_all(outcomes, items, count, &flags, store, machine, &device);
   if (flags.json)
-    print_json(items, outcomes, begun, attune_store_path(store));
+    status = print_json(items, outcomes, begun, attune_store_path(store));
   else
     print_table(items, outcomes, begun, attune_store_path(store));
   for (int i = 0; i < begun; i++)
     if (outcomes[i].status != ATTUNE_OK) code = 1;
+  if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
 out:
   free(outcomes);
   free(items);

@@ -46,31 +46,33 @@ static attune_status prepare(verification *self) {
   if (status == ATTUNE_OK) status = attune_machine_open(&self->machine, self->flags->device, self->flags->seed);
   if (status == ATTUNE_OK) status = choose(self);
   if (status == ATTUNE_OK)
-    status =
-        attune_kernel_get(&self->kernel, NULL, self->store, &self->config, attune_machine_arch(self->machine), false);
+    status = attune_kernel_get(&self->kernel, NULL, self->store, &self->config, attune_machine_arch(self->machine),
+                               attune_frozen_by_environment());
   if (status == ATTUNE_OK) status = attune_load(&self->loaded, self->machine, self->kernel, &self->config);
   return status;
 }
 
-static void report(verification *self, const char *inputs, const attune_verdict *verdict) {
+static attune_status report(verification *self, const char *inputs, const attune_verdict *verdict) {
   self->passed = self->passed && verdict->passed;
-  json_array_append_new(self->cases,
-                        json_pack("{s:s, s:b, s:f, s:f, s:f, s:f, s:I, s:s}", "inputs", inputs, "passed",
-                                  verdict->passed, "error", verdict->error, "bound", verdict->bound, "unfused_error",
-                                  verdict->unfused_error, "lse_error", verdict->lse_error, "rows_checked",
-                                  (json_int_t)verdict->rows_checked, "worst", verdict->worst));
-  if (self->flags->json) return;
+  if (self->flags->json)
+    return attune_json_append(
+        self->cases,
+        json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:I, s:s}", "inputs", inputs, "passed", verdict->passed, "error",
+                  attune_json_number(verdict->error), "bound", attune_json_number(verdict->bound), "unfused_error",
+                  attune_json_number(verdict->unfused_error), "lse_error", attune_json_number(verdict->lse_error),
+                  "rows_checked", (json_int_t)verdict->rows_checked, "worst", verdict->worst));
   printf("%-24s %10.3g %10.3g %10.3g %10.3g %9lld  %s\n", inputs, verdict->error, verdict->bound,
          verdict->unfused_error, verdict->lse_error, (long long)verdict->rows_checked,
          verdict->passed ? "right" : "WRONG");
   if (!verdict->passed) printf("  %s\n", verdict->worst);
+  return ATTUNE_OK;
 }
 
 /* Takes the bed. */
 static attune_status judge(verification *self, attune_bed *bed, const char *inputs) {
   attune_verdict verdict;
-  const attune_status status = attune_bed_verify(bed, self->loaded, &self->config, &verdict);
-  if (status == ATTUNE_OK) report(self, inputs, &verdict);
+  attune_status status = attune_bed_verify(bed, self->loaded, &self->config, &verdict);
+  if (status == ATTUNE_OK) status = report(self, inputs, &verdict);
   attune_bed_destroy(bed);
   return status;
 }
@@ -118,9 +120,9 @@ static attune_status verify(verification *self) {
   if (!self->flags->json) print_head(self, problem, config);
   status = input != NULL ? verify_given(self, &qkv) : verify_drawn(self);
   if (status == ATTUNE_OK && self->flags->json)
-    attune_print_json(json_pack("{s:s, s:s, s:s, s:s, s:b, s:O}", "device", attune_machine_name(self->machine),
-                                "problem", problem, "config", config, "rung", self->rung, "passed", self->passed,
-                                "cases", self->cases));
+    status = attune_print_json(json_pack("{s:s, s:s, s:s, s:s, s:b, s:O}", "device", attune_machine_name(self->machine),
+                                         "problem", problem, "config", config, "rung", self->rung, "passed",
+                                         self->passed, "cases", self->cases));
 out:
   attune_qkv_free(&qkv);
   return status;

@@ -5,7 +5,7 @@
 #include "tuner/verbs.h"
 
 attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags) {
-  attune_store_options options = {.path = flags->database};
+  attune_store_options options = {.path = flags->database, .frozen = attune_frozen_by_environment()};
   attune_status status = attune_store_open(out, &options);
   if (status == ATTUNE_OK && *attune_store_warning(*out)) fprintf(stderr, "attune: %s\n", attune_store_warning(*out));
   return status;
@@ -54,10 +54,17 @@ double attune_tflops(const attune_problem *problem, double seconds) {
 
 json_t *attune_measurement_to_json(const attune_measurement *row) {
   return json_pack(
-      "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:f, s:f, s:f, s:i, s:f, s:f, s:s, s:s, s:s, s:s, s:s, s:s}", "problem",
+      "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:i, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s}", "problem",
       row->problem, "device", row->device, "arch", row->arch, "policy", row->policy, "generator", row->generator,
       "config", row->config, "status", attune_measured_name(row->status), "verified", row->verified, "median",
-      row->median, "low", row->low, "high", row->high, "samples", row->sample_count, "error", row->error, "error_bound",
-      row->error_bound, "compiler", row->compiler, "driver", row->driver, "clocks", row->clocks, "tool", row->tool,
-      "note", row->note, "date", row->date);
+      attune_json_number(row->median), "low", attune_json_number(row->low), "high", attune_json_number(row->high),
+      "samples", row->sample_count, "error", attune_json_number(row->error), "error_bound",
+      attune_json_number(row->error_bound), "compiler", row->compiler, "driver", row->driver, "clocks", row->clocks,
+      "tool", row->tool, "note", row->note, "date", row->date);
+}
+
+bool attune_append_row(void *rows, const attune_measurement *row) {
+  attune_json_rows *self = rows;
+  self->status = attune_json_append(self->array, attune_measurement_to_json(row));
+  return self->status == ATTUNE_OK;
 }

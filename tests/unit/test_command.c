@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "tuner/tuner.h"
+#include "tuner/verbs.h"
 
 static char command[4096]; /* beside this test's folder */
 static char folder[32];
@@ -376,6 +376,73 @@ static void verify_judges(void **state) {
   expect(run("verify --device host --input in --family reference --softcap 5"), 0, "right");
 }
 
+/* As a wrong kernel leaves it: JSON has no infinity, and the row that tells of the fault must not be the one that is
+ * left out. */
+static void infinite_errors_are_null_in_json(void **state) {
+  (void)state;
+  char path[64];
+  attune_store *store;
+  const attune_measurement row = {.problem = "forward.bf16.d64.b1.h1.kv1.q8.k8",
+                                  .device = "host",
+                                  .arch = "host",
+                                  .policy = "wall-clock",
+                                  .generator = "g",
+                                  .config = "c",
+                                  .status = ATTUNE_MEASURED_WRONG_RESULT,
+                                  .error = INFINITY,
+                                  .error_bound = NAN,
+                                  .compiler = "",
+                                  .driver = "",
+                                  .clocks = "",
+                                  .tool = "",
+                                  .note = "",
+                                  .date = "2026-01-01T00:00:00Z"};
+  json_t *object = attune_measurement_to_json(&row);
+  assert_true(json_is_null(json_object_get(object, "error")));
+  assert_true(json_is_null(json_object_get(object, "error_bound")));
+  assert_true(json_is_real(json_object_get(object, "median")));
+  json_decref(object);
+
+  snprintf(path, sizeof path, "%s/infinite.db", folder);
+  assert_int_equal(attune_store_open(&store, &(attune_store_options){.path = path}), ATTUNE_OK);
+  if (attune_store_put_measurement(store, &row) != ATTUNE_OK) fail_msg("%s", attune_message());
+  attune_store_close(store);
+  json_t *list = json_of(run("store list rows --json --database infinite.db"));
+  assert_int_equal(json_array_size(list), 1);
+  assert_string_equal(text_at(json_array_get(list, 0), "status"), "wrong_result");
+  assert_true(json_is_null(json_object_get(json_array_get(list, 0), "error")));
+  json_decref(list);
+}
+
+static void what_does_not_become_json_is_a_failure(void **state) {
+  (void)state;
+  json_t *list = json_array();
+  assert_int_equal(attune_json_append(list, json_pack("{s:f}", "error", INFINITY)), ATTUNE_BAD_JSON);
+  assert_int_equal(json_array_size(list), 0);
+  assert_int_equal(attune_json_append(list, attune_json_number(0.5)), ATTUNE_OK);
+  assert_int_equal(json_array_size(list), 1);
+  json_decref(list);
+  assert_int_equal(attune_print_json(NULL), ATTUNE_BAD_JSON);
+  expect(run("store path --json --database $(printf \"\\377\")"), 1, "ATTUNE_BAD_JSON");
+}
+
+static void frozen_compiles_nothing_and_leaves_nothing(void **state) {
+  (void)state;
+  static const char problem[] = "--device host --head-dim 16 --seqlen-q 8 --database frozen.db";
+  char path[64];
+  snprintf(path, sizeof path, "%s/frozen.db", folder);
+  write_qkv("in", "");
+  assert_int_equal(setenv("ATTUNE_FROZEN", "1", 1), 0);
+  expect(run("verify %s --json", problem), 1, "ATTUNE_WOULD_COMPILE");
+  expect(run("bench %s --json", problem), 1, "ATTUNE_WOULD_COMPILE");
+  expect(run("run --input in --output out --device host --database frozen.db --json"), 1, "ATTUNE_WOULD_COMPILE");
+  expect(run("tune %s --json", problem), 1, "ATTUNE_WOULD_COMPILE");
+  expect(run("tune %s", problem), 1, "unset it");
+  assert_int_equal(access(path, F_OK), -1);
+  expect_nothing_written();
+  assert_int_equal(unsetenv("ATTUNE_FROZEN"), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_verb_explains_itself),
@@ -388,6 +455,9 @@ int main(void) {
       cmocka_unit_test(bad_input_writes_nothing),
       cmocka_unit_test(files_of_problems_are_refused_with_their_line),
       cmocka_unit_test(verify_judges),
+      cmocka_unit_test(infinite_errors_are_null_in_json),
+      cmocka_unit_test(what_does_not_become_json_is_a_failure),
+      cmocka_unit_test(frozen_compiles_nothing_and_leaves_nothing),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
