@@ -360,10 +360,10 @@ static void follow(attune_problem *problem, const attune_problem *before, uint32
   if ((seen & ATTUNE_SEEN_SEQLEN_K) == 0 && before->seqlen_k == before->seqlen_q) problem->seqlen_k = problem->seqlen_q;
 }
 
-/* The file's sizes would overrule those of flags. */
+/* The file's sizes would overrule those of flags; LSE is computed with a file anyway. */
 static attune_status check_input(const attune_flags *flags) {
   for (flag_id id = 0; flags->input != NULL && id <= PROBLEM_TEXT; id++)
-    if ((table[id].groups & SHAPE) != 0 && (flags->seen & 1u << id) != 0)
+    if (id != LSE && (table[id].groups & SHAPE) != 0 && (flags->seen & 1u << id) != 0)
       return attune_fail(ATTUNE_BAD_ARGUMENT, "--input %.80s has its own sizes: drop --%s", flags->input,
                          table[id].name);
   return ATTUNE_OK;

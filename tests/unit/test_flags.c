@@ -132,9 +132,8 @@ static void misuse_is_told_with_its_flag(void **state) {
 static void sizes_beside_a_file_are_refused(void **state) {
   (void)state;
   static const char *const sizes[] = {
-      "--head-dim 64",  "--head-dim-v 64", "--batch 2",
-      "--heads-q 2",    "--heads-kv 1",    "--seqlen-q 512",
-      "--seqlen-k 512", "--lse",           "--problem forward.bf16.d64.b1.h1.kv1.q8.k8"};
+      "--head-dim 64", "--head-dim-v 64", "--batch 2",      "--heads-q 2",
+      "--heads-kv 1",  "--seqlen-q 512",  "--seqlen-k 512", "--problem forward.bf16.d64.b1.h1.kv1.q8.k8"};
   attune_flags flags;
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     char line[128], says[128];
