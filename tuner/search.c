@@ -17,7 +17,8 @@ enum {
       128, /* bytes a thread; less is not worth a thought: at head_dim 64 the best kernel on an H100 spills 4 */
   FEWEST_MEASURED = 4, /* below that, kernels that spill much are measured too */
   RACE_ROUNDS = 40,
-  FINAL_ROUNDS = 200
+  FINAL_ROUNDS = 200,
+  MOST_CHALLENGES = 3
 };
 static const double race_seconds = 3, final_seconds = 10;
 
@@ -78,6 +79,29 @@ static attune_status record_failure(attune_search *search, attune_trial *trial, 
   search->result->failed++;
   if (trial->note[0] == '\0') snprintf(trial->note, sizeof trial->note, "%s", attune_message());
   return attune_search_record(search, trial, "");
+}
+
+/* ---- what the store chooses ---- */
+
+typedef struct {
+  attune_tune_result *result;
+  bool found, by_model;
+} choice;
+
+/* Each family has its own generator hash, and so its own choice; the fastest of them is what dispatch takes. */
+static bool take_choice(void *user, const attune_measurement *row) {
+  choice *choice = user;
+  attune_config config;
+  bool model = strcmp(row->policy, "model") == 0;
+  if (model != choice->by_model || (choice->found && row->median >= choice->result->best_seconds)) return true;
+  if (attune_config_parse(&config, row->config) != ATTUNE_OK) return true;
+  if (strcmp(row->generator, attune_generator_hash((attune_family)config.family)) != 0) return true;
+  choice->found = true;
+  choice->result->best = config;
+  choice->result->best_seconds = row->median;
+  choice->result->error = row->error;
+  choice->result->bound = row->error_bound;
+  return true;
 }
 
 /* ---- compiling ---- */
@@ -287,28 +311,69 @@ static attune_status try_spilling(measured_search *m) {
   return count > 0 ? try_batch(m, batch, count) : ATTUNE_OK;
 }
 
-/* The best and the default once more, with more rounds; their rows are the newest. */
+/* Once more, with more rounds; their rows are the newest. */
+static attune_status race_again(measured_search *m, attune_trial **trials, int count) {
+  attune_search *search = m->search;
+  attune_status status = ATTUNE_OK;
+  int loaded = 0;
+  for (; loaded < count && status == ATTUNE_OK; loaded++) {
+    trials[loaded]->finalist = true;
+    if (trials[loaded]->loaded) continue;
+    status =
+        attune_kernel_get(&trials[loaded]->kernel, NULL, search->store, &trials[loaded]->config, search->arch, false);
+    if (status == ATTUNE_OK) status = load(search, trials[loaded]);
+  }
+  if (status == ATTUNE_OK) status = race(m, trials, count, FINAL_ROUNDS, final_seconds);
+  for (int i = 0; i < loaded; i++)
+    drop(trials[i]);
+  return status;
+}
+
+/* The best and the default. */
 static attune_status final_race(measured_search *m) {
   attune_search *search = m->search;
   attune_trial *best[16];
-  int count = attune_trials_best(&search->trials, best, search->finalists), loaded = 0;
+  int count = attune_trials_best(&search->trials, best, search->finalists);
   attune_trial *initial = search->trials.initial;
   bool has_initial = !initial->tried || initial->status != ATTUNE_MEASURED_OK;
   for (int i = 0; i < count; i++)
     has_initial = has_initial || best[i] == initial;
   if (!has_initial) best[count++] = initial;
-  if (count < 2) return ATTUNE_OK;
-  attune_status status = ATTUNE_OK;
-  for (; loaded < count && status == ATTUNE_OK; loaded++) {
-    if (best[loaded]->loaded) continue;
-    status = attune_kernel_get(&best[loaded]->kernel, NULL, search->store, &best[loaded]->config, search->arch, false);
-    if (status == ATTUNE_OK) status = load(search, best[loaded]);
-  }
-  if (status == ATTUNE_OK) status = race(m, best, count, FINAL_ROUNDS, final_seconds);
-  for (int i = 0; i < loaded; i++)
-    drop(best[i]);
-  m->leader = NULL;
+  return count < 2 ? ATTUNE_OK : race_again(m, best, count);
+}
+
+/* NULL: it is none of the trials. */
+static attune_status stored_trial(attune_trial **out, const attune_search *search) {
+  attune_tune_result stored = {0};
+  choice choice = {.result = &stored};
+  attune_measurement_filter filter = {.problem = search->problem_text, .device = search->identity};
+  attune_status status = attune_store_choices(search->store, &filter, take_choice, &choice);
+  *out = NULL;
+  for (int i = 0; i < search->trials.count && choice.found; i++)
+    if (attune_config_compare(&search->trials.all[i].config, &stored.best) == 0) *out = &search->trials.all[i];
   return status;
+}
+
+static attune_trial *winner(const attune_trials *trials) {
+  attune_trial *best = NULL;
+  for (int i = 0; i < trials->count; i++) {
+    attune_trial *trial = &trials->all[i];
+    if (!trial->finalist || trial->status != ATTUNE_MEASURED_OK) continue;
+    if (!best || trial->seconds < best->seconds) best = trial;
+  }
+  return best;
+}
+
+/* Clocks that were higher in an earlier race may leave the store choosing a config that the final race never saw: it
+ * has to beat the winner side by side. */
+static attune_status challenge(measured_search *m) {
+  for (int i = 0; i < MOST_CHALLENGES && !attune_search_over(m->search); i++) {
+    attune_trial *pair[2] = {winner(&m->search->trials)};
+    attune_status status = stored_trial(&pair[1], m->search);
+    if (status != ATTUNE_OK || !pair[0] || !pair[1] || pair[1]->finalist) return status;
+    if ((status = race_again(m, pair, 2)) != ATTUNE_OK) return status;
+  }
+  return ATTUNE_OK;
 }
 
 /* A kernel that spills costs a compilation only: three of them count as one. */
@@ -340,6 +405,7 @@ static attune_status search_by_measuring(attune_search *search) {
   }
   if (status == ATTUNE_OK && !attune_search_over(search)) status = try_spilling(&m);
   if (status == ATTUNE_OK && !attune_search_interrupted(search)) status = final_race(&m);
+  if (status == ATTUNE_OK) status = challenge(&m);
   if (m.leader) drop(m.leader);
   attune_clocks_close(m.clocks);
   attune_bed_destroy(m.bed);
@@ -366,27 +432,6 @@ static attune_status set_effort(attune_search *search) {
   }
   if (search->target > count) search->target = count;
   return ATTUNE_OK;
-}
-
-typedef struct {
-  attune_tune_result *result;
-  bool found, by_model;
-} choice;
-
-/* Each family has its own generator hash, and so its own choice; the fastest of them is what dispatch takes. */
-static bool take_choice(void *user, const attune_measurement *row) {
-  choice *choice = user;
-  attune_config config;
-  bool model = strcmp(row->policy, "model") == 0;
-  if (model != choice->by_model || (choice->found && row->median >= choice->result->best_seconds)) return true;
-  if (attune_config_parse(&config, row->config) != ATTUNE_OK) return true;
-  if (strcmp(row->generator, attune_generator_hash((attune_family)config.family)) != 0) return true;
-  choice->found = true;
-  choice->result->best = config;
-  choice->result->best_seconds = row->median;
-  choice->result->error = row->error;
-  choice->result->bound = row->error_bound;
-  return true;
 }
 
 /* The best is what the store will answer, so that the table shows what dispatch does; the trials tell the rest. */
@@ -438,8 +483,11 @@ attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_m
     snprintf(search.arch, sizeof search.arch, "sm_%d", (int)device->arch);
   else
     snprintf(search.arch, sizeof search.arch, "host");
-  attune_status status = attune_problem_resolve(&search.problem, problem);
-  if (status == ATTUNE_OK) status = attune_problem_print(search.problem_text, &search.problem);
+  /* A row stands for its class: an unusual scale, softcap or stride of one run must not decide for all. */
+  attune_problem representative;
+  attune_status status = attune_problem_print(search.problem_text, problem);
+  if (status == ATTUNE_OK) status = attune_problem_parse(&representative, search.problem_text);
+  if (status == ATTUNE_OK) status = attune_problem_resolve(&search.problem, &representative);
   if (status == ATTUNE_OK) status = attune_device_identity(search.identity, device);
   if (status == ATTUNE_OK) status = attune_trials_collect(&search.trials, &search.problem, device, options->family);
   if (status == ATTUNE_OK) status = set_effort(&search);

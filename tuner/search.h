@@ -15,6 +15,7 @@ typedef struct {
   double seconds;     /* what it is ranked by: the measured median, else the model's estimate */
   bool tried;         /* has a row, of this run or of an earlier one */
   bool verified;
+  bool finalist; /* was in the final race, or in one against its winner */
   attune_measured status;
   attune_timing timing;
   double error, bound;

@@ -113,6 +113,7 @@ static bool recall(void *user, const attune_measurement *row) {
     trial->verified = row->verified;
     trial->error = row->error;
     trial->bound = row->error_bound;
+    snprintf(trial->note, sizeof trial->note, "%s", row->note);
     if (row->status == ATTUNE_MEASURED_OK) trial->seconds = row->median;
     break;
   }
