@@ -29,16 +29,22 @@ uint16_t *attune_draw(const attune_layout *layout, attune_dtype dtype, uint64_t 
 typedef struct {
   int batch, head, row;
 } attune_row;
+/* Errors fall with the number of keys that a row sees, and so do the outputs: each power of two has its own bound.
+ * Bucket 0 sees no key, bucket 1 one to three, bucket i from 2^i on. */
+enum { ATTUNE_BUCKETS = 32 };
+
 typedef struct {
   attune_row *rows;
   int64_t count;
-  bool all;        /* every row of the problem */
-  double *o, *lse; /* exact: count x head_dim_v, count */
-  double unfused_error;
+  bool all;                              /* every row of the problem */
+  double *o, *lse;                       /* exact: count x head_dim_v, count */
+  double unfused_errors[ATTUNE_BUCKETS]; /* the largest; 0 where the problem has no such rows */
 } attune_rows;
-/* Chooses rows that about a second of this machine's cores can judge, or takes all, and judges them. */
+/* Chooses rows of every bucket, as many as about a second of this machine's cores can judge, or takes all, and judges
+ * them. */
 attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
                                  const uint16_t *v, uint64_t seed, bool all);
 void attune_rows_free(attune_rows *rows);
+int attune_bucket(const attune_problem *problem, int row);
 
 #endif

@@ -1,6 +1,6 @@
 /* The rows that are judged in double precision: all of a small problem, and all on the host device, where running the
  * kernel costs more than they do; else those where kernels go wrong first (the ends, the edges of tiles, the row where
- * the mask begins to show keys) and random ones. */
+ * the mask begins to show keys), random ones, and some of every bucket of visible keys. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -9,7 +9,13 @@
 #include "tuner/parallel.h"
 
 /* Multiply-adds that a core does in a second here, by measurement; a score costs as much as so many of them. */
-enum { PRODUCTS_PER_SECOND = 1000 * 1000 * 1000, PRODUCTS_PER_SCORE = 100, ROWS_MIN = 48 };
+enum {
+  PRODUCTS_PER_SECOND = 1000 * 1000 * 1000,
+  PRODUCTS_PER_SCORE = 100,
+  ROWS_MIN = 48,
+  BUCKET_ROWS = 16,    /* of each bucket, besides the others */
+  FEWEST_OF_BUCKET = 8 /* whose largest error says something */
+};
 
 typedef struct {
   const attune_problem *problem;
@@ -18,16 +24,40 @@ typedef struct {
   double *errors; /* of the unfused computation, one a row */
 } judging;
 
-/* Keys that a row sees at most. */
-static int64_t visible_keys(const attune_problem *problem) {
+/* Keys that any row sees at most. */
+static int64_t most_visible_keys(const attune_problem *problem) {
   const bool bounded = problem->window_left < ATTUNE_UNBOUNDED && problem->window_right < ATTUNE_UNBOUNDED;
   const int64_t width = (int64_t)problem->window_left + problem->window_right + 1;
   return bounded && width < problem->seqlen_k ? width : problem->seqlen_k;
 }
 
+static int64_t visible_keys(const attune_problem *problem, int64_t row) {
+  const int64_t shift =
+      problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)problem->seqlen_k - problem->seqlen_q : 0;
+  int64_t first = 0, last = (int64_t)problem->seqlen_k - 1;
+  if (problem->mask != ATTUNE_MASK_NONE && row + shift < last) last = row + shift;
+  if (problem->window_left < ATTUNE_UNBOUNDED && row + shift - problem->window_left > first)
+    first = row + shift - problem->window_left;
+  if (problem->window_right < ATTUNE_UNBOUNDED && row + shift + problem->window_right < last)
+    last = row + shift + problem->window_right;
+  return last < first ? 0 : last - first + 1;
+}
+
+/* A lone key has weight one: there the unfused computation is exact, and no measure of what may be off. So it goes with
+ * two and three. */
+int attune_bucket(const attune_problem *problem, int row) {
+  int64_t keys = visible_keys(problem, row);
+  int bucket = keys > 0;
+  while (keys >= 4) {
+    keys /= 2;
+    bucket++;
+  }
+  return bucket;
+}
+
 static int64_t affordable_rows(const attune_problem *problem) {
   const int64_t products = 3 * (int64_t)(problem->head_dim + problem->head_dim_v) + PRODUCTS_PER_SCORE;
-  const int64_t rows = (int64_t)PRODUCTS_PER_SECOND * attune_cores() / (products * visible_keys(problem));
+  const int64_t rows = (int64_t)PRODUCTS_PER_SECOND * attune_cores() / (products * most_visible_keys(problem));
   return rows > ROWS_MIN ? rows : ROWS_MIN;
 }
 
@@ -73,18 +103,70 @@ static void choose_all(attune_rows *out, const attune_problem *problem) {
                                 .row = (int)(i % problem->seqlen_q)};
 }
 
-/* Edges of random heads and random rows take turns; with the latter heads go round. */
-static void choose_some(attune_rows *out, const attune_problem *problem, uint64_t seed) {
+/* The query rows of each bucket: those of bucket i are order[start[i]] to order[start[i + 1] - 1]. */
+typedef struct {
+  int *order;
+  int64_t start[ATTUNE_BUCKETS + 1];
+} bucket_rows;
+
+static bool sort_rows(bucket_rows *out, const attune_problem *problem) {
+  int64_t next[ATTUNE_BUCKETS];
+  *out = (bucket_rows){.order = malloc((size_t)problem->seqlen_q * sizeof *out->order)};
+  if (out->order == NULL) return false;
+  for (int row = 0; row < problem->seqlen_q; row++)
+    out->start[attune_bucket(problem, row) + 1]++;
+  for (int i = 0; i < ATTUNE_BUCKETS; i++) {
+    out->start[i + 1] += out->start[i];
+    next[i] = out->start[i];
+  }
+  for (int row = 0; row < problem->seqlen_q; row++)
+    out->order[next[attune_bucket(problem, row)]++] = row;
+  return true;
+}
+
+/* Rows of the bucket in all heads. */
+static int64_t population(const bucket_rows *buckets, const attune_problem *problem, int bucket) {
+  return (buckets->start[bucket + 1] - buckets->start[bucket]) * problem->batch * problem->heads_q;
+}
+
+static int64_t bucket_share(const bucket_rows *buckets, const attune_problem *problem, int bucket) {
+  const int64_t rows = population(buckets, problem, bucket);
+  return rows < BUCKET_ROWS ? rows : BUCKET_ROWS;
+}
+
+/* One random row of each of as many equal parts of the bucket, which are spread over the heads. */
+static attune_row *choose_of_bucket(attune_row *out, const bucket_rows *buckets, const attune_problem *problem,
+                                    int bucket, uint64_t *seed) {
+  const int64_t rows = buckets->start[bucket + 1] - buckets->start[bucket];
+  const int64_t share = bucket_share(buckets, problem, bucket);
+  for (int64_t i = 0; i < share; i++) {
+    const int64_t part = population(buckets, problem, bucket) / share;
+    const int64_t place = i * part + (int64_t)(next_random(seed) % (uint64_t)part), head = place / rows;
+    *out++ = (attune_row){.batch = (int)(head / problem->heads_q),
+                          .head = (int)(head % problem->heads_q),
+                          .row = buckets->order[buckets->start[bucket] + place % rows]};
+  }
+  return out;
+}
+
+/* Edges of random heads and random rows take turns, with the latter heads go round; then some of every bucket. */
+static void choose_some(attune_rows *out, const bucket_rows *buckets, const attune_problem *problem, uint64_t seed) {
   int64_t edges[64];
   const int edge_count = edge_rows(edges, problem);
   const uint64_t heads = (uint64_t)problem->batch * (uint64_t)problem->heads_q;
-  for (int64_t i = 0; i < out->count; i++) {
+  int64_t general = out->count;
+  for (int i = 0; i < ATTUNE_BUCKETS; i++)
+    general -= bucket_share(buckets, problem, i);
+  for (int64_t i = 0; i < general; i++) {
     const bool edge = i % 2 == 0;
     const int64_t head = (int64_t)((edge ? next_random(&seed) : (uint64_t)i / 2) % heads);
     const int64_t row = edge ? edges[i / 2 % edge_count] : (int64_t)(next_random(&seed) % (uint64_t)problem->seqlen_q);
     out->rows[i] =
         (attune_row){.batch = (int)(head / problem->heads_q), .head = (int)(head % problem->heads_q), .row = (int)row};
   }
+  attune_row *next = out->rows + general;
+  for (int i = 0; i < ATTUNE_BUCKETS; i++)
+    next = choose_of_bucket(next, buckets, problem, i, &seed);
 }
 
 static void judge_rows(void *user, int64_t begin, int64_t end) {
@@ -103,18 +185,53 @@ static void judge_rows(void *user, int64_t begin, int64_t end) {
   }
 }
 
+/* A bucket of few rows takes in its neighbours, those of fewer keys and larger errors first. */
+static double pooled_error(const double *largest, const bucket_rows *buckets, const attune_problem *problem,
+                           int bucket) {
+  double error = largest[bucket];
+  int64_t rows = population(buckets, problem, bucket);
+  if (bucket == 0 || rows == 0) return 0.0;
+  for (int i = bucket - 1; i > 0 && rows < FEWEST_OF_BUCKET; i--) {
+    rows += population(buckets, problem, i);
+    error = fmax(error, largest[i]);
+  }
+  for (int i = bucket + 1; i < ATTUNE_BUCKETS && rows < FEWEST_OF_BUCKET; i++) {
+    rows += population(buckets, problem, i);
+    error = fmax(error, largest[i]);
+  }
+  return error;
+}
+
+static void summarize(attune_rows *out, const double *errors, const bucket_rows *buckets,
+                      const attune_problem *problem) {
+  double largest[ATTUNE_BUCKETS] = {0};
+  for (int64_t i = 0; i < out->count; i++) {
+    double *of_bucket = &largest[attune_bucket(problem, out->rows[i].row)];
+    *of_bucket = fmax(*of_bucket, errors[i]);
+  }
+  for (int i = 0; i < ATTUNE_BUCKETS; i++)
+    out->unfused_errors[i] = pooled_error(largest, buckets, problem, i);
+}
+
 attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
                                  const uint16_t *v, uint64_t seed, bool all) {
   attune_status status = ATTUNE_OK;
   const int64_t total = (int64_t)problem->batch * problem->heads_q * problem->seqlen_q;
-  const int64_t affordable = affordable_rows(problem);
-  *out = (attune_rows){.all = all || total <= affordable};
-  out->count = out->all ? total : affordable;
+  bucket_rows buckets;
+  double *errors = NULL;
+  *out = (attune_rows){0};
+  if (!sort_rows(&buckets, problem))
+    return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to sort %d rows", problem->seqlen_q);
+  out->count = affordable_rows(problem);
+  for (int i = 0; i < ATTUNE_BUCKETS; i++)
+    out->count += bucket_share(&buckets, problem, i);
+  out->all = all || total <= out->count;
+  if (out->all) out->count = total;
   const size_t count = (size_t)out->count;
   out->rows = malloc(count * sizeof *out->rows);
   out->o = malloc(count * (size_t)problem->head_dim_v * sizeof *out->o);
   out->lse = malloc(count * sizeof *out->lse);
-  double *errors = malloc(count * sizeof *errors);
+  errors = malloc(count * sizeof *errors);
   if (out->rows == NULL || out->o == NULL || out->lse == NULL || errors == NULL) {
     attune_rows_free(out);
     status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu reference rows", count);
@@ -123,12 +240,12 @@ attune_status attune_rows_create(attune_rows *out, const attune_problem *problem
   if (out->all)
     choose_all(out, problem);
   else
-    choose_some(out, problem, seed);
+    choose_some(out, &buckets, problem, seed);
   judging self = {problem, q, k, v, out, errors};
   attune_parallel(out->count, 1, judge_rows, &self);
-  for (size_t i = 0; i < count; i++)
-    out->unfused_error = fmax(out->unfused_error, errors[i]);
+  summarize(out, errors, &buckets, problem);
 done:
+  free(buckets.order);
   free(errors);
   return status;
 }

@@ -24,13 +24,16 @@ typedef enum {
   LSE_IS_OFF,
   LSE_IS_UNWRITTEN,
   LSE_OF_HIDDEN_ROW_IS_FINITE,
-  OFF_IN_ONE_UNLIKELY_ROW
+  OFF_IN_ONE_UNLIKELY_ROW,
+  OFF_BY_LITTLE_IN_ONE_UNLIKELY_ROW,
+  IGNORES_THE_WINDOW
 } defect;
 
 static struct {
   attune_problem problem; /* resolved */
   defect defect;
-  bool uniform; /* all rows are equal: computed once */
+  bool uniform;        /* all rows are equal: computed once */
+  bool uniform_so_far; /* row i is the mean of the first i + 1 rows of V, in all heads */
   bool reference_is_wrong;
 } kernel;
 static attune_machine *const machine = (void *)&kernel;
@@ -121,12 +124,24 @@ static void spoil_row(defect kind, const attune_row *row, uint16_t *o, double *l
   if (last && kind == LSE_IS_OFF) *lse += 0.01;
   if (kind == LSE_OF_HIDDEN_ROW_IS_FINITE && isinf(*lse)) *lse = -1e30;
   if (unlikely && kind == OFF_IN_ONE_UNLIKELY_ROW) o[0] ^= 0x8000;
+  if (unlikely && kind == OFF_BY_LITTLE_IN_ONE_UNLIKELY_ROW)
+    o[0] = attune_to_element(p->dtype, attune_from_element(p->dtype, o[0]) + 0.01);
 }
 
-static void compute_row(const attune_arguments *arguments, const attune_row *row, double *o, double *lse) {
-  if (!kernel.uniform || isnan(o[0]))
-    attune_reference_row(o, lse, &kernel.problem, arguments->q, arguments->k, arguments->v, row->batch, row->head,
-                         row->row);
+static void compute_mean(const attune_arguments *arguments, int index, double *o) {
+  const attune_problem *p = &kernel.problem;
+  const uint16_t *v = (const uint16_t *)arguments->v + index * p->v.seqlen;
+  for (int d = 0; d < p->head_dim_v; d++)
+    o[d] = ((index > 0 ? o[d] * index : 0.0) + attune_from_element(p->dtype, v[d])) / (index + 1);
+}
+
+static void compute_row(const attune_arguments *arguments, defect kind, const attune_row *row, double *o, double *lse) {
+  attune_problem problem = kernel.problem;
+  if (kind == IGNORES_THE_WINDOW) problem.window_left = ATTUNE_UNBOUNDED;
+  if (kernel.uniform_so_far)
+    compute_mean(arguments, row->row, o);
+  else if (!kernel.uniform || isnan(o[0]))
+    attune_reference_row(o, lse, &problem, arguments->q, arguments->k, arguments->v, row->batch, row->head, row->row);
 }
 
 attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
@@ -142,7 +157,7 @@ attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_lau
       for (int index = 0; index < p->seqlen_q; index++) {
         const attune_row row = {batch, head, index};
         uint16_t *to = (uint16_t *)arguments->o + attune_layout_offset(&layout, batch, index, head);
-        compute_row(arguments, &row, o, &lse);
+        compute_row(arguments, kind, &row, o, &lse);
         double written_lse = lse;
         for (int d = 0; d < p->head_dim_v; d++)
           to[d] = attune_to_element(p->dtype, o[d]);
@@ -228,6 +243,41 @@ static void what_lies_between_rows_is_kept(void **state) {
   expect(&problem, SKIPS_A_ROW, "8 elements of o are unwritten");
 }
 
+/* Rows that see 2000 keys are 0.03 where those that see one are 3: what is off in the former is less than what rounding
+ * does to the latter. */
+static void long_rows_have_their_own_bound(void **state) {
+  (void)state;
+  attune_problem problem;
+  attune_problem_init(&problem);
+  problem.head_dim = 16;
+  problem.head_dim_v = 64;
+  problem.seqlen_q = problem.seqlen_k = 2048;
+  problem.mask = ATTUNE_MASK_CAUSAL;
+  problem.window_left = 1984;
+  const attune_verdict right = verdict_of(&problem, RIGHT);
+  assert_true(right.passed);
+  assert_true(right.error <= right.bound && fabs(right.bound - 2.0 * right.unfused_error - 1e-5) < 1e-12);
+  const attune_verdict wrong = verdict_of(&problem, IGNORES_THE_WINDOW);
+  assert_false(wrong.passed);
+  assert_true(wrong.error > wrong.bound && wrong.bound < 0.01);
+}
+
+static void buckets_are_powers_of_two_of_visible_keys(void **state) {
+  (void)state;
+  attune_problem problem = small_problem(), resolved;
+  assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
+  const int causal[] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3};
+  for (int row = 0; row < 20; row++)
+    assert_int_equal(attune_bucket(&resolved, row), causal[row]);
+  problem.mask = ATTUNE_MASK_NONE; /* row 0 sees 0..4, row 19 nothing any more */
+  problem.window_left = 3;
+  problem.window_right = 4;
+  assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
+  const int window[] = {2, 2, 2, 3, 3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 0, 0, 0, 0, 0};
+  for (int row = 0; row < 20; row++)
+    assert_int_equal(attune_bucket(&resolved, row), window[row]);
+}
+
 static void outputs_are_contiguous(void **state) {
   (void)state;
   attune_problem problem = small_problem(), resolved;
@@ -258,8 +308,8 @@ static void outputs_are_contiguous(void **state) {
 
 /* ---- large problems: some rows, and the reference family ---- */
 
-/* Queries are zero, so that every row is the mean of V, and V is the same in all heads. */
-static attune_status large_bed(attune_bed **bed, attune_problem *problem) {
+/* Queries are zero, so that every row is the mean of V as far as it sees it, and V is the same in all heads. */
+static attune_status large_bed(attune_bed **bed, attune_problem *problem, attune_mask mask) {
   attune_problem_init(problem);
   problem->heads_q = problem->heads_kv = 16;
   problem->seqlen_q = problem->seqlen_k = 2048;
@@ -269,7 +319,9 @@ static attune_status large_bed(attune_bed **bed, attune_problem *problem) {
   const attune_layout layout = {problem->v, 1, 2048, 16, 64};
   uint16_t *v = attune_draw(&layout, problem->dtype, 3, 1.0);
   assert_true(zero != NULL && v != NULL);
+  problem->mask = mask;
   kernel.uniform = true;
+  kernel.uniform_so_far = mask == ATTUNE_MASK_CAUSAL;
   const attune_status status = attune_bed_create_with(bed, machine, problem, zero, zero, v);
   free(zero);
   free(v);
@@ -282,7 +334,7 @@ static void every_element_of_a_large_problem_is_compared(void **state) {
   attune_bed *bed;
   attune_config config;
   attune_verdict verdict;
-  assert_int_equal(large_bed(&bed, &problem), ATTUNE_OK);
+  assert_int_equal(large_bed(&bed, &problem, ATTUNE_MASK_NONE), ATTUNE_OK);
   assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
   kernel.defect = RIGHT;
   assert_int_equal(attune_bed_verify(bed, NULL, &config, &verdict), ATTUNE_OK);
@@ -298,13 +350,67 @@ static void every_element_of_a_large_problem_is_compared(void **state) {
   attune_bed_destroy(bed);
 }
 
+static void every_element_has_the_bound_of_its_bucket(void **state) {
+  (void)state;
+  attune_problem problem;
+  attune_bed *bed;
+  attune_config config;
+  attune_verdict verdict;
+  assert_int_equal(large_bed(&bed, &problem, ATTUNE_MASK_CAUSAL), ATTUNE_OK);
+  assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
+  kernel.defect = RIGHT;
+  assert_int_equal(attune_bed_verify(bed, NULL, &config, &verdict), ATTUNE_OK);
+  assert_true(verdict.passed);
+  kernel.defect = OFF_BY_LITTLE_IN_ONE_UNLIKELY_ROW;
+  assert_int_equal(attune_bed_verify(bed, NULL, &config, &verdict), ATTUNE_OK);
+  assert_false(verdict.passed);
+  assert_non_null(strstr(verdict.worst, "[batch 0, row 1027, head 15, 0]"));
+  attune_bed_destroy(bed);
+  kernel.uniform_so_far = false;
+}
+
+/* At least eight of each where there are as many. */
+static void rows_of_every_bucket_are_judged(void **state) {
+  (void)state;
+  attune_problem problem, resolved;
+  attune_rows rows;
+  attune_problem_init(&problem);
+  problem.heads_q = problem.heads_kv = 16;
+  problem.head_dim = problem.head_dim_v = 64;
+  problem.seqlen_q = problem.seqlen_k = 4096;
+  problem.mask = ATTUNE_MASK_CAUSAL;
+  assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
+  const attune_layout layout = attune_layout_q(&resolved);
+  uint16_t *inputs[3];
+  for (uint64_t i = 0; i < 3; i++)
+    assert_non_null(inputs[i] = attune_draw(&layout, problem.dtype, i, 1.0));
+  assert_int_equal(attune_rows_create(&rows, &resolved, inputs[0], inputs[1], inputs[2], 1, false), ATTUNE_OK);
+  for (int bucket = 1; bucket <= 12; bucket++) {
+    int judged = 0;
+    bool first_half = false, second_half = false;
+    for (int64_t i = 0; i < rows.count; i++) {
+      if (attune_bucket(&resolved, rows.rows[i].row) != bucket) continue;
+      judged++;
+      first_half = first_half || rows.rows[i].head < 8;
+      second_half = second_half || rows.rows[i].head >= 8;
+    }
+    assert_true(judged >= 8 && first_half && second_half);
+    assert_true(rows.unfused_errors[bucket] > 0.0);
+  }
+  assert_true(rows.unfused_errors[0] == 0.0 && rows.unfused_errors[13] == 0.0);
+  assert_true(rows.unfused_errors[11] < 0.2 * rows.unfused_errors[1]);
+  attune_rows_free(&rows);
+  for (int i = 0; i < 3; i++)
+    free(inputs[i]);
+}
+
 static void a_wrong_reference_family_is_no_judge(void **state) {
   (void)state;
   attune_problem problem;
   attune_bed *bed;
   kernel.reference_is_wrong = true;
   /* Its last row is among those that are always looked at. */
-  assert_int_equal(large_bed(&bed, &problem), ATTUNE_WRONG_RESULT);
+  assert_int_equal(large_bed(&bed, &problem, ATTUNE_MASK_NONE), ATTUNE_WRONG_RESULT);
   assert_null(bed);
   kernel.reference_is_wrong = false;
 }
@@ -351,8 +457,12 @@ int main(void) {
       cmocka_unit_test(a_right_kernel_passes),
       cmocka_unit_test(defects_are_named_with_their_place),
       cmocka_unit_test(what_lies_between_rows_is_kept),
+      cmocka_unit_test(long_rows_have_their_own_bound),
+      cmocka_unit_test(buckets_are_powers_of_two_of_visible_keys),
       cmocka_unit_test(outputs_are_contiguous),
       cmocka_unit_test(every_element_of_a_large_problem_is_compared),
+      cmocka_unit_test(every_element_has_the_bound_of_its_bucket),
+      cmocka_unit_test(rows_of_every_bucket_are_judged),
       cmocka_unit_test(a_wrong_reference_family_is_no_judge),
       cmocka_unit_test(inputs_are_normal_and_repeatable),
       cmocka_unit_test(gaps_between_inputs_are_nan),
