@@ -181,19 +181,17 @@ attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *st
   if (status == ATTUNE_OK) status = pack(&named, &name, arch, NULL, 0);
   if (status == ATTUNE_OK) status = attune_store_find_kernel(store, out, named->key);
   found = status == ATTUNE_OK && *out;
-  if (status == ATTUNE_OK && !found && !frozen) status = compile_once(out, &found, store, &name, named->key, arch);
-  if (found || (status == ATTUNE_OK && !frozen) || (status != ATTUNE_OK && !is_compiler_missing(status))) goto out;
-  attune_kernel *other = find_of_source(store, &name, arch);
-  if (other) {
-    *out = other;
-    found = true;
-    status = ATTUNE_OK;
-  } else if (frozen) {
+  if (frozen && !found && (status == ATTUNE_OK || is_compiler_missing(status)))
     status =
         attune_fail(ATTUNE_WOULD_COMPILE, "frozen, and %s holds no kernel %s for %s; tune or run once without frozen",
                     attune_store_path(store), name.config, arch);
+  else if (status == ATTUNE_OK && !found)
+    status = compile_once(out, &found, store, &name, named->key, arch);
+  if (status == ATTUNE_WOULD_COMPILE || is_compiler_missing(status)) {
+    *out = find_of_source(store, &name, arch);
+    found = *out != NULL;
+    if (found) status = ATTUNE_OK;
   }
-out:
   if (status != ATTUNE_OK) {
     free(*out);
     *out = NULL;
