@@ -10,7 +10,8 @@
 #include "runtime/runtime.h"
 
 enum { REGISTERS = 255, SPILL_BYTES = 256, MAX_JOBS = 512, MAX_VALUES = 512, THREADS = 2 };
-static const double seconds_allowed = 1.5;
+/* The figure is 1.5, on cores of its own: bench/compile_time.py records it. Here other tests share the cores. */
+static const double seconds_allowed = 3;
 static const char *const archs[] = {"sm_80",  "sm_86",  "sm_87",  "sm_89", "sm_90",
                                     "sm_100", "sm_103", "sm_120", "sm_121"};
 enum { ARCHS = sizeof archs / sizeof *archs };
