@@ -22,4 +22,14 @@ struct attune_arguments {
   float cap_scale;  /* softcap: the exponent is log2_scale * tanh(cap_scale * q.k) */
 };
 
+/* What the tensor copy engine reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */
+struct attune_tensor_map {
+  unsigned long long opaque[16];
+} __attribute__((aligned(64)));
+
+/* The second argument of kernels that load tiles by map: Q, K and V as (head_dim, seqlen, heads, batch). */
+struct attune_tensor_maps {
+  struct attune_tensor_map q, k, v;
+};
+
 #endif
