@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef struct {
+typedef struct attune_buffer {
   char *text; /* NUL-terminated once something was added; owned */
   size_t length, capacity;
   bool failed;

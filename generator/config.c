@@ -8,11 +8,11 @@
 #include "generator/text.h"
 #include "runtime/fail.h"
 
-static const char *const family_words[] = {"reference", "mma", NULL};
+static const char *const family_words[] = {"reference", "mma", "wgmma", NULL};
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
 static const char *const bound_words[] = {"none", "causal", "window", NULL};
 static const char *const score_words[] = {"plain", "negated", "softcap", NULL};
-static const char *const order_words[] = {"linear", "reversed", "heads", "longest", NULL};
+static const char *const order_words[] = {"linear", "reversed", "heads", "longest", "sections", NULL};
 
 #define AT(member) .name = #member, .offset = offsetof(attune_config, member)
 const attune_config_field attune_config_fields[] = {
@@ -31,6 +31,14 @@ const attune_config_field attune_config_fields[] = {
     {AT(q_registers), .prefix = "qr", .absent = 0, .flag = true, .schedule = true, .meaning = "Q stays in registers"},
     {AT(lazy_rescale), .prefix = "lazy", .absent = 0, .flag = true, .schedule = true,
      .meaning = "O is rescaled only when a row's maximum has grown by 2^8"},
+    {AT(q_prefetch), .prefix = "qq", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "the next Q is loaded while this one is worked on"},
+    {AT(overlap), .prefix = "overlap", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "softmax beside the products of neighbouring tiles"},
+    {AT(turns), .prefix = "turns", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "warpgroups take turns at the matrix units"},
+    {AT(persistent), .prefix = "persistent", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "one block an SM goes through all tiles"},
     {AT(order), .prefix = "", .absent = ATTUNE_ORDER_LINEAR, .schedule = true, .words = order_words,
      .meaning = "which tile a block takes"},
     {AT(blocks), .prefix = "b", .absent = ATTUNE_NEVER_ABSENT, .schedule = true,

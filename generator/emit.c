@@ -11,7 +11,7 @@
 #include "generator/specialise.h"
 #include "runtime/fail.h"
 
-enum { PARAMETERS_MAX = 64, KERNEL_FILE = 0, PARAMETERS_FILE = 1 };
+enum { PARAMETERS_MAX = 64, KERNEL_FILE = 0, PARAMETERS_FILE = 1, PRIMITIVES_FILE = 3 };
 
 static const attune_embedded *find_embedded(const char *path) {
   for (int i = 0; i < attune_embedded_count; i++) {
@@ -111,7 +111,7 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
   }
   const bool host = target == ATTUNE_TARGET_HOST;
   char text[ATTUNE_TEXT_MAX], symbol[ATTUNE_TEXT_MAX + 8];
-  attune_buffer block = {0}, out = {0};
+  attune_buffer block = {0}, primitives = {0}, out = {0};
   char *code = NULL;
   parameters values;
   attune_status status;
@@ -141,6 +141,9 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
   }
   print_parameters(&block, config, files[KERNEL_FILE].text);
   files[PARAMETERS_FILE].text = block.text;
+  attune_buffer_add_text(&primitives, files[PRIMITIVES_FILE].text);
+  if (!host && family->print_primitives != NULL) family->print_primitives(&primitives, config);
+  files[PRIMITIVES_FILE].text = primitives.text;
   const attune_specialisation specialisation = {
       .files = files,
       .file_count = file_count,
@@ -149,7 +152,7 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
       .kernel_name = symbol,
       .standard_includes = host,
   };
-  if (block.failed) {
+  if (block.failed || primitives.failed) {
     status = attune_fail(ATTUNE_OUT_OF_MEMORY, "out of memory while emitting %s", text);
     goto done;
   }
@@ -165,6 +168,7 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
 done:
   free(code);
   attune_buffer_free(&block);
+  attune_buffer_free(&primitives);
   attune_buffer_free(&out);
   return status;
 }

@@ -116,10 +116,14 @@ static steps count_steps(const attune_config *config, const attune_problem *prob
 /* Clocks for one step of each of `resident` blocks on an SM. Matrix work, shared memory and L2 run beside each other;
  * the softmax between two products runs beside them as far as other warps have products to do. */
 static double round_clocks(const attune_step *step, const rates *r, int warps, double resident, double spilled_bytes) {
-  const double matrix = step->matrix_flops / r->matrix;
+  const double matrix = step->matrix_flops / (step->serial_share > 0 ? r->peak : r->matrix);
   const double shared = (step->shared_bytes + 2 * spilled_bytes) / SHARED_RATE;
   const double loaded = step->loaded_bytes / r->loaded;
   const double softmax = step->exponentials / r->exponentials + step->float_operations / r->floats;
+  if (step->serial_share > 0) { /* a pipeline of its own: the shorter part hides behind the longer, but for a share */
+    const double products = fmax(fmax(matrix, shared), loaded);
+    return resident * (fmax(products, softmax) + step->serial_share * fmin(products, softmax)) + step->latency_clocks;
+  }
   const double warps_per_scheduler = resident * warps / SCHEDULERS;
   /* Warps of one block meet at barriers, which holds them in step with each other. */
   const double in_step = 1 + 1.1 / resident;
@@ -151,6 +155,7 @@ static double traffic_bytes(const attune_config *config, const attune_problem *p
 static double tail_share(int32_t order) {
   switch (order) {
   case ATTUNE_ORDER_LONGEST:
+  case ATTUNE_ORDER_SECTIONS:
     return 0.1;
   case ATTUNE_ORDER_REVERSED:
     return 0.35;

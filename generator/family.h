@@ -5,6 +5,8 @@
 
 #include "generator/generator.h"
 
+struct attune_buffer;
+
 enum { ATTUNE_AXIS_MAX = 16, ATTUNE_REGISTERS_MAX = 255 };
 
 /* The values of one field that are worth trying. */
@@ -16,13 +18,15 @@ typedef struct {
 /* What one block asks of an SM, for the model: in one step (a tile of queries against a tile of keys) and outside the
  * steps. */
 typedef struct {
-  double matrix_flops;     /* by mma.sync, with all padding */
+  double matrix_flops;     /* with all padding */
   double shared_bytes;     /* read and written in shared memory */
   double loaded_bytes;     /* from L2 */
   double exponentials;     /* special function results */
   double float_operations; /* other arithmetic instructions, of single threads */
   double latency_clocks;   /* waiting that only other blocks of the SM can hide */
   double outside_clocks;   /* before the first and after the last step, likewise */
+  double serial_share;     /* families with the architecture's own matrix instructions: the share of the shorter of
+                              products and softmax that does not run beside the longer; else 0 */
 } attune_step;
 
 typedef struct {
@@ -35,10 +39,16 @@ typedef struct {
   void (*axis)(attune_axis *out, const attune_config *config, const attune_config_field *field);
   int64_t (*shared_bytes)(const attune_config *config);
   int (*registers)(const attune_config *config); /* that a thread would like to have */
+  /* Adds what the primitives of the CUDA target lack for the config; NULL: nothing. */
+  void (*print_primitives)(struct attune_buffer *out, const attune_config *config);
+  /* ATTUNE_ILLEGAL_CONFIG where the problem is beyond the family; NULL: none is. */
+  attune_status (*serves)(const attune_config *config, const attune_problem *problem);
+  bool tensor_maps; /* the kernel's second argument is attune_tensor_maps */
+  int32_t own_arch; /* the only architecture whose instructions it uses, 0: any from its first one on */
   void (*step)(attune_step *out, const attune_config *config, const attune_problem *problem);
 } attune_family_row;
 
-extern const attune_family_row attune_family_reference_row, attune_family_mma_row;
+extern const attune_family_row attune_family_reference_row, attune_family_mma_row, attune_family_wgmma_row;
 
 /* NULL if there is none. */
 const attune_family_row *attune_family_find(int32_t family);

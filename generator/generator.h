@@ -40,14 +40,20 @@ double attune_problem_bytes(const attune_problem *problem); /* each tensor once 
 
 /* ---- config ---- */
 
-typedef enum { ATTUNE_FAMILY_REFERENCE = 0, ATTUNE_FAMILY_MMA = 1, ATTUNE_FAMILY_COUNT } attune_family;
+typedef enum {
+  ATTUNE_FAMILY_REFERENCE = 0,
+  ATTUNE_FAMILY_MMA = 1,
+  ATTUNE_FAMILY_WGMMA = 2,
+  ATTUNE_FAMILY_COUNT
+} attune_family;
 /* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next
  * tile, again from the first row or from the last: with a causal mask the longest tiles then start first everywhere. */
 typedef enum {
   ATTUNE_ORDER_LINEAR = 0,
   ATTUNE_ORDER_REVERSED = 1,
   ATTUNE_ORDER_HEADS = 2,
-  ATTUNE_ORDER_LONGEST = 3
+  ATTUNE_ORDER_LONGEST = 3,
+  ATTUNE_ORDER_SECTIONS = 4 /* family wgmma: longest, among so many heads at a time as L2 holds the keys of */
 } attune_order;
 
 /* How a kernel computes it. Every field is an int32_t and has a row in the table of fields (config.c) that drives
@@ -62,10 +68,14 @@ typedef struct {
   int32_t lse;          /* 0, 1 */
   int32_t tile_m;       /* query rows of a block */
   int32_t tile_n;       /* key rows of a step */
-  int32_t warps;        /* each owns tile_m / warps query rows */
+  int32_t warps;        /* of a block; mma: each owns tile_m / warps query rows; wgmma: four of them load */
   int32_t stages;       /* K tiles and V tiles in shared memory */
   int32_t q_registers;  /* 1: Q's fragments stay in registers, 0: they come from shared memory at every tile */
   int32_t lazy_rescale; /* 1: O is rescaled only when a row's maximum has grown by 2^8, else at every tile */
+  int32_t q_prefetch;   /* wgmma, 1: the next tile's Q is loaded while this one's is worked on */
+  int32_t overlap;      /* wgmma, 1: the softmax of a tile runs beside the products of its neighbours */
+  int32_t turns;        /* wgmma, 1: warpgroups take turns at the matrix units */
+  int32_t persistent;   /* wgmma, 1: one block an SM goes through all tiles, 0: a block a tile */
   int32_t order;        /* attune_order */
   int32_t blocks;       /* blocks an SM should hold: caps the registers of a thread */
 } attune_config;
@@ -140,6 +150,8 @@ attune_status attune_config_reference(attune_config *out, const attune_problem *
 typedef struct {
   int32_t grid, threads, shared_bytes; /* dynamic shared memory */
   int32_t tiles_m;
+  int32_t resident; /* persistent kernels: the grid has at most so many blocks for an SM; 0: no limit */
+  bool tensor_maps; /* the kernel's second argument is attune_tensor_maps */
 } attune_launch;
 /* ATTUNE_ILLEGAL_CONFIG where the problem's values are beyond the family's arithmetic (a scale over 1000). */
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem);
@@ -153,6 +165,23 @@ double attune_problem_floor(const attune_problem *problem, const attune_device *
 int attune_registers_estimate(const attune_config *config); /* per thread */
 /* Resident blocks per SM, by registers, shared memory, threads; 0: does not fit. */
 int attune_occupancy(const attune_config *config, const attune_device *device, int registers);
+
+/* The target that NVRTC is given for a config on an architecture: "sm_90a" where its instructions are that one's own.
+ */
+void attune_config_target(char out[16], const attune_config *config, const char *arch);
+
+/* What a tensor map says (CUDA driver API, cuTensorMapEncodeTiled): 16-bit elements of (columns, seqlen, heads, batch),
+ * loaded in boxes of 64 columns x rows with the 128-byte swizzle. */
+typedef struct {
+  const void *base;
+  int64_t size[4];   /* elements: columns, seqlen, heads, batch */
+  int64_t stride[3]; /* bytes: of seqlen, heads, batch */
+  int32_t rows;      /* of a box */
+} attune_tensor_box;
+struct attune_arguments;
+/* Q's, K's and V's. */
+void attune_tensor_boxes(attune_tensor_box out[3], const attune_config *config,
+                         const struct attune_arguments *arguments);
 
 /* ---- source ---- */
 

@@ -9,6 +9,7 @@
 static const attune_family_row *const families[ATTUNE_FAMILY_COUNT] = {
     [ATTUNE_FAMILY_REFERENCE] = &attune_family_reference_row,
     [ATTUNE_FAMILY_MMA] = &attune_family_mma_row,
+    [ATTUNE_FAMILY_WGMMA] = &attune_family_wgmma_row,
 };
 
 const attune_family_row *attune_family_find(int32_t family) {
@@ -207,6 +208,11 @@ attune_status attune_config_reference(attune_config *out, const attune_problem *
 
 /* ---- launch ---- */
 
+void attune_config_target(char out[16], const attune_config *config, const char *arch) {
+  const attune_family_row *family = attune_family_find(config->family);
+  snprintf(out, 16, "%s%s", arch, family != NULL && family->own_arch != 0 ? "a" : "");
+}
+
 /* The tensor-core kernels subtract the row's maximum after scaling, in one fused step: its rounding is harmless until a
  * scaled score reaches 2^31. The reference family subtracts first and takes any scale. */
 static attune_status check_scale(const attune_config *config, const attune_problem *problem) {
@@ -226,7 +232,8 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d: not a config", config->family,
                        config->tile_m, config->warps);
   }
-  const attune_status status = check_scale(config, problem);
+  attune_status status = check_scale(config, problem);
+  if (status == ATTUNE_OK && family->serves != NULL) status = family->serves(config, problem);
   if (status) return status;
   const int64_t tiles = ((int64_t)problem->seqlen_q + config->tile_m - 1) / config->tile_m;
   int64_t grid;
@@ -240,6 +247,8 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
       .threads = config->warps * 32,
       .shared_bytes = (int32_t)family->shared_bytes(config),
       .tiles_m = (int32_t)tiles,
+      .resident = config->persistent ? config->blocks : 0,
+      .tensor_maps = family->tensor_maps,
   };
   return ATTUNE_OK;
 }

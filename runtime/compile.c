@@ -9,7 +9,7 @@
 
 /* What names a kernel, before it is packed into one block. */
 typedef struct {
-  char config[ATTUNE_TEXT_MAX], symbol[ATTUNE_TEXT_MAX + 8], compiler[64], options[256], sha256[65];
+  char config[ATTUNE_TEXT_MAX], symbol[ATTUNE_TEXT_MAX + 8], compiler[64], options[256], sha256[65], target[16];
   char *source;
 } kernel_name;
 
@@ -19,6 +19,7 @@ static bool is_host(const char *arch) {
 
 static attune_status name_of(kernel_name *out, const attune_config *config, const char *arch) {
   *out = (kernel_name){0};
+  attune_config_target(out->target, config, arch);
   attune_status status = attune_config_print(out->config, config);
   if (status == ATTUNE_OK) status = attune_config_symbol(out->symbol, config);
   if (status == ATTUNE_OK)
@@ -78,7 +79,7 @@ static attune_status compile(attune_kernel **out, const kernel_name *name, const
   attune_compiled compiled = {0};
   double start = now();
   attune_status status = is_host(arch) ? attune_compile_host(&compiled, name->source, name->symbol)
-                                       : attune_compile_nvrtc(&compiled, name->source, name->symbol, arch);
+                                       : attune_compile_nvrtc(&compiled, name->source, name->symbol, name->target);
   if (status != ATTUNE_OK) return status;
   status = pack(out, name, arch, &compiled, now() - start);
   free(compiled.binary);

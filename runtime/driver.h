@@ -36,6 +36,11 @@ enum {
   CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
   CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR = 106,
   CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK = 111,
+  CU_TENSOR_MAP_DATA_TYPE_UINT16 = 1,
+  CU_TENSOR_MAP_INTERLEAVE_NONE = 0,
+  CU_TENSOR_MAP_SWIZZLE_128B = 3,
+  CU_TENSOR_MAP_L2_PROMOTION_L2_256B = 3,
+  CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0, /* zeros */
   CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES = 1,
   CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
 };
@@ -72,6 +77,10 @@ enum {
   X(copy_to_device, "cuMemcpyHtoD_v2", (CUdeviceptr to, const void *from, size_t size))                                \
   X(copy_to_host, "cuMemcpyDtoH_v2", (void *to, CUdeviceptr from, size_t size))                                        \
   X(fill, "cuMemsetD8Async", (CUdeviceptr to, unsigned char byte, size_t size, CUstream stream))                       \
+  X(tensor_map_encode, "cuTensorMapEncodeTiled",                                                                       \
+    (void *map, int type, unsigned rank, void *base, const unsigned long long *sizes,                                  \
+     const unsigned long long *strides, const unsigned *box, const unsigned *element_strides, int interleave,          \
+     int swizzle, int promotion, int fill))                                                                            \
   X(event_create, "cuEventCreate", (CUevent * event, unsigned flags))                                                  \
   X(event_destroy, "cuEventDestroy_v2", (CUevent event))                                                               \
   X(event_record, "cuEventRecord", (CUevent event, CUstream stream))                                                   \

@@ -22,6 +22,7 @@ typedef struct {
   attune_loaded base;
   CUmodule module;
   CUfunction function;
+  attune_config config;
 } cuda_loaded;
 
 typedef struct {
@@ -229,6 +230,7 @@ static attune_status load(attune_loaded **out, attune_machine *machine, const at
   cuda_loaded *loaded = calloc(1, sizeof *loaded);
   if (!loaded) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a kernel");
   loaded->base.machine = machine;
+  loaded->config = *config;
   status = enter(cuda, &pushed);
   if (status != ATTUNE_OK) goto out;
   status = load_module(loaded, cuda->driver, kernel);
@@ -254,13 +256,51 @@ static void unload(attune_loaded *base) {
   free(loaded);
 }
 
+/* The maps hold the tensors' addresses, so that each launch makes its own: some hundred nanoseconds, no call to the
+ * GPU. */
+static attune_status encode_maps(struct attune_tensor_maps *out, const cuda_loaded *loaded,
+                                 const attune_arguments *arguments) {
+  enum { RANK = 4, PANEL = 64 };
+  const attune_driver *driver = cuda_of(loaded->base.machine)->driver;
+  struct attune_tensor_map *const maps[3] = {&out->q, &out->k, &out->v};
+  attune_tensor_box boxes[3];
+  attune_tensor_boxes(boxes, &loaded->config, arguments);
+  for (int i = 0; i < 3; i++) {
+    const attune_tensor_box *box = &boxes[i];
+    unsigned long long sizes[RANK], strides[RANK - 1];
+    const unsigned extents[RANK] = {PANEL, (unsigned)box->rows, 1, 1}, ones[RANK] = {1, 1, 1, 1};
+    for (int d = 0; d < RANK; d++)
+      sizes[d] = (unsigned long long)box->size[d];
+    for (int d = 0; d < RANK - 1; d++)
+      strides[d] = (unsigned long long)box->stride[d];
+    CUresult result =
+        driver->tensor_map_encode(maps[i], CU_TENSOR_MAP_DATA_TYPE_UINT16, RANK, (void *)(uintptr_t)box->base, sizes,
+                                  strides, extents, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                  CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (result != CUDA_SUCCESS) return attune_driver_failed(driver, result, "cuTensorMapEncodeTiled");
+  }
+  return ATTUNE_OK;
+}
+
 static attune_status launch(const attune_loaded *base, const attune_launch *launch, const attune_arguments *arguments,
                             attune_stream stream) {
   const cuda_loaded *loaded = (const cuda_loaded *)base;
-  void *parameters[] = {(void *)arguments};
-  IN_CONTEXT(cuda_of(base->machine), "cuLaunchKernel",
-             launch(loaded->function, (unsigned)launch->grid, 1, 1, (unsigned)launch->threads, 1, 1,
-                    (unsigned)launch->shared_bytes, stream, parameters, NULL));
+  const int resident = launch->resident * base->machine->device.sm_count;
+  const int grid = resident > 0 && resident < launch->grid ? resident : launch->grid;
+  const cuda_machine *machine = cuda_of(base->machine);
+  struct attune_tensor_maps maps;
+  void *parameters[] = {(void *)arguments, &maps}; /* a kernel takes as many as it declares */
+  bool pushed;
+  attune_status status = enter(machine, &pushed);
+  if (status != ATTUNE_OK) return status;
+  if (launch->tensor_maps) status = encode_maps(&maps, loaded, arguments);
+  if (status == ATTUNE_OK) {
+    CUresult result = machine->driver->launch(loaded->function, (unsigned)grid, 1, 1, (unsigned)launch->threads, 1, 1,
+                                              (unsigned)launch->shared_bytes, stream, parameters, NULL);
+    if (result != CUDA_SUCCESS) status = attune_driver_failed(machine->driver, result, "cuLaunchKernel");
+  }
+  leave(machine, pushed);
+  return status;
 }
 
 /* ---- memory ---- */

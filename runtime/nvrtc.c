@@ -164,7 +164,8 @@ static attune_status check_arch(const char *arch) {
   for (int i = 0; i < nvrtc.known_count; i++) {
     char name[32];
     snprintf(name, sizeof name, "sm_%d", nvrtc.known[i]);
-    if (!strcmp(name, arch)) return ATTUNE_OK;
+    size_t length = strlen(name);
+    if (!strncmp(name, arch, length) && (!arch[length] || !strcmp(arch + length, "a"))) return ATTUNE_OK;
     if (used < sizeof known) used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? " " : "", name);
   }
   return attune_fail(ATTUNE_NO_NVRTC, "NVRTC %d.%d cannot compile for %s, it knows %s; install a newer CUDA toolkit",

@@ -23,9 +23,9 @@ struct attune_arguments {
 };
 
 /* What the tensor copy engine reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */
-struct attune_tensor_map {
+struct __attribute__((aligned(64))) attune_tensor_map {
   unsigned long long opaque[16];
-} __attribute__((aligned(64)));
+};
 
 /* The second argument of kernels that load tiles by map: Q, K and V as (head_dim, seqlen, heads, batch). */
 struct attune_tensor_maps {

@@ -11,9 +11,14 @@
 #define Q_REGISTERS 0
 #define STAGES 1 /* as `stages` below */
 #define LAZY_RESCALE 0
+#define Q_PREFETCH 1
+#define OVERLAP 1
+#define TURNS 1
+#define TILE_M 128 /* as `tile_m` below */
 #define ORDER_REVERSED 0
 #define ORDER_HEADS 0
 #define ORDER_LONGEST 0
+#define ORDER_SECTIONS 0
 constexpr int head_dim = 128;
 constexpr int head_dim_v = 128;
 constexpr int tile_m = 128;

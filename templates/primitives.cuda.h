@@ -23,7 +23,7 @@ ATTUNE_DEVICE int thread_index() {
 
 // @primitive shared_memory
 ATTUNE_DEVICE shared_address shared_memory() {
-  extern __shared__ __align__(128) unsigned char dynamic_shared_memory[];
+  extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
   unsigned long long address;
   asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(dynamic_shared_memory));
   return (shared_address)address;
@@ -236,4 +236,129 @@ ATTUNE_DEVICE void store_global_128(void *to, words value) {
 // @primitive store_global_float
 ATTUNE_DEVICE void store_global_float(float *to, float value) {
   asm volatile("st.global.f32 [%0], %1;" ::"l"(to), "f"(value) : "memory");
+}
+
+// @primitive store_shared_128
+ATTUNE_DEVICE void store_shared_128(shared_address to, words value) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value.x[0]), "r"(value.x[1]), "r"(value.x[2]),
+               "r"(value.x[3])
+               : "memory");
+}
+
+// @primitive grid_size
+ATTUNE_DEVICE int grid_size() {
+  return (int)gridDim.x;
+}
+
+// @primitive warp_uniform
+ATTUNE_DEVICE int warp_uniform(int value) {
+  int result;
+  asm volatile("shfl.sync.idx.b32 %0, %1, 0, 0x1f, 0xffffffff;" : "=r"(result) : "r"(value));
+  return result;
+}
+
+// @primitive ATTUNE_MAPS
+#define ATTUNE_MAPS(name) const __grid_constant__ attune_tensor_maps name
+
+// @primitive mbarrier_init
+ATTUNE_DEVICE void mbarrier_init(shared_address barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+
+// @primitive mbarrier_init_fence
+ATTUNE_DEVICE void mbarrier_init_fence() {
+  asm volatile("fence.mbarrier_init.release.cluster;\n\tfence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// @primitive mbarrier_arrive
+ATTUNE_DEVICE void mbarrier_arrive(shared_address barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+// @primitive mbarrier_arrive_expect
+ATTUNE_DEVICE void mbarrier_arrive_expect(shared_address barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+// @primitive mbarrier_wait
+ATTUNE_DEVICE void mbarrier_wait(shared_address barrier, int parity) {
+  asm volatile("{\n\t.reg .pred done;\n\tagain:\n\t"
+               "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n\t"
+               "@!done bra again;\n\t}" ::"r"(barrier),
+               "r"(parity)
+               : "memory");
+}
+
+// @primitive load_tile
+ATTUNE_DEVICE void load_tile(shared_address to, const attune_tensor_map &map, int column, int row, int head, int batch,
+                             shared_address barrier) {
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+               "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to),
+               "l"(&map), "r"(column), "r"(row), "r"(head), "r"(batch), "r"(barrier)
+               : "memory");
+}
+
+// @primitive fence_async
+ATTUNE_DEVICE void fence_async() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// @primitive named_barrier
+ATTUNE_DEVICE void named_barrier(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// @primitive named_barrier_arrive
+ATTUNE_DEVICE void named_barrier_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// @primitive release_registers
+template <int registers> ATTUNE_DEVICE void release_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
+}
+
+// @primitive claim_registers
+template <int registers> ATTUNE_DEVICE void claim_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
+}
+
+// @primitive warpgroup_fence
+ATTUNE_DEVICE void warpgroup_fence() {
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+// @primitive warpgroup_commit
+ATTUNE_DEVICE void warpgroup_commit() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+// @primitive warpgroup_wait
+template <int pending> ATTUNE_DEVICE void warpgroup_wait() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
+}
+
+// @primitive hold
+template <int n> ATTUNE_DEVICE void hold(float (&x)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; i++)
+    asm volatile("" : "+f"(x[i])::"memory");
+}
+template <int n> ATTUNE_DEVICE void hold(unsigned (&x)[n][4]) {
+#pragma unroll
+  for (int i = 0; i < n; i++)
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      asm volatile("" : "+r"(x[i][e])::"memory");
+}
+
+// @primitive matrix_k_major
+ATTUNE_DEVICE unsigned long long matrix_k_major(shared_address a) {
+  return (unsigned long long)((a & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+
+// @primitive matrix_n_major
+ATTUNE_DEVICE unsigned long long matrix_n_major(shared_address a, int panel_bytes) {
+  return (unsigned long long)((a & 0x3ffff) >> 4) | (unsigned long long)(panel_bytes >> 4) << 16 | 64ull << 32 |
+         1ull << 62;
 }

@@ -264,6 +264,23 @@ EXPORT int cuMemsetD8Async(unsigned long long to, unsigned char byte, size_t siz
   return 0;
 }
 
+/* A map that a test can read: the address, then the rows of a box. */
+EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base, const unsigned long long *sizes,
+                                  const unsigned long long *strides, const unsigned *box,
+                                  const unsigned *element_strides, int interleave, int swizzle, int promotion,
+                                  int fill) {
+  (void)type, (void)element_strides, (void)interleave, (void)swizzle, (void)promotion, (void)fill;
+  NEEDS_CONTEXT;
+  if (rank != 4 || !base || (uintptr_t)base % 16 || box[0] != 64 || box[1] > 256) return INVALID_VALUE;
+  for (unsigned i = 0; i < rank; i++)
+    if (sizes[i] < 1 || sizes[i] > 1ull << 32) return INVALID_VALUE;
+  for (unsigned i = 0; i + 1 < rank; i++)
+    if (strides[i] < 16 || strides[i] % 16 || strides[i] >= 1ull << 40) return INVALID_VALUE;
+  const unsigned long long words[2] = {(unsigned long long)(uintptr_t)base, box[1]};
+  memcpy(map, words, sizeof words);
+  return 0;
+}
+
 EXPORT int cuEventCreate(void **event, unsigned flags) {
   NEEDS_CONTEXT;
   *event = flags ? NULL : malloc(1);

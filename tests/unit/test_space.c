@@ -33,7 +33,7 @@ typedef struct {
   const attune_problem *problem;
   const attune_device *device;
   int count[ATTUNE_FAMILY_COUNT], legal[ATTUNE_FAMILY_COUNT];
-  bool seen_order[4];
+  bool seen_order[5];
   attune_config last;
 } tally;
 
@@ -91,6 +91,8 @@ static void test_everything_legal_fits(void **unused) {
         assert_int_equal(t.legal[ATTUNE_FAMILY_REFERENCE], 1);
         assert_true(t.legal[ATTUNE_FAMILY_MMA] > 100);
         assert_true(t.legal[ATTUNE_FAMILY_MMA] < t.count[ATTUNE_FAMILY_MMA]);
+        assert_true(t.legal[ATTUNE_FAMILY_WGMMA] < t.count[ATTUNE_FAMILY_WGMMA]);
+        assert_int_equal(t.legal[ATTUNE_FAMILY_WGMMA] > 100, d.arch == 90);
         assert_int_equal(t.seen_order[ATTUNE_ORDER_LONGEST], mask == ATTUNE_MASK_CAUSAL);
       }
     }
@@ -220,7 +222,7 @@ static void test_default(void **unused) {
       assert_int_equal(attune_config_default(&config, &p, &d), ATTUNE_OK);
       assert_int_equal(attune_config_default(&again, &p, &d), ATTUNE_OK);
       assert_memory_equal(&config, &again, sizeof config);
-      assert_int_equal(config.family, ATTUNE_FAMILY_MMA);
+      assert_int_equal(config.family, d.arch == 90 ? ATTUNE_FAMILY_WGMMA : ATTUNE_FAMILY_MMA);
       assert_int_equal(config.bound, attune_problem_bound(&p));
       assert_int_equal(attune_config_legal(&config, &d), ATTUNE_OK);
       assert_int_equal(attune_config_reference(&reference, &p), ATTUNE_OK);
@@ -234,13 +236,21 @@ static void test_default(void **unused) {
   assert_int_equal(attune_config_default(&config, &p, &old), ATTUNE_OK);
   assert_int_equal(config.family, ATTUNE_FAMILY_REFERENCE);
 
+  /* A broadcast batch, which no tensor map describes. */
+  attune_device hopper = device_of("sm_90");
+  attune_problem broadcast = problem_of(64, ATTUNE_MASK_NONE);
+  broadcast.batch = 2;
+  broadcast.k = (attune_strides){.batch = 0, .seqlen = 256, .heads = 64};
+  assert_int_equal(attune_config_default(&config, &broadcast, &hopper), ATTUNE_OK);
+  assert_int_equal(config.family, ATTUNE_FAMILY_MMA);
+
   /* A scale that only the reference family's arithmetic bears. */
   attune_device new = device_of("sm_90");
   attune_problem steep = problem_of(64, ATTUNE_MASK_NONE);
   for (int sign = -1; sign <= 1; sign += 2) {
     steep.scale = (float)sign * 1000;
     assert_int_equal(attune_config_default(&config, &steep, &new), ATTUNE_OK);
-    assert_int_equal(config.family, ATTUNE_FAMILY_MMA);
+    assert_int_equal(config.family, ATTUNE_FAMILY_WGMMA);
     attune_launch launch;
     steep.scale = (float)sign * 1e30f;
     assert_int_equal(attune_launch_of(&launch, &config, &steep), ATTUNE_ILLEGAL_CONFIG);

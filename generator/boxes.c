@@ -1,0 +1,32 @@
+/* What the tensor maps of a kernel say, as numbers; a machine turns them into what its copy engine reads. */
+#include "generator/generator.h"
+#include "templates/arguments.h"
+
+enum { ELEMENT_BYTES = 2, STRIDE_UNIT = 16 };
+
+/* The copy engine wants every stride to be a positive multiple of 16 bytes, also where there is one of a thing only. */
+static int64_t stride_bytes(int64_t elements, int64_t count) {
+  return count > 1 ? ELEMENT_BYTES * elements : STRIDE_UNIT;
+}
+
+static attune_tensor_box box_of(const void *base, int32_t columns, int32_t seqlen, int32_t heads, int32_t batch,
+                                const long long strides[3], int32_t rows) {
+  return (attune_tensor_box){
+      .base = base,
+      .size = {columns, seqlen, heads, batch},
+      .stride = {stride_bytes(strides[0], seqlen), stride_bytes(strides[1], heads), stride_bytes(strides[2], batch)},
+      .rows = rows,
+  };
+}
+
+void attune_tensor_boxes(attune_tensor_box out[3], const attune_config *config,
+                         const struct attune_arguments *arguments) {
+  const struct attune_arguments *a = arguments;
+  const int32_t heads_kv = a->heads_q / a->group;
+  out[0] = box_of(a->q, config->head_dim, a->seqlen_q, a->heads_q, a->batch,
+                  (const long long[]){a->q_seqlen, a->q_heads, a->q_batch}, config->tile_m);
+  out[1] = box_of(a->k, config->head_dim, a->seqlen_k, heads_kv, a->batch,
+                  (const long long[]){a->k_seqlen, a->k_heads, a->k_batch}, config->tile_n);
+  out[2] = box_of(a->v, config->head_dim_v, a->seqlen_k, heads_kv, a->batch,
+                  (const long long[]){a->v_seqlen, a->v_heads, a->v_batch}, config->tile_n);
+}

@@ -1,0 +1,222 @@
+/* Family wgmma: Hopper's warpgroup products and tensor copy engine; sm_90 alone. The template is
+ * templates/forward_wgmma.cu, whose layout of shared memory and of registers stands here as arithmetic. */
+#include "generator/family.h"
+#include "generator/products.h"
+#include "runtime/fail.h"
+
+enum {
+  ARCH = 90,
+  ROWS = 64, /* of a warpgroup that computes */
+  CONSUMERS_MAX = 3,
+  TILE_N_MAX = 256,
+  STAGES_MAX = 4,
+  PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
+  PANEL_ROW_BYTES = 128,
+  MBARRIER_BYTES = 8
+};
+
+static int panels(int head_dim) {
+  return (head_dim + PANEL - 1) / PANEL;
+}
+
+static int consumers(const attune_config *c) {
+  return c->tile_m / ROWS;
+}
+
+static int64_t shared_bytes(const attune_config *c) {
+  const int q = panels(c->head_dim > c->head_dim_v ? c->head_dim : c->head_dim_v); /* O leaves through it */
+  const int kv = panels(c->head_dim) + panels(c->head_dim_v);
+  const int q_stages = 1 + c->q_prefetch;
+  return (int64_t)PANEL_ROW_BYTES * (q_stages * q * c->tile_m + c->stages * kv * c->tile_n) +
+         MBARRIER_BYTES * (2 * q_stages + 4 * c->stages + 2); /* a multiple of 16 */
+}
+
+/* Accumulators of S and O, and P where it lives beside S. */
+static int accumulators(const attune_config *c) {
+  return c->tile_n / 2 + c->head_dim_v / 2 + (c->overlap ? c->tile_n / 4 : 0);
+}
+
+/* What a consumer has once the producer has given its own away. */
+static int registers_of_consumer(const attune_config *c) {
+  return consumers(c) == 3 ? 160 : consumers(c) == 2 ? 232 : ATTUNE_REGISTERS_MAX;
+}
+
+/* The model takes a thread to have what it has before the exchange: what its consumers lack after it is added to that.
+ */
+static int registers(const attune_config *c) {
+  enum { SM_REGISTERS = 65536, ADDRESSES_AND_STATE = 32, ELASTIC = 40 /* estimate.c does without so many */ };
+  const int share = SM_REGISTERS / (c->warps * 32) / 8 * 8;
+  const int before = share < ATTUNE_REGISTERS_MAX ? share : ATTUNE_REGISTERS_MAX;
+  const int lacks = accumulators(c) + ADDRESSES_AND_STATE - registers_of_consumer(c);
+  return lacks > 0 ? before + ELASTIC + lacks : before;
+}
+
+/* ---- legal ---- */
+
+static attune_status check_range(const char *name, int32_t value, int32_t low, int32_t high) {
+  if (value >= low && value <= high) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; family wgmma takes it from %d to %d", name, value, low, high);
+}
+
+static attune_status check_shape(const attune_config *c) {
+  const struct {
+    const char *name;
+    int32_t value, low, high;
+  } ranges[] = {
+      {"tile_m", c->tile_m, ROWS, ROWS * CONSUMERS_MAX},
+      {"tile_n", c->tile_n, 16, TILE_N_MAX},
+      {"stages", c->stages, 1, STAGES_MAX},
+      {"q_registers", c->q_registers, 0, 0},
+      {"lazy_rescale", c->lazy_rescale, 0, 1},
+      {"q_prefetch", c->q_prefetch, 0, c->persistent},
+      {"overlap", c->overlap, 0, 1},
+      {"turns", c->turns, 0, c->tile_m > ROWS},
+      {"persistent", c->persistent, 0, 1},
+      {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
+      {"blocks", c->blocks, 1, 1},
+  };
+  for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+    const attune_status status = check_range(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high);
+    if (status) return status;
+  }
+  if (c->tile_m % ROWS != 0 || c->tile_n % 16 != 0) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tile_m is %d and tile_n %d; they must be multiples of %d and 16",
+                       c->tile_m, c->tile_n, ROWS);
+  }
+  if (c->warps != 4 * (consumers(c) + 1)) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "warps is %d; tile_m %d needs %d: four load, four for each %d rows",
+                       c->warps, c->tile_m, 4 * (consumers(c) + 1), ROWS);
+  }
+  return ATTUNE_OK;
+}
+
+static attune_status legal(const attune_config *c, const attune_device *device) {
+  enum { ADDRESSES_AND_STATE = 16 };
+  if (device->arch != ARCH) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family wgmma needs sm_%d, this device is sm_%d", ARCH, device->arch);
+  }
+  const attune_status status = check_shape(c);
+  if (status) return status;
+  const int needs = accumulators(c) + ADDRESSES_AND_STATE;
+  if (needs > registers_of_consumer(c)) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "a thread needs %d registers for S, O and P, it has %d: use a smaller tile_n or fewer rows",
+                       needs, registers_of_consumer(c));
+  }
+  return ATTUNE_OK;
+}
+
+/* What a tensor map can say (CUDA driver API, cuTensorMapEncodeTiled). */
+static attune_status serves(const attune_config *config, const attune_problem *p) {
+  static const int64_t stride_limit = (int64_t)1 << 40;
+  const struct {
+    const char *name;
+    const attune_strides *strides;
+    int32_t seqlen, heads;
+  } tensors[] = {{"q", &p->q, p->seqlen_q, p->heads_q},
+                 {"k", &p->k, p->seqlen_k, p->heads_kv},
+                 {"v", &p->v, p->seqlen_k, p->heads_kv}};
+  (void)config;
+  for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+    const struct {
+      int64_t stride, count;
+    } axes[3] = {{tensors[i].strides->seqlen, tensors[i].seqlen},
+                 {tensors[i].strides->heads, tensors[i].heads},
+                 {tensors[i].strides->batch, p->batch}};
+    if (axes[0].stride == 0 && axes[1].stride == 0 && axes[2].stride == 0) continue; /* contiguous */
+    for (int a = 0; a < 3; a++) {
+      if (axes[a].count > 1 && (axes[a].stride < 8 || axes[a].stride % 8 != 0 || 2 * axes[a].stride >= stride_limit)) {
+        return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                           "a stride of %s is %lld elements; family wgmma takes multiples of 8 from 8 to below 2^39",
+                           tensors[i].name, (long long)axes[a].stride);
+      }
+    }
+  }
+  return ATTUNE_OK;
+}
+
+/* ---- space ---- */
+
+static const struct {
+  size_t offset;
+  attune_axis axis;
+} axes[] = {
+    {offsetof(attune_config, tile_m), {{64, 128, 192}, 3}},
+    {offsetof(attune_config, tile_n), {{48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256}, 14}},
+    {offsetof(attune_config, stages), {{1, 2, 3, 4}, 4}},
+    {offsetof(attune_config, lazy_rescale), {{0, 1}, 2}},
+    {offsetof(attune_config, overlap), {{0, 1}, 2}},
+    {offsetof(attune_config, persistent), {{0, 1}, 2}},
+    {offsetof(attune_config, order),
+     {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST, ATTUNE_ORDER_SECTIONS},
+      5}},
+};
+
+static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field) {
+  *out = (attune_axis){.values = {0}, .count = 1};
+  for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
+    if (axes[i].offset == field->offset) *out = axes[i].axis;
+  }
+  if (field->offset == offsetof(attune_config, warps)) out->values[0] = 4 * (consumers(config) + 1);
+  if (field->offset == offsetof(attune_config, blocks)) out->values[0] = 1;
+  if (field->offset == offsetof(attune_config, turns) && config->tile_m > ROWS) {
+    *out = (attune_axis){.values = {0, 1}, .count = 2};
+  }
+  /* It comes before `persistent` in the table, without which it is refused. */
+  if (field->offset == offsetof(attune_config, q_prefetch)) *out = (attune_axis){.values = {0, 1}, .count = 2};
+  /* Without a bound all tiles are equally long: only the order of heads matters. */
+  if (field->offset == offsetof(attune_config, order) && config->bound == ATTUNE_BOUND_NONE) out->count = 2;
+  /* Blocks that take their tiles in fixed rounds need rounds that are alike, or that shrink from first to last. */
+  if (field->offset == offsetof(attune_config, order) && config->bound != ATTUNE_BOUND_NONE && config->persistent) {
+    *out = (attune_axis){.values = {ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, .count = 2};
+  }
+}
+
+static void print_primitives(struct attune_buffer *out, const attune_config *config) {
+  attune_print_product(out, config->tile_n, config->dtype, false);
+  attune_print_product(out, config->head_dim_v, config->dtype, true);
+}
+
+/* ---- cost ---- */
+
+/* Fitted on an H100 (templates/NOTES.md): three warpgroups hide more than two, and gain from turns, which cost two a
+ * little. */
+static double serial_share(const attune_config *c) {
+  static const double shares[CONSUMERS_MAX] = {1, 0.5, 0.4};
+  const double turns = !c->turns ? 0 : consumers(c) == 3 ? -0.15 : 0.05;
+  return shares[consumers(c) - 1] + (c->overlap ? 0 : 0.2) + turns;
+}
+
+static void step(attune_step *out, const attune_config *c, const attune_problem *problem) {
+  const double depth = (c->head_dim + 15) / 16 * 16, width = c->head_dim_v;
+  const double m = c->tile_m, n = c->tile_n;
+  const bool softcap = problem->softcap > 0;
+  const double q_panel_bytes = 2.0 * m * PANEL * panels(c->head_dim);
+  *out = (attune_step){
+      .matrix_flops = 2 * m * n * (depth + width),
+      /* Each warpgroup reads K and V for its own 64 rows, and Q at every tile. */
+      .shared_bytes = 2 * n * (depth + width) * (consumers(c) + 1) + 2 * m * depth,
+      .loaded_bytes = 2 * n * (depth + width),
+      .exponentials = m * n * (softcap ? 3 : 1),
+      .float_operations = m * n * (softcap ? 7 : 4) + (c->lazy_rescale ? 0.1 : 1) * m * width,
+      .latency_clocks = c->stages == 1   ? 800
+                        : c->stages == 2 ? 50
+                                         : 40,
+      .serial_share = serial_share(c),
+      .outside_clocks = (c->persistent ? 1500 : 3700) + (c->q_prefetch ? 0 : q_panel_bytes / 32),
+  };
+}
+
+const attune_family_row attune_family_wgmma_row = {
+    .template_path = "templates/forward_wgmma.cu",
+    .speed = 2,
+    .legal = legal,
+    .axis = axis,
+    .shared_bytes = shared_bytes,
+    .registers = registers,
+    .print_primitives = print_primitives,
+    .serves = serves,
+    .tensor_maps = true,
+    .own_arch = ARCH,
+    .step = step,
+};

@@ -1,0 +1,559 @@
+/* Forward attention on Hopper (sm_90a): wgmma, tiles by the tensor copy engine, one warpgroup that loads for one to
+ * three that compute.
+ *
+ * Roles. The first warpgroup gives its registers away; its first warp fills Q, K and V. Every other warpgroup owns 64
+ * of the block's tile_m query rows and sees every key, in tiles of tile_n from the last visible one to the first, so
+ * that the ragged and the diagonal tiles come first. A block goes through as many (tile, head, batch) as the grid
+ * leaves it.
+ *
+ * Rings. Q, K and V pass through slots of shared memory; each slot has two mbarriers. full: its bytes have arrived.
+ * empty: those who read it have left. A ring's parity flips when it wraps, so that a wait names the passage it means.
+ *
+ * Overlap (FlashAttention-3, arXiv 2407.08608, algorithm 2). The product Q K(i) is started before P V(i - 1), and the
+ * softmax of the one runs while the matrix units work on the other. Turns (ibid., section 3.1): a warpgroup starts its
+ * products only when the one before it has started its own, so that one computes exponentials while another multiplies.
+ *
+ * Tiles lie in panels of 64 columns (128 bytes a row, 128-byte swizzle), padded with zeros by the copy engine. Layouts
+ * of fragments and descriptors: PTX ISA, "Asynchronous warpgroup level matrix instructions". */
+#include "arguments.h"
+#include "parameters.h"
+#include "primitives.h"
+
+constexpr int threads = warps * 32;
+constexpr int consumers = tile_m / 64;                              // warpgroups that compute
+constexpr int depth = (head_dim + 15) / 16 * 16;                    // of the product Q K
+constexpr int k_panels = (head_dim + 63) / 64;                      // of Q and K
+constexpr int v_panels = (head_dim_v + 63) / 64;                    // of V and O
+constexpr int q_panels = k_panels > v_panels ? k_panels : v_panels; // O leaves through Q's slot
+#if Q_PREFETCH
+constexpr int q_stages = 2;
+#else
+constexpr int q_stages = 1;
+#endif
+constexpr int row_bytes = 128;
+constexpr int q_panel_bytes = tile_m * row_bytes;
+constexpr int kv_panel_bytes = tile_n * row_bytes;
+constexpr int q_slot_bytes = q_panels * q_panel_bytes;
+constexpr int k_slot_bytes = k_panels * kv_panel_bytes;
+constexpr int v_slot_bytes = v_panels * kv_panel_bytes;
+constexpr int k_offset = q_stages * q_slot_bytes;
+constexpr int v_offset = k_offset + stages * k_slot_bytes;
+constexpr int mbarrier_offset = v_offset + stages * v_slot_bytes;
+
+/* Registers of a thread after the exchange: 128 x producer + 128 consumers x consumer fit an SM's 65,536. */
+constexpr int producer_registers = consumers == 3 ? 32 : 40;
+constexpr int consumer_registers = consumers == 3 ? 160 : 232;
+
+#if ORDER_SECTIONS
+constexpr int section_bytes = 16 << 20; // keys and values of the heads that are worked on together, for L2's sake
+#endif
+
+/* The mbarriers, 8 bytes each. */
+struct mbarriers {
+  shared_address q_full, q_empty, k_full, k_empty, v_full, v_empty, v_landed;
+};
+
+ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
+  mbarriers at;
+  at.q_full = first;
+  at.q_empty = at.q_full + 8 * q_stages;
+  at.k_full = at.q_empty + 8 * q_stages;
+  at.k_empty = at.k_full + 8 * stages;
+  at.v_full = at.k_empty + 8 * stages;
+  at.v_empty = at.v_full + 8 * stages;
+  at.v_landed = at.v_empty + 8 * stages; // a ragged V before its tail is cleared
+  return at;
+}
+
+template <int slots> struct ring { int slot = 0, parity = 0; };
+
+template <int slots> ATTUNE_DEVICE void advance(ring<slots> &r) {
+  if (++r.slot == slots) {
+    r.slot = 0;
+    r.parity ^= 1;
+  }
+}
+
+/* A tile of queries, and which tiles of keys it sees. */
+struct work {
+  int head, batch, place; // place: head of the whole batch
+  int seqlen_q, seqlen_k;
+  int row_begin, shift;
+  int last_tile, tiles;     // from last_tile down
+  int full_begin, full_end; // tiles that all rows see whole
+};
+
+/* The index-th item; false: there is nothing in it. */
+ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int index) {
+#if ORDER_SECTIONS
+  const int key_bytes = 2 * (head_dim + head_dim_v), heads = problem.heads_q * problem.batch;
+  const int section = maximum(1, section_bytes / key_bytes / problem.seqlen_k) * problem.group;
+  const int before = index / (section * problem.tiles_m) * section; // heads of the sections before
+  const int inside = index - before * problem.tiles_m, across = minimum(section, heads - before);
+  w.place = before + inside % across;
+  int tile = inside / across;
+#elif ORDER_HEADS || ORDER_LONGEST
+  const int heads = problem.heads_q * problem.batch;
+  w.place = index % heads;
+  int tile = index / heads;
+#else
+  w.place = index / problem.tiles_m;
+  int tile = index % problem.tiles_m;
+#endif
+#if ORDER_REVERSED || ORDER_LONGEST || ORDER_SECTIONS
+  tile = problem.tiles_m - 1 - tile;
+#endif
+  w.head = w.place % problem.heads_q;
+  w.batch = w.place / problem.heads_q;
+  w.seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + w.batch) : problem.seqlen_q;
+  w.seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + w.batch) : problem.seqlen_k;
+  w.row_begin = tile * tile_m;
+  if (w.row_begin >= w.seqlen_q) return false;
+
+  int key_begin = 0, key_end = w.seqlen_k;
+  w.shift = 0;
+  w.full_begin = 0;
+  w.full_end = w.seqlen_k / tile_n;
+#if BOUND_CAUSAL || BOUND_WINDOW
+  w.shift = problem.align_end ? w.seqlen_k - w.seqlen_q : 0;
+  const int row_last = minimum(w.row_begin + tile_m, w.seqlen_q) - 1;
+  key_end = minimum(key_end, row_last + w.shift + problem.window_right + 1);
+  w.full_end = minimum(w.full_end, maximum(w.row_begin + w.shift + problem.window_right + 1, 0) / tile_n);
+#endif
+#if BOUND_WINDOW
+  key_begin = maximum(0, w.row_begin + w.shift - problem.window_left);
+  w.full_begin = (maximum(0, row_last + w.shift - problem.window_left) + tile_n - 1) / tile_n;
+#endif
+  const int first_tile = key_begin / tile_n;
+  w.tiles = key_end > key_begin ? (key_end + tile_n - 1) / tile_n - first_tile : 0;
+  w.last_tile = first_tile + w.tiles - 1;
+  return true;
+}
+
+/* A block's items: one of every round of the grid, back and forth, so that with items that become shorter no block gets
+ * the longest of every round. */
+ATTUNE_DEVICE int item_of_round(int round) {
+  return round * grid_size() + (round % 2 == 0 ? block_index() : grid_size() - 1 - block_index());
+}
+
+ATTUNE_DEVICE int count_items(const attune_arguments &problem) {
+  return problem.tiles_m * problem.heads_q * problem.batch;
+}
+
+/* ---- the producer: one warp, whose first lane starts the copies ---- */
+
+template <int panels, int panel_bytes>
+ATTUNE_DEVICE void load_panels(shared_address to, const attune_tensor_map &map, int row, int head, int batch,
+                               shared_address full) {
+#pragma unroll
+  for (int p = 0; p < panels; p++)
+    load_tile(to + p * panel_bytes, map, p * 64, row, head, batch, full);
+}
+
+/* Clears the rows from `limit` on of V's tile: keys that a length in device memory leaves out may hold anything, and
+ * 0 x NaN is NaN. */
+ATTUNE_DEVICE void clear_tail(shared_address v, int limit) {
+  const words zero = {};
+  for (int at = limit * row_bytes + thread_index() % 32 * 16; at < kv_panel_bytes; at += 32 * 16)
+#pragma unroll
+    for (int p = 0; p < v_panels; p++)
+      store_shared_128(v + p * kv_panel_bytes + at, zero);
+  fence_async();
+  warp_barrier();
+}
+
+ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_maps &maps, shared_address shared,
+                           const mbarriers &at) {
+  const bool loads = thread_index() % 32 == 0;
+  ring<q_stages> q;
+  ring<stages> k, v;
+  int landed_parity = 0;
+  for (int round = 0; item_of_round(round) < count_items(problem); round++) {
+    work w;
+    if (!find_work(w, problem, item_of_round(round)) || w.tiles == 0) continue;
+    const int kv_head = w.head / problem.group;
+    const bool ragged = problem.seqlens_k && w.last_tile * tile_n + tile_n > w.seqlen_k;
+    auto load_k = [&](int tile) {
+      if (loads) {
+        mbarrier_wait(at.k_empty + 8 * k.slot, k.parity ^ 1);
+        mbarrier_arrive_expect(at.k_full + 8 * k.slot, k_slot_bytes);
+        load_panels<k_panels, kv_panel_bytes>(shared + k_offset + k.slot * k_slot_bytes, maps.k, tile * tile_n, kv_head,
+                                              w.batch, at.k_full + 8 * k.slot);
+      }
+      advance(k);
+    };
+    auto load_v = [&](int tile) {
+      const bool clears = ragged && tile == w.last_tile;
+      const shared_address to = shared + v_offset + v.slot * v_slot_bytes;
+      const shared_address full = at.v_full + 8 * v.slot, arrived = clears ? at.v_landed : full;
+      if (loads) {
+        mbarrier_wait(at.v_empty + 8 * v.slot, v.parity ^ 1);
+        mbarrier_arrive_expect(arrived, v_slot_bytes);
+        load_panels<v_panels, kv_panel_bytes>(to, maps.v, tile * tile_n, kv_head, w.batch, arrived);
+      }
+      if (clears) {
+        warp_barrier();
+        mbarrier_wait(at.v_landed, landed_parity);
+        landed_parity ^= 1;
+        clear_tail(to, w.seqlen_k - tile * tile_n);
+        if (loads) mbarrier_arrive(full);
+      }
+      advance(v);
+    };
+    load_k(w.last_tile);
+    if (loads) {
+      mbarrier_wait(at.q_empty + 8 * q.slot, q.parity ^ 1);
+      mbarrier_arrive_expect(at.q_full + 8 * q.slot, k_panels * q_panel_bytes);
+      load_panels<k_panels, q_panel_bytes>(shared + q.slot * q_slot_bytes, maps.q, w.row_begin, w.head, w.batch,
+                                           at.q_full + 8 * q.slot);
+    }
+    advance(q);
+    for (int i = 1; i < w.tiles; i++) {
+      load_k(w.last_tile - i);
+      load_v(w.last_tile - i + 1);
+    }
+    load_v(w.last_tile - w.tiles + 1);
+  }
+}
+
+/* ---- a consumer: one warpgroup, 64 query rows ---- */
+
+/* What a thread holds of its two rows (lane / 4 and lane / 4 + 8 of its warp's 16). */
+struct state {
+  float o[head_dim_v / 2];
+  float max[2];    // in units of q.k
+  float sum[2];    // of this thread's columns only, until the end
+  float factor[2]; // by which O is to be scaled
+  bool grown;      // whether it is
+};
+
+/* Starts S = Q K. */
+ATTUNE_DEVICE void start_scores(float (&s)[tile_n / 2], unsigned long long q, unsigned long long k) {
+#pragma unroll
+  for (int d = 0; d < depth / 16; d++)
+    warpgroup_multiply(s, q + (d / 4 * q_panel_bytes + d % 4 * 32) / 16, k + (d / 4 * kv_panel_bytes + d % 4 * 32) / 16,
+                       d > 0);
+  warpgroup_commit();
+}
+
+/* Starts O += P V. */
+ATTUNE_DEVICE void start_values(state &row, unsigned (&p)[tile_n / 16][4], unsigned long long v, bool accumulate) {
+#pragma unroll
+  for (int n = 0; n < tile_n / 16; n++)
+    warpgroup_multiply_registers(row.o, p[n], v + n * 16 * row_bytes / 16, accumulate || n > 0);
+  warpgroup_commit();
+}
+
+/* From scores to probabilities, in place; the factor for O is left to be applied. Keys count from the tile's first:
+ * first_visible and last_visible are those of the thread's first row, its other row sees eight further. */
+ATTUNE_DEVICE void softmax(state &row, float (&s)[tile_n / 2], bool masked, float log2_scale, float cap_scale,
+                           int first_visible, int last_visible, int limit) {
+#if SCORE_NEGATED
+#pragma unroll
+  for (int n = 0; n < tile_n / 2; n++)
+    s[n] = -s[n];
+#endif
+#if SCORE_SOFTCAP
+  const float twice = 2.8853900817779268f * cap_scale; // tanh(x) = 1 - 2 / (1 + 2^(2 x log2(e)))
+#pragma unroll
+  for (int n = 0; n < tile_n / 2; n++)
+    s[n] = 1.0f - 2.0f * reciprocal(1.0f + exp2_approximate(twice * s[n]));
+#endif
+  if (masked) {
+    const int column = 2 * (thread_index() % 4);
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      int last = limit - 1;
+#if BOUND_CAUSAL || BOUND_WINDOW
+      last = minimum(last, last_visible + half * 8);
+#endif
+      last -= column;
+#if BOUND_WINDOW
+      const int first = first_visible + half * 8 - column;
+#endif
+#pragma unroll
+      for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+          if (n * 8 + e > last) s[4 * n + 2 * half + e] = -infinity();
+#if BOUND_WINDOW
+          if (n * 8 + e < first) s[4 * n + 2 * half + e] = -infinity();
+#endif
+        }
+    }
+  }
+
+  float high[2];
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    float h = row.max[half];
+#pragma unroll
+    for (int n = 0; n < tile_n / 8; n++)
+      h = maximum(h, maximum(s[4 * n + 2 * half], s[4 * n + 2 * half + 1]));
+    h = maximum(h, shuffle_xor(h, 1)); // the four lanes of a row
+    high[half] = maximum(h, shuffle_xor(h, 2));
+  }
+#if LAZY_RESCALE
+  // O and the sum are rescaled only when some row's maximum has grown by more than a factor of 2^8: until then P may
+  // exceed 1, which costs no accuracy in floating point, and the sum is taken against the same maximum.
+  row.grown = any_lane((high[0] - row.max[0]) * log2_scale > 8.0f || (high[1] - row.max[1]) * log2_scale > 8.0f);
+  if (row.grown)
+#else
+  row.grown = true;
+#endif
+  {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      // A row that has seen no key yet has maximum -inf, and -inf - -inf is not a number.
+      row.factor[half] = high[half] == -infinity() ? 1.0f : exp2_approximate((row.max[half] - high[half]) * log2_scale);
+      row.max[half] = high[half];
+      row.sum[half] *= row.factor[half];
+    }
+  }
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const float shift = row.max[half] == -infinity() ? 0.0f : row.max[half] * log2_scale;
+    float sum = row.sum[half];
+#pragma unroll
+    for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const float p = exp2_approximate(s[4 * n + 2 * half + e] * log2_scale - shift);
+        s[4 * n + 2 * half + e] = p;
+        sum += p;
+      }
+    row.sum[half] = sum;
+  }
+}
+
+ATTUNE_DEVICE void rescale(state &row) {
+  if (row.grown) {
+#pragma unroll
+    for (int n = 0; n < head_dim_v / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        row.o[4 * n + e] *= row.factor[e / 2];
+  }
+}
+
+/* The accumulator layout of S is, packed, the A-operand layout of P. */
+ATTUNE_DEVICE void pack_probabilities(unsigned (&p)[tile_n / 16][4], const float (&s)[tile_n / 2]) {
+#pragma unroll
+  for (int n = 0; n < tile_n / 16; n++)
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      p[n][e] = pack(s[8 * n + 2 * e], s[8 * n + 2 * e + 1]);
+}
+
+/* O / sum to device memory, through this warp's 16 rows of Q's slot; and LSE. */
+ATTUNE_DEVICE void store_rows(const state &row, const attune_arguments &problem, const work &w, shared_address slot,
+                              int warp_row, float log2_scale) {
+  const int lane = thread_index() % 32;
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    float sum = row.sum[half];
+    sum += shuffle_xor(sum, 1);
+    sum += shuffle_xor(sum, 2);
+    const int at = warp_row + half * 8 + lane / 4;
+    const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum; // no visible key: O = 0, LSE = -inf
+#pragma unroll
+    for (int n = 0; n < head_dim_v / 8; n++) // chunks of 16 bytes, swizzled as the copy engine does it
+      store_shared_32(slot + n / 8 * q_panel_bytes + at * row_bytes + (n % 8 ^ at % 8) * 16 + lane % 4 * 4,
+                      pack(row.o[4 * n + 2 * half] * inverse, row.o[4 * n + 2 * half + 1] * inverse));
+#if LSE
+    if (lane % 4 == 0 && w.row_begin + at < w.seqlen_q)
+      store_global_float(problem.lse + (long long)w.place * problem.seqlen_q + w.row_begin + at,
+                         sum == 0.0f ? -infinity()
+                                     : 0.6931471805599453f * (row.max[half] * log2_scale + log2_approximate(sum)));
+#endif
+  }
+  warp_barrier();
+  constexpr int chunks = head_dim_v / 8;
+#pragma unroll 4
+  for (int c = lane; c < 16 * chunks; c += 32) {
+    const int at = warp_row + c / chunks, chunk = c % chunks;
+    if (w.row_begin + at < w.seqlen_q)
+      store_global_128((char *)problem.o + 2 * (w.batch * problem.o_batch + w.head * problem.o_heads +
+                                                (w.row_begin + at) * problem.o_seqlen + chunk * 8),
+                       load_shared_128(slot + chunk / 8 * q_panel_bytes + at * row_bytes + (chunk % 8 ^ at % 8) * 16));
+  }
+}
+
+/* Rows that see no key: O = 0, LSE = -inf. */
+ATTUNE_DEVICE void store_nothing(const attune_arguments &problem, const work &w, int warp_row) {
+  const int lane = thread_index() % 32;
+  const words zero = {};
+  constexpr int chunks = head_dim_v / 8;
+  for (int c = lane; c < 16 * chunks; c += 32) {
+    const int row = w.row_begin + warp_row + c / chunks;
+    if (row < w.seqlen_q)
+      store_global_128((char *)problem.o + 2 * (w.batch * problem.o_batch + w.head * problem.o_heads +
+                                                row * problem.o_seqlen + c % chunks * 8),
+                       zero);
+  }
+#if LSE
+  const int row = w.row_begin + warp_row + lane;
+  if (lane < 16 && row < w.seqlen_q)
+    store_global_float(problem.lse + (long long)w.place * problem.seqlen_q + row, -infinity());
+#endif
+}
+
+ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address shared, const mbarriers &at, int group) {
+  const int lane = thread_index() % 32;
+  const int warp_row = thread_index() / 32 * 16 - 64; // the producer's warpgroup comes before
+  const bool speaks = thread_index() % 128 == 0;      // for its warpgroup
+  const float log2_scale = problem.log2_scale, cap_scale = problem.cap_scale;
+  const unsigned long long k_first = matrix_k_major(shared + k_offset),
+                           v_first = matrix_n_major(shared + v_offset, kv_panel_bytes);
+  ring<q_stages> q;
+  ring<stages> k, v;
+#if TURNS
+  // A turn is the named barrier of its warpgroup: the one before arrives, it waits. The first turn is given away here.
+  if (group == consumers - 1) named_barrier_arrive(1, 256);
+#endif
+  for (int round = 0; item_of_round(round) < count_items(problem); round++) {
+    work w;
+    if (!find_work(w, problem, item_of_round(round))) continue;
+    if (w.tiles == 0) { // no key to see, so that no Q was loaded
+      store_nothing(problem, w, warp_row);
+      continue;
+    }
+    state row;
+    row.max[0] = row.max[1] = -infinity();
+    row.sum[0] = row.sum[1] = 0.0f;
+#pragma unroll
+    for (int n = 0; n < head_dim_v / 2; n++)
+      row.o[n] = 0.0f;
+    const shared_address slot = shared + q.slot * q_slot_bytes;
+    const unsigned long long q_rows = matrix_k_major(slot + group * 64 * row_bytes);
+    const int diagonal = w.row_begin + warp_row + lane / 4 + w.shift;
+    float s[tile_n / 2];
+    unsigned p[tile_n / 16][4];
+    auto to_probabilities = [&](int i) {
+      const int tile = w.last_tile - i, key = tile * tile_n;
+      softmax(row, s, tile >= w.full_end || tile < w.full_begin, log2_scale, cap_scale,
+              diagonal - problem.window_left - key, diagonal + problem.window_right - key, w.seqlen_k - key);
+    };
+    auto leave_k = [&]() {
+      if (speaks) mbarrier_arrive(at.k_empty + 8 * k.slot);
+      advance(k);
+    };
+    auto leave_v = [&]() {
+      if (speaks) mbarrier_arrive(at.v_empty + 8 * v.slot);
+      advance(v);
+    };
+
+    mbarrier_wait(at.q_full + 8 * q.slot, q.parity);
+#if OVERLAP
+    mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
+    hold(s);
+    warpgroup_fence();
+    start_scores(s, q_rows, k_first + k.slot * (k_slot_bytes / 16));
+    warpgroup_wait<0>();
+    hold(s);
+    leave_k();
+    to_probabilities(0);
+    pack_probabilities(p, s);
+    for (int i = 1; i < w.tiles; i++) {
+      mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
+#if TURNS
+      named_barrier(1 + group, 256);
+#endif
+      hold(s);
+      hold(row.o);
+      hold(p);
+      warpgroup_fence();
+      start_scores(s, q_rows, k_first + k.slot * (k_slot_bytes / 16));
+      mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
+      warpgroup_fence();
+      start_values(row, p, v_first + v.slot * (v_slot_bytes / 16), true);
+#if TURNS
+      named_barrier_arrive(1 + (group + 1) % consumers, 256);
+#endif
+      warpgroup_wait<1>();
+      hold(s);
+      leave_k();
+      to_probabilities(i);
+      warpgroup_wait<0>();
+      hold(row.o);
+      hold(p);
+      leave_v();
+      rescale(row);
+      pack_probabilities(p, s);
+    }
+    mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
+    hold(row.o);
+    hold(p);
+    warpgroup_fence();
+    start_values(row, p, v_first + v.slot * (v_slot_bytes / 16), true);
+    warpgroup_wait<0>();
+    hold(row.o);
+    leave_v();
+#else
+    for (int i = 0; i < w.tiles; i++) {
+      mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
+#if TURNS
+      named_barrier(1 + group, 256);
+#endif
+      hold(s);
+      warpgroup_fence();
+      start_scores(s, q_rows, k_first + k.slot * (k_slot_bytes / 16));
+      warpgroup_wait<0>();
+      hold(s);
+      leave_k();
+#if TURNS
+      named_barrier_arrive(1 + (group + 1) % consumers, 256);
+#endif
+      to_probabilities(i);
+      rescale(row);
+      pack_probabilities(p, s);
+      mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
+      hold(row.o);
+      hold(p);
+      warpgroup_fence();
+      start_values(row, p, v_first + v.slot * (v_slot_bytes / 16), true);
+      warpgroup_wait<0>();
+      hold(row.o);
+      hold(p);
+      leave_v();
+    }
+#endif
+    store_rows(row, problem, w, slot, warp_row, log2_scale);
+    fence_async(); // the copy engine writes here next
+    warp_barrier();
+    if (lane == 0) mbarrier_arrive(at.q_empty + 8 * q.slot);
+    advance(q);
+  }
+}
+
+ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
+  const shared_address shared = shared_memory();
+  const mbarriers at = mbarriers_at(shared + mbarrier_offset);
+  if (thread_index() == 0) {
+    for (int i = 0; i < q_stages; i++) {
+      mbarrier_init(at.q_full + 8 * i, 1);
+      mbarrier_init(at.q_empty + 8 * i, 4 * consumers); // every warp
+    }
+    for (int i = 0; i < stages; i++) {
+      mbarrier_init(at.k_full + 8 * i, 1);
+      mbarrier_init(at.v_full + 8 * i, 1);
+      mbarrier_init(at.k_empty + 8 * i, consumers);
+      mbarrier_init(at.v_empty + 8 * i, consumers);
+    }
+    mbarrier_init(at.v_landed, 1);
+    mbarrier_init_fence();
+  }
+  barrier();
+  const int group = warp_uniform(thread_index() / 128) - 1;
+  if (group < 0) {
+#if TILE_M > 64
+    release_registers<producer_registers>();
+#endif
+    if (warp_uniform(thread_index() / 32) == 0) produce(problem, maps, shared, at);
+  } else {
+#if TILE_M > 64
+    claim_registers<consumer_registers>();
+#endif
+    consume(problem, shared, at, group);
+  }
+}
