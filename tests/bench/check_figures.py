@@ -46,7 +46,8 @@ def sound_rows(rows):
 
 def points(rows):
     recorded = {point(r) for r in rows if r["set"] == "fwd"}
-    yield "recorded points that Attune timed, with an error within its bound", len({*map(point, sound_rows(rows))}), "=", len(recorded)
+    timed = {point(r) for r in sound_rows(rows)}
+    yield "recorded points that Attune timed, with an error within its bound", len(timed), "=", len(recorded)
 
 
 def forward(rows):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The sets of problems that bench_forward.py records. Run alone it writes them as the workloads that ship
-(tuner/workloads/flash-grid.json and bench-SET.json), so that what is measured is what `attune tune` tunes; --check only compares."""
+(tuner/workloads/flash-grid.json and bench-SET.json), so that what is measured is what `attune tune` tunes; --check only
+compares."""
 import json
 import sys
 from pathlib import Path
