@@ -77,7 +77,8 @@ static attune_status record_failure(attune_search *search, attune_trial *trial, 
   trial->status = status;
   trial->verified = false;
   search->result->failed++;
-  if (trial->note[0] == '\0') snprintf(trial->note, sizeof trial->note, "%s", attune_message());
+  if (trial->note[0] == '\0' || status == ATTUNE_MEASURED_LAUNCH_FAILED) /* weightier than what the compiler remarked */
+    snprintf(trial->note, sizeof trial->note, "%s", attune_message());
   return attune_search_record(search, trial, "");
 }
 
