@@ -66,7 +66,7 @@ typedef enum {
   ATTUNE_MEASURED_WRONG_RESULT,
   ATTUNE_MEASURED_LAUNCH_FAILED,
   ATTUNE_MEASURED_TIMEOUT,
-  ATTUNE_MEASURED_SKIPPED, /* pruned by the model; the note says why */
+  ATTUNE_MEASURED_SKIPPED, /* not worth its measurement; the note says why */
   ATTUNE_MEASURED_COUNT
 } attune_measured;
 const char *attune_measured_name(attune_measured status); /* "ok", "invalid", ... */

@@ -158,6 +158,18 @@ attune_resources attune_resources_of_log(const char *log) {
   return found;
 }
 
+/* ptxas has a number for each reason, (C7504) to (C7520) and more with every release; these words are common to all. */
+bool attune_kernel_remark(char *out, size_t size, const attune_kernel *kernel) {
+  const char *words = strstr(kernel->log, "Potential Performance Loss:"), *from = words;
+  if (size > 0) *out = '\0';
+  if (!words) return false;
+  while (from > kernel->log && from[-1] != '\n' && from[-1] != ':')
+    from--; /* to the number */
+  from += strspn(from, " ");
+  snprintf(out, size, "%.*s", (int)strcspn(from, "\n"), from);
+  return true;
+}
+
 static attune_status check_arch(const char *arch) {
   char known[256] = "";
   size_t used = 0;

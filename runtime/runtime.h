@@ -25,6 +25,9 @@ attune_status attune_kernel_compile(attune_kernel **out, const attune_config *co
 /* From the store, else (unless frozen: ATTUNE_WOULD_COMPILE) compiled and stored. hit may be NULL. */
 attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *store, const attune_config *config,
                                 const char *arch, bool frozen);
+/* What the compiler's log tells of speed that the kernel lost: wgmma that it serialised, setmaxnreg that it ignored.
+ * The first such line, cut where out ends; "" and false if there is none. */
+bool attune_kernel_remark(char *out, size_t size, const attune_kernel *kernel);
 /* "13.0", or a failure that says where it looked. */
 attune_status attune_nvrtc_version(char out[32]);
 

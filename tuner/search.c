@@ -15,7 +15,7 @@ enum {
   AROUND = 3,          /* of that many best */
   MUCH_SPILLED =
       128, /* bytes a thread; less is not worth a thought: at head_dim 64 the best kernel on an H100 spills 4 */
-  FEWEST_MEASURED = 4, /* below that, kernels that spill much are measured too */
+  FEWEST_MEASURED = 4, /* below that, poor kernels are measured too */
   RACE_ROUNDS = 40,
   FINAL_ROUNDS = 200,
   MOST_CHALLENGES = 3
@@ -77,7 +77,8 @@ static attune_status record_failure(attune_search *search, attune_trial *trial, 
   trial->status = status;
   trial->verified = false;
   search->result->failed++;
-  if (trial->note[0] == '\0') snprintf(trial->note, sizeof trial->note, "%s", attune_message());
+  if (trial->note[0] == '\0' || status == ATTUNE_MEASURED_LAUNCH_FAILED) /* weightier than what the compiler remarked */
+    snprintf(trial->note, sizeof trial->note, "%s", attune_message());
   return attune_search_record(search, trial, "");
 }
 
@@ -152,7 +153,7 @@ typedef struct {
   attune_search *search;
   attune_bed *bed;
   attune_clocks *clocks;
-  bool take_spilling;
+  bool take_poor;
   attune_trial *leader; /* stays loaded, and races along with every batch */
 } measured_search;
 
@@ -256,6 +257,14 @@ static void crown(measured_search *m, attune_trial **trials, int count) {
     if (trials[i] != m->leader) drop(trials[i]);
 }
 
+/* Known to be slow from what the compiler says, which goes into the note. */
+static bool is_poor(attune_trial *trial) {
+  const int spilled = (int)trial->kernel->spill_bytes;
+  if (attune_kernel_remark(trial->note, sizeof trial->note, trial->kernel)) return true;
+  if (spilled > 0) snprintf(trial->note, sizeof trial->note, "spills %d bytes a thread", spilled);
+  return spilled > MUCH_SPILLED;
+}
+
 /* Compiles, verifies and races one batch; ends early where the search is over. */
 static attune_status try_batch(measured_search *m, attune_trial **trials, int count) {
   attune_search *search = m->search;
@@ -267,9 +276,7 @@ static attune_status try_batch(measured_search *m, attune_trial **trials, int co
     bool usable;
     if (!trial->kernel) continue;
     if (attune_search_interrupted(search)) break;
-    if (trial->kernel->spill_bytes > 0)
-      snprintf(trial->note, sizeof trial->note, "spills %d bytes a thread", (int)trial->kernel->spill_bytes);
-    if (trial->kernel->spill_bytes > MUCH_SPILLED && !m->take_spilling && trial != search->trials.initial) {
+    if (is_poor(trial) && !m->take_poor && trial != search->trials.initial) {
       trial->status = ATTUNE_MEASURED_SKIPPED;
       status = attune_search_record(search, trial, "");
       continue;
@@ -299,15 +306,15 @@ static int next_batch(measured_search *m, attune_trial **out) {
   return count > 0 ? count : attune_trials_near(&search->trials, AROUND, out, most);
 }
 
-/* Where hardly anything fits the registers: the least bad of what was passed over. */
-static attune_status try_spilling(measured_search *m) {
+/* Where the compiler finds fault with nearly all: the least bad of what was passed over. */
+static attune_status try_poor(measured_search *m) {
   attune_trials *trials = &m->search->trials;
   attune_trial *batch[MOST_IN_BATCH], *best[FEWEST_MEASURED];
   int count = 0;
   if (attune_trials_best(trials, best, FEWEST_MEASURED) == FEWEST_MEASURED) return ATTUNE_OK;
   for (int i = 0; i < trials->count && count < m->search->batch; i++)
     if (trials->all[i].tried && trials->all[i].status == ATTUNE_MEASURED_SKIPPED) batch[count++] = &trials->all[i];
-  m->take_spilling = true;
+  m->take_poor = true;
   return count > 0 ? try_batch(m, batch, count) : ATTUNE_OK;
 }
 
@@ -376,21 +383,21 @@ static attune_status challenge(measured_search *m) {
   return ATTUNE_OK;
 }
 
-/* A kernel that spills costs a compilation only: three of them count as one. */
+/* A kernel that is passed over costs a compilation only: three of them count as one. */
 static int tried(const attune_trials *trials) {
-  int whole = 0, spilling = 0;
+  int whole = 0, poor = 0;
   for (int i = 0; i < trials->count; i++) {
     if (!trials->all[i].tried) continue;
     if (trials->all[i].status == ATTUNE_MEASURED_SKIPPED)
-      spilling++;
+      poor++;
     else
       whole++;
   }
-  return whole + spilling / 3;
+  return whole + poor / 3;
 }
 
 static attune_status search_by_measuring(attune_search *search) {
-  measured_search m = {.search = search, .take_spilling = strcmp(search->options->effort, "exhaustive") == 0};
+  measured_search m = {.search = search, .take_poor = strcmp(search->options->effort, "exhaustive") == 0};
   attune_trial *batch[MOST_IN_BATCH];
   int count = next_batch(&m, batch);
   if (count == 0 || attune_search_interrupted(search)) return ATTUNE_OK; /* an earlier search did it all */
@@ -403,7 +410,7 @@ static attune_status search_by_measuring(attune_search *search) {
     search->tried = tried(&search->trials);
     count = batch[0]->tried && !attune_search_over(search) ? next_batch(&m, batch) : 0;
   }
-  if (status == ATTUNE_OK && !attune_search_over(search)) status = try_spilling(&m);
+  if (status == ATTUNE_OK && !attune_search_over(search)) status = try_poor(&m);
   if (status == ATTUNE_OK && !attune_search_interrupted(search)) status = final_race(&m);
   if (status == ATTUNE_OK) status = challenge(&m);
   if (m.leader) drop(m.leader);

@@ -46,7 +46,8 @@ static void rank_uncompiled(attune_trial **trials, int count) {
   }
 }
 
-/* Registers and spills from the architecture's compiler make the estimate; the rows are unverified yet. */
+/* Registers and spills from the architecture's compiler make the estimate; the rows are unverified yet. What the model
+ * assumes to overlap and the compiler has serialised has no estimate that holds. */
 static attune_status rank(attune_search *search, attune_trial **trials, int count) {
   attune_status status = attune_search_compile(search, trials, count, search->arch);
   for (int i = 0; i < count; i++) {
@@ -60,6 +61,11 @@ static attune_status rank(attune_search *search, attune_trial **trials, int coun
     trial->status = fits ? ATTUNE_MEASURED_OK : ATTUNE_MEASURED_INVALID;
     snprintf(trial->note, sizeof trial->note, "model: %d registers, %d bytes spilled%s", registers, spills,
              fits ? "" : "; no block fits an SM");
+    char remark[160];
+    if (attune_kernel_remark(remark, sizeof remark, kernel) && trial != search->trials.initial) {
+      trial->status = ATTUNE_MEASURED_SKIPPED;
+      snprintf(trial->note, sizeof trial->note, "%s", remark);
+    }
     if (status == ATTUNE_OK) status = attune_search_record(search, trial, "");
     free(trial->kernel);
     trial->kernel = NULL;

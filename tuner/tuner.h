@@ -98,8 +98,7 @@ typedef struct {
   char name[96];
   attune_problem problem;
 } attune_workload_item;
-/* path, or the name of one that ships ("gpt2", "bert-large", "llama3-8b", "vit-l", "flash-grid"). *items is malloc'ed.
- */
+/* path, or the name of one that ships (tuner/workloads: "gpt2", "flash-grid", ...). *items is malloc'ed. */
 attune_status attune_workload_read(attune_workload_item **items, int *count, const char *path_or_name);
 /* where: what messages call the text. */
 attune_status attune_workload_parse(attune_workload_item **items, int *count, const char *text, size_t size,

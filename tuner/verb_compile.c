@@ -17,6 +17,8 @@ static void print(const attune_kernel *kernel, const attune_launch *launch, int 
   printf("compiler         %s, options %s\n", kernel->compiler, kernel->options);
   if (kernel->registers >= 0) printf("registers        %d a thread\n", kernel->registers);
   if (kernel->spill_bytes >= 0) printf("spills           %d bytes a thread\n", kernel->spill_bytes);
+  char remark[160];
+  if (attune_kernel_remark(remark, sizeof remark, kernel)) printf("remark           %s\n", remark);
   if (kernel->shared_static >= 0) printf("static shared    %d bytes\n", kernel->shared_static);
   printf("dynamic shared   %d bytes\n", launch->shared_bytes);
   printf("threads          %d a block\n", launch->threads);

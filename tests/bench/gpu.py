@@ -86,11 +86,12 @@ def results_path(name):
 
 
 class Sink:
-    """Rows as JSON lines, to a file and to standard output."""
+    """Rows as JSON lines, to a file and to standard output. append: after the rows that the file has, which are in `kept`."""
 
-    def __init__(self, path):
+    def __init__(self, path, append=False):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(path, "w")
+        self.kept = [json.loads(line) for line in open(path) if line.strip()] if append and path.exists() else []
+        self.file = open(path, "a" if append else "w")
 
     def write(self, **row):
         line = json.dumps(row)

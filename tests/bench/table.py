@@ -3,22 +3,48 @@
 import argparse
 import sys
 
-from check_figures import RESULTS, figures, geomean, read, shown, speedups
+import sets
+from check_figures import BEST, RESULTS, figures, geomean, read, shown, speedups
 
 README = RESULTS.parents[2] / "README.md"
 BEGIN, END = "<!-- results: begin (python3 tests/bench/table.py) -->", "<!-- results: end -->"
 PEERS = {"attune": "**Attune**", "fa2": "FlashAttention-2", "cudnn": "cuDNN", "eager": "unfused"}
 
 
+def heading(path, rows, title):
+    """What was measured, on what and how; rows of several calls have several machine rows, which differ in their commands."""
+    machines = [r for r in rows if r["set"] == "machine"]
+    machine = machines[0]
+    dtypes = ", ".join(sorted({r["dtype"] for r in rows if r["set"] == "fwd"}))
+    commands = ", ".join(dict.fromkeys(f"`{m['command']}`" for m in machines))
+    return (f"{title.format(dtypes)}, on {machine['gpu']} (driver {machine['driver']}, PyTorch {machine['torch']}, cuDNN "
+            f"{machine['cudnn']}, NVRTC {machine['nvrtc']}, SM clock up to {machine['sm_mhz_max']:g} MHz, {machine['date'][:10]}; "
+            f"{commands}; [{path.name}](tests/bench/results/{path.name})):")
+
+
+def against(rows):
+    for name, peers in [*((PEERS[p], [p]) for p in ("fa2", "cudnn", "eager")), ("the best peer at each point (the faster of "
+                        "FlashAttention-2 and cuDNN)", BEST)]:
+        ratios = list(speedups(rows, *peers).values())
+        if ratios:
+            yield (f"- against {name}: {geomean(ratios):.2f} times as fast by geometric mean, {min(ratios):.2f} at least, "
+                   f"{max(ratios):.2f} at most, over {len(ratios)} points, {sum(r < 1 for r in ratios)} of them below 1.00")
+    yield ""
+
+
+def set_summary(path, name):
+    rows = read(path)
+    if speedups(rows, *BEST):
+        yield heading(path, rows, f"Set {name}, {{}}")
+        yield ""
+        yield from against(rows)
+
+
 def forward_table(path):
     rows = read(path)
-    machine = next(r for r in rows if r["set"] == "machine")
     timed = {(r["D"], r["causal"], r["peer"], r["Sq"]): r["tflops"] for r in rows if r["set"] == "fwd" and "ms" in r}
     seqs = sorted({key[3] for key in timed})
-    dtypes = ", ".join(sorted({r["dtype"] for r in rows if r["set"] == "fwd"}))
-    yield (f"Forward, {dtypes}, TFLOP/s, on {machine['gpu']} (driver {machine['driver']}, PyTorch {machine['torch']}, cuDNN "
-           f"{machine['cudnn']}, NVRTC {machine['nvrtc']}, SM clock up to {machine['sm_mhz_max']:g} MHz, {machine['date'][:10]}; "
-           f"`{machine['command']}`; [{path.name}](tests/bench/results/{path.name})):")
+    yield heading(path, rows, "Forward, {}, TFLOP/s")
     yield ""
     yield "| head_dim | mask | | " + " | ".join(f"{s:,}" for s in seqs) + " |"
     yield "|---|---|---|" + "---:|" * len(seqs)
@@ -30,18 +56,16 @@ def forward_table(path):
                     yield (f"| {D} | {'causal' if causal else 'none'} | {name} | "
                            + " | ".join("–" if c is None else f"{c:.0f}" for c in cells) + " |")
     yield ""
-    for peer in ("fa2", "cudnn", "eager"):
-        ratios = list(speedups(rows, peer).values())
-        if ratios:
-            yield (f"- against {PEERS[peer]}: {geomean(ratios):.2f} times as fast by geometric mean, {min(ratios):.2f} at least, "
-                   f"{max(ratios):.2f} at most, over {len(ratios)} points")
-    yield ""
+    yield from against(rows)
 
 
 def section():
     lines = []
     for path in sorted(RESULTS.glob("*-forward.jsonl")):
         lines += forward_table(path)
+    for name in sets.SETS:
+        for path in sorted(RESULTS.glob(f"*-{name}.jsonl")) if name != "forward" else []:
+            lines += set_summary(path, name)
     others = [f for f in figures() if "forward" not in f[0]]
     if others:
         lines += ["| measured | | wanted | in |", "|---|---:|---|---|"]

@@ -197,6 +197,8 @@ attune_status attune_kernel_compile(attune_kernel **out, const attune_config *co
     kernel = calloc(1, sizeof *kernel);
     kernel->compiler = "fake 1.0";
     kernel->config = kernel->options = kernel->source_sha256 = kernel->log = "";
+    if (answers(attune_fake_gpu.serialised, config))
+      kernel->log = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized\n";
     kernel->arch = "sm_90";
     kernel->registers = 128;
     kernel->spill_bytes = attune_fake_gpu.spills ? attune_fake_gpu.spills(config) : 0;

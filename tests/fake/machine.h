@@ -12,10 +12,11 @@ typedef struct {
   bool (*fails)(const attune_config *config);     /* launches fail */
   bool (*uncompilable)(const attune_config *config);
   int (*spills)(const attune_config *config);
-  bool fatal;            /* a launch that fails takes the device with it */
-  int interrupt_at;      /* sets interrupted at that launch; 0: never */
-  bool no_host_compiler; /* kernels for "host" do not compile */
-  bool no_nvrtc;         /* kernels for anything else do not */
+  bool (*serialised)(const attune_config *config); /* so the compiler's log says */
+  bool fatal;                                      /* a launch that fails takes the device with it */
+  int interrupt_at;                                /* sets interrupted at that launch; 0: never */
+  bool no_host_compiler;                           /* kernels for "host" do not compile */
+  bool no_nvrtc;                                   /* kernels for anything else do not */
   unsigned compile_microseconds;
   /* what happened */
   volatile sig_atomic_t interrupted;

@@ -66,6 +66,38 @@ static void test_resources(void **state) {
   assert_int_equal(resources.spill_bytes, -1);
 }
 
+static void test_remarks(void **state) {
+  static const struct {
+    const char *log, *remark; /* NULL: none */
+  } cases[] = {
+      {"", NULL},
+      {"ptxas info    : Used 168 registers, used 1 barriers\n", NULL},
+      {"ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to wgmma "
+       "pipeline crossing function boundary at a function call in the function 'f'\n"
+       "ptxas info    : Used 168 registers\n",
+       "(C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to wgmma pipeline crossing "
+       "function boundary at a function call in the function 'f'"},
+      {"ptxas info    : 0 bytes gmem\n"
+       "ptxas info    : (C7511) Potential Performance Loss: wgmma.mma_async instructions are serialized due to "
+       "insufficient register resources for the wgmma pipeline in the function 'f'\n",
+       "(C7511) Potential Performance Loss: wgmma.mma_async instructions are serialized due to insufficient register "
+       "resources for the wgmma pipeline in the function 'f'"},
+      {"ptxas info : (C7508) Potential Performance Loss: 'setmaxnreg' ignored; unable to determine register count at "
+       "entry.\nptxas info : (C7514) Potential Performance Loss: wgmma.mma_async instructions are serialized\n",
+       "(C7508) Potential Performance Loss: 'setmaxnreg' ignored; unable to determine register count at entry."},
+      {"Potential Performance Loss: x", "Potential Performance Loss: x"},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attune_kernel kernel = {.log = cases[i].log};
+    char remark[256] = "old", cut[8];
+    assert_int_equal(attune_kernel_remark(remark, sizeof remark, &kernel), cases[i].remark != NULL);
+    assert_string_equal(remark, cases[i].remark ? cases[i].remark : "");
+    attune_kernel_remark(cut, sizeof cut, &kernel);
+    assert_memory_equal(cut, remark, strlen(cut));
+  }
+}
+
 static void test_compile(void **state) {
   (void)state;
   attune_kernel *named, *kernel;
@@ -219,6 +251,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_version),
       cmocka_unit_test(test_resources),
+      cmocka_unit_test(test_remarks),
       cmocka_unit_test(test_compile),
       cmocka_unit_test(test_key),
       cmocka_unit_test(test_unknown_arch),

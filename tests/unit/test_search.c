@@ -61,13 +61,14 @@ static void close_bench(bench *bench) {
 }
 
 typedef struct {
-  int rows, by_status[ATTUNE_MEASURED_COUNT], modelled, unverified;
+  int rows, by_status[ATTUNE_MEASURED_COUNT], modelled, unverified, remarked; /* skipped for the compiler's remark */
 } tally;
 
 static bool count_row(void *user, const attune_measurement *row) {
   tally *tally = user;
   tally->rows++;
   tally->by_status[row->status]++;
+  tally->remarked += row->status == ATTUNE_MEASURED_SKIPPED && strstr(row->note, "(C7510) Potential") != NULL;
   tally->modelled += strcmp(row->policy, "model") == 0;
   tally->unverified += row->status == ATTUNE_MEASURED_OK && !row->verified;
   return true;
@@ -324,6 +325,26 @@ static void test_spilling_kernels_are_passed_over(void **state) {
   close_bench(&bench);
 }
 
+/* What the compiler serialised is a row that says so, and is no winner although it would be the fastest. */
+static void test_serialised_kernels_are_passed_over(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.serialised = tile_of_128;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(bench.result.best.tile_m != 128 || is_default(&bench.result.best, &bench));
+  tally tally = rows_of(&bench);
+  assert_true(tally.remarked > 0);
+  assert_int_equal(tally.remarked, tally.by_status[ATTUNE_MEASURED_SKIPPED]);
+  close_bench(&bench);
+  open_bench(&bench);
+  bench.options.effort = "quick";
+  attune_fake_gpu.serialised = any; /* then some are measured all the same */
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(bench.result.measured > 4);
+  close_bench(&bench);
+}
+
 static void test_where_all_spill_some_are_measured(void **state) {
   bench bench;
   (void)state;
@@ -443,6 +464,17 @@ static void test_a_model_leaves_wrong_results_out(void **state) {
   close_bench(&bench);
 }
 
+static void test_a_model_passes_over_what_is_serialised(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.serialised = any; /* the default alone is left */
+  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
+  assert_true(is_default(&bench.result.best, &bench));
+  assert_true(rows_of(&bench).remarked > 0);
+  close_bench(&bench);
+}
+
 static void test_a_model_without_a_compiler_stays_unverified(void **state) {
   bench bench;
   (void)state;
@@ -501,6 +533,7 @@ int main(void) {
       cmocka_unit_test(test_a_failing_launch_is_a_row),
       cmocka_unit_test(test_a_lost_device_ends_the_run_and_not_the_search),
       cmocka_unit_test(test_spilling_kernels_are_passed_over),
+      cmocka_unit_test(test_serialised_kernels_are_passed_over),
       cmocka_unit_test(test_where_all_spill_some_are_measured),
       cmocka_unit_test(test_the_budget_leaves_the_default),
       cmocka_unit_test(test_a_second_search_has_nothing_to_do),
@@ -508,6 +541,7 @@ int main(void) {
       cmocka_unit_test(test_interrupted_before_it_began),
       cmocka_unit_test(test_a_model_gives_way_to_measurements),
       cmocka_unit_test(test_a_model_leaves_wrong_results_out),
+      cmocka_unit_test(test_a_model_passes_over_what_is_serialised),
       cmocka_unit_test(test_a_model_without_a_compiler_stays_unverified),
       cmocka_unit_test(test_a_model_without_nvrtc_estimates_registers),
       cmocka_unit_test(test_the_host_device_is_modelled),
