@@ -41,14 +41,18 @@ static int registers_of_consumer(const attune_config *c) {
   return consumers(c) == 3 ? 160 : consumers(c) == 2 ? 232 : ATTUNE_REGISTERS_MAX;
 }
 
+static int registers_at_entry(const attune_config *c) {
+  enum { SM_REGISTERS = 65536 };
+  const int share = SM_REGISTERS / (c->warps * 32) / 8 * 8;
+  return share < ATTUNE_REGISTERS_MAX ? share : ATTUNE_REGISTERS_MAX;
+}
+
 /* The model takes a thread to have what it has before the exchange: what its consumers lack after it is added to that.
  */
 static int registers(const attune_config *c) {
-  enum { SM_REGISTERS = 65536, ADDRESSES_AND_STATE = 32, ELASTIC = 40 /* estimate.c does without so many */ };
-  const int share = SM_REGISTERS / (c->warps * 32) / 8 * 8;
-  const int before = share < ATTUNE_REGISTERS_MAX ? share : ATTUNE_REGISTERS_MAX;
+  enum { ADDRESSES_AND_STATE = 32, ELASTIC = 40 /* estimate.c does without so many */ };
   const int lacks = accumulators(c) + ADDRESSES_AND_STATE - registers_of_consumer(c);
-  return lacks > 0 ? before + ELASTIC + lacks : before;
+  return registers_at_entry(c) + (lacks > 0 ? ELASTIC + lacks : 0);
 }
 
 /* ---- legal ---- */
@@ -90,12 +94,24 @@ static attune_status check_shape(const attune_config *c) {
   return ATTUNE_OK;
 }
 
+/* ptxas holds one product's accumulators and addresses against what a thread has before the exchange (C7602). */
+static attune_status check_product(const attune_config *c) {
+  enum { OPERANDS = 26 };
+  const int width = c->tile_n > c->head_dim_v ? c->tile_n : c->head_dim_v;
+  const int needs = width / 2 + OPERANDS, has = registers_at_entry(c);
+  if (needs <= has) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                     "a product %d columns wide needs %d registers, a block of %d threads starts with %d for each",
+                     width, needs, c->warps * 32, has);
+}
+
 static attune_status legal(const attune_config *c, const attune_device *device) {
   enum { ADDRESSES_AND_STATE = 16 };
   if (device->arch != ARCH) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family wgmma needs sm_%d, this device is sm_%d", ARCH, device->arch);
   }
-  const attune_status status = check_shape(c);
+  attune_status status = check_shape(c);
+  if (status == ATTUNE_OK) status = check_product(c);
   if (status) return status;
   const int needs = accumulators(c) + ADDRESSES_AND_STATE;
   if (needs > registers_of_consumer(c)) {

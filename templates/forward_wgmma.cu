@@ -40,9 +40,12 @@ constexpr int k_offset = q_stages * q_slot_bytes;
 constexpr int v_offset = k_offset + stages * k_slot_bytes;
 constexpr int mbarrier_offset = v_offset + stages * v_slot_bytes;
 
-/* Registers of a thread after the exchange: 128 x producer + 128 consumers x consumer fit an SM's 65,536. */
+#if TILE_M > 64
+/* Registers of a thread after the exchange: 128 x producer + 128 consumers x consumer fit an SM's 65,536. A lone
+ * consumer has what it needs from the start. */
 constexpr int producer_registers = consumers == 3 ? 32 : 40;
 constexpr int consumer_registers = consumers == 3 ? 160 : 232;
+#endif
 
 #if ORDER_SECTIONS
 constexpr int section_bytes = 16 << 20; // keys and values of the heads that are worked on together, for L2's sake

@@ -102,7 +102,7 @@ static const struct {
     [PROBLEM_TEXT] = {"problem", "FILE|TEXT", SHAPE, "a JSON file, or forward.bf16.d128...; flags change it"},
     [DEVICE_NAME] = {"device", "cuda:N|host", DEVICE, "where it runs (cuda:0 if there is one, else host)"},
     [ARCH_NAME] = {"arch", "sm_90|host", ARCH, "an architecture that need not be present (the device's)"},
-    [FAMILY_NAME] = {"family", "NAME", FAMILY, "only this family of kernels (mma, reference)"},
+    [FAMILY_NAME] = {"family", "NAME", FAMILY, "only this family of kernels (wgmma, mma, reference)"},
     [CONFIG_TEXT] = {"config", "TEXT", CONFIG, "this config, as other verbs print it"},
     [DATABASE_PATH] = {"database", "PATH", DATABASE, "the store ($ATTUNE_DATABASE, else the XDG cache folder)"},
     [INPUT_PATH] = {"input", "FILE", INPUT, "what is read"},

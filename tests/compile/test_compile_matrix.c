@@ -110,9 +110,12 @@ static bool add_class(const char *text, const char *arch, const attune_device *d
   attune_config config;
   if (attune_problem_parse(&parsed, text) != ATTUNE_OK || attune_problem_resolve(&problem, &parsed) != ATTUNE_OK)
     return false;
-  cover c = {.most = -1, .turn = turn % 13};
-  if (attune_space(&problem, device, ATTUNE_FAMILY_MMA, consider, &c) != ATTUNE_OK || c.most < 0) return false;
-  if (!add(&c.best, arch, device, &problem, false)) return false;
+  for (int family = ATTUNE_FAMILY_MMA; family < ATTUNE_FAMILY_COUNT; family++) {
+    cover c = {.most = -1, .turn = turn % 13};
+    if (attune_space(&problem, device, family, consider, &c) != ATTUNE_OK) return false;
+    if (c.most < 0 && family == ATTUNE_FAMILY_MMA) return false;
+    if (c.most >= 0 && !add(&c.best, arch, device, &problem, false)) return false;
+  }
   bool defaults = !strcmp(arch, "sm_90") || turn % 4 == 0;
   if (defaults) {
     if (attune_config_default(&config, &problem, device) != ATTUNE_OK) return false;
@@ -144,7 +147,9 @@ static void judge(job *j) {
   else if (j->by_default && kernel->spill_bytes > SPILL_BYTES)
     snprintf(j->fault, sizeof j->fault, "a default config spills %d bytes a thread, %d allowed (%d registers)",
              kernel->spill_bytes, SPILL_BYTES, kernel->registers);
-  else if (strstr(kernel->log, "warning") || strstr(kernel->log, "Potential Performance Loss"))
+  /* Of two configs that differ in nothing but size one may be serialised: the tuner passes over it, no default is it.
+   */
+  else if (strstr(kernel->log, "warning") || (j->by_default && strstr(kernel->log, "Potential Performance Loss")))
     snprintf(j->fault, sizeof j->fault, "warnings:\n%.1500s", kernel->log);
 }
 
@@ -167,7 +172,7 @@ static int report(void) {
   int faults = 0, start = 0;
   for (int i = 0; i <= job_count; i++) {
     if (i < job_count && jobs[i].arch == jobs[start].arch) continue;
-    int registers = 0, spilling = 0, failed = 0;
+    int registers = 0, spilling = 0, serialised = 0, failed = 0;
     double longest = 0, sum = 0;
     for (job *j = jobs + start; j < jobs + i; j++) {
       char text[ATTUNE_TEXT_MAX] = "";
@@ -179,9 +184,11 @@ static int report(void) {
       longest = j->kernel->compile_seconds > longest ? j->kernel->compile_seconds : longest;
       registers = j->kernel->registers > registers ? j->kernel->registers : registers;
       spilling += j->kernel->spill_bytes > 0;
+      serialised += strstr(j->kernel->log, "Potential Performance Loss") != NULL;
     }
-    printf("%-7s %3d kernels, %d failed; at most %d registers, %d spilling; %.2f s in the mean, %.2f s at most\n",
-           jobs[start].arch, i - start, failed, registers, spilling, sum / (i - start), longest);
+    printf("%-7s %3d kernels, %d failed; at most %d registers, %d spilling, %d serialised; %.2f s in the mean, %.2f s "
+           "at most\n",
+           jobs[start].arch, i - start, failed, registers, spilling, serialised, sum / (i - start), longest);
     faults += failed;
     start = i;
   }

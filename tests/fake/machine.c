@@ -199,7 +199,7 @@ attune_status attune_kernel_compile(attune_kernel **out, const attune_config *co
     kernel->config = kernel->options = kernel->source_sha256 = kernel->log = "";
     if (answers(attune_fake_gpu.serialised, config))
       kernel->log = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized\n";
-    kernel->arch = "sm_90";
+    kernel->arch = fake_machine.arch;
     kernel->registers = 128;
     kernel->spill_bytes = attune_fake_gpu.spills ? attune_fake_gpu.spills(config) : 0;
     attune_fake_gpu.compiled++;

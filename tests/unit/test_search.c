@@ -38,7 +38,7 @@ static void open_bench(bench *bench) {
   attune_store_options in_memory = {.path = ":memory:"};
   memset(bench, 0, sizeof *bench);
   assert_int_equal(attune_store_open(&bench->store, &in_memory), ATTUNE_OK);
-  bench->machine = attune_fake_machine("sm_90");
+  bench->machine = attune_fake_machine("sm_100");
   attune_fake_gpu.seconds = valley;
   assert_int_equal(attune_problem_parse(&bench->problem, "forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal"),
                    ATTUNE_OK);
@@ -47,7 +47,7 @@ static void open_bench(bench *bench) {
 
 /* A new process: what the fake machine did is forgotten, the store is not. */
 static void start_anew(bench *bench) {
-  bench->machine = attune_fake_machine("sm_90");
+  bench->machine = attune_fake_machine("sm_100");
   attune_fake_gpu.seconds = valley;
 }
 
