@@ -72,6 +72,12 @@ void attune_host_release_warp(attune_host_block *block, int warp) {
     block->lanes[warp * 32 + i].state = ATTUNE_HOST_READY;
 }
 
+void attune_host_wake(attune_host_block *block, int thread) {
+  block->warps[thread / 32].ready |= 1u << thread % 32;
+  block->ready_warps |= 1u << thread / 32;
+  block->lanes[thread].state = ATTUNE_HOST_READY;
+}
+
 void attune_host_release_block(attune_host_block *block) {
   for (int w = 0; w < block->threads / 32; w++)
     attune_host_release_warp(block, w);
@@ -82,7 +88,11 @@ static void live(void *argument) {
   attune_host_lane *lane = argument;
   for (;;) {
     const attune_host_grid *grid = lane->block->grid;
-    grid->kernel(*grid->arguments);
+    if (grid->maps)
+      grid->kernel_with_maps(*grid->arguments, grid->maps);
+    else
+      grid->kernel(*grid->arguments);
+    attune_host_check_exit(lane->block);
     lane->state = ATTUNE_HOST_EXITED;
     lane->block->exited++;
     attune_host_suspend(lane->block);
@@ -133,6 +143,8 @@ void attune_host_block_destroy(attune_host_block *block) {
   }
   if (block->stacks) munmap(block->stacks, block->stacks_size);
   attune_host_shared_release(&block->shared);
+  attune_host_groups_release(block);
+  free(block->tiles);
   free(block->lanes);
   free(block);
 }
@@ -157,7 +169,7 @@ attune_status attune_host_block_run(attune_host_block *block, char *message, con
   block->running = NULL;
   block->status = ATTUNE_OK;
   block->message = message;
-  attune_status status = attune_host_shared_reset(&block->shared, (uint32_t)grid->shared_bytes);
+  attune_status status = attune_host_shared_reset(&block->shared, (uint32_t)grid->shared_bytes, grid->threads);
   if (status != ATTUNE_OK) {
     snprintf(message, 1024, "%s", attune_message());
     return status;
@@ -171,6 +183,7 @@ attune_status attune_host_block_run(attune_host_block *block, char *message, con
     block->lanes[i].first = block->lanes[i].count = 0;
     block->lanes[i].groups = 0;
   }
+  attune_host_groups_reset(block);
   attune_host_current = block;
   attune_fiber_adopt(&block->home);
   block->running = next_lane(block);

@@ -7,13 +7,16 @@
 #include "templates/host_interface.h"
 
 typedef void attune_host_kernel(struct attune_arguments arguments);
+typedef void attune_host_kernel_with_maps(struct attune_arguments arguments, const struct attune_tensor_maps *maps);
 
 /* One launch. */
 typedef struct {
-  attune_host_kernel *kernel;
+  attune_host_kernel *kernel;                     /* maps is NULL: this one */
+  attune_host_kernel_with_maps *kernel_with_maps; /* else this one */
   const char *name;
   int blocks, threads, shared_bytes;
   const struct attune_arguments *arguments;
+  const struct attune_tensor_maps *maps;
   const attune_host_memory *memory;
   uint64_t seed;
 } attune_host_grid;

@@ -9,6 +9,10 @@ static int block_index(void) {
   return attune_host_current->index;
 }
 
+static int grid_size(void) {
+  return attune_host_current->grid->blocks;
+}
+
 static int thread_index(void) {
   return attune_host_current->running->index;
 }
@@ -65,7 +69,15 @@ static void any_lane(attune_host_block *block, int warp) {
     lanes[i].out[0] = any;
 }
 
-static void perform(attune_host_block *block, int warp) {
+static void warp_uniform(attune_host_block *block, int warp) {
+  attune_host_lane *lanes = &block->lanes[warp * 32];
+  uint32_t first = lanes[0].in[0];
+  for (int i = 0; i < 32; i++)
+    lanes[i].out[0] = first;
+}
+
+/* false: the warp waits on, for others. */
+static bool perform(attune_host_block *block, int warp) {
   switch (block->warps[warp].operation) {
   case ATTUNE_HOST_LOAD_MATRIX:
     load_matrix(block, warp, false);
@@ -89,9 +101,17 @@ static void perform(attune_host_block *block, int warp) {
     any_lane(block, warp);
     break;
   case ATTUNE_HOST_WARP_BARRIER:
-    attune_host_shared_warp_barrier(&block->shared, warp);
+    attune_host_order_warp_barrier(&block->shared.order, warp);
     break;
+  case ATTUNE_HOST_WARP_UNIFORM:
+    warp_uniform(block, warp);
+    break;
+  case ATTUNE_HOST_NAMED_BARRIER:
+    return attune_host_named_arrive(block, warp);
+  default:
+    return attune_host_group_arrive(block, warp);
   }
+  return true;
 }
 
 /* The last lane to arrive computes for all. */
@@ -100,7 +120,7 @@ static void collective(int operation, const unsigned *in, unsigned *out, int lin
   attune_host_lane *lane = block->running;
   int index = lane->index / 32;
   attune_host_warp *warp = &block->warps[index];
-  if (operation < 0 || operation > ATTUNE_HOST_WARP_BARRIER)
+  if (operation < 0 || operation > ATTUNE_HOST_CLAIM_REGISTERS)
     attune_host_fault(block, lane->index, line, "collective %d, which the host device cannot model", operation);
   if (warp->arrived == 0) {
     warp->operation = operation;
@@ -115,14 +135,18 @@ static void collective(int operation, const unsigned *in, unsigned *out, int lin
   lane->in = in;
   lane->out = out;
   lane->line = line;
-  if (++warp->arrived < 32) {
+  if (++warp->arrived < 32 || !perform(block, index)) {
     lane->state = ATTUNE_HOST_AT_COLLECTIVE;
     attune_host_suspend(block);
     return;
   }
-  perform(block, index);
   warp->arrived = 0;
   attune_host_release_warp(block, index);
+}
+
+static void warpgroup_multiply(const struct attune_host_product *product, int line) {
+  attune_host_current->running->product = *product;
+  collective(ATTUNE_HOST_PRODUCT, NULL, NULL, line);
 }
 
 static void barrier(int line) {
@@ -142,7 +166,7 @@ static void barrier(int line) {
     return;
   }
   block->at_barrier = 0;
-  attune_host_shared_block_barrier(&block->shared);
+  attune_host_order_block_barrier(&block->shared.order);
   attune_host_release_block(block);
 }
 
@@ -191,6 +215,20 @@ static void check_global(attune_host_block *block, const void *address, int size
     attune_host_fault(block, block->running->index, line, "%s", reason);
 }
 
+/* Elements are stored sixteen bytes at a time, floats alone. */
+static bool poisoned(const void *from, int size) {
+  uint32_t words[4];
+  move(words, from, size);
+  for (int i = 0; i < size / 4; i++) {
+    uint32_t magnitude = words[i] & 0x7fffffff;
+    if (magnitude == ATTUNE_HOST_POISON || magnitude == ATTUNE_HOST_POISON_HALF) return true;
+    if (size == 16 &&
+        ((magnitude & 0x7fff) == ATTUNE_HOST_POISON_ELEMENT || magnitude >> 16 == ATTUNE_HOST_POISON_ELEMENT))
+      return true;
+  }
+  return false;
+}
+
 static void load_global(void *to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
   check_size(block, "a global load", size, line);
@@ -202,6 +240,10 @@ static void store_global(void *to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
   check_size(block, "a global store", size, line);
   check_global(block, to, size, true, line);
+  if (block->products > 0 && poisoned(from, size))
+    attune_host_fault(block, block->running->index, line,
+                      "stores a value of a product that was not waited for; warpgroup_wait is missing before the"
+                      " accumulators are read, or its count is too large");
   move(to, from, size);
 }
 
@@ -278,4 +320,12 @@ const struct attune_host_calls attune_host_runner_calls = {
     .copy_async = copy_async,
     .copy_async_commit = copy_async_commit,
     .copy_async_wait = copy_async_wait,
+    .grid_size = grid_size,
+    .warpgroup_multiply = warpgroup_multiply,
+    .mbarrier_init = attune_host_mbarrier_init,
+    .mbarrier_init_fence = attune_host_mbarrier_init_fence,
+    .mbarrier_arrive = attune_host_mbarrier_arrive,
+    .mbarrier_wait = attune_host_mbarrier_wait,
+    .load_tile = attune_host_load_tile,
+    .fence_async = attune_host_fence_async,
 };

@@ -11,6 +11,14 @@ static const char *const operations[] = {
     [ATTUNE_HOST_SHUFFLE] = "a shuffle",
     [ATTUNE_HOST_ANY_LANE] = "a vote",
     [ATTUNE_HOST_WARP_BARRIER] = "a warp barrier",
+    [ATTUNE_HOST_WARP_UNIFORM] = "a broadcast",
+    [ATTUNE_HOST_NAMED_BARRIER] = "a named barrier",
+    [ATTUNE_HOST_PRODUCT] = "a warpgroup's product",
+    [ATTUNE_HOST_PRODUCT_FENCE] = "warpgroup_fence",
+    [ATTUNE_HOST_PRODUCT_COMMIT] = "warpgroup_commit",
+    [ATTUNE_HOST_PRODUCT_WAIT] = "warpgroup_wait",
+    [ATTUNE_HOST_RELEASE_REGISTERS] = "release_registers",
+    [ATTUNE_HOST_CLAIM_REGISTERS] = "claim_registers",
 };
 
 const char *attune_host_operation_name(int operation) {
@@ -57,8 +65,9 @@ void attune_host_fault_conflict(attune_host_block *block, const attune_host_conf
   int other = conflict->thread;
   char at[32], fate[160];
   where(at, conflict->line);
-  const char *missing =
-      other >= 0 && other / 32 == thread / 32 ? "a warp barrier or a block barrier" : "a block barrier";
+  const char *missing = block->shared.order.live                  ? "a barrier that both take part in"
+                        : other >= 0 && other / 32 == thread / 32 ? "a warp barrier or a block barrier"
+                                                                  : "a block barrier";
   switch (conflict->kind) {
   case ATTUNE_HOST_NO_CONFLICT:
     break;
@@ -110,41 +119,28 @@ void attune_host_fault_conflict(attune_host_block *block, const attune_host_conf
         "write-after-read race: %s overwrites shared offset %u, which thread %d read%s with no barrier since; %s"
         " is missing",
         what, conflict->offset, other, at, missing);
+  case ATTUNE_HOST_READ_OF_TILE:
+  case ATTUNE_HOST_WRITE_OF_TILE:
+    attune_host_fault(
+        block, thread, line,
+        "race: %s %s shared offset %u of the tile that thread %d loads%s%s: this thread has not waited for"
+        " its phase of the mbarrier at offset %u; mbarrier_wait is missing or its parity is wrong",
+        what, conflict->kind == ATTUNE_HOST_READ_OF_TILE ? "reads" : "overwrites", conflict->offset, other, at,
+        conflict->under_way ? " and that is still under way" : "", block->mbarriers[conflict->mbarrier].offset);
+  case ATTUNE_HOST_WRITE_OF_OPERAND:
+    attune_host_fault(block, thread, line,
+                      "write-after-read race: %s overwrites shared offset %u, which a product of warpgroup %d%s %s; a"
+                      " barrier after its warpgroup_wait is missing",
+                      what, conflict->offset, other / 128, at,
+                      conflict->under_way ? "still reads" : "has read with no barrier since");
+  case ATTUNE_HOST_UNFENCED:
+    attune_host_fault(block, thread, line,
+                      "%s accesses shared offset %u asynchronously, which thread %d wrote%s with ordinary stores:"
+                      " fence_async is missing between that and the barrier",
+                      what, conflict->offset, other, at);
+  case ATTUNE_HOST_ON_MBARRIER:
+    attune_host_fault(block, thread, line, "%s touches shared offset %u, which holds an mbarrier", what,
+                      conflict->offset);
   }
   attune_host_fault(block, thread, line, "%s: unknown conflict %d", what, (int)conflict->kind);
-}
-
-void attune_host_fault_stuck(attune_host_block *block) {
-  for (int w = 0; w < block->threads / 32; w++) {
-    const attune_host_warp *warp = &block->warps[w];
-    if (warp->arrived == 0) continue;
-    const attune_host_lane *waiting = NULL, *missing = NULL;
-    for (int i = 31; i >= 0; i--) {
-      const attune_host_lane *lane = &block->lanes[w * 32 + i];
-      if (lane->state == ATTUNE_HOST_AT_COLLECTIVE) waiting = lane;
-      if (lane->state != ATTUNE_HOST_AT_COLLECTIVE) missing = lane;
-    }
-    if (!waiting || !missing) continue;
-    if (missing->state == ATTUNE_HOST_EXITED)
-      attune_host_fault(
-          block, waiting->index, warp->line,
-          "divergence: %u lanes of the warp wait at %s, and thread %d has left the kernel; all 32 lanes must"
-          " arrive",
-          warp->arrived, attune_host_operation_name(warp->operation), missing->index);
-    attune_host_fault(
-        block, waiting->index, warp->line,
-        "divergence: %u lanes of the warp wait at %s, and thread %d waits at the block barrier of line %d;"
-        " deadlock",
-        warp->arrived, attune_host_operation_name(warp->operation), missing->index, missing->line);
-  }
-  const attune_host_lane *waiting = NULL, *gone = NULL;
-  for (int i = block->threads - 1; i >= 0; i--) {
-    if (block->lanes[i].state == ATTUNE_HOST_AT_BARRIER) waiting = &block->lanes[i];
-    if (block->lanes[i].state == ATTUNE_HOST_EXITED) gone = &block->lanes[i];
-  }
-  attune_host_fault(
-      block, waiting ? waiting->index : 0, waiting ? waiting->line : 0,
-      "deadlock: %d of %d threads wait at the block barrier, and thread %d has left the kernel without reaching"
-      " it",
-      block->at_barrier, block->threads, gone ? gone->index : -1);
 }

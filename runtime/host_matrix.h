@@ -11,4 +11,7 @@ void attune_host_load_matrix(uint32_t *const out[32], const unsigned char *const
 /* m16n8k16: in[i] is lane i's ten words, a (4), b (2), c (4); out[i] its four of c + a b, accumulated in float. */
 void attune_host_multiply(uint32_t *const out[32], const uint32_t *const in[32], bool bf16);
 
+/* The two elements of a word. */
+void attune_host_unpack(float out[2], uint32_t word, bool bf16);
+
 #endif

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "runtime/fail.h"
 
@@ -136,4 +137,22 @@ bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256
       if (memory->tensors[i].written == write && contains(&memory->tensors[i], at, size)) return true;
   explain(memory, reason, at, size, write);
   return false;
+}
+
+_Static_assert(sizeof(attune_host_tensor_map) <= sizeof(struct attune_tensor_map),
+               "a map holds what the host device keeps");
+
+void attune_host_tensor_map_fill(struct attune_tensor_map *out, const void *base, const int64_t size[4],
+                                 const int64_t stride[3], int box_rows) {
+  attune_host_tensor_map map = {.base = base, .box_columns = 64, .box_rows = box_rows};
+  memcpy(map.size, size, sizeof map.size);
+  memcpy(map.stride, stride, sizeof map.stride);
+  *out = (struct attune_tensor_map){.opaque = {0}};
+  memcpy(out->opaque, &map, sizeof map);
+}
+
+attune_host_tensor_map attune_host_tensor_map_of(const struct attune_tensor_map *map) {
+  attune_host_tensor_map out;
+  memcpy(&out, map->opaque, sizeof out);
+  return out;
 }

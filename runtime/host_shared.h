@@ -1,17 +1,13 @@
 /* A block's shared memory as the host device sees it: bytes that start poisoned, and beside every four of them what is
  * needed to judge the next access: who wrote, who has read since, and whether an asynchronous copy is under way.
  *
- * The order between accesses is exact, not sampled: block barriers order all threads, warp barriers the lanes of one
- * warp, and nothing else orders anything. A race is therefore found whichever way the schedule happened to run. */
+ * The order between accesses is exact, not sampled (host_order.h). A race is therefore found whichever way the schedule
+ * happened to run. */
 #ifndef ATTUNE_HOST_SHARED_H
 #define ATTUNE_HOST_SHARED_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "runtime/attune.h"
-
-enum { ATTUNE_HOST_WARPS_MAX = 32 };
+#include "runtime/host_order.h"
 
 typedef enum {
   ATTUNE_HOST_NO_CONFLICT,
@@ -21,16 +17,23 @@ typedef enum {
   ATTUNE_HOST_READ_OF_WRITTEN, /* a read of what another thread wrote, no barrier between */
   ATTUNE_HOST_READ_OF_LANDED,  /* the same of an asynchronous copy that its thread has waited for */
   ATTUNE_HOST_READ_OF_FLYING,  /* a read of an asynchronous copy that nobody has waited for */
+  ATTUNE_HOST_READ_OF_TILE,    /* a read of a tile whose mbarrier the reader has not waited for */
   ATTUNE_HOST_WRITE_OF_WRITTEN,
   ATTUNE_HOST_WRITE_OF_LANDED,
   ATTUNE_HOST_WRITE_OF_FLYING,
-  ATTUNE_HOST_WRITE_OF_READ /* a write of what another thread has read, no barrier between */
+  ATTUNE_HOST_WRITE_OF_TILE,
+  ATTUNE_HOST_WRITE_OF_READ,    /* a write of what another thread has read, no barrier between */
+  ATTUNE_HOST_WRITE_OF_OPERAND, /* a write of what a product reads, or has read with no barrier since its wait */
+  ATTUNE_HOST_UNFENCED,         /* an asynchronous access to what a thread stored, no proxy fence between */
+  ATTUNE_HOST_ON_MBARRIER       /* a plain access to an mbarrier's bytes */
 } attune_host_conflict_kind;
 
 typedef struct {
   attune_host_conflict_kind kind;
   uint32_t offset;  /* of the four bytes concerned */
   int thread, line; /* of the other access; line 0: not known */
+  int mbarrier;     /* that the tile lands on */
+  bool under_way;   /* the tile, or the product that reads */
 } attune_host_conflict;
 
 typedef struct attune_host_granule attune_host_granule;
@@ -39,17 +42,12 @@ typedef struct {
   unsigned char *bytes;
   attune_host_granule *granules;
   uint32_t size, capacity;
-  uint32_t time;                             /* counts barriers of any kind; accesses are stamped with it */
-  uint32_t block_time;                       /* of the last block barrier */
-  uint32_t warp_time[ATTUNE_HOST_WARPS_MAX]; /* of the last barrier that ordered this warp's lanes */
+  attune_host_order order;
 } attune_host_shared;
 
-/* Poisoned and forgotten, size bytes large. */
-attune_status attune_host_shared_reset(attune_host_shared *shared, uint32_t size);
+/* Poisoned and forgotten, size bytes large, for a block of that many threads. */
+attune_status attune_host_shared_reset(attune_host_shared *shared, uint32_t size, int threads);
 void attune_host_shared_release(attune_host_shared *shared);
-
-void attune_host_shared_block_barrier(attune_host_shared *shared);
-void attune_host_shared_warp_barrier(attune_host_shared *shared, int warp);
 
 /* Each judges one access of size bytes (a power of two, 4..16) and records it; false: *conflict says what is wrong.
  * Bytes are the caller's to move. lanes: which lanes of the warp read, as bits; a matrix load reads for all of them. */
@@ -61,5 +59,22 @@ bool attune_host_shared_write(attune_host_shared *shared, attune_host_conflict *
 bool attune_host_shared_depart(attune_host_shared *shared, attune_host_conflict *conflict, uint32_t offset, int thread,
                                int line);
 void attune_host_shared_land(attune_host_shared *shared, uint32_t offset);
+
+/* The eight bytes become an mbarrier; and which one is there, or -1. */
+bool attune_host_shared_set_mbarrier(attune_host_shared *shared, attune_host_conflict *conflict, uint32_t offset,
+                                     int thread, int mbarrier, int line);
+int attune_host_shared_mbarrier(const attune_host_shared *shared, uint32_t offset);
+
+/* A tile departs for `size` bytes, and lands as its mbarrier's phase completes. */
+bool attune_host_shared_depart_tile(attune_host_shared *shared, attune_host_conflict *conflict, uint32_t offset,
+                                    uint32_t size, int thread, int mbarrier, int line);
+void attune_host_shared_land_tile(attune_host_shared *shared, uint32_t offset, uint32_t size);
+
+/* A product of the warpgroup starts to read 16 bytes at each of the offsets; and has read them, as it is waited for.
+ * number: of the product, counted up from 1 in the block. */
+bool attune_host_shared_start_product(attune_host_shared *shared, attune_host_conflict *conflict,
+                                      const uint32_t *offsets, int count, int group, uint32_t number, int line);
+void attune_host_shared_end_product(attune_host_shared *shared, const uint32_t *offsets, int count, int group,
+                                    uint32_t number);
 
 #endif

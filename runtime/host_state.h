@@ -21,6 +21,7 @@ typedef enum {
   ATTUNE_HOST_READY,
   ATTUNE_HOST_AT_COLLECTIVE,
   ATTUNE_HOST_AT_BARRIER,
+  ATTUNE_HOST_AT_MBARRIER,
   ATTUNE_HOST_EXITED
 } attune_host_lane_state;
 
@@ -34,7 +35,9 @@ typedef struct {
   unsigned *out;
   attune_host_copy *copies; /* those not waited for are first .. count - 1, in order of issue */
   int first, count, capacity;
-  uint64_t groups; /* closed so far */
+  uint64_t groups;                    /* closed so far */
+  int mbarrier;                       /* that it waits for */
+  struct attune_host_product product; /* the one it arrived with */
 } attune_host_lane;
 
 typedef struct {
@@ -43,6 +46,40 @@ typedef struct {
   int operation, line; /* of the collective that lanes have arrived at */
 } attune_host_warp;
 
+typedef struct {
+  uint32_t offset;
+  int arrivals, pending; /* of a phase; of the current one, still to come */
+  uint32_t phase;        /* completed ones */
+  int64_t expected;      /* bytes of the current phase */
+  uint32_t init_time;
+  int init_thread, init_line;
+  bool fenced;
+} attune_host_mbarrier;
+
+/* A tile that load_tile has issued and whose phase has not completed. */
+typedef struct {
+  uint32_t to, bytes;
+  int mbarrier, line, thread;
+  int at[4];
+  const struct attune_tensor_map *map;
+  bool arrived; /* its bytes are there; nobody need know */
+} attune_host_tile;
+
+typedef struct {
+  int threads, arrived, line; /* arrived 0: nobody is there */
+  uint32_t warps, waiting;    /* as bits */
+} attune_host_named;
+
+typedef struct attune_host_queue attune_host_queue; /* products in flight: host_warpgroup.c */
+
+typedef struct {
+  int arrived, operation, line; /* warps at a collective of the warpgroup */
+  int registers;                /* of a thread */
+  int claim;                    /* waits for so many; or 0 */
+  bool fenced;
+  attune_host_queue *queue;
+} attune_host_group;
+
 struct attune_host_block {
   const attune_host_grid *grid;
   int index, threads; /* threads: of this launch */
@@ -50,6 +87,14 @@ struct attune_host_block {
   uint64_t random; /* 0: everything in order */
   attune_host_lane *lanes;
   attune_host_warp warps[ATTUNE_HOST_WARPS_MAX];
+  attune_host_mbarrier mbarriers[ATTUNE_HOST_MBARRIERS_MAX];
+  int mbarrier_count;
+  attune_host_tile *tiles; /* in flight */
+  int tile_count, tile_capacity;
+  attune_host_named named[ATTUNE_HOST_NAMED_MAX];
+  attune_host_group groups[ATTUNE_HOST_GROUPS_MAX];
+  int free_registers;
+  uint32_t products;    /* issued so far */
   uint32_t ready_warps; /* those that have a lane that can run */
   int at_barrier, barrier_line, exited;
   attune_host_lane *running;
@@ -70,6 +115,27 @@ void attune_host_suspend(attune_host_block *block);
 /* Makes every lane of the warp ready that is at a collective. */
 void attune_host_release_warp(attune_host_block *block, int warp);
 void attune_host_release_block(attune_host_block *block);
+void attune_host_wake(attune_host_block *block, int thread);
+
+/* host_mbarrier.c */
+void attune_host_mbarrier_init(unsigned barrier, int arrivals, int line);
+void attune_host_mbarrier_init_fence(int line);
+void attune_host_mbarrier_arrive(unsigned barrier, int bytes, int line);
+void attune_host_mbarrier_wait(unsigned barrier, int parity, int line);
+void attune_host_load_tile(unsigned to, const struct attune_tensor_map *map, const int at[4], unsigned barrier,
+                           int line);
+void attune_host_fence_async(int line);
+int64_t attune_host_bytes_under_way(const attune_host_block *block, int mbarrier);
+/* From here on the block keeps rows of what happened before what. */
+void attune_host_start_order(attune_host_block *block, int line);
+
+/* host_named.c, host_warpgroup.c: all lanes of the warp have arrived; false: they wait on. */
+bool attune_host_named_arrive(attune_host_block *block, int warp);
+bool attune_host_group_arrive(attune_host_block *block, int warp);
+void attune_host_groups_reset(attune_host_block *block);
+void attune_host_groups_release(attune_host_block *block);
+/* The running lane leaves the kernel: with no product in flight, and the last one with no tile. */
+void attune_host_check_exit(attune_host_block *block);
 
 /* Ends the block with a report; never returns to the kernel. line 0: not known. */
 _Noreturn void attune_host_fault(attune_host_block *block, int thread, int line, const char *format, ...)

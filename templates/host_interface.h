@@ -16,11 +16,34 @@ enum attune_host_collective {
   ATTUNE_HOST_SHUFFLE_XOR, /* in: word, mask; out: word */
   ATTUNE_HOST_SHUFFLE,     /* in: word, source lane; out: word */
   ATTUNE_HOST_ANY_LANE,    /* in: word; out: 1 if any lane's is not 0, else 0 */
-  ATTUNE_HOST_WARP_BARRIER
+  ATTUNE_HOST_WARP_BARRIER,
+  ATTUNE_HOST_WARP_UNIFORM,  /* in: word; out: the first lane's */
+  ATTUNE_HOST_NAMED_BARRIER, /* in: id, threads, 1 to come without waiting */
+  /* Of a warpgroup: all lanes of its four warps must arrive with the same operation and line. */
+  ATTUNE_HOST_PRODUCT, /* by warpgroup_multiply below */
+  ATTUNE_HOST_PRODUCT_FENCE,
+  ATTUNE_HOST_PRODUCT_COMMIT,
+  ATTUNE_HOST_PRODUCT_WAIT,      /* in: batches that may stay in flight */
+  ATTUNE_HOST_RELEASE_REGISTERS, /* in: registers a thread */
+  ATTUNE_HOST_CLAIM_REGISTERS
 };
+
+/* One lane's part of a warpgroup's product; registers are read and written until it is waited for. */
+struct attune_host_product {
+  float *c;                              /* n of them */
+  const unsigned *a;                     /* 4 words, or null: a_matrix */
+  unsigned long long a_matrix, b_matrix; /* descriptors; b is N-major where a is in registers, else both are K-major */
+  int n, accumulate, bf16;
+};
+
+/* What accumulators hold until their product is waited for, as a float and as an element of either dtype; and what the
+ * element becomes as fp16 and unpacked. */
+enum { ATTUNE_HOST_POISON = 0x7fed0000, ATTUNE_HOST_POISON_HALF = 0x7ffda000, ATTUNE_HOST_POISON_ELEMENT = 0x7fed };
 
 /* What shared_memory() gives: not 0, so that an offset that was never added to it is out of bounds. */
 enum { ATTUNE_HOST_SHARED_BASE = 1024 };
+
+struct attune_tensor_map;
 
 struct attune_host_calls {
   int (*block_index)(void);
@@ -35,6 +58,14 @@ struct attune_host_calls {
   void (*copy_async)(unsigned to, const void *from, int valid, int line); /* 16 bytes; not valid: zeros */
   void (*copy_async_commit)(int line);
   void (*copy_async_wait)(int pending, int line);
+  int (*grid_size)(void);
+  void (*warpgroup_multiply)(const struct attune_host_product *product, int line);
+  void (*mbarrier_init)(unsigned barrier, int arrivals, int line);
+  void (*mbarrier_init_fence)(int line);
+  void (*mbarrier_arrive)(unsigned barrier, int bytes, int line); /* bytes: more that the phase expects */
+  void (*mbarrier_wait)(unsigned barrier, int parity, int line);
+  void (*load_tile)(unsigned to, const struct attune_tensor_map *map, const int at[4], unsigned barrier, int line);
+  void (*fence_async)(int line);
 };
 
 #endif

@@ -33,6 +33,14 @@ ATTUNE_DEVICE int block_index() {
   return host->block_index();
 }
 
+// @primitive grid_size
+ATTUNE_DEVICE int grid_size() {
+  return host->grid_size();
+}
+
+// @primitive ATTUNE_MAPS
+#define ATTUNE_MAPS(maps) const attune_tensor_maps &maps
+
 // @primitive thread_index
 ATTUNE_DEVICE int thread_index() {
   return host->thread_index();
@@ -146,13 +154,16 @@ ATTUNE_DEVICE float maximum(float a, float b) {
 }
 
 // @primitive pack
+ATTUNE_DEVICE unsigned nan_element(unsigned magnitude) { // the poison of a product under way stays recognisable
+  return magnitude == ATTUNE_HOST_POISON || magnitude == ATTUNE_HOST_POISON_HALF ? ATTUNE_HOST_POISON_ELEMENT : 0x7fffu;
+}
 ATTUNE_DEVICE unsigned pack_element(float x) {
   const unsigned bits = bits_of_float(x), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
 #if DTYPE_BF16
-  if (magnitude > 0x7f800000u) return sign | 0x7fffu;
+  if (magnitude > 0x7f800000u) return sign | nan_element(magnitude);
   return sign | ((magnitude + 0x7fffu + (magnitude >> 16 & 1u)) >> 16);
 #else
-  if (magnitude > 0x7f800000u) return sign | 0x7fffu;
+  if (magnitude > 0x7f800000u) return sign | nan_element(magnitude);
   if (magnitude >= 0x47800000u) return sign | 0x7c00u;
   if (magnitude < 0x38800000u) // subnormal: adding 0.5 leaves the rounded element in the low bits
     return sign | (bits_of_float(float_of_bits(magnitude) + 0.5f) - 0x3f000000u);
@@ -232,4 +243,119 @@ ATTUNE_DEVICE void store_global_128(void *to, words value, int line = __builtin_
 // @primitive store_global_float
 ATTUNE_DEVICE void store_global_float(float *to, float value, int line = __builtin_LINE()) {
   host->store_global(to, &value, sizeof value, line);
+}
+
+// @primitive warp_uniform
+ATTUNE_DEVICE int warp_uniform(int x, int line = __builtin_LINE()) {
+  unsigned in = (unsigned)x, out;
+  host->collective(ATTUNE_HOST_WARP_UNIFORM, &in, &out, line);
+  return (int)out;
+}
+
+// @primitive mbarrier_init
+ATTUNE_DEVICE void mbarrier_init(shared_address barrier, int arrivals, int line = __builtin_LINE()) {
+  host->mbarrier_init(barrier, arrivals, line);
+}
+
+// @primitive mbarrier_init_fence
+ATTUNE_DEVICE void mbarrier_init_fence(int line = __builtin_LINE()) {
+  host->mbarrier_init_fence(line);
+}
+
+// @primitive mbarrier_arrive
+ATTUNE_DEVICE void mbarrier_arrive(shared_address barrier, int line = __builtin_LINE()) {
+  host->mbarrier_arrive(barrier, 0, line);
+}
+
+// @primitive mbarrier_arrive_expect
+ATTUNE_DEVICE void mbarrier_arrive_expect(shared_address barrier, int bytes, int line = __builtin_LINE()) {
+  host->mbarrier_arrive(barrier, bytes, line);
+}
+
+// @primitive mbarrier_wait
+ATTUNE_DEVICE void mbarrier_wait(shared_address barrier, int parity, int line = __builtin_LINE()) {
+  host->mbarrier_wait(barrier, parity, line);
+}
+
+// @primitive load_tile
+ATTUNE_DEVICE void load_tile(shared_address to, const attune_tensor_map &map, int column, int row, int head, int batch,
+                             shared_address barrier, int line = __builtin_LINE()) {
+  const int at[4] = {column, row, head, batch};
+  host->load_tile(to, &map, at, barrier, line);
+}
+
+// @primitive fence_async
+ATTUNE_DEVICE void fence_async(int line = __builtin_LINE()) {
+  host->fence_async(line);
+}
+
+// @primitive named_barrier
+ATTUNE_DEVICE void named_barrier(int id, int threads, int line = __builtin_LINE()) {
+  const unsigned in[3] = {(unsigned)id, (unsigned)threads, 0};
+  host->collective(ATTUNE_HOST_NAMED_BARRIER, in, nullptr, line);
+}
+
+// @primitive named_barrier_arrive
+ATTUNE_DEVICE void named_barrier_arrive(int id, int threads, int line = __builtin_LINE()) {
+  const unsigned in[3] = {(unsigned)id, (unsigned)threads, 1};
+  host->collective(ATTUNE_HOST_NAMED_BARRIER, in, nullptr, line);
+}
+
+// @primitive release_registers
+template <int registers> ATTUNE_DEVICE void release_registers(int line = __builtin_LINE()) {
+  const unsigned in = registers;
+  host->collective(ATTUNE_HOST_RELEASE_REGISTERS, &in, nullptr, line);
+}
+
+// @primitive claim_registers
+template <int registers> ATTUNE_DEVICE void claim_registers(int line = __builtin_LINE()) {
+  const unsigned in = registers;
+  host->collective(ATTUNE_HOST_CLAIM_REGISTERS, &in, nullptr, line);
+}
+
+// @primitive warpgroup_fence
+ATTUNE_DEVICE void warpgroup_fence(int line = __builtin_LINE()) {
+  host->collective(ATTUNE_HOST_PRODUCT_FENCE, nullptr, nullptr, line);
+}
+
+// @primitive warpgroup_commit
+ATTUNE_DEVICE void warpgroup_commit(int line = __builtin_LINE()) {
+  host->collective(ATTUNE_HOST_PRODUCT_COMMIT, nullptr, nullptr, line);
+}
+
+// @primitive warpgroup_wait
+template <int pending> ATTUNE_DEVICE void warpgroup_wait(int line = __builtin_LINE()) {
+  const unsigned in = pending;
+  host->collective(ATTUNE_HOST_PRODUCT_WAIT, &in, nullptr, line);
+}
+
+// @primitive hold
+template <int n> ATTUNE_DEVICE void hold(float (&)[n]) {}
+template <int n> ATTUNE_DEVICE void hold(unsigned (&)[n]) {}
+
+// @primitive matrix_k_major
+ATTUNE_DEVICE unsigned long long matrix_k_major(shared_address a) {
+  return (unsigned long long)((a & 0x3ffffu) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+
+// @primitive matrix_n_major
+ATTUNE_DEVICE unsigned long long matrix_n_major(shared_address a, int panel_bytes) {
+  return (unsigned long long)((a & 0x3ffffu) >> 4) | (unsigned long long)(panel_bytes >> 4) << 16 | 64ull << 32 |
+         1ull << 62;
+}
+
+// @primitive warpgroup_multiply
+template <int n>
+ATTUNE_DEVICE void warpgroup_multiply(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
+                                      int line = __builtin_LINE()) {
+  const attune_host_product product = {c, nullptr, a, b, n, accumulate, DTYPE_BF16};
+  host->warpgroup_multiply(&product, line);
+}
+
+// @primitive warpgroup_multiply_registers
+template <int n>
+ATTUNE_DEVICE void warpgroup_multiply_registers(float (&c)[n], const unsigned (&a)[4], unsigned long long b,
+                                                bool accumulate, int line = __builtin_LINE()) {
+  const attune_host_product product = {c, a, 0, b, n, accumulate, DTYPE_BF16};
+  host->warpgroup_multiply(&product, line);
 }

@@ -1,0 +1,226 @@
+/* Barriers in shared memory, the tiles that land on them, and the fence between plain and asynchronous accesses.
+ *
+ * A phase that waits for bytes completes as late as it can: when somebody waits for it. Until then the tile's bytes are
+ * under way; a random schedule lets some arrive earlier, which nobody may rely on. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/host_state.h"
+
+void attune_host_start_order(attune_host_block *block, int line) {
+  if (!attune_host_order_start(&block->shared.order))
+    attune_host_fault(block, block->running->index, line, "out of memory: the order of %d threads", block->threads);
+}
+
+void attune_host_mbarrier_init(unsigned barrier, int arrivals, int line) {
+  attune_host_block *block = attune_host_current;
+  int thread = block->running->index, index = block->mbarrier_count;
+  uint32_t offset = barrier - ATTUNE_HOST_SHARED_BASE;
+  attune_host_conflict conflict;
+  attune_host_start_order(block, line);
+  if (arrivals < 1) attune_host_fault(block, thread, line, "an mbarrier of %d arrivals", arrivals);
+  if (attune_host_shared_mbarrier(&block->shared, offset) >= 0)
+    attune_host_fault(block, thread, line, "initialises the mbarrier at offset %u a second time", offset);
+  if (index == ATTUNE_HOST_MBARRIERS_MAX)
+    attune_host_fault(block, thread, line, "more than %d mbarriers, which the host device cannot model", index);
+  if (!attune_host_shared_set_mbarrier(&block->shared, &conflict, offset, thread, index, line))
+    attune_host_fault_conflict(block, &conflict, line, "an mbarrier", barrier, 8);
+  memset(block->shared.bytes + offset, 0xff, 8);
+  block->mbarriers[block->mbarrier_count++] = (attune_host_mbarrier){.offset = offset,
+                                                                     .arrivals = arrivals,
+                                                                     .pending = arrivals,
+                                                                     .init_time = block->shared.order.time,
+                                                                     .init_thread = thread,
+                                                                     .init_line = line};
+}
+
+void attune_host_mbarrier_init_fence(int line) {
+  (void)line;
+  attune_host_block *block = attune_host_current;
+  for (int i = 0; i < block->mbarrier_count; i++)
+    if (block->mbarriers[i].init_thread == block->running->index) block->mbarriers[i].fenced = true;
+}
+
+/* The mbarrier at the address, as this thread may know it. */
+static int find(attune_host_block *block, unsigned barrier, const char *what, int line) {
+  int thread = block->running->index;
+  uint32_t offset = barrier - ATTUNE_HOST_SHARED_BASE;
+  int index = attune_host_shared_mbarrier(&block->shared, offset);
+  if (index < 0) attune_host_fault(block, thread, line, "%s: there is no mbarrier at offset %d", what, (int)offset);
+  const attune_host_mbarrier *b = &block->mbarriers[index];
+  attune_host_viewer viewer = attune_host_view_of(thread);
+  if (b->init_time > attune_host_order_bound(&block->shared.order, &viewer, ATTUNE_HOST_OF_THREAD + b->init_thread))
+    attune_host_fault(
+        block, thread, line,
+        "race: %s of the mbarrier at offset %u, which thread %d initialised at line %d with no barrier since", what,
+        offset, b->init_thread, b->init_line);
+  if (!b->fenced)
+    attune_host_fault(block, thread, line,
+                      "%s of the mbarrier at offset %u, which thread %d initialised at line %d: mbarrier_init_fence is"
+                      " missing",
+                      what, offset, b->init_thread, b->init_line);
+  return index;
+}
+
+static void wake(attune_host_block *block, int index) {
+  for (int t = 0; t < block->threads; t++)
+    if (block->lanes[t].state == ATTUNE_HOST_AT_MBARRIER && block->lanes[t].mbarrier == index)
+      attune_host_wake(block, t);
+}
+
+/* ---- tiles ---- */
+
+/* Row `row` of the box, 64 elements; zeros outside the tensor. */
+static void read_row(unsigned char line[128], const attune_host_tensor_map *map, const int at[4], int row) {
+  memset(line, 0, 128);
+  int64_t r = (int64_t)at[1] + row, first = at[0], last = first + 64;
+  if (r < 0 || r >= map->size[1] || at[2] < 0 || at[2] >= map->size[2] || at[3] < 0 || at[3] >= map->size[3]) return;
+  if (first < 0) first = 0;
+  if (last > map->size[0]) last = map->size[0];
+  if (first >= last) return;
+  const unsigned char *from = (const unsigned char *)map->base + at[3] * map->stride[2] + at[2] * map->stride[1] +
+                              r * map->stride[0] + first * 2;
+  memcpy(line + (first - at[0]) * 2, from, (size_t)(last - first) * 2);
+}
+
+/* The sixteen-byte chunks of a row are exchanged by its number among eight. */
+static void arrive(attune_host_block *block, attune_host_tile *tile) {
+  if (tile->arrived) return;
+  tile->arrived = true;
+  attune_host_tensor_map map = attune_host_tensor_map_of(tile->map);
+  for (int r = 0; r < map.box_rows; r++) {
+    unsigned char line[128], *to = block->shared.bytes + tile->to + r * 128;
+    read_row(line, &map, tile->at, r);
+    for (int c = 0; c < 8; c++)
+      memcpy(to + (c ^ (r & 7)) * 16, line + c * 16, 16);
+  }
+}
+
+int64_t attune_host_bytes_under_way(const attune_host_block *block, int mbarrier) {
+  int64_t bytes = 0;
+  for (int i = 0; i < block->tile_count; i++)
+    if (block->tiles[i].mbarrier == mbarrier) bytes += block->tiles[i].bytes;
+  return bytes;
+}
+
+static void land(attune_host_block *block, int mbarrier) {
+  int kept = 0;
+  for (int i = 0; i < block->tile_count; i++) {
+    attune_host_tile *tile = &block->tiles[i];
+    if (tile->mbarrier != mbarrier) {
+      block->tiles[kept++] = *tile;
+      continue;
+    }
+    arrive(block, tile);
+    attune_host_shared_land_tile(&block->shared, tile->to, tile->bytes);
+  }
+  block->tile_count = kept;
+}
+
+void attune_host_load_tile(unsigned to, const struct attune_tensor_map *map, const int at[4], unsigned barrier,
+                           int line) {
+  attune_host_block *block = attune_host_current;
+  int thread = block->running->index, index = find(block, barrier, "a tile's load", line);
+  uint32_t offset = to - ATTUNE_HOST_SHARED_BASE;
+  attune_host_conflict conflict;
+  attune_host_tensor_map m = attune_host_tensor_map_of(map);
+  if (!m.base || m.box_columns != 64 || m.box_rows < 1 || m.box_rows > 256)
+    attune_host_fault(block, thread, line, "a tile's load with a map of boxes of %d rows of %d elements", m.box_rows,
+                      m.box_columns);
+  if (to % 1024 != 0)
+    attune_host_fault(block, thread, line,
+                      "a tile's load is misaligned: shared offset %d is not a multiple of 1024, as the swizzle needs",
+                      (int)offset);
+  uint32_t bytes = (uint32_t)m.box_rows * 128;
+  if (!attune_host_shared_depart_tile(&block->shared, &conflict, offset, bytes, thread, index, line))
+    attune_host_fault_conflict(block, &conflict, line, "a tile's load", to, bytes);
+  if (block->tile_count == block->tile_capacity) {
+    int capacity = block->tile_capacity ? 2 * block->tile_capacity : 64;
+    attune_host_tile *tiles = realloc(block->tiles, (size_t)capacity * sizeof *tiles);
+    if (!tiles) attune_host_fault(block, thread, line, "out of memory: %d tiles under way", block->tile_count);
+    block->tiles = tiles;
+    block->tile_capacity = capacity;
+  }
+  attune_host_tile *tile = &block->tiles[block->tile_count++];
+  *tile =
+      (attune_host_tile){.to = offset, .bytes = bytes, .mbarrier = index, .line = line, .thread = thread, .map = map};
+  memcpy(tile->at, at, sizeof tile->at);
+  if (block->random && attune_host_draw(block) % 4 == 0) arrive(block, tile);
+  if (block->mbarriers[index].pending == 0) wake(block, index);
+}
+
+/* ---- phases ---- */
+
+static void complete(attune_host_block *block, int index) {
+  attune_host_mbarrier *b = &block->mbarriers[index];
+  attune_host_order *order = &block->shared.order;
+  int32_t *done = attune_host_order_done(order, index), *open = attune_host_order_open(order, index);
+  land(block, index);
+  attune_host_order_join(order, done, open);
+  done[ATTUNE_HOST_OF_MBARRIER + index] = (int32_t)order->time++;
+  b->phase++;
+  b->pending = b->arrivals;
+  b->expected = 0;
+  wake(block, index);
+}
+
+void attune_host_mbarrier_arrive(unsigned barrier, int bytes, int line) {
+  attune_host_block *block = attune_host_current;
+  const attune_host_lane *lane = block->running;
+  int index = find(block, barrier, "an arrival", line);
+  attune_host_mbarrier *b = &block->mbarriers[index];
+  if (bytes < 0) attune_host_fault(block, lane->index, line, "expects %d bytes", bytes);
+  if (b->pending == 0)
+    attune_host_fault(block, lane->index, line,
+                      "arrives at the mbarrier at offset %u, whose phase %u has had its %d arrivals and still waits for"
+                      " bytes (%lld expected, %lld under way)",
+                      b->offset, b->phase, b->arrivals, (long long)b->expected,
+                      (long long)attune_host_bytes_under_way(block, index));
+  attune_host_order_give(&block->shared.order, attune_host_order_open(&block->shared.order, index), lane->index / 32,
+                         1u << lane->index % 32);
+  b->expected += bytes;
+  if (--b->pending > 0) return;
+  if (b->expected == 0 && attune_host_bytes_under_way(block, index) == 0)
+    complete(block, index);
+  else
+    wake(block, index);
+}
+
+static bool try_complete(attune_host_block *block, int index, int line) {
+  const attune_host_mbarrier *b = &block->mbarriers[index];
+  int64_t bytes = attune_host_bytes_under_way(block, index);
+  if (b->pending > 0 || bytes < b->expected) return false;
+  if (bytes > b->expected)
+    attune_host_fault(
+        block, block->running->index, line,
+        "the mbarrier at offset %u expects %lld bytes in phase %u, and tiles of %lld bytes are under way to"
+        " it: the expected byte count is too small",
+        b->offset, (long long)b->expected, b->phase, (long long)bytes);
+  complete(block, index);
+  return true;
+}
+
+/* A thread that was woken because the phase completed need not look again: the next phase may be under way. */
+void attune_host_mbarrier_wait(unsigned barrier, int parity, int line) {
+  attune_host_block *block = attune_host_current;
+  attune_host_lane *lane = block->running;
+  int index = find(block, barrier, "a wait", line);
+  const attune_host_mbarrier *b = &block->mbarriers[index];
+  if (parity != 0 && parity != 1)
+    attune_host_fault(block, lane->index, line, "waits for parity %d of an mbarrier; it is 0 or 1", parity);
+  uint32_t phase = b->phase;
+  while ((phase & 1) == (uint32_t)parity && b->phase == phase && !try_complete(block, index, line)) {
+    lane->line = line;
+    lane->mbarrier = index;
+    lane->state = ATTUNE_HOST_AT_MBARRIER;
+    attune_host_suspend(block);
+  }
+  attune_host_order_take(&block->shared.order, attune_host_order_done(&block->shared.order, index), lane->index / 32,
+                         1u << lane->index % 32);
+}
+
+void attune_host_fence_async(int line) {
+  (void)line;
+  attune_host_block *block = attune_host_current;
+  attune_host_order_fence(&block->shared.order, block->running->index);
+}
