@@ -107,7 +107,7 @@ static attune_status check_product(const attune_config *c) {
 
 static attune_status legal(const attune_config *c, const attune_device *device) {
   enum { ADDRESSES_AND_STATE = 16 };
-  if (device->arch != ARCH) {
+  if (device->arch != ARCH && device->arch != 0) { /* 0: the host device */
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family wgmma needs sm_%d, this device is sm_%d", ARCH, device->arch);
   }
   attune_status status = check_shape(c);

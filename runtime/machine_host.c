@@ -20,8 +20,9 @@ typedef struct {
 typedef struct {
   attune_loaded base;
   attune_config config;
-  attune_host_kernel *kernel;
-  void *object; /* of dlopen */
+  attune_host_kernel *kernel;                     /* the same entry, */
+  attune_host_kernel_with_maps *kernel_with_maps; /* as what it takes */
+  void *object;                                   /* of dlopen */
   int file;
   char symbol[ATTUNE_TEXT_MAX + 8];
 } host_loaded;
@@ -56,7 +57,7 @@ static attune_status open_object(host_loaded *loaded, const attune_kernel *kerne
 static attune_status bind(host_loaded *loaded) {
   void (*set)(const struct attune_host_calls *);
   *(void **)&set = dlsym(loaded->object, "attune_host_bind");
-  *(void **)&loaded->kernel = dlsym(loaded->object, loaded->symbol);
+  *(void **)&loaded->kernel = *(void **)&loaded->kernel_with_maps = dlsym(loaded->object, loaded->symbol);
   if (!set || !loaded->kernel)
     return attune_fail(ATTUNE_DRIVER_FAILED, "%s is not in the kernel's binary",
                        set ? loaded->symbol : "attune_host_bind");
@@ -88,6 +89,14 @@ static attune_status load(attune_loaded **out, attune_machine *machine, const at
   return status;
 }
 
+static void fill_maps(struct attune_tensor_maps *out, const attune_config *config, const attune_arguments *arguments) {
+  struct attune_tensor_map *const maps[3] = {&out->q, &out->k, &out->v};
+  attune_tensor_box boxes[3];
+  attune_tensor_boxes(boxes, config, arguments);
+  for (int i = 0; i < 3; i++)
+    attune_host_tensor_map_fill(maps[i], boxes[i].base, boxes[i].size, boxes[i].stride, boxes[i].rows);
+}
+
 static attune_status launch(const attune_loaded *base, const attune_launch *launch, const attune_arguments *arguments,
                             attune_stream stream) {
   (void)stream;
@@ -96,12 +105,17 @@ static attune_status launch(const attune_loaded *base, const attune_launch *laun
   attune_host_memory memory;
   attune_status status = attune_host_memory_of(&memory, &loaded->config, arguments);
   if (status != ATTUNE_OK) return status;
+  const int resident = launch->resident * base->machine->device.sm_count;
+  struct attune_tensor_maps maps;
+  if (launch->tensor_maps) fill_maps(&maps, &loaded->config, arguments);
   const attune_host_grid grid = {.kernel = loaded->kernel,
+                                 .kernel_with_maps = loaded->kernel_with_maps,
                                  .name = loaded->symbol,
-                                 .blocks = launch->grid,
+                                 .blocks = resident > 0 && resident < launch->grid ? resident : launch->grid,
                                  .threads = launch->threads,
                                  .shared_bytes = launch->shared_bytes,
                                  .arguments = arguments,
+                                 .maps = launch->tensor_maps ? &maps : NULL,
                                  .memory = &memory,
                                  .seed = machine->seed};
   return attune_host_run(machine->runner, &grid);

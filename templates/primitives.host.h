@@ -331,7 +331,7 @@ template <int pending> ATTUNE_DEVICE void warpgroup_wait(int line = __builtin_LI
 
 // @primitive hold
 template <int n> ATTUNE_DEVICE void hold(float (&)[n]) {}
-template <int n> ATTUNE_DEVICE void hold(unsigned (&)[n]) {}
+template <int n> ATTUNE_DEVICE void hold(unsigned (&)[n][4]) {}
 
 // @primitive matrix_k_major
 ATTUNE_DEVICE unsigned long long matrix_k_major(shared_address a) {
@@ -348,7 +348,11 @@ ATTUNE_DEVICE unsigned long long matrix_n_major(shared_address a, int panel_byte
 template <int n>
 ATTUNE_DEVICE void warpgroup_multiply(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
                                       int line = __builtin_LINE()) {
-  const attune_host_product product = {c, nullptr, a, b, n, accumulate, DTYPE_BF16};
+#if DTYPE_BF16
+  const attune_host_product product = {c, nullptr, a, b, n, accumulate, true};
+#else
+  const attune_host_product product = {c, nullptr, a, b, n, accumulate, false};
+#endif
   host->warpgroup_multiply(&product, line);
 }
 
@@ -356,6 +360,15 @@ ATTUNE_DEVICE void warpgroup_multiply(float (&c)[n], unsigned long long a, unsig
 template <int n>
 ATTUNE_DEVICE void warpgroup_multiply_registers(float (&c)[n], const unsigned (&a)[4], unsigned long long b,
                                                 bool accumulate, int line = __builtin_LINE()) {
-  const attune_host_product product = {c, a, 0, b, n, accumulate, DTYPE_BF16};
+#if DTYPE_BF16
+  const attune_host_product product = {c, a, 0, b, n, accumulate, true};
+#else
+  const attune_host_product product = {c, a, 0, b, n, accumulate, false};
+#endif
   host->warpgroup_multiply(&product, line);
+}
+
+// @primitive store_shared_128
+ATTUNE_DEVICE void store_shared_128(shared_address to, words value, int line = __builtin_LINE()) {
+  host->store_shared(to, &value, sizeof value, line);
 }
