@@ -154,7 +154,7 @@ typedef struct {
 } trial;
 
 static attune_context *context;
-static trial trials[4 * CASES];
+static trial trials[8 * CASES];
 static int trial_count, next_trial;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -228,13 +228,13 @@ static void see(cover *c) {
     }
 }
 
-static bool add_cover(const gpu_case *from, const attune_device *device) {
+static bool add_cover(const gpu_case *from, const attune_device *device, int family) {
   attune_problem problem, resolved;
   cover c = {0};
   if (problem_of(&problem, from) != ATTUNE_OK || attune_problem_resolve(&resolved, &problem) != ATTUNE_OK) return false;
   for (;;) {
     c.most = 0;
-    if (attune_space(&resolved, device, ATTUNE_FAMILY_MMA, consider, &c) != ATTUNE_OK) return false;
+    if (attune_space(&resolved, device, family, consider, &c) != ATTUNE_OK) return false;
     if (!c.most) return true;
     see(&c);
     if (!add_trial(from, &problem, &c.best)) return false;
@@ -260,7 +260,8 @@ static bool add_trials(const attune_device *device) {
       return false;
   }
   for (size_t i = 0; i < sizeof covered / sizeof *covered; i++)
-    if (!add_cover(&covered[i], device)) return false;
+    for (int family = ATTUNE_FAMILY_MMA; family < ATTUNE_FAMILY_COUNT; family++)
+      if (!add_cover(&covered[i], device, family)) return false;
   return true;
 }
 

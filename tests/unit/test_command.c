@@ -205,7 +205,7 @@ static void emit_prints_what_its_config_reproduces(void **state) {
   snprintf(config, sizeof config, "%s", text_at(object, "config"));
   snprintf(first, sizeof first, "%s", text_at(object, "source"));
   json_decref(object);
-  assert_non_null(strstr(config, "forward.mma.bf16.d128.causal."));
+  assert_non_null(strstr(config, "forward.wgmma.bf16.d128.causal."));
   const result *found = run("emit --arch sm_90 --config %s", config);
   assert_int_equal(found->exit_code, 0);
   assert_string_equal(found->out, first);
@@ -295,9 +295,9 @@ static void run_computes_attention_of_a_file(void **state) {
   (void)state;
   write_qkv("in", "");
   const char *flags = "--input in --output out --device host --mask causal --scale 0.5";
-  expect(run("run %s", flags), 0, "forward.mma.bf16");
+  expect(run("run %s", flags), 0, "forward.wgmma.bf16");
   check_output("out", "F32", 0.02);
-  expect(run("run %s --dtype fp16", flags), 0, "forward.mma.fp16");
+  expect(run("run %s --dtype fp16", flags), 0, "forward.wgmma.fp16");
   check_output("out", "F32", 0.003);
   expect(run("run %s --dtype fp16 --family reference", flags), 0, "forward.reference.fp16");
   check_output("out", "F32", 0.003);

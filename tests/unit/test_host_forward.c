@@ -63,6 +63,22 @@ static const char *const configs[] = {
     "mma.bf16.d256.lse.m64.n32.w4.s2.b1",
     "mma.fp16.d256.causal.lse.m64.n32.w4.s1.qr.b1",
     "mma.bf16.d256.v8.window.lse.m32.n32.w2.s2.lazy.b1",
+    "wgmma.bf16.d8.m64.n16.w8.s1.b1",
+    "wgmma.fp16.d24.v200.lse.m64.n48.w8.s2.overlap.b1",
+    "wgmma.bf16.d40.v72.causal.lse.m64.n64.w8.s1.lazy.qq.overlap.persistent.longest.b1",
+    "wgmma.bf16.d64.lse.m128.n64.w12.s2.turns.b1",
+    "wgmma.fp16.d64.m192.n48.w16.s3.lazy.qq.overlap.turns.persistent.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.overlap.turns.sections.b1",
+    "wgmma.fp16.d64.causal.lse.m192.n64.w16.s4.qq.overlap.persistent.reversed.b1",
+    "wgmma.bf16.d64.window.lse.m64.n32.w8.s2.lazy.overlap.b1",
+    "wgmma.bf16.d64.window.softcap.m128.n16.w12.s3.overlap.turns.persistent.heads.b1",
+    "wgmma.fp16.d64.window.negated.lse.m128.n80.w12.s2.sections.b1",
+    "wgmma.bf16.d64.softcap.lse.m128.n128.w12.s1.lazy.turns.b1",
+    "wgmma.bf16.d96.v40.negated.m64.n64.w8.s3.overlap.b1",
+    "wgmma.bf16.d128.lse.m128.n64.w12.s2.lazy.qq.overlap.persistent.b1",
+    "wgmma.fp16.d128.causal.lse.m128.n48.w12.s2.lazy.overlap.turns.persistent.reversed.b1",
+    "wgmma.bf16.d192.v128.causal.lse.m128.n32.w12.s2.overlap.b1",
+    "wgmma.bf16.d256.window.lse.m64.n48.w8.s1.lazy.overlap.persistent.b1",
 };
 enum { CONFIGS = sizeof configs / sizeof configs[0], PROBLEMS = 12, SEEDS = 4 };
 
@@ -148,7 +164,8 @@ static void choose(trial *out, const attune_config *config, int n) {
   p.want_lse = config->lse;
   choose_mask(&p, config->bound, n);
   choose_score(&p, config->score, n);
-  choose_strides(&p, n / 3);
+  /* A tensor map describes no broadcast. */
+  choose_strides(&p, config->family == ATTUNE_FAMILY_WGMMA ? n / 3 % 4 % 3 : n / 3);
   if (attune_problem_resolve(&out->problem, &p) != ATTUNE_OK) fail_msg("problem %d: %s", n, attune_message());
   for (int b = 0; b < p.batch; b++) {
     out->seqlens_q[b] = out->lengths ? p.seqlen_q - p.seqlen_q * (n % 4) / 5 : p.seqlen_q;

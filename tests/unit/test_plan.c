@@ -138,7 +138,7 @@ static void test_run(void **state) {
   attune_plan *plan;
   assert_ok(attune_plan_create(&plan, context, &f->problem));
   assert_string_equal(attune_plan_rung(plan), "model");
-  assert_non_null(strstr(attune_plan_config(plan), "forward.mma.bf16.d16"));
+  assert_non_null(strstr(attune_plan_config(plan), "forward.wgmma.bf16.d16"));
   assert_non_null(strstr(attune_plan_explain(plan), "; taken"));
   assert_int_equal(attune_plan_workspace(plan), 0);
   assert_ok(attune_run(plan, &f->tensors, NULL, 0, NULL));
