@@ -449,10 +449,16 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     mbarrier_wait(at.q_full + 8 * q.slot, q.parity);
 #if OVERLAP
     mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
+#if TURNS
+    named_barrier(1 + group, 256);
+#endif
     hold(s);
     warpgroup_fence();
     start_scores(s, q_rows, k_first + k.slot * (k_slot_bytes / 16));
     warpgroup_wait<0>();
+#if TURNS
+    named_barrier_arrive(1 + (group + 1) % consumers, 256);
+#endif
     hold(s);
     leave_k();
     to_probabilities(0);
