@@ -217,6 +217,15 @@ static bool act(attune_host_block *block, int group, int operation, int line) {
   }
 }
 
+/* A warpgroup keeps it for the blocks to come. */
+static attune_host_queue *make_queue(attune_host_block *block, int warp, int line) {
+  attune_host_queue *queue = aligned_alloc(64, (sizeof *queue + 63) / 64 * 64);
+  if (!queue) attune_host_fault(block, warp * 32, line, "out of memory for a warpgroup's products");
+  queue->first = queue->count = 0;
+  queue->batches = 0;
+  return queue;
+}
+
 bool attune_host_group_arrive(attune_host_block *block, int warp) {
   int group = warp / 4, operation = block->warps[warp].operation, line = block->warps[warp].line;
   attune_host_group *g = &block->groups[group];
@@ -232,9 +241,7 @@ bool attune_host_group_arrive(attune_host_block *block, int warp) {
   g->line = line;
   if (++g->arrived < 4) return false;
   attune_host_start_order(block, line);
-  if (!g->queue) g->queue = aligned_alloc(64, (sizeof *g->queue + 63) / 64 * 64);
-  if (!g->queue) attune_host_fault(block, warp * 32, line, "out of memory for a warpgroup's products");
-  if (block->products == 0) g->queue->first = g->queue->count = 0;
+  if (!g->queue) g->queue = make_queue(block, warp, line);
   g->arrived = 0;
   bool done = act(block, group, operation, line);
   block->running = last;

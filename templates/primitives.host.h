@@ -348,7 +348,11 @@ ATTUNE_DEVICE unsigned long long matrix_n_major(shared_address a, int panel_byte
 template <int n>
 ATTUNE_DEVICE void warpgroup_multiply(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
                                       int line = __builtin_LINE()) {
-  const attune_host_product product = {c, nullptr, a, b, n, accumulate, DTYPE_BF16};
+#if DTYPE_BF16
+  const attune_host_product product = {c, nullptr, a, b, n, accumulate, 1};
+#else
+  const attune_host_product product = {c, nullptr, a, b, n, accumulate, 0};
+#endif
   host->warpgroup_multiply(&product, line);
 }
 
@@ -356,6 +360,10 @@ ATTUNE_DEVICE void warpgroup_multiply(float (&c)[n], unsigned long long a, unsig
 template <int n>
 ATTUNE_DEVICE void warpgroup_multiply_registers(float (&c)[n], const unsigned (&a)[4], unsigned long long b,
                                                 bool accumulate, int line = __builtin_LINE()) {
-  const attune_host_product product = {c, a, 0, b, n, accumulate, DTYPE_BF16};
+#if DTYPE_BF16
+  const attune_host_product product = {c, a, 0, b, n, accumulate, 1};
+#else
+  const attune_host_product product = {c, a, 0, b, n, accumulate, 0};
+#endif
   host->warpgroup_multiply(&product, line);
 }
