@@ -1,8 +1,8 @@
 /* What the four warps of a warpgroup do together: products that run by themselves until they are waited for, and moving
  * registers from one warpgroup to another.
  *
- * A product is performed as late as its wait allows, with what shared memory and the registers hold then; a random
- * schedule performs some earlier, in order. */
+ * A product is performed by its wait, with what shared memory and the registers hold then: whoever reads accumulators
+ * before finds poison. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ enum { IN_FLIGHT_MAX = 64, REGISTERS = 65536 };
 typedef struct {
   uint32_t number, batch; /* of the block's products; of the group's batches */
   int line, n, a_count, count;
-  bool accumulate, bf16, registers, performed;
+  bool accumulate, bf16, registers;
   float *c[128];
   const unsigned *a[128];
   uint32_t chunks[128 + 2 * ATTUNE_HOST_PRODUCT_N_MAX]; /* shared offsets: A's, then B's */
@@ -64,8 +64,6 @@ void attune_host_check_exit(attune_host_block *block) {
 /* ---- products ---- */
 
 static void perform(attune_host_block *block, attune_host_queue *queue, product *p) {
-  if (p->performed) return;
-  p->performed = true;
   if (p->registers)
     attune_host_numbers_registers(&queue->numbers, p->a, p->bf16);
   else
@@ -140,13 +138,6 @@ static void issue(attune_host_block *block, int group, int line) {
   if (!p->accumulate) poison(p);
 }
 
-static void commit(attune_host_block *block, attune_host_queue *queue) {
-  queue->batches++;
-  if (block->random && attune_host_draw(block) % 4 == 0)
-    for (int i = 0; i < queue->count; i++)
-      perform(block, queue, in_flight(queue, i));
-}
-
 static void wait(attune_host_block *block, int group, int pending, int line) {
   attune_host_queue *queue = block->groups[group].queue;
   if (pending < 0) attune_host_fault(block, group * 128, line, "waits until at most %d batches are in flight", pending);
@@ -210,7 +201,7 @@ static bool act(attune_host_block *block, int group, int operation, int line) {
     g->fenced = true;
     return true;
   case ATTUNE_HOST_PRODUCT_COMMIT:
-    commit(block, g->queue);
+    g->queue->batches++;
     return true;
   case ATTUNE_HOST_PRODUCT_WAIT:
     wait(block, group, (int)lane->in[0], line);
@@ -224,6 +215,15 @@ static bool act(attune_host_block *block, int group, int operation, int line) {
     g->claim = (int)lane->in[0];
     return try_claim(block, group);
   }
+}
+
+/* A warpgroup keeps it for the blocks to come. */
+static attune_host_queue *make_queue(attune_host_block *block, int warp, int line) {
+  attune_host_queue *queue = aligned_alloc(64, (sizeof *queue + 63) / 64 * 64);
+  if (!queue) attune_host_fault(block, warp * 32, line, "out of memory for a warpgroup's products");
+  queue->first = queue->count = 0;
+  queue->batches = 0;
+  return queue;
 }
 
 bool attune_host_group_arrive(attune_host_block *block, int warp) {
@@ -241,9 +241,7 @@ bool attune_host_group_arrive(attune_host_block *block, int warp) {
   g->line = line;
   if (++g->arrived < 4) return false;
   attune_host_start_order(block, line);
-  if (!g->queue) g->queue = aligned_alloc(64, (sizeof *g->queue + 63) / 64 * 64);
-  if (!g->queue) attune_host_fault(block, warp * 32, line, "out of memory for a warpgroup's products");
-  if (block->products == 0) g->queue->first = g->queue->count = 0;
+  if (!g->queue) g->queue = make_queue(block, warp, line);
   g->arrived = 0;
   bool done = act(block, group, operation, line);
   block->running = last;

@@ -349,9 +349,9 @@ template <int n>
 ATTUNE_DEVICE void warpgroup_multiply(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
                                       int line = __builtin_LINE()) {
 #if DTYPE_BF16
-  const attune_host_product product = {c, nullptr, a, b, n, accumulate, true};
+  const attune_host_product product = {c, nullptr, a, b, n, accumulate, 1};
 #else
-  const attune_host_product product = {c, nullptr, a, b, n, accumulate, false};
+  const attune_host_product product = {c, nullptr, a, b, n, accumulate, 0};
 #endif
   host->warpgroup_multiply(&product, line);
 }
@@ -361,9 +361,9 @@ template <int n>
 ATTUNE_DEVICE void warpgroup_multiply_registers(float (&c)[n], const unsigned (&a)[4], unsigned long long b,
                                                 bool accumulate, int line = __builtin_LINE()) {
 #if DTYPE_BF16
-  const attune_host_product product = {c, a, 0, b, n, accumulate, true};
+  const attune_host_product product = {c, a, 0, b, n, accumulate, 1};
 #else
-  const attune_host_product product = {c, a, 0, b, n, accumulate, false};
+  const attune_host_product product = {c, a, 0, b, n, accumulate, 0};
 #endif
   host->warpgroup_multiply(&product, line);
 }

@@ -125,12 +125,28 @@ static int tear_down(void **state) {
   return 0;
 }
 
+/* Boxes of all 64 rows, wider than the tensors: the rest is zeros. */
+static void fill_maps(struct attune_tensor_maps *out) {
+  const int64_t size[4] = {HEAD_DIM, SEQLEN, 1, 1}, stride[3] = {2 * HEAD_DIM, 0, 0}, padded[3] = {2 * PADDED, 0, 0};
+  attune_host_tensor_map_fill(&out->q, q, size, stride, SEQLEN);
+  attune_host_tensor_map_fill(&out->k, k, size, stride, SEQLEN);
+  attune_host_tensor_map_fill(&out->v, v, size, padded, SEQLEN);
+}
+
 static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {
   char symbol[80];
   snprintf(symbol, sizeof symbol, "%s_%s", file->name, broken ? "broken" : "repaired");
   attune_host_grid grid = {.name = file->name, .seed = seed};
-  *(void **)&grid.kernel = dlsym(object, symbol);
-  assert_non_null(grid.kernel);
+  struct attune_tensor_maps maps;
+  if (strstr(file->text, "ATTUNE_MAPS")) {
+    fill_maps(&maps);
+    grid.maps = &maps;
+    *(void **)&grid.kernel_with_maps = dlsym(object, symbol);
+    assert_non_null(grid.kernel_with_maps);
+  } else {
+    *(void **)&grid.kernel = dlsym(object, symbol);
+    assert_non_null(grid.kernel);
+  }
   const char *launch = strstr(file->text, "// launch: ");
   assert_non_null(launch);
   assert_int_equal(sscanf(launch, "// launch: %d %d %d", &grid.blocks, &grid.threads, &grid.shared_bytes), 3);

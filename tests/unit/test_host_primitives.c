@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "runtime/host_matrix.h"
+#include "runtime/host_runner.h"
 #include "runtime/machine.h"
 #include "tuner/reference.h"
 
@@ -24,6 +25,7 @@ typedef struct {
 } primitives;
 
 static primitives fp16, bf16;
+static attune_host_runner *runner;
 
 static void add_header(FILE *out, const char *path) {
   char *line = NULL;
@@ -42,6 +44,80 @@ static void *symbol(void *object, const char *name) {
   return address;
 }
 
+/* A kernel that copies a tile out as it lies in shared memory, and for each N a product from shared memory and one with
+ * A in registers; K is 64. */
+static const char kernels[] =
+    "ATTUNE_DEVICE int begin(const attune_tensor_map &map, int column, int row, int head, int batch, int rows) {\n"
+    "  const shared_address bar = shared_memory(), to = shared_memory() + 1024;\n"
+    "  if (thread_index() == 0) { mbarrier_init(bar, 1); mbarrier_init(bar + 8, 1); mbarrier_init_fence(); }\n"
+    "  barrier();\n"
+    "  if (thread_index() == 0) {\n"
+    "    mbarrier_arrive_expect(bar, rows * 128);\n"
+    "    load_tile(to, map, column, row, head, batch, bar);\n"
+    "  }\n"
+    "  mbarrier_wait(bar, 0);\n"
+    "  return thread_index();\n"
+    "}\n"
+    "ATTUNE_KERNEL(32, 1) test_tile(const attune_arguments p, ATTUNE_MAPS(m)) {\n"
+    "  const int lane = begin(m.q, p.seqlen_k, p.group, p.align_end, p.tiles_m, 64);\n"
+    "  for (int i = lane; i < 2048; i += 32)\n"
+    "    store_global_float(p.lse + i, load_shared_float(shared_memory() + 1024 + i * 4));\n"
+    "}\n"
+    "template <int n> ATTUNE_DEVICE void put(float *to, const float (&c)[n]) {\n"
+    "  const int t = thread_index(), row = t / 32 * 16 + t % 32 / 4, column = t % 4 * 2;\n"
+    "  for (int i = 0; i < n; i++)\n"
+    "    store_global_float(to + (row + i % 4 / 2 * 8) * 2 * n + i / 4 * 8 + column + i % 2, c[i]);\n"
+    "}\n"
+    "template <int n> ATTUNE_DEVICE void product(const attune_arguments &p, const attune_tensor_maps &m) {\n"
+    "  const shared_address bar = shared_memory(), a = bar + 1024, b = bar + 1024 + 8192;\n"
+    "  begin(m.q, 0, 0, 0, 0, 64);\n"
+    "  if (thread_index() == 0) {\n"
+    "    mbarrier_arrive_expect(bar + 8, 2 * n * 128);\n"
+    "    load_tile(b, m.k, 0, 0, 0, 0, bar + 8);\n"
+    "  }\n"
+    "  mbarrier_wait(bar + 8, 0);\n"
+    "  float c[n];\n"
+    "  warpgroup_fence();\n"
+    "  for (int k = 0; k < 4; k++) warpgroup_multiply(c, matrix_k_major(a) + 2 * k, matrix_k_major(b) + 2 * k, k > "
+    "0);\n"
+    "  warpgroup_commit();\n"
+    "  warpgroup_wait<0>();\n"
+    "  put(p.lse, c);\n"
+    "}\n"
+    "ATTUNE_DEVICE float a_of(int row, int k) { return float((row * 7 + k * 3) % 11 - 5); }\n"
+    "template <int n> ATTUNE_DEVICE void product_registers(const attune_arguments &p, const attune_tensor_maps &m) {\n"
+    "  const shared_address bar = shared_memory(), b = bar + 1024;\n"
+    "  const int panels = (2 * n + 63) / 64;\n"
+    "  begin(m.v, 0, 0, 0, 0, 64);\n"
+    "  if (thread_index() == 0) {\n"
+    "    mbarrier_arrive_expect(bar + 8, panels * 8192 - 8192);\n"
+    "    for (int i = 1; i < panels; i++) load_tile(b + i * 8192, m.v, i * 64, 0, 0, 0, bar + 8);\n"
+    "  }\n"
+    "  mbarrier_wait(bar + 8, 0);\n"
+    "  const int t = thread_index(), row = t / 32 * 16 + t % 32 / 4, column = t % 4 * 2;\n"
+    "  unsigned a[4][4];\n"
+    "  for (int k = 0; k < 4; k++)\n"
+    "    for (int i = 0; i < 4; i++) {\n"
+    "      const int r = row + i % 2 * 8, c = k * 16 + i / 2 * 8 + column;\n"
+    "      a[k][i] = pack(a_of(r, c), a_of(r, c + 1));\n"
+    "    }\n"
+    "  float c[n];\n"
+    "  warpgroup_fence();\n"
+    "  for (int k = 0; k < 4; k++) {\n"
+    "    warpgroup_multiply_registers(c, a[k], matrix_n_major(b, 8192) + 128 * k, k > 0);\n"
+    "    if (k == 1) warpgroup_commit();\n"
+    "  }\n"
+    "  warpgroup_commit();\n"
+    "  warpgroup_wait<1>();\n"
+    "  warpgroup_wait<0>();\n"
+    "  put(p.lse, c);\n"
+    "}\n"
+    "#define BOTH(n) \\\n"
+    "  ATTUNE_KERNEL(128, 1) test_product_##n(const attune_arguments p, ATTUNE_MAPS(m)) { product<n / 2>(p, m); } \\\n"
+    "  ATTUNE_KERNEL(128, 1) test_registers_##n(const attune_arguments p, ATTUNE_MAPS(m)) { product_registers<n / "
+    "2>(p, m); }\n"
+    "BOTH(8) BOTH(24) BOTH(64) BOTH(80) BOTH(128) BOTH(256)\n";
+
 static void build(primitives *out, int is_bf16) {
   char *source = NULL, path[] = "/tmp/attune-test-XXXXXX";
   size_t size = 0;
@@ -58,6 +134,7 @@ static void build(primitives *out, int is_bf16) {
                 "float test_exp2(float x) { return exp2_approximate(x); }\n"
                 "float test_max(float a, float b) { return maximum(a, b); }\n"
                 "}\n");
+  fputs(kernels, text);
   fclose(text);
   attune_compiled compiled;
   if (attune_compile_host(&compiled, source, "primitives") != ATTUNE_OK) fail_msg("%s", attune_message());
@@ -73,6 +150,9 @@ static void build(primitives *out, int is_bf16) {
   *(void **)&out->high = symbol(out->object, "test_high");
   *(void **)&out->exp2 = symbol(out->object, "test_exp2");
   *(void **)&out->max = symbol(out->object, "test_max");
+  void (*bind)(const struct attune_host_calls *);
+  *(void **)&bind = symbol(out->object, "attune_host_bind");
+  bind(&attune_host_runner_calls);
   free(compiled.binary);
   free(compiled.log);
   free(source);
@@ -82,11 +162,12 @@ static int set_up(void **state) {
   (void)state;
   build(&fp16, 0);
   build(&bf16, 1);
-  return 0;
+  return attune_host_runner_create(&runner) == ATTUNE_OK ? 0 : -1;
 }
 
 static int tear_down(void **state) {
   (void)state;
+  attune_host_runner_destroy(runner);
   dlclose(fp16.object);
   dlclose(bf16.object);
   return 0;
@@ -230,6 +311,108 @@ static void multiplies_follow_the_definition(void **state) {
   }
 }
 
+/* ---- kernels ---- */
+
+static float results[64 * 256];
+
+static void launch(const primitives *p, const char *name, const struct attune_tensor_maps *maps,
+                   struct attune_arguments arguments, int threads, uint64_t seed) {
+  arguments.lse = results;
+  struct attune_arguments outputs = {
+      .lse = results, .batch = 1, .heads_q = 1, .group = 1, .seqlen_q = 64 * 256, .seqlen_k = 1};
+  const attune_config config = {.head_dim = 64, .head_dim_v = 64};
+  attune_host_memory memory;
+  assert_int_equal(attune_host_memory_of(&memory, &config, &outputs), ATTUNE_OK);
+  attune_host_grid grid = {.name = name,
+                           .blocks = 1,
+                           .threads = threads,
+                           .shared_bytes = 1024 + 8192 + 32768,
+                           .arguments = &arguments,
+                           .maps = maps,
+                           .memory = &memory,
+                           .seed = seed};
+  *(void **)&grid.kernel_with_maps = symbol(p->object, name);
+  if (attune_host_run(runner, &grid) != ATTUNE_OK) fail_msg("%s", attune_message());
+}
+
+/* Boxes that lie inside the tensor, and that leave it on every side. */
+static void tiles_are_swizzled_and_zero_outside(void **state) {
+  (void)state;
+  enum { COLUMNS = 88, ROWS = 70, HEADS = 2, BATCH = 2, PITCH = 96 };
+  static uint16_t tensor[BATCH][ROWS][HEADS][PITCH];
+  for (int i = 0; i < BATCH * ROWS * HEADS * PITCH; i++)
+    (&tensor[0][0][0][0])[i] = (uint16_t)(1 + i % 60000);
+  struct attune_tensor_maps maps;
+  const int64_t size[4] = {COLUMNS, ROWS, HEADS, BATCH},
+                stride[3] = {HEADS * PITCH * 2, PITCH * 2, ROWS * HEADS * PITCH * 2};
+  attune_host_tensor_map_fill(&maps.q, tensor, size, stride, 64);
+  static const int places[][4] = {{0, 0, 0, 0},  {64, 16, 1, 1}, {-8, -3, 0, 1},
+                                  {88, 0, 0, 0}, {0, 64, 2, 0},  {3, 5, 1, -1}};
+  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    const int *at = places[i];
+    const struct attune_arguments arguments = {.seqlen_k = at[0], .group = at[1], .align_end = at[2], .tiles_m = at[3]};
+    launch(&bf16, "test_tile", &maps, arguments, 32, i);
+    for (int r = 0; r < 64; r++)
+      for (int c = 0; c < 64; c++) {
+        int row = at[1] + r, column = at[0] + c;
+        bool inside = row >= 0 && row < ROWS && column >= 0 && column < COLUMNS && at[2] >= 0 && at[2] < HEADS &&
+                      at[3] >= 0 && at[3] < BATCH;
+        uint16_t have;
+        memcpy(&have, (const char *)results + r * 128 + (c / 8 ^ r % 8) * 16 + c % 8 * 2, sizeof have);
+        assert_int_equal(have, inside ? tensor[at[3]][row][at[2]][column] : 0);
+      }
+  }
+}
+
+static double value_a(int row, int k) {
+  return (row * 7 + k * 3) % 11 - 5;
+}
+static double value_b(int k, int n) {
+  return (k * 5 + n * 13) % 17 - 8;
+}
+
+static void check_product(const char *name, int n) {
+  for (int row = 0; row < 64; row++)
+    for (int column = 0; column < n; column++) {
+      double want = 0, have = (double)results[row * n + column];
+      for (int k = 0; k < 64; k++)
+        want += value_a(row, k) * value_b(k, column);
+      if (have != want) fail_msg("%s: (%d, %d) is %g, not %g", name, row, column, have, want);
+    }
+}
+
+static void products_follow_the_definition(void **state) {
+  (void)state;
+  static const int sizes[] = {8, 24, 64, 80, 128, 256};
+  static uint16_t a[64][64], b[256][64], transposed[64][256];
+  for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
+    attune_dtype dtype = is_bf16 ? ATTUNE_BF16 : ATTUNE_FP16;
+    for (int k = 0; k < 64; k++) {
+      for (int r = 0; r < 64; r++)
+        a[r][k] = attune_to_element(dtype, value_a(r, k));
+      for (int n = 0; n < 256; n++)
+        b[n][k] = transposed[k][n] = attune_to_element(dtype, value_b(k, n));
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+      struct attune_tensor_maps maps;
+      const int64_t narrow[4] = {64, 256, 1, 1}, wide[4] = {256, 64, 1, 1}, by_64[3] = {128, 0, 0},
+                    by_256[3] = {512, 0, 0};
+      attune_host_tensor_map_fill(&maps.q, a, (int64_t[]){64, 64, 1, 1}, by_64, 64);
+      attune_host_tensor_map_fill(&maps.k, b, narrow, by_64, sizes[i]);
+      attune_host_tensor_map_fill(&maps.v, transposed, wide, by_256, 64);
+      for (uint64_t seed = 0; seed < 3; seed++) {
+        char name[32];
+        snprintf(name, sizeof name, "test_product_%d", sizes[i]);
+        launch(is_bf16 ? &bf16 : &fp16, name, &maps, (struct attune_arguments){.q = a}, 128, seed);
+        check_product(name, sizes[i]);
+        snprintf(name, sizeof name, "test_registers_%d", sizes[i]);
+        launch(is_bf16 ? &bf16 : &fp16, name, &maps, (struct attune_arguments){.q = a}, 128, seed);
+        check_product(name, sizes[i]);
+      }
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(elements_unpack_exactly),
@@ -237,6 +420,8 @@ int main(void) {
       cmocka_unit_test(ends_of_the_scale_are_as_on_the_gpu),
       cmocka_unit_test(matrix_loads_put_elements_in_their_lanes),
       cmocka_unit_test(multiplies_follow_the_definition),
+      cmocka_unit_test(tiles_are_swizzled_and_zero_outside),
+      cmocka_unit_test(products_follow_the_definition),
   };
   return cmocka_run_group_tests_name("host_primitives", tests, set_up, tear_down);
 }

@@ -1,0 +1,27 @@
+// Accumulators are read while their product may still run.
+// launch: 1 128 9216
+// expect: stores a value of a product that was not waited for
+ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
+  const int thread = thread_index();
+  const shared_address full = shared_memory(), tile = full + 1024;
+  if (thread == 0) {
+    mbarrier_init(full, 1);
+    mbarrier_init_fence();
+  }
+  barrier();
+  if (thread == 0) {
+    mbarrier_arrive_expect(full, 8192);
+    load_tile(tile, maps.q, 0, 0, 0, 0, full);
+  }
+  mbarrier_wait(full, 0);
+  float c[32];
+  warpgroup_fence();
+  warpgroup_multiply(c, matrix_k_major(tile), matrix_k_major(tile), false);
+  warpgroup_commit();
+#if !BROKEN
+  warpgroup_wait<0>();
+#endif
+  const float sum = 0.5f * c[0] + c[1];
+  if (thread < 64) store_global_float(problem.lse + thread, sum); // fault
+  warpgroup_wait<0>();
+}

@@ -1,0 +1,19 @@
+// The phase completes before all of its tiles have come.
+// launch: 1 32 9216
+// expect: tiles of 8192 bytes are under way to it: the expected byte count is too small
+ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
+  const int thread = thread_index();
+  const shared_address full = shared_memory(), tile = full + 1024;
+  if (thread == 0) {
+    mbarrier_init(full, 1);
+    mbarrier_init_fence();
+  }
+  barrier();
+  if (thread == 0) {
+    mbarrier_arrive_expect(full, BROKEN ? 4096 : 8192);
+    load_tile(tile, maps.k, 0, 0, 0, 0, full);
+  }
+  barrier();
+  mbarrier_wait(full, 0); // fault
+  store_global_float(problem.lse + thread, load_shared_float(tile + thread * 4));
+}

@@ -1,0 +1,23 @@
+// A product's operand is stored row by row as if there were no swizzle; the product looks elsewhere.
+// launch: 1 128 8192
+// expect: a product reads shared memory that was never written
+// where: block 0, thread 0
+ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
+  const int thread = thread_index(), row = thread / 2, chunk = thread % 2;
+  const shared_address tile = shared_memory();
+#if BROKEN
+  const shared_address to = tile + row * 128 + chunk * 16;
+#else
+  const shared_address to = tile + row * 128 + (chunk ^ row % 8) * 16;
+#endif
+  for (int i = 0; i < 4; i++)
+    store_shared_32(to + i * 4, pack(1.0f, 2.0f));
+  fence_async();
+  barrier();
+  float c[32];
+  warpgroup_fence();
+  warpgroup_multiply(c, matrix_k_major(tile), matrix_k_major(tile), false); // fault
+  warpgroup_commit();
+  warpgroup_wait<0>();
+  if (thread < 64) store_global_float(problem.lse + thread, c[0]);
+}

@@ -1,0 +1,10 @@
+// Two warpgroups claim more registers than the third gives back.
+// launch: 1 384 256
+// expect: deadlock: claims 240 registers a thread
+ATTUNE_KERNEL(384, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
+  const int thread = thread_index();
+  if (thread < 128)
+    release_registers<(BROKEN ? 40 : 24)>();
+  else
+    claim_registers<240>(); // fault
+}
