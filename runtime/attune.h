@@ -153,8 +153,10 @@ ATTUNE_API const char *attune_plan_rung(const attune_plan *plan);
 ATTUNE_API const char *attune_plan_explain(const attune_plan *plan);
 
 /* Enqueues the kernel on the stream. Allocates nothing, never synchronises, may be captured into a CUDA graph, and may
- * be called by several threads at once with one plan. The thread's current CUDA context stays as it is; it is cheapest
- * if that is the plan's (PyTorch's is). The host device ignores the stream, starts threads, and returns when done. */
+ * be called by several threads at once with one plan. A captured graph keeps the tensors' addresses, also those inside
+ * the tensor maps that a kernel of family wgmma is given: replay it on the same tensors, or update the node by
+ * capturing anew. The thread's current CUDA context stays as it is; it is cheapest if that is the plan's (PyTorch's
+ * is). The host device ignores the stream, starts threads, and returns when done. */
 ATTUNE_API attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace,
                                     size_t workspace_size, attune_stream stream);
 

@@ -63,6 +63,8 @@ def section():
     lines = []
     for path in sorted(RESULTS.glob("*-forward.jsonl")):
         lines += forward_table(path)
+    for path in sorted(RESULTS.glob("*-mma.jsonl")):
+        lines += [heading(path, read(path), "The same with family mma alone, {}"), "", *against(read(path))]
     for name in sets.SETS:
         for path in sorted(RESULTS.glob(f"*-{name}.jsonl")) if name != "forward" else []:
             lines += set_summary(path, name)
