@@ -14,6 +14,11 @@ typedef struct {
 /* libcuda: two devices, an sm_90 and an sm_75. */
 typedef struct {
   int launches, modules_loaded, modules_unloaded, pushes, pops, retains, releases, dynamic_limit;
+  int maps; /* tensor maps made */
+  struct {
+    void *base;
+    unsigned rows;
+  } map[3]; /* the last three, in the order of their making */
   fake_launch last;
 } fake_record;
 typedef void fake_reset_function(void);                                   /* "fake_reset" */

@@ -60,7 +60,7 @@ typedef struct {
   attune_tensors tensors;
 } fixture;
 
-static _Alignas(16) char memory[16];
+static _Alignas(16) char memory[512];
 
 static attune_context *context_on(const char *device, const char *database) {
   attune_context *context;
@@ -359,6 +359,36 @@ static void test_launch_failure(void **state) {
   attune_plan_destroy(plan);
 }
 
+/* Each run makes the maps of its own tensors, in boxes of the kernel's tiles; a persistent grid is as large as the GPU.
+ */
+static void test_tensor_maps(void **state) {
+  fixture *f = *state;
+  attune_plan *plan;
+  f->problem.batch = 100;
+  assert_int_equal(attune_plan_create_with(&plan, f->context, &f->problem,
+                                           "forward.wgmma.bf16.d64.m128.n96.w12.s2.qq.overlap.persistent.b1"),
+                   ATTUNE_OK);
+  f->tensors.k = memory + 64;
+  for (int run = 1; run <= 2; run++) {
+    f->tensors.v = memory + 128 * run;
+    assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_OK);
+    fake_record seen = record();
+    assert_int_equal(seen.maps, 3 * run);
+    assert_ptr_equal(seen.map[0].base, f->tensors.q);
+    assert_ptr_equal(seen.map[1].base, f->tensors.k);
+    assert_ptr_equal(seen.map[2].base, f->tensors.v);
+    assert_int_equal(seen.map[0].rows, 128);
+    assert_int_equal(seen.map[1].rows, 96);
+    assert_int_equal(seen.map[2].rows, 96);
+    assert_int_equal(seen.last.grid, 132);
+  }
+  inject("cuTensorMapEncodeTiled", 1, 1);
+  assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_DRIVER_FAILED);
+  assert_says("cuTensorMapEncodeTiled");
+  assert_int_equal(depth(), 0);
+  attune_plan_destroy(plan);
+}
+
 /* Whatever is current before a run is current after it. */
 static void test_context_balance(void **state) {
   fixture *f = *state;
@@ -547,6 +577,7 @@ int main(void) {
       TEST(test_frozen),
       TEST(test_named_configs),
       TEST(test_launch_failure),
+      TEST(test_tensor_maps),
       TEST(test_context_balance),
       TEST(test_run_allocates_nothing),
       TEST(test_run_cost),
