@@ -1,6 +1,6 @@
 /* Every family on the host device against float64: head dims, ragged lengths, masks, heads, scores, strides, schedules
- * of the kernel and of the device. One test is one config; it meets up to a dozen small problems, which a counter varies
- * in every respect.
+ * of the kernel and of the device. One test is one config; it meets up to a dozen small problems, which a counter
+ * varies in every respect.
  *
  * A row may be off by twice the largest error of the unfused computation in the same dtype, plus 1e-5. Whatever lies
  * between or behind the elements of a tensor is NaN, outputs are poisoned first, and what is not the kernel's to write
