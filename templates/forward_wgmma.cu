@@ -135,12 +135,13 @@ ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int index
 
 /* A block's items: one of every round of the grid, back and forth, so that with items that become shorter no block gets
  * the longest of every round. */
-ATTUNE_DEVICE int item_of_round(int round) {
-  return round * grid_size() + (round % 2 == 0 ? block_index() : grid_size() - 1 - block_index());
+ATTUNE_DEVICE unsigned item_of_round(unsigned round) { // unsigned: up to twice a grid of 2^31 - 1
+  const unsigned grid = (unsigned)grid_size(), block = (unsigned)block_index();
+  return round * grid + (round % 2 == 0 ? block : grid - 1 - block);
 }
 
-ATTUNE_DEVICE int count_items(const attune_arguments &problem) {
-  return problem.tiles_m * problem.heads_q * problem.batch;
+ATTUNE_DEVICE unsigned count_items(const attune_arguments &problem) {
+  return (unsigned)(problem.tiles_m * problem.heads_q * problem.batch);
 }
 
 /* ---- the producer: one warp, whose first lane starts the copies ---- */
@@ -171,9 +172,9 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
   ring<q_stages> q;
   ring<stages> k, v;
   int landed_parity = 0;
-  for (int round = 0; item_of_round(round) < count_items(problem); round++) {
+  for (unsigned round = 0; item_of_round(round) < count_items(problem); round++) {
     work w;
-    if (!find_work(w, problem, item_of_round(round)) || w.tiles == 0) continue;
+    if (!find_work(w, problem, (int)item_of_round(round)) || w.tiles == 0) continue;
     const int kv_head = w.head / problem.group;
     const bool ragged = problem.seqlens_k && w.last_tile * tile_n + tile_n > w.seqlen_k;
     auto load_k = [&](int tile) {
@@ -240,10 +241,10 @@ ATTUNE_DEVICE void start_scores(float (&s)[tile_n / 2], unsigned long long q, un
 }
 
 /* Starts O += P V. */
-ATTUNE_DEVICE void start_values(state &row, unsigned (&p)[tile_n / 16][4], unsigned long long v, bool accumulate) {
+ATTUNE_DEVICE void start_values(state &row, unsigned (&p)[tile_n / 16][4], unsigned long long v) {
 #pragma unroll
   for (int n = 0; n < tile_n / 16; n++)
-    warpgroup_multiply_registers(row.o, p[n], v + n * 16 * row_bytes / 16, accumulate || n > 0);
+    warpgroup_multiply_registers(row.o, p[n], v + n * 16 * row_bytes / 16, true);
   warpgroup_commit();
 }
 
@@ -414,9 +415,9 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   // A turn is the named barrier of its warpgroup: the one before arrives, it waits. The first turn is given away here.
   if (group == consumers - 1) named_barrier_arrive(1, 256);
 #endif
-  for (int round = 0; item_of_round(round) < count_items(problem); round++) {
+  for (unsigned round = 0; item_of_round(round) < count_items(problem); round++) {
     work w;
-    if (!find_work(w, problem, item_of_round(round))) continue;
+    if (!find_work(w, problem, (int)item_of_round(round))) continue;
     if (w.tiles == 0) { // no key to see, so that no Q was loaded
       store_nothing(problem, w, warp_row);
       continue;
@@ -475,7 +476,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       start_scores(s, q_rows, k_first + k.slot * (k_slot_bytes / 16));
       mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
       warpgroup_fence();
-      start_values(row, p, v_first + v.slot * (v_slot_bytes / 16), true);
+      start_values(row, p, v_first + v.slot * (v_slot_bytes / 16));
 #if TURNS
       named_barrier_arrive(1 + (group + 1) % consumers, 256);
 #endif
@@ -494,7 +495,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     hold(row.o);
     hold(p);
     warpgroup_fence();
-    start_values(row, p, v_first + v.slot * (v_slot_bytes / 16), true);
+    start_values(row, p, v_first + v.slot * (v_slot_bytes / 16));
     warpgroup_wait<0>();
     hold(row.o);
     leave_v();
@@ -520,7 +521,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       hold(row.o);
       hold(p);
       warpgroup_fence();
-      start_values(row, p, v_first + v.slot * (v_slot_bytes / 16), true);
+      start_values(row, p, v_first + v.slot * (v_slot_bytes / 16));
       warpgroup_wait<0>();
       hold(row.o);
       hold(p);
