@@ -10,6 +10,7 @@ enum {
   CONSUMERS_MAX = 3,
   TILE_N_MAX = 256,
   STAGES_MAX = 4,
+  BLOCKS_MAX = 3,
   PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
   PANEL_ROW_BYTES = 128,
   MBARRIER_BYTES = 8
@@ -36,15 +37,17 @@ static int accumulators(const attune_config *c) {
   return c->tile_n / 2 + c->head_dim_v / 2 + (c->overlap ? c->tile_n / 4 : 0);
 }
 
-/* What a consumer has once the producer has given its own away. */
-static int registers_of_consumer(const attune_config *c) {
-  return consumers(c) == 3 ? 160 : consumers(c) == 2 ? 232 : ATTUNE_REGISTERS_MAX;
-}
-
 static int registers_at_entry(const attune_config *c) {
   enum { SM_REGISTERS = 65536 };
-  const int share = SM_REGISTERS / (c->warps * 32) / 8 * 8;
+  const int share = SM_REGISTERS / (c->warps * 32 * c->blocks) / 8 * 8;
   return share < ATTUNE_REGISTERS_MAX ? share : ATTUNE_REGISTERS_MAX;
+}
+
+/* What a consumer has once the producer has given its own away. */
+static int registers_of_consumer(const attune_config *c) {
+  enum { PRODUCER = 32 };                                               /* at least */
+  if (consumers(c) == 1 && c->blocks == 1) return ATTUNE_REGISTERS_MAX; /* nothing is exchanged */
+  return (registers_at_entry(c) * (consumers(c) + 1) - PRODUCER) / consumers(c) / 8 * 8;
 }
 
 /* The model takes a thread to have what it has before the exchange: what its consumers lack after it is added to that.
@@ -77,7 +80,7 @@ static attune_status check_shape(const attune_config *c) {
       {"turns", c->turns, 0, c->tile_m > ROWS},
       {"persistent", c->persistent, 0, 1},
       {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
-      {"blocks", c->blocks, 1, 1},
+      {"blocks", c->blocks, 1, BLOCKS_MAX},
   };
   for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
     const attune_status status = check_range(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high);
@@ -174,7 +177,9 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
     if (axes[i].offset == field->offset) *out = axes[i].axis;
   }
   if (field->offset == offsetof(attune_config, warps)) out->values[0] = 4 * (consumers(config) + 1);
-  if (field->offset == offsetof(attune_config, blocks)) out->values[0] = 1;
+  if (field->offset == offsetof(attune_config, blocks)) {
+    *out = (attune_axis){.values = {1, 2, 3}, .count = config->tile_m > 2 * ROWS ? 1 : 4 - consumers(config)};
+  }
   if (field->offset == offsetof(attune_config, turns) && config->tile_m > ROWS) {
     *out = (attune_axis){.values = {0, 1}, .count = 2};
   }
@@ -198,9 +203,10 @@ static void print_primitives(struct attune_buffer *out, const attune_config *con
 /* Fitted on an H100 (templates/NOTES.md): three warpgroups hide more than two, and gain from turns, which cost two a
  * little. */
 static double serial_share(const attune_config *c) {
-  static const double shares[CONSUMERS_MAX] = {1, 0.5, 0.4};
+  static const double shares[4] = {1, 0.5, 0.4, 0.3};
+  const int together = consumers(c) * c->blocks;
   const double turns = !c->turns ? 0 : consumers(c) == 3 ? -0.15 : 0.05;
-  return shares[consumers(c) - 1] + (c->overlap ? 0 : 0.2) + turns;
+  return shares[together < 4 ? together - 1 : 3] + (c->overlap ? 0 : 0.2) + turns;
 }
 
 static void step(attune_step *out, const attune_config *c, const attune_problem *problem) {

@@ -15,6 +15,7 @@ typedef struct {
   attune_host_kernel_with_maps *kernel_with_maps; /* else this one */
   const char *name;
   int blocks, threads, shared_bytes;
+  int on_an_sm; /* blocks that share an SM's registers; 0: as 1 */
   const struct attune_arguments *arguments;
   const struct attune_tensor_maps *maps;
   const attune_host_memory *memory;

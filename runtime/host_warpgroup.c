@@ -31,9 +31,10 @@ void attune_host_groups_reset(attune_host_block *block) {
   block->mbarrier_count = block->tile_count = 0;
   block->products = 0;
   memset(block->named, 0, sizeof block->named);
-  int registers = REGISTERS / block->threads / 8 * 8;
+  const int pool = REGISTERS / (block->grid->on_an_sm > 0 ? block->grid->on_an_sm : 1);
+  int registers = pool / block->threads / 8 * 8;
   if (registers > 255) registers = 255;
-  block->free_registers = REGISTERS - registers * block->threads;
+  block->free_registers = pool - registers * block->threads;
   for (int g = 0; g < ATTUNE_HOST_GROUPS_MAX; g++) {
     attune_host_queue *queue = block->groups[g].queue;
     if (queue) queue->first = queue->count = 0;

@@ -114,6 +114,7 @@ static attune_status launch(const attune_loaded *base, const attune_launch *laun
                                  .blocks = resident > 0 && resident < launch->grid ? resident : launch->grid,
                                  .threads = launch->threads,
                                  .shared_bytes = launch->shared_bytes,
+                                 .on_an_sm = loaded->config.blocks,
                                  .arguments = arguments,
                                  .maps = launch->tensor_maps ? &maps : NULL,
                                  .memory = &memory,

@@ -40,11 +40,13 @@ constexpr int k_offset = q_stages * q_slot_bytes;
 constexpr int v_offset = k_offset + stages * k_slot_bytes;
 constexpr int mbarrier_offset = v_offset + stages * v_slot_bytes;
 
-#if TILE_M > 64
-/* Registers of a thread after the exchange: 128 x producer + 128 consumers x consumer fit an SM's 65,536. A lone
- * consumer has what it needs from the start. */
-constexpr int producer_registers = consumers == 3 ? 32 : 40;
-constexpr int consumer_registers = consumers == 3 ? 160 : 232;
+#if TILE_M > 64 || BLOCKS > 1
+/* Registers of a thread before the exchange, as the compiler shares out an SM's, and after it. A lone consumer alone on
+ * its SM has what it needs from the start. */
+constexpr int registers_at_entry = 65536 / (threads * blocks) / 8 * 8;
+constexpr int block_registers = registers_at_entry * (consumers + 1); // for one thread of each warpgroup
+constexpr int consumer_registers = (block_registers - 32) / consumers / 8 * 8;
+constexpr int producer_registers = block_registers - consumers * consumer_registers;
 #endif
 
 #if ORDER_SECTIONS
@@ -402,6 +404,26 @@ ATTUNE_DEVICE void store_nothing(const attune_arguments &problem, const work &w,
 #endif
 }
 
+/* The block's next item that has keys to see; on the way, those that have none are answered: no Q was loaded for them.
+ */
+ATTUNE_DEVICE bool take_item(work &w, unsigned &round, const attune_arguments &problem, int warp_row) {
+  while (item_of_round(round) < count_items(problem)) {
+    const int index = (int)item_of_round(round++);
+    if (!find_work(w, problem, index)) continue;
+    if (w.tiles > 0) return true;
+    store_nothing(problem, w, warp_row);
+  }
+  return false;
+}
+
+ATTUNE_DEVICE void clear(state &row) {
+  row.max[0] = row.max[1] = -infinity();
+  row.sum[0] = row.sum[1] = 0.0f;
+#pragma unroll
+  for (int n = 0; n < head_dim_v / 2; n++)
+    row.o[n] = 0.0f;
+}
+
 ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address shared, const mbarriers &at, int group) {
   const int lane = thread_index() % 32;
   const int warp_row = thread_index() / 32 * 16 - 64; // the producer's warpgroup comes before
@@ -411,75 +433,72 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
                            v_first = matrix_n_major(shared + v_offset, kv_panel_bytes);
   ring<q_stages> q;
   ring<stages> k, v;
+  work w = {};
+  state row;
+  float s[tile_n / 2];
+  unsigned p[tile_n / 16][4];
+  unsigned round = 0;
+
+  auto wait_turn = [&]() {
+#if TURNS
+    named_barrier(1 + group, 256);
+#endif
+  };
+  auto pass_turn = [&]() {
+#if TURNS
+    named_barrier_arrive(1 + (group + 1) % consumers, 256);
+#endif
+  };
+  auto multiply_scores = [&]() {
+    start_scores(s, matrix_k_major(shared + q.slot * q_slot_bytes + group * 64 * row_bytes),
+                 k_first + k.slot * (k_slot_bytes / 16));
+  };
+  auto multiply_values = [&]() { start_values(row, p, v_first + v.slot * (v_slot_bytes / 16)); };
+  auto to_probabilities = [&](int i) {
+    const int tile = w.last_tile - i, key = tile * tile_n;
+    const int diagonal = w.row_begin + warp_row + lane / 4 + w.shift;
+    softmax(row, s, tile >= w.full_end || tile < w.full_begin, log2_scale, cap_scale,
+            diagonal - problem.window_left - key, diagonal + problem.window_right - key, w.seqlen_k - key);
+  };
+  auto leave_k = [&]() {
+    if (speaks) mbarrier_arrive(at.k_empty + 8 * k.slot);
+    advance(k);
+  };
+  auto leave_v = [&]() {
+    if (speaks) mbarrier_arrive(at.v_empty + 8 * v.slot);
+    advance(v);
+  };
 #if TURNS
   // A turn is the named barrier of its warpgroup: the one before arrives, it waits. The first turn is given away here.
   if (group == consumers - 1) named_barrier_arrive(1, 256);
 #endif
-  for (unsigned round = 0; item_of_round(round) < count_items(problem); round++) {
-    work w;
-    if (!find_work(w, problem, (int)item_of_round(round))) continue;
-    if (w.tiles == 0) { // no key to see, so that no Q was loaded
-      store_nothing(problem, w, warp_row);
-      continue;
-    }
-    state row;
-    row.max[0] = row.max[1] = -infinity();
-    row.sum[0] = row.sum[1] = 0.0f;
-#pragma unroll
-    for (int n = 0; n < head_dim_v / 2; n++)
-      row.o[n] = 0.0f;
-    const shared_address slot = shared + q.slot * q_slot_bytes;
-    const unsigned long long q_rows = matrix_k_major(slot + group * 64 * row_bytes);
-    const int diagonal = w.row_begin + warp_row + lane / 4 + w.shift;
-    float s[tile_n / 2];
-    unsigned p[tile_n / 16][4];
-    auto to_probabilities = [&](int i) {
-      const int tile = w.last_tile - i, key = tile * tile_n;
-      softmax(row, s, tile >= w.full_end || tile < w.full_begin, log2_scale, cap_scale,
-              diagonal - problem.window_left - key, diagonal + problem.window_right - key, w.seqlen_k - key);
-    };
-    auto leave_k = [&]() {
-      if (speaks) mbarrier_arrive(at.k_empty + 8 * k.slot);
-      advance(k);
-    };
-    auto leave_v = [&]() {
-      if (speaks) mbarrier_arrive(at.v_empty + 8 * v.slot);
-      advance(v);
-    };
-
+  while (take_item(w, round, problem, warp_row)) {
+    clear(row);
     mbarrier_wait(at.q_full + 8 * q.slot, q.parity);
 #if OVERLAP
     mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
-#if TURNS
-    named_barrier(1 + group, 256);
-#endif
+    wait_turn();
     hold(s);
     warpgroup_fence();
-    start_scores(s, q_rows, k_first + k.slot * (k_slot_bytes / 16));
+    multiply_scores();
     warpgroup_wait<0>();
-#if TURNS
-    named_barrier_arrive(1 + (group + 1) % consumers, 256);
-#endif
+    pass_turn();
     hold(s);
     leave_k();
     to_probabilities(0);
     pack_probabilities(p, s);
     for (int i = 1; i < w.tiles; i++) {
       mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
-#if TURNS
-      named_barrier(1 + group, 256);
-#endif
+      wait_turn();
       hold(s);
       hold(row.o);
       hold(p);
       warpgroup_fence();
-      start_scores(s, q_rows, k_first + k.slot * (k_slot_bytes / 16));
+      multiply_scores();
       mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
       warpgroup_fence();
-      start_values(row, p, v_first + v.slot * (v_slot_bytes / 16));
-#if TURNS
-      named_barrier_arrive(1 + (group + 1) % consumers, 256);
-#endif
+      multiply_values();
+      pass_turn();
       warpgroup_wait<1>();
       hold(s);
       leave_k();
@@ -495,25 +514,21 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     hold(row.o);
     hold(p);
     warpgroup_fence();
-    start_values(row, p, v_first + v.slot * (v_slot_bytes / 16));
+    multiply_values();
     warpgroup_wait<0>();
     hold(row.o);
     leave_v();
 #else
     for (int i = 0; i < w.tiles; i++) {
       mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
-#if TURNS
-      named_barrier(1 + group, 256);
-#endif
+      wait_turn();
       hold(s);
       warpgroup_fence();
-      start_scores(s, q_rows, k_first + k.slot * (k_slot_bytes / 16));
+      multiply_scores();
       warpgroup_wait<0>();
       hold(s);
       leave_k();
-#if TURNS
-      named_barrier_arrive(1 + (group + 1) % consumers, 256);
-#endif
+      pass_turn();
       to_probabilities(i);
       rescale(row);
       pack_probabilities(p, s);
@@ -521,14 +536,14 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       hold(row.o);
       hold(p);
       warpgroup_fence();
-      start_values(row, p, v_first + v.slot * (v_slot_bytes / 16));
+      multiply_values();
       warpgroup_wait<0>();
       hold(row.o);
       hold(p);
       leave_v();
     }
 #endif
-    store_rows(row, problem, w, slot, warp_row, log2_scale);
+    store_rows(row, problem, w, shared + q.slot * q_slot_bytes, warp_row, log2_scale);
     fence_async(); // the copy engine writes here next
     warp_barrier();
     if (lane == 0) mbarrier_arrive(at.q_empty + 8 * q.slot);
@@ -536,7 +551,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   }
 }
 
-ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
+ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
   const shared_address shared = shared_memory();
   const mbarriers at = mbarriers_at(shared + mbarrier_offset);
   if (thread_index() == 0) {
@@ -556,12 +571,12 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAP
   barrier();
   const int group = warp_uniform(thread_index() / 128) - 1;
   if (group < 0) {
-#if TILE_M > 64
+#if TILE_M > 64 || BLOCKS > 1
     release_registers<producer_registers>();
 #endif
     if (warp_uniform(thread_index() / 32) == 0) produce(problem, maps, shared, at);
   } else {
-#if TILE_M > 64
+#if TILE_M > 64 || BLOCKS > 1
     claim_registers<consumer_registers>();
 #endif
     consume(problem, shared, at, group);

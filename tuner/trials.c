@@ -159,7 +159,7 @@ int attune_trials_next(const attune_trials *trials, attune_trial **out, int most
 
 static bool same_shape(const attune_config *a, const attune_config *b) {
   return a->family == b->family && a->tile_m == b->tile_m && a->tile_n == b->tile_n && a->warps == b->warps &&
-         a->q_registers == b->q_registers;
+         a->q_registers == b->q_registers && a->blocks == b->blocks;
 }
 
 static bool shape_is_new(const attune_trials *trials, attune_trial *const *picked, int count,
@@ -179,7 +179,8 @@ int attune_trials_diverse(const attune_trials *trials, attune_trial **out, int m
   return count;
 }
 
-/* In how many fields of the schedule they differ; more than any schedule has if not in the schedule alone. */
+/* In how many fields of the schedule they differ; more than any schedule has if not in the schedule alone. More rows
+ * and the warps for them are one step. */
 static int steps_between(const attune_config *a, const attune_config *b) {
   int steps = 0;
   for (int i = 0; i < attune_config_field_count; i++) {
@@ -189,6 +190,7 @@ static int steps_between(const attune_config *a, const attune_config *b) {
     memcpy(&y, (const char *)b + field->offset, sizeof y);
     if (x == y) continue;
     if (!field->schedule) return attune_config_field_count;
+    if (field->offset == offsetof(attune_config, warps) && a->tile_m != b->tile_m) continue;
     steps++;
   }
   return steps;

@@ -79,6 +79,8 @@ static const char *const configs[] = {
     "wgmma.fp16.d128.causal.lse.m128.n48.w12.s2.lazy.overlap.turns.persistent.reversed.b1",
     "wgmma.bf16.d192.v128.causal.lse.m128.n32.w12.s2.overlap.b1",
     "wgmma.bf16.d256.window.lse.m64.n48.w8.s1.lazy.overlap.persistent.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n64.w12.s3.lazy.qq.persistent.reversed.b2",
+    "wgmma.fp16.d64.m64.n48.w8.s2.lazy.overlap.b3",
 };
 enum { CONFIGS = sizeof configs / sizeof configs[0], PROBLEMS = 12, SEEDS = 4 };
 
