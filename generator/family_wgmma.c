@@ -177,8 +177,9 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
     if (axes[i].offset == field->offset) *out = axes[i].axis;
   }
   if (field->offset == offsetof(attune_config, warps)) out->values[0] = 4 * (consumers(config) + 1);
+  /* Of one warpgroup up to three blocks, of two two: what is more leaves too few registers for each. */
   if (field->offset == offsetof(attune_config, blocks)) {
-    *out = (attune_axis){.values = {1, 2, 3}, .count = config->tile_m > 2 * ROWS ? 1 : 4 - consumers(config)};
+    *out = (attune_axis){.values = {1, 2, 3}, .count = BLOCKS_MAX + 1 - consumers(config)};
   }
   if (field->offset == offsetof(attune_config, turns) && config->tile_m > ROWS) {
     *out = (attune_axis){.values = {0, 1}, .count = 2};

@@ -155,6 +155,8 @@ typedef struct {
 } attune_launch;
 /* ATTUNE_ILLEGAL_CONFIG where the problem's values are beyond the family's arithmetic (a scale over 1000). */
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem);
+/* The grid on a device: that of the launch, or what is resident at once where that is less. */
+int32_t attune_launch_blocks(const attune_launch *launch, const attune_device *device);
 
 /* A model, never a measurement: seconds for the problem, from occupancy, waves, matrix and memory rates. registers per
  * thread as the compiler reports, or 0: estimated from the tile. spill_bytes of local memory per thread, or 0. */

@@ -252,3 +252,8 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
   };
   return ATTUNE_OK;
 }
+
+int32_t attune_launch_blocks(const attune_launch *launch, const attune_device *device) {
+  const int64_t most = (int64_t)launch->resident * device->sm_count;
+  return most > 0 && most < launch->grid ? (int32_t)most : launch->grid;
+}

@@ -285,8 +285,7 @@ static attune_status encode_maps(struct attune_tensor_maps *out, const cuda_load
 static attune_status launch(const attune_loaded *base, const attune_launch *launch, const attune_arguments *arguments,
                             attune_stream stream) {
   const cuda_loaded *loaded = (const cuda_loaded *)base;
-  const int resident = launch->resident * base->machine->device.sm_count;
-  const int grid = resident > 0 && resident < launch->grid ? resident : launch->grid;
+  const int grid = attune_launch_blocks(launch, &base->machine->device);
   const cuda_machine *machine = cuda_of(base->machine);
   struct attune_tensor_maps maps;
   void *parameters[] = {(void *)arguments, &maps}; /* a kernel takes as many as it declares */

@@ -105,13 +105,12 @@ static attune_status launch(const attune_loaded *base, const attune_launch *laun
   attune_host_memory memory;
   attune_status status = attune_host_memory_of(&memory, &loaded->config, arguments);
   if (status != ATTUNE_OK) return status;
-  const int resident = launch->resident * base->machine->device.sm_count;
   struct attune_tensor_maps maps;
   if (launch->tensor_maps) fill_maps(&maps, &loaded->config, arguments);
   const attune_host_grid grid = {.kernel = loaded->kernel,
                                  .kernel_with_maps = loaded->kernel_with_maps,
                                  .name = loaded->symbol,
-                                 .blocks = resident > 0 && resident < launch->grid ? resident : launch->grid,
+                                 .blocks = attune_launch_blocks(launch, &base->machine->device),
                                  .threads = launch->threads,
                                  .shared_bytes = launch->shared_bytes,
                                  .on_an_sm = loaded->config.blocks,
