@@ -11,7 +11,7 @@
 static const char *const family_words[] = {"reference", "mma", "wgmma", NULL};
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
 static const char *const bound_words[] = {"none", "causal", "window", NULL};
-static const char *const score_words[] = {"plain", "negated", "softcap", NULL};
+static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
 static const char *const order_words[] = {"linear", "reversed", "heads", "longest", "sections", NULL};
 
 #define AT(member) .name = #member, .offset = offsetof(attune_config, member)
@@ -21,7 +21,11 @@ const attune_config_field attune_config_fields[] = {
     {AT(head_dim), .prefix = "d", .absent = ATTUNE_NEVER_ABSENT, .meaning = "elements of a row of Q and K"},
     {AT(head_dim_v), .prefix = "v", .absent = ATTUNE_ABSENT_AS_HEAD_DIM, .meaning = "elements of a row of V and O"},
     {AT(bound), .prefix = "", .absent = ATTUNE_BOUND_NONE, .words = bound_words, .meaning = "which sides hide keys"},
+    {AT(pattern), .prefix = "pattern", .absent = 0, .flag = true,
+     .meaning = "a mask expression chooses tiles and keys"},
     {AT(score), .prefix = "", .absent = ATTUNE_SCORE_PLAIN, .words = score_words, .meaning = "from score to exponent"},
+    {AT(sinks), .prefix = "sinks", .absent = 0, .flag = true, .meaning = "each head has one more key without a value"},
+    {AT(expressions), .prefix = "x", .absent = 0, .meaning = "number of the expressions that are compiled in"},
     {AT(lse), .prefix = "lse", .absent = 0, .flag = true, .meaning = "also writes the log-sum-exp of every row"},
     {AT(tile_m), .prefix = "m", .absent = ATTUNE_NEVER_ABSENT, .schedule = true, .meaning = "query rows of a block"},
     {AT(tile_n), .prefix = "n", .absent = ATTUNE_NEVER_ABSENT, .schedule = true, .meaning = "key rows of a step"},
@@ -203,7 +207,10 @@ void attune_config_of_problem(attune_config *out, attune_family family, const at
       .head_dim = problem->head_dim,
       .head_dim_v = problem->head_dim_v,
       .bound = (int32_t)attune_problem_bound(problem),
+      .pattern = problem->mask_expr[0] != '\0',
       .score = (int32_t)attune_problem_score(problem),
+      .sinks = problem->want_sinks,
+      .expressions = attune_problem_expressions(problem),
       .lse = problem->want_lse,
   };
 }

@@ -7,11 +7,14 @@
 
 #include "generator/buffer.h"
 #include "generator/embedded.h"
+#include "generator/expression.h"
 #include "generator/family.h"
 #include "generator/specialise.h"
 #include "runtime/fail.h"
 
-enum { PARAMETERS_MAX = 64, KERNEL_FILE = 0, PARAMETERS_FILE = 1, PRIMITIVES_FILE = 3 };
+enum { PARAMETERS_MAX = 64 };
+/* Places of those among the source files that are not simply taken from the build. */
+enum { KERNEL_FILE, PARAMETERS_FILE, EXPRESSIONS_FILE, PRIMITIVES_FILE, MASK_FILE };
 
 static const attune_embedded *find_embedded(const char *path) {
   for (int i = 0; i < attune_embedded_count; i++) {
@@ -65,11 +68,12 @@ static attune_status fill_parameters(parameters *out, const attune_config *confi
   return status;
 }
 
-/* What stands in the place of parameters.h: those numbers that the template uses, as constants. */
-static void print_parameters(attune_buffer *out, const attune_config *config, const char *template) {
+/* What stands in the place of parameters.h: those numbers that the templates use, as constants. */
+static void print_parameters(attune_buffer *out, const attune_config *config, const char *kernel, const char *mask) {
   for (int i = 0; i < attune_config_field_count; i++) {
     const attune_config_field *field = &attune_config_fields[i];
-    if (field->words != NULL || field->flag || !attune_source_uses(template, field->name)) continue;
+    if (field->words != NULL || field->flag) continue;
+    if (!attune_source_uses(kernel, field->name) && !attune_source_uses(mask, field->name)) continue;
     attune_buffer_print(out, "constexpr int %s = %d; // %s\n", field->name, attune_config_get(config, field),
                         field->meaning);
   }
@@ -103,7 +107,8 @@ static void print_header(attune_buffer *out, const attune_config *config, const 
                       some_architecture(config, target), text, attune_generator_hash((attune_family)config->family));
 }
 
-attune_status attune_emit(char **source, const attune_config *config, attune_target target) {
+attune_status attune_emit(char **source, const attune_config *config, const attune_problem *problem,
+                          attune_target target) {
   if (source == NULL || config == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "emit: null pointer");
   const attune_family_row *family = attune_family_find(config->family);
   if (family == NULL) {
@@ -111,7 +116,7 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
   }
   const bool host = target == ATTUNE_TARGET_HOST;
   char text[ATTUNE_TEXT_MAX], symbol[ATTUNE_TEXT_MAX + 8];
-  attune_buffer block = {0}, primitives = {0}, out = {0};
+  attune_buffer block = {0}, expressions = {0}, primitives = {0}, out = {0};
   char *code = NULL;
   parameters values;
   attune_status status;
@@ -122,15 +127,18 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
   attune_source_file files[] = {
       {.name = "kernel", .path = family->template_path},
       {.name = "parameters.h", .path = "the config's parameters"},
-      {.name = "arguments.h", .path = "templates/arguments.h"},
+      {.name = "expressions.h", .path = "the problem's expressions"},
       {.name = "primitives.h",
        .path = host ? "templates/primitives.host.h" : "templates/primitives.cuda.h",
        .sections = true},
+      {.name = "mask.h", .path = "templates/mask.h"},
+      {.name = "arithmetic.h", .path = "templates/arithmetic.h"},
+      {.name = "arguments.h", .path = "templates/arguments.h"},
       {.name = "host_interface.h", .path = "templates/host_interface.h"},
   };
   const int file_count = (int)(sizeof files / sizeof *files) - !host;
   for (int i = 0; i < file_count; i++) {
-    if (i == PARAMETERS_FILE) continue;
+    if (i == PARAMETERS_FILE || i == EXPRESSIONS_FILE) continue;
     const attune_embedded *file = find_embedded(files[i].path);
     if (file == NULL) {
       status =
@@ -139,8 +147,10 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
     }
     files[i].text = file->text;
   }
-  print_parameters(&block, config, files[KERNEL_FILE].text);
+  print_parameters(&block, config, files[KERNEL_FILE].text, files[MASK_FILE].text);
   files[PARAMETERS_FILE].text = block.text;
+  if ((status = attune_expressions_emit(&expressions, config, problem))) goto done;
+  files[EXPRESSIONS_FILE].text = expressions.text;
   attune_buffer_add_text(&primitives, files[PRIMITIVES_FILE].text);
   if (!host && family->print_primitives != NULL) family->print_primitives(&primitives, config);
   files[PRIMITIVES_FILE].text = primitives.text;
@@ -152,7 +162,7 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
       .kernel_name = symbol,
       .standard_includes = host,
   };
-  if (block.failed || primitives.failed) {
+  if (block.failed || expressions.failed || primitives.failed) {
     status = attune_fail(ATTUNE_OUT_OF_MEMORY, "out of memory while emitting %s", text);
     goto done;
   }
@@ -168,6 +178,7 @@ attune_status attune_emit(char **source, const attune_config *config, attune_tar
 done:
   free(code);
   attune_buffer_free(&block);
+  attune_buffer_free(&expressions);
   attune_buffer_free(&primitives);
   attune_buffer_free(&out);
   return status;

@@ -1,6 +1,8 @@
 /* What a config should cost. A model of one SM and of the waves of blocks over all of them: good enough to choose where
  * nothing was measured and to order what is to be measured, and never taken for a measurement. */
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "generator/family.h"
 
@@ -193,6 +195,32 @@ double attune_estimate(const attune_config *config, const attune_problem *proble
   return attune_estimate_resolved(config, &resolved, device, registers, spill_bytes);
 }
 
+static int64_t greatest_divisor(int64_t a, int64_t b) {
+  while (b != 0) {
+    const int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+/* The blocks that a mask expression is made of: what it divides by, as in q / 128 == k / 128. 0: none. */
+static int64_t pattern_block(const char *mask) {
+  int64_t block = 0;
+  for (const char *at = mask; (at = strchr(at, '/')) != NULL; at++)
+    block = greatest_divisor(block, strtol(at + 1, NULL, 10));
+  return block;
+}
+
+/* How many times the tiles of a pattern that its blocks would be; tiles that lie across blocks touch more of them. */
+static double pattern_waste(const attune_config *config, const attune_problem *problem) {
+  const int64_t block = pattern_block(problem->mask_expr), tiles[] = {config->tile_m, config->tile_n};
+  double waste = 1;
+  for (int i = 0; i < 2 && block > 1; i++)
+    waste *= (double)(block + tiles[i] - greatest_divisor(block, tiles[i])) / (double)block;
+  return waste;
+}
+
 double attune_estimate_resolved(const attune_config *config, const attune_problem *p, const attune_device *device,
                                 int registers, int spill_bytes) {
   attune_launch launch;
@@ -207,7 +235,9 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
 
   attune_step step;
   family->step(&step, config, p);
-  const steps n = count_steps(config, p, launch.tiles_m);
+  steps n = count_steps(config, p, launch.tiles_m);
+  n.mean *= pattern_waste(config, p);
+  n.longest *= pattern_waste(config, p);
   const double grid = launch.grid, slots = speed.sms * occupancy;
   const double spilled = (double)spill_bytes * launch.threads;
 

@@ -13,7 +13,8 @@ enum {
   BLOCKS_MAX = 3,
   PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
   PANEL_ROW_BYTES = 128,
-  MBARRIER_BYTES = 8
+  MBARRIER_BYTES = 8,
+  TILE_NUMBER_BYTES = 4
 };
 
 static int panels(int head_dim) {
@@ -29,7 +30,8 @@ static int64_t shared_bytes(const attune_config *c) {
   const int kv = panels(c->head_dim) + panels(c->head_dim_v);
   const int q_stages = 1 + c->q_prefetch;
   return (int64_t)PANEL_ROW_BYTES * (q_stages * q * c->tile_m + c->stages * kv * c->tile_n) +
-         MBARRIER_BYTES * (2 * q_stages + 4 * c->stages + 2); /* a multiple of 16 */
+         MBARRIER_BYTES * (2 * q_stages + 4 * c->stages + 2) + /* a multiple of 16 */
+         (c->pattern ? TILE_NUMBER_BYTES * STAGES_MAX : 0);
 }
 
 /* Accumulators of S and O, and P where it lives beside S. */

@@ -17,7 +17,12 @@ enum { ATTUNE_UNBOUNDED = (1 << 30) - 1, ATTUNE_TEXT_MAX = 192 }; /* i + shift +
  * the left); WINDOW has a left bound and perhaps a right one. */
 typedef enum { ATTUNE_BOUND_NONE = 0, ATTUNE_BOUND_CAUSAL = 1, ATTUNE_BOUND_WINDOW = 2 } attune_bound;
 /* How a score becomes an exponent. NEGATED is for a negative scale (the running maximum needs a positive one). */
-typedef enum { ATTUNE_SCORE_PLAIN = 0, ATTUNE_SCORE_NEGATED = 1, ATTUNE_SCORE_SOFTCAP = 2 } attune_score;
+typedef enum {
+  ATTUNE_SCORE_PLAIN = 0,
+  ATTUNE_SCORE_NEGATED = 1,
+  ATTUNE_SCORE_SOFTCAP = 2,
+  ATTUNE_SCORE_EXPRESSION = 3 /* of the natural score */
+} attune_score;
 
 /* Copies the problem with every default made explicit: scale, contiguous strides, window sides (ATTUNE_UNBOUNDED: none;
  * a causal mask is a right side of 0); checks it first. Mask and window become canonical: a side that hides no key is
@@ -25,11 +30,16 @@ typedef enum { ATTUNE_SCORE_PLAIN = 0, ATTUNE_SCORE_NEGATED = 1, ATTUNE_SCORE_SO
 attune_status attune_problem_resolve(attune_problem *out, const attune_problem *problem);
 attune_bound attune_problem_bound(const attune_problem *problem);
 attune_score attune_problem_score(const attune_problem *problem);
+/* What names the problem's expressions in keys: 31 bits of a hash over what they are compiled to; 0: it has none. A
+ * problem that was parsed from the text of its class knows this number alone; it cannot be compiled. The problem passed
+ * attune_problem_check. */
+int32_t attune_problem_expressions(const attune_problem *problem);
 /* The problem class: everything that a tuned choice depends on, as text, e.g.
  *   forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal
- * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded), softcap |
- * negated, lse. Strides and the values of scale and softcap are not part of it. Mask and window are in their canonical
- * form: what hides no key is left out. Parsing takes no other text than printing gives. */
+ * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded), pattern,
+ * softcap | negated | expression, sinks, xN (attune_problem_expressions), lse. Strides and the values of scale and
+ * softcap are not part of it. Mask and window are in their canonical form: what hides no key is left out. Parsing takes
+ * no other text than printing gives. */
 attune_status attune_problem_print(char out[ATTUNE_TEXT_MAX], const attune_problem *problem);
 attune_status attune_problem_parse(attune_problem *out, const char *text);
 /* How far a tuned problem is from a wanted one; infinite where a kernel for one is not one for the other. Per-axis: the
@@ -37,6 +47,37 @@ attune_status attune_problem_parse(attune_problem *out, const char *text);
 double attune_problem_distance(const attune_problem *wanted, const attune_problem *tuned);
 double attune_problem_flops(const attune_problem *problem); /* two products, visible keys only */
 double attune_problem_bytes(const attune_problem *problem); /* each tensor once */
+
+/* ---- expressions: grammar in the README ---- */
+
+typedef enum { ATTUNE_EXPRESSION_MASK = 0, ATTUNE_EXPRESSION_SCORE = 1 } attune_expression_kind;
+typedef struct attune_expression attune_expression;
+/* Parses, checks and types a text. ATTUNE_BAD_EXPRESSION with the column. params: ATTUNE_PARAMS_MAX of them; bias: that
+ * name is known. free() it. */
+attune_status attune_expression_parse(attune_expression **out, attune_expression_kind kind, const char *text,
+                                      const attune_param *params, bool bias);
+/* What the names stand for; arrays in the caller's memory. */
+typedef struct {
+  double score, bias;
+  int32_t batch, head, q, k, seqlen_q, seqlen_k;
+  const attune_value *values;
+} attune_scope;
+/* In double where kernels compute in float. A mask's value is 0 or 1. */
+double attune_expression_evaluate(const attune_expression *expression, const attune_scope *scope);
+/* All values from low to high. */
+typedef struct {
+  int32_t low, high;
+} attune_range;
+typedef struct {
+  attune_range batch, head, q, k, seqlen_q, seqlen_k;
+  const attune_value *values; /* NULL: they may be anything */
+} attune_range_scope;
+typedef enum { ATTUNE_SEEN_NONE = 0, ATTUNE_SEEN_PARTIAL = 1, ATTUNE_SEEN_WHOLE = 2 } attune_seen;
+/* Whether the keys of a tile are seen by none of its rows, by all, or perhaps by some; as kernels find it. */
+attune_seen attune_expression_seen(const attune_expression *mask, const attune_range_scope *scope);
+/* A named pattern, or several joined by | and &, as a mask expression: "window:1024 & butterfly:128". The names and
+ * what they take stand in the README. */
+attune_status attune_pattern_expression(char out[ATTUNE_EXPRESSION_MAX], const char *pattern);
 
 /* ---- config ---- */
 
@@ -57,14 +98,17 @@ typedef enum {
 } attune_order;
 
 /* How a kernel computes it. Every field is an int32_t and has a row in the table of fields (config.c) that drives
- * print, parse, compare, JSON and docs. The first seven follow from the problem; the rest is the schedule. Canonical
+ * print, parse, compare, JSON and docs. Those to lse follow from the problem; the rest is the schedule. Canonical
  * text, e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
 typedef struct {
   int32_t family; /* attune_family */
   int32_t dtype;  /* attune_dtype */
   int32_t head_dim, head_dim_v;
   int32_t bound;        /* attune_bound */
+  int32_t pattern;      /* 1: a mask expression chooses tiles and keys */
   int32_t score;        /* attune_score */
+  int32_t sinks;        /* 0, 1 */
+  int32_t expressions;  /* attune_problem_expressions */
   int32_t lse;          /* 0, 1 */
   int32_t tile_m;       /* query rows of a block */
   int32_t tile_n;       /* key rows of a step */
@@ -99,7 +143,7 @@ void attune_config_set(attune_config *config, const attune_config_field *field, 
 attune_status attune_config_print(char out[ATTUNE_TEXT_MAX], const attune_config *config);
 attune_status attune_config_parse(attune_config *out, const char *text);
 int attune_config_compare(const attune_config *a, const attune_config *b); /* total order, simplest schedule first */
-/* Fills the first seven fields from the problem; the schedule is zero. */
+/* Fills the fields that follow from the problem; the schedule is zero. */
 void attune_config_of_problem(attune_config *out, attune_family family, const attune_problem *problem);
 /* "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_longest_b2": the config's text as a C identifier. */
 attune_status attune_config_symbol(char out[ATTUNE_TEXT_MAX + 8], const attune_config *config);
@@ -189,9 +233,11 @@ void attune_tensor_boxes(attune_tensor_box out[3], const attune_config *config,
 
 typedef enum { ATTUNE_TARGET_CUDA = 0, ATTUNE_TARGET_HOST = 1 } attune_target;
 
-/* The CUDA C++ (or host C++) of one kernel: same config, same bytes. No include path is needed. *source is malloc'ed,
- * NUL-terminated, owned by the caller. */
-attune_status attune_emit(char **source, const attune_config *config, attune_target target);
+/* The CUDA C++ (or host C++) of one kernel: same config and expressions, same bytes. No include path is needed. problem
+ * has the expressions; it may be NULL where the config has none. *source is malloc'ed, NUL-terminated, owned by the
+ * caller. */
+attune_status attune_emit(char **source, const attune_config *config, const attune_problem *problem,
+                          attune_target target);
 /* SHA-256, in hex, of the templates and generator code that this family's sources are made from. Static. */
 const char *attune_generator_hash(attune_family family);
 /* SHA-256 of bytes in hex. */

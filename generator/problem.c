@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/expression.h"
 #include "generator/text.h"
 #include "runtime/fail.h"
 
@@ -193,6 +194,28 @@ static attune_status check_score(const attune_problem *p) {
   return ATTUNE_OK;
 }
 
+static attune_status check_bias(const attune_problem *p) {
+  const int32_t flags[2] = {p->want_bias, p->want_sinks};
+  const int64_t strides[3] = {p->bias.batch, p->bias.heads, p->bias.seqlen};
+  const int32_t last[3] = {p->batch - 1, p->heads_q - 1, p->seqlen_q - 1};
+  int64_t extent = p->seqlen_k;
+  for (int i = 0; i < 2; i++) {
+    if (flags[i] != 0 && flags[i] != 1)
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is %d; it must be 0 or 1", i == 0 ? "want_bias" : "want_sinks",
+                         flags[i]);
+  }
+  for (int i = 0; i < 3; i++) {
+    int64_t span;
+    if (strides[i] < 0)
+      return attune_fail(ATTUNE_BAD_STRIDE, "a stride of bias is %lld; strides must not be negative",
+                         (long long)strides[i]);
+    if (__builtin_mul_overflow(strides[i], (int64_t)last[i], &span) || __builtin_add_overflow(extent, span, &extent) ||
+        extent > INT64_MAX / ELEMENT_BYTES)
+      return attune_fail(ATTUNE_BAD_SIZE, "bias reaches over more bytes than a 64-bit offset can hold");
+  }
+  return ATTUNE_OK;
+}
+
 attune_status attune_problem_check(const attune_problem *p) {
   if (p == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "the problem is a null pointer");
   if (p->struct_size != sizeof *p) {
@@ -219,6 +242,8 @@ attune_status attune_problem_check(const attune_problem *p) {
   if ((status = check_sizes(p))) return status;
   if ((status = check_window(p))) return status;
   if ((status = check_score(p))) return status;
+  if ((status = attune_expressions_check(p))) return status;
+  if ((status = check_bias(p))) return status;
   const tensor_shape shapes[4] = {
       {"q", &p->q, p->batch, p->seqlen_q, p->heads_q, p->head_dim, false},
       {"k", &p->k, p->batch, p->seqlen_k, p->heads_kv, p->head_dim, false},
@@ -278,6 +303,7 @@ attune_bound attune_problem_bound(const attune_problem *problem) {
 }
 
 attune_score attune_problem_score(const attune_problem *problem) {
+  if (problem->score_expr[0] != '\0' || problem->want_bias) return ATTUNE_SCORE_EXPRESSION;
   if (problem->softcap > 0) return ATTUNE_SCORE_SOFTCAP; /* tanh carries the sign */
   return problem->scale < 0 ? ATTUNE_SCORE_NEGATED : ATTUNE_SCORE_PLAIN;
 }
@@ -300,13 +326,14 @@ attune_status attune_problem_print(char out[ATTUNE_TEXT_MAX], const attune_probl
     snprintf(window, sizeof window, ".w%d,%d", p.window_left == ATTUNE_UNBOUNDED ? -1 : p.window_left,
              p.window_right == ATTUNE_UNBOUNDED ? -1 : p.window_right);
   }
-  const attune_score score = attune_problem_score(&p);
-  snprintf(out, ATTUNE_TEXT_MAX, "forward.%s.d%d%s.b%d.h%d.kv%d.q%d.k%d%s%s%s%s", dtype_words[p.dtype], p.head_dim, v,
-           p.batch, p.heads_q, p.heads_kv, p.seqlen_q, p.seqlen_k, mask, window,
-           score == ATTUNE_SCORE_SOFTCAP   ? ".softcap"
-           : score == ATTUNE_SCORE_NEGATED ? ".negated"
-                                           : "",
-           p.want_lse ? ".lse" : "");
+  static const char *const scores[] = {"", ".negated", ".softcap", ".expression"};
+  const int32_t expressions = attune_problem_expressions(&p);
+  char number[16] = "";
+  if (expressions != 0) snprintf(number, sizeof number, ".x%d", expressions);
+  snprintf(out, ATTUNE_TEXT_MAX, "forward.%s.d%d%s.b%d.h%d.kv%d.q%d.k%d%s%s%s%s%s%s%s", dtype_words[p.dtype],
+           p.head_dim, v, p.batch, p.heads_q, p.heads_kv, p.seqlen_q, p.seqlen_k, mask, window,
+           p.mask_expr[0] != '\0' ? ".pattern" : "", scores[attune_problem_score(&p)], p.want_sinks ? ".sinks" : "",
+           number, p.want_lse ? ".lse" : "");
   return ATTUNE_OK;
 }
 
@@ -334,8 +361,17 @@ attune_status attune_problem_parse(attune_problem *out, const char *class_text) 
   if (attune_text_one_of(&text, mask_words, &word)) p.mask = (attune_mask)word;
   attune_text_pair(&text, "w", &p.window_left, &p.window_right);
   /* The class knows that there is a softcap, or that the scale is negative, not how much: representative values. */
+  const bool pattern = attune_text_word(&text, "pattern");
   if (attune_text_word(&text, "softcap")) p.softcap = 50;
   if (attune_text_word(&text, "negated")) p.scale = (float)(-1 / sqrt((double)p.head_dim));
+  const bool expression = attune_text_word(&text, "expression");
+  if (attune_text_word(&text, "sinks")) p.want_sinks = 1;
+  int32_t number = 0;
+  (void)attune_text_number(&text, "x", &number);
+  if ((pattern || expression) != (number > 0))
+    return bad_class(&text, "x and a number where there is a pattern or an expression, and only there");
+  if (pattern) snprintf(p.mask_expr, sizeof p.mask_expr, "#%d", number);
+  if (expression) snprintf(p.score_expr, sizeof p.score_expr, "#%d", number);
   if (attune_text_word(&text, "lse")) p.want_lse = 1;
   if (!attune_text_done(&text)) return bad_class(&text, "the end, or an optional part in its place");
   char canonical[ATTUNE_TEXT_MAX];
@@ -361,10 +397,13 @@ double attune_problem_distance(const attune_problem *wanted, const attune_proble
   canonical_mask(&b);
   const bool same_kernel = a.dtype == b.dtype && a.head_dim == b.head_dim && a.head_dim_v == b.head_dim_v &&
                            attune_problem_bound(&a) == attune_problem_bound(&b) &&
-                           attune_problem_score(&a) == attune_problem_score(&b) && a.want_lse == b.want_lse;
+                           attune_problem_score(&a) == attune_problem_score(&b) && a.want_lse == b.want_lse &&
+                           a.want_sinks == b.want_sinks && (a.mask_expr[0] == '\0') == (b.mask_expr[0] == '\0');
   if (!same_kernel) return INFINITY;
   double distance = axis(a.batch, b.batch) + axis(a.heads_q, b.heads_q) + axis(a.heads_kv, b.heads_kv) +
                     axis(a.seqlen_q, b.seqlen_q) + axis(a.seqlen_k, b.seqlen_k);
+  /* The kernel is made anew from the schedule; another expression may want another one. */
+  if (attune_problem_expressions(&a) != attune_problem_expressions(&b)) distance += 1;
   if (attune_problem_bound(&a) == ATTUNE_BOUND_WINDOW) distance += axis(a.window_left + 1, b.window_left + 1);
   return distance;
 }

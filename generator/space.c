@@ -22,15 +22,20 @@ static attune_status check_computed(const attune_config *c) {
   const struct {
     const char *name;
     int32_t value, limit;
-  } ranges[] = {{"dtype", c->dtype, ATTUNE_BF16},
-                {"bound", c->bound, ATTUNE_BOUND_WINDOW},
-                {"score", c->score, ATTUNE_SCORE_SOFTCAP},
-                {"lse", c->lse, 1}};
+  } ranges[] = {{"dtype", c->dtype, ATTUNE_BF16}, {"bound", c->bound, ATTUNE_BOUND_WINDOW},
+                {"pattern", c->pattern, 1},       {"score", c->score, ATTUNE_SCORE_EXPRESSION},
+                {"sinks", c->sinks, 1},           {"lse", c->lse, 1}};
   for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
     if (ranges[i].value < 0 || ranges[i].value > ranges[i].limit) {
       return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be from 0 to %d", ranges[i].name, ranges[i].value,
                          ranges[i].limit);
     }
+  }
+  const bool has_expressions = c->pattern || c->score == ATTUNE_SCORE_EXPRESSION;
+  if (has_expressions != (c->expressions > 0)) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "expressions is %d, with pattern %d and score %d; it names what those two have", c->expressions,
+                       c->pattern, c->score);
   }
   const int32_t dims[2] = {c->head_dim, c->head_dim_v};
   for (int i = 0; i < 2; i++) {

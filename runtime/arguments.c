@@ -29,11 +29,23 @@ static void fill_strides(attune_arguments *out, const attune_problem *problem) {
 /* With a softcap the exponent is softcap * log2(e) * tanh(scale / softcap * q.k); the sign is tanh's. */
 static void fill_scales(attune_arguments *out, const attune_problem *problem) {
   double scale = problem->scale, softcap = problem->softcap;
+  if (attune_problem_score(problem) == ATTUNE_SCORE_EXPRESSION) {
+    out->log2_scale = (float)log2_e;
+    out->cap_scale = clamped(scale);
+    return;
+  }
   if (softcap > 0) {
     out->log2_scale = positive(softcap * log2_e);
     out->cap_scale = clamped(scale / softcap);
   } else {
     out->log2_scale = positive(fabs(scale) * log2_e);
+  }
+}
+
+void attune_arguments_values(attune_arguments *out, const attune_tensors *tensors) {
+  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
+    const attune_value *value = &tensors->values[i];
+    out->values[i] = (struct attune_argument){value->array, value->count, value->integer, value->real};
   }
 }
 
@@ -60,6 +72,10 @@ attune_status attune_arguments_of(attune_arguments *out, const attune_config *co
       .window_left = bounded(problem->window_left),
       .window_right = problem->mask == ATTUNE_MASK_NONE ? bounded(problem->window_right) : 0,
   };
+  out->sinks = tensors->sinks;
+  out->bias = tensors->bias;
+  out->bias_batch = problem->bias.batch, out->bias_seqlen = problem->bias.seqlen, out->bias_heads = problem->bias.heads;
+  attune_arguments_values(out, tensors);
   fill_strides(out, problem);
   fill_scales(out, problem);
   return ATTUNE_OK;

@@ -37,6 +37,7 @@ typedef enum {
   ATTUNE_BAD_POINTER,    /* a pointer is null or misaligned */
   ATTUNE_BAD_SCALE,      /* scale or softcap is not finite, or softcap is negative */
   ATTUNE_BAD_WINDOW,     /* a window that contradicts the mask */
+  ATTUNE_BAD_EXPRESSION, /* a mask or score expression that does not parse, or names what there is not */
   ATTUNE_BAD_CONFIG,     /* config text that does not parse */
   ATTUNE_ILLEGAL_CONFIG, /* a config that this device cannot run; the message names the limit */
   ATTUNE_BAD_FILE,       /* unreadable, truncated or lying file (safetensors, workload) */
@@ -74,6 +75,20 @@ typedef struct {
   int64_t batch, seqlen, heads;
 } attune_strides;
 
+/* A name that expressions may use for a value of the caller's. */
+enum { ATTUNE_EXPRESSION_MAX = 480, ATTUNE_PARAM_NAME_MAX = 24, ATTUNE_PARAMS_MAX = 8 }; /* with the final NUL */
+typedef enum {
+  ATTUNE_PARAM_NONE = 0,
+  ATTUNE_PARAM_INT = 1,
+  ATTUNE_PARAM_FLOAT = 2,
+  ATTUNE_PARAM_INT_ARRAY = 3, /* int32_t in device memory */
+  ATTUNE_PARAM_FLOAT_ARRAY = 4
+} attune_param_type;
+typedef struct {
+  char name[ATTUNE_PARAM_NAME_MAX];
+  attune_param_type type;
+} attune_param;
+
 /* What is to be computed: O = softmax(scale * Q K^T [softcap] [mask]) V.
  * Fill with attune_problem_init, then set fields. Values only: no ownership. */
 typedef struct {
@@ -88,6 +103,18 @@ typedef struct {
   float softcap;    /* 0: none; else, up to 10,000: score = softcap * tanh(scale*q.k / softcap) */
   int32_t want_lse; /* 1: also write LSE */
   attune_strides q, k, v, o;
+  /* Expressions in C syntax, "" for none (grammar: generator/README.md). mask_expr is true where key k is seen by query
+   * q, besides what mask and window say: "q / 128 == k / 128 || k < 64". score_expr is the new score, from `score` =
+   * scale * q.k: "score + slope[head] * (k - q)"; it excludes softcap. Both know batch, head, q, k, seqlen_q, seqlen_k
+   * and the params. An index outside an array gives 0, division by zero 0; int is 32 bits and wraps. */
+  char mask_expr[ATTUNE_EXPRESSION_MAX];
+  char score_expr[ATTUNE_EXPRESSION_MAX];
+  attune_param params[ATTUNE_PARAMS_MAX]; /* in a row from the first; their values come with each run */
+  /* 1: a tensor is added to the scores, elements of dtype at batch * bias.batch + head * bias.heads + q * bias.seqlen +
+   * k; a stride of 0 broadcasts, as they are 0 unless set. A score_expr then has to use it, by the name `bias`. */
+  int32_t want_bias;
+  attune_strides bias;
+  int32_t want_sinks; /* 1: each head has one more key, whose score is sinks[head] and whose value is zero */
 } attune_problem;
 
 typedef struct attune_context attune_context;
@@ -102,6 +129,14 @@ typedef struct {
   uint64_t host_seed;   /* schedule of the host device */
 } attune_options;
 
+/* The value of a param: integer, real, or an array in device memory with its number of elements. */
+typedef struct {
+  const void *array;
+  int64_t count;
+  int32_t integer;
+  float real;
+} attune_value;
+
 /* Device pointers (host pointers for the host device), borrowed for the time of the run. q, k, v and o are 16-byte
  * aligned, the others as their type is. */
 typedef struct {
@@ -111,7 +146,10 @@ typedef struct {
   float *lse; /* (batch, heads_q, seqlen_q) contiguous, natural log, -inf where no key is visible; or NULL */
   const int32_t
       *seqlens_q; /* (batch) in device memory, each <= problem.seqlen_q, or NULL; rows past it stay untouched */
-  const int32_t *seqlens_k; /* (batch) likewise */
+  const int32_t *seqlens_k;               /* (batch) likewise */
+  attune_value values[ATTUNE_PARAMS_MAX]; /* of the problem's params, in their order */
+  const void *bias;                       /* where the problem wants it */
+  const float *sinks;                     /* (heads_q) where the problem wants them, natural logits */
 } attune_tensors;
 
 /* Thread-local, valid until the next failing call of this thread; "" before any. Says what, why and what to do. */

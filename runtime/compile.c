@@ -17,13 +17,14 @@ static bool is_host(const char *arch) {
   return !strcmp(arch, "host");
 }
 
-static attune_status name_of(kernel_name *out, const attune_config *config, const char *arch) {
+static attune_status name_of(kernel_name *out, const attune_config *config, const attune_problem *problem,
+                             const char *arch) {
   *out = (kernel_name){0};
   attune_config_target(out->target, config, arch);
   attune_status status = attune_config_print(out->config, config);
   if (status == ATTUNE_OK) status = attune_config_symbol(out->symbol, config);
   if (status == ATTUNE_OK)
-    status = attune_emit(&out->source, config, is_host(arch) ? ATTUNE_TARGET_HOST : ATTUNE_TARGET_CUDA);
+    status = attune_emit(&out->source, config, problem, is_host(arch) ? ATTUNE_TARGET_HOST : ATTUNE_TARGET_CUDA);
   if (status != ATTUNE_OK) return status;
   attune_sha256(out->sha256, out->source, strlen(out->source));
   return is_host(arch) ? attune_compiler_host(out->compiler, out->options)
@@ -87,11 +88,12 @@ static attune_status compile(attune_kernel **out, const kernel_name *name, const
   return status;
 }
 
-attune_status attune_kernel_name(attune_kernel **out, char **source, const attune_config *config, const char *arch) {
+attune_status attune_kernel_name(attune_kernel **out, char **source, const attune_config *config,
+                                 const attune_problem *problem, const char *arch) {
   kernel_name name;
   *out = NULL;
   if (source) *source = NULL;
-  attune_status status = name_of(&name, config, arch);
+  attune_status status = name_of(&name, config, problem, arch);
   if (status == ATTUNE_OK) status = pack(out, &name, arch, NULL, 0);
   if (status == ATTUNE_OK && source)
     *source = name.source;
@@ -100,10 +102,11 @@ attune_status attune_kernel_name(attune_kernel **out, char **source, const attun
   return status;
 }
 
-attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const char *arch) {
+attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const attune_problem *problem,
+                                    const char *arch) {
   kernel_name name;
   *out = NULL;
-  attune_status status = name_of(&name, config, arch);
+  attune_status status = name_of(&name, config, problem, arch);
   if (status == ATTUNE_OK) status = compile(out, &name, arch);
   free(name.source);
   return status;
@@ -173,12 +176,12 @@ static attune_kernel *find_of_source(attune_store *store, const kernel_name *nam
 }
 
 attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *store, const attune_config *config,
-                                const char *arch, bool frozen) {
+                                const attune_problem *problem, const char *arch, bool frozen) {
   kernel_name name;
   attune_kernel *named = NULL;
   bool found = false;
   *out = NULL;
-  attune_status status = name_of(&name, config, arch);
+  attune_status status = name_of(&name, config, problem, arch);
   if (status == ATTUNE_OK) status = pack(&named, &name, arch, NULL, 0);
   if (status == ATTUNE_OK) status = attune_store_find_kernel(store, out, named->key);
   found = status == ATTUNE_OK && *out;

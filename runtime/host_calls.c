@@ -60,13 +60,13 @@ static void shuffle(attune_host_block *block, int warp, bool exclusive_or) {
   }
 }
 
-static void any_lane(attune_host_block *block, int warp) {
+static void vote(attune_host_block *block, int warp, bool any_alone) {
   attune_host_lane *lanes = &block->lanes[warp * 32];
-  uint32_t any = 0;
+  uint32_t bits = 0;
   for (int i = 0; i < 32; i++)
-    any |= lanes[i].in[0] != 0;
+    bits |= (uint32_t)(lanes[i].in[0] != 0) << i;
   for (int i = 0; i < 32; i++)
-    lanes[i].out[0] = any;
+    lanes[i].out[0] = any_alone ? bits != 0 : bits;
 }
 
 static void warp_uniform(attune_host_block *block, int warp) {
@@ -98,7 +98,10 @@ static bool perform(attune_host_block *block, int warp) {
     shuffle(block, warp, false);
     break;
   case ATTUNE_HOST_ANY_LANE:
-    any_lane(block, warp);
+    vote(block, warp, true);
+    break;
+  case ATTUNE_HOST_LANES_WHERE:
+    vote(block, warp, false);
     break;
   case ATTUNE_HOST_WARP_BARRIER:
     attune_host_order_warp_barrier(&block->shared.order, warp);
@@ -172,10 +175,11 @@ static void barrier(int line) {
 
 /* ---- plain accesses ---- */
 
-static void check_size(attune_host_block *block, const char *what, int size, int line) {
-  if (size != 4 && size != 8 && size != 16)
+static void check_size(attune_host_block *block, const char *what, int size, int least, int line) {
+  if ((size != 2 && size != 4 && size != 8 && size != 16) || size < least)
     attune_host_fault(block, block->running->index, line,
-                      "%s of %d bytes, which the host device cannot model: it takes 4, 8 or 16", what, size);
+                      "%s of %d bytes, which the host device cannot model: it takes %s4, 8 or 16", what, size,
+                      least == 2 ? "2, " : "");
 }
 
 /* A size that the compiler knows is a move, not a call. */
@@ -184,8 +188,10 @@ static void move(void *to, const void *from, int size) {
     memcpy(to, from, 16);
   else if (size == 8)
     memcpy(to, from, 8);
-  else
+  else if (size == 4)
     memcpy(to, from, 4);
+  else
+    memcpy(to, from, 2);
 }
 
 static void load_shared(void *to, unsigned from, int size, int line) {
@@ -193,7 +199,7 @@ static void load_shared(void *to, unsigned from, int size, int line) {
   int thread = block->running->index;
   uint32_t offset = from - ATTUNE_HOST_SHARED_BASE;
   attune_host_conflict conflict;
-  check_size(block, "a shared load", size, line);
+  check_size(block, "a shared load", size, 4, line);
   if (!attune_host_shared_read(&block->shared, &conflict, offset, (uint32_t)size, thread / 32, 1u << thread % 32, line))
     attune_host_fault_conflict(block, &conflict, line, "a shared load", from, (unsigned)size);
   move(to, block->shared.bytes + offset, size);
@@ -203,7 +209,7 @@ static void store_shared(unsigned to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
   uint32_t offset = to - ATTUNE_HOST_SHARED_BASE;
   attune_host_conflict conflict;
-  check_size(block, "a shared store", size, line);
+  check_size(block, "a shared store", size, 4, line);
   if (!attune_host_shared_write(&block->shared, &conflict, offset, (uint32_t)size, block->running->index, line))
     attune_host_fault_conflict(block, &conflict, line, "a shared store", to, (unsigned)size);
   move(block->shared.bytes + offset, from, size);
@@ -231,14 +237,14 @@ static bool poisoned(const void *from, int size) {
 
 static void load_global(void *to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
-  check_size(block, "a global load", size, line);
+  check_size(block, "a global load", size, 2, line);
   check_global(block, from, size, false, line);
   move(to, from, size);
 }
 
 static void store_global(void *to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
-  check_size(block, "a global store", size, line);
+  check_size(block, "a global store", size, 4, line);
   check_global(block, to, size, true, line);
   if (block->products > 0 && poisoned(from, size))
     attune_host_fault(block, block->running->index, line,

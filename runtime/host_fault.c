@@ -10,6 +10,7 @@ static const char *const operations[] = {
     [ATTUNE_HOST_SHUFFLE_XOR] = "an exclusive-or shuffle",
     [ATTUNE_HOST_SHUFFLE] = "a shuffle",
     [ATTUNE_HOST_ANY_LANE] = "a vote",
+    [ATTUNE_HOST_LANES_WHERE] = "a ballot",
     [ATTUNE_HOST_WARP_BARRIER] = "a warp barrier",
     [ATTUNE_HOST_WARP_UNIFORM] = "a broadcast",
     [ATTUNE_HOST_NAMED_BARRIER] = "a named barrier",

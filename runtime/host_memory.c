@@ -76,7 +76,16 @@ attune_status attune_host_memory_of(attune_host_memory *out, const attune_config
   if ((status = add(out, "o", a->o, true, 2, dv, o, size_q)) != ATTUNE_OK) return status;
   if ((status = add(out, "lse", a->lse, true, 4, lse * a->seqlen_q, one, none)) != ATTUNE_OK) return status;
   if ((status = add(out, "seqlens_q", a->seqlens_q, false, 4, a->batch, one, none)) != ATTUNE_OK) return status;
-  return add(out, "seqlens_k", a->seqlens_k, false, 4, a->batch, one, none);
+  if ((status = add(out, "seqlens_k", a->seqlens_k, false, 4, a->batch, one, none)) != ATTUNE_OK) return status;
+  if ((status = add(out, "sinks", a->sinks, false, 4, a->heads_q, one, none)) != ATTUNE_OK) return status;
+  int64_t bias[3] = {a->bias_batch, a->bias_seqlen, a->bias_heads};
+  if ((status = add(out, "bias", a->bias, false, 2, a->seqlen_k, bias, size_q)) != ATTUNE_OK) return status;
+  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
+    const struct attune_argument *value = &a->values[i];
+    const void *array = value->count > 0 ? value->array : NULL;
+    if ((status = add(out, "an array param", array, false, 4, value->count, one, none)) != ATTUNE_OK) return status;
+  }
+  return ATTUNE_OK;
 }
 
 /* Whether the bytes lie in one row of the tensor. */

@@ -6,8 +6,8 @@
 #include "runtime/fail.h"
 
 enum { UNWRITTEN, STORED, FLYING, LANDED, TILE_FLYING, TILE_LANDED, MBARRIER };
-enum { READERS = 4, A_GROUP = ATTUNE_HOST_WARPS_MAX };
-static const uint32_t under_way = UINT32_MAX; /* the time of a read that has not ended */
+enum { READERS = 12, A_GROUP = ATTUNE_HOST_WARPS_MAX }; /* as many warps as compute in the widest block */
+static const uint32_t under_way = UINT32_MAX;           /* the time of a read that has not ended */
 
 /* Lanes of one warp, or products of one warpgroup (who: A_GROUP + group). */
 typedef struct {

@@ -12,25 +12,25 @@ typedef struct {
 } attempt;
 
 /* A stored kernel that the machine refuses is compiled anew, which replaces its row. */
-static attune_status recompile(attune_plan *plan, const attune_config *config) {
+static attune_status recompile(attune_plan *plan, const attune_config *config, const attune_problem *problem) {
   attune_context *context = plan->context;
   attune_kernel *kernel = NULL;
-  attune_status status = attune_kernel_compile(&kernel, config, attune_machine_arch(context->machine));
+  attune_status status = attune_kernel_compile(&kernel, config, problem, attune_machine_arch(context->machine));
   if (status == ATTUNE_OK) status = attune_store_put_kernel(context->store, kernel);
   if (status == ATTUNE_OK) status = attune_load(&plan->loaded, context->machine, kernel, config);
   free(kernel);
   return status;
 }
 
-static attune_status load(attune_plan *plan, const attune_config *config) {
+static attune_status load(attune_plan *plan, const attune_config *config, const attune_problem *problem) {
   attune_context *context = plan->context;
   attune_kernel *kernel = NULL;
   bool hit = false;
-  attune_status status =
-      attune_kernel_get(&kernel, &hit, context->store, config, attune_machine_arch(context->machine), context->frozen);
+  attune_status status = attune_kernel_get(&kernel, &hit, context->store, config, problem,
+                                           attune_machine_arch(context->machine), context->frozen);
   if (status != ATTUNE_OK) return status;
   status = attune_load(&plan->loaded, context->machine, kernel, config);
-  if (status != ATTUNE_OK && hit && !context->frozen) status = recompile(plan, config);
+  if (status != ATTUNE_OK && hit && !context->frozen) status = recompile(plan, config, problem);
   free(kernel);
   return status;
 }
@@ -41,7 +41,7 @@ static attune_status try_config(void *user, const attune_config *config) {
   attune_status status = attune_launch_of(&a->plan->launch, config, a->problem);
   if (status == ATTUNE_OK) status = attune_arguments_of(&a->plan->arguments, config, a->problem, &none);
   if (status == ATTUNE_OK) status = attune_config_print(a->plan->config, config);
-  return status == ATTUNE_OK ? load(a->plan, config) : status;
+  return status == ATTUNE_OK ? load(a->plan, config, a->problem) : status;
 }
 
 static attune_status choose(attempt *a) {
@@ -106,6 +106,9 @@ static attune_status create(attune_plan **out, attune_context *context, const at
   if (!plan) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a plan");
   plan->context = context;
   plan->want_lse = resolved.want_lse;
+  plan->want_bias = resolved.want_bias;
+  plan->want_sinks = resolved.want_sinks;
+  memcpy(plan->params, resolved.params, sizeof plan->params);
   attempt a = {.plan = plan, .problem = &resolved};
   status = config ? use_named(&a, config) : choose(&a);
   if (status == ATTUNE_OK)

@@ -1,7 +1,7 @@
 /* The hot path: no allocation, no lock, no store. */
 #include "runtime/plan.h"
 
-enum { TENSOR_ALIGNMENT = 16, WORD_ALIGNMENT = 4 };
+enum { TENSOR_ALIGNMENT = 16, WORD_ALIGNMENT = 4, ELEMENT_ALIGNMENT = 2 };
 
 static attune_status check_pointer(const char *name, const void *pointer, uintptr_t alignment) {
   if (!pointer) return attune_fail(ATTUNE_BAD_POINTER, "%s is NULL; run needs it", name);
@@ -18,6 +18,21 @@ static attune_status check_lse(const attune_plan *plan, const attune_tensors *te
                      "lse is given, but the plan writes none; set want_lse in the problem, or lse to NULL");
 }
 
+/* An array without elements needs no memory: it is 0 everywhere. */
+static attune_status check_values(const attune_plan *plan, const attune_tensors *tensors) {
+  for (int i = 0; i < ATTUNE_PARAMS_MAX && plan->params[i].type != ATTUNE_PARAM_NONE; i++) {
+    const attune_value *value = &tensors->values[i];
+    if (plan->params[i].type != ATTUNE_PARAM_INT_ARRAY && plan->params[i].type != ATTUNE_PARAM_FLOAT_ARRAY) continue;
+    if (value->count < 0)
+      return attune_fail(ATTUNE_BAD_SIZE, "values[%d] (%s) has a count of %lld; it must not be negative", i,
+                         plan->params[i].name, (long long)value->count);
+    if (value->count == 0) continue;
+    const attune_status status = check_pointer(plan->params[i].name, value->array, WORD_ALIGNMENT);
+    if (status) return status;
+  }
+  return ATTUNE_OK;
+}
+
 static attune_status check_tensors(const attune_plan *plan, const attune_tensors *tensors) {
   attune_status status;
   if ((status = check_pointer("q", tensors->q, TENSOR_ALIGNMENT))) return status;
@@ -25,6 +40,9 @@ static attune_status check_tensors(const attune_plan *plan, const attune_tensors
   if ((status = check_pointer("v", tensors->v, TENSOR_ALIGNMENT))) return status;
   if ((status = check_pointer("o", tensors->o, TENSOR_ALIGNMENT))) return status;
   if ((status = check_lse(plan, tensors))) return status;
+  if (plan->want_bias && (status = check_pointer("bias", tensors->bias, ELEMENT_ALIGNMENT))) return status;
+  if (plan->want_sinks && (status = check_pointer("sinks", tensors->sinks, WORD_ALIGNMENT))) return status;
+  if ((status = check_values(plan, tensors))) return status;
   if (tensors->seqlens_q && (status = check_pointer("seqlens_q", tensors->seqlens_q, WORD_ALIGNMENT))) return status;
   if (tensors->seqlens_k && (status = check_pointer("seqlens_k", tensors->seqlens_k, WORD_ALIGNMENT))) return status;
   return ATTUNE_OK;
@@ -58,5 +76,8 @@ attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors,
   arguments.lse = tensors->lse;
   arguments.seqlens_q = (const int *)tensors->seqlens_q;
   arguments.seqlens_k = (const int *)tensors->seqlens_k;
+  arguments.bias = tensors->bias;
+  arguments.sinks = tensors->sinks;
+  attune_arguments_values(&arguments, tensors);
   return attune_launch_kernel(plan->loaded, &plan->launch, &arguments, stream);
 }

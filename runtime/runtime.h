@@ -15,16 +15,18 @@ typedef struct attune_arguments attune_arguments;
 
 /* ---- compile: config -> binary; thread-safe, no device needed ---- */
 
-/* arch: "sm_80" ... for NVRTC, "host" for the C++17 compiler ($ATTUNE_HOST_CXX, else c++, g++, clang++).
- * Fills everything that names the kernel (key included) without compiling: what a store is asked for. *out is malloc'ed
- * in one block (free()); binary is NULL. *source, if not NULL, receives the malloc'ed source. Asks NVRTC's version at
- * run time. */
-attune_status attune_kernel_name(attune_kernel **out, char **source, const attune_config *config, const char *arch);
+/* problem: whose expressions are compiled in; NULL where the config has none. arch: "sm_80" ... for NVRTC, "host" for
+ * the C++17 compiler ($ATTUNE_HOST_CXX, else c++, g++, clang++). Fills everything that names the kernel (key included)
+ * without compiling: what a store is asked for. *out is malloc'ed in one block (free()); binary is NULL. *source, if
+ * not NULL, receives the malloc'ed source. Asks NVRTC's version at run time. */
+attune_status attune_kernel_name(attune_kernel **out, char **source, const attune_config *config,
+                                 const attune_problem *problem, const char *arch);
 /* Emits and compiles. ATTUNE_COMPILE_FAILED has the end of the log in the message. */
-attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const char *arch);
+attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const attune_problem *problem,
+                                    const char *arch);
 /* From the store, else (unless frozen: ATTUNE_WOULD_COMPILE) compiled and stored. hit may be NULL. */
 attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *store, const attune_config *config,
-                                const char *arch, bool frozen);
+                                const attune_problem *problem, const char *arch, bool frozen);
 /* What the compiler's log tells of speed that the kernel lost: wgmma that it serialised, setmaxnreg that it ignored.
  * The first such line, cut where out ends; "" and false if there is none. */
 bool attune_kernel_remark(char *out, size_t size, const attune_kernel *kernel);
@@ -58,6 +60,9 @@ attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_lau
 /* Arguments of a resolved problem; pointers come from the tensors. */
 attune_status attune_arguments_of(attune_arguments *out, const attune_config *config, const attune_problem *problem,
                                   const attune_tensors *tensors);
+
+/* The values of params alone. */
+void attune_arguments_values(attune_arguments *out, const attune_tensors *tensors);
 
 /* Memory of the machine; on the host device plain memory that kernels may touch only inside what is registered
  * (allocations here, and the tensors of attune_run). */

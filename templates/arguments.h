@@ -3,6 +3,14 @@
 #ifndef ATTUNE_ARGUMENTS_H
 #define ATTUNE_ARGUMENTS_H
 
+/* What an expression's name stands for; as attune_value of attune.h. */
+struct attune_argument {
+  const void *array;
+  long long count;
+  int integer;
+  float real;
+};
+
 struct attune_arguments {
   const void *q, *k, *v;
   void *o;
@@ -19,7 +27,11 @@ struct attune_arguments {
   int align_end;                 /* 1: the mask's diagonal ends at the last key (shift = seqlen_k - seqlen_q) */
   int window_left, window_right; /* visible: i+shift-left <= j <= i+shift+right; unbounded: 2^30 - 1 */
   float log2_scale; /* score times this is the exponent of 2; never 0, never negative (see score kinds in generator) */
-  float cap_scale;  /* softcap: the exponent is log2_scale * tanh(cap_scale * q.k) */
+  float cap_scale; /* softcap: the exponent is log2_scale * tanh(cap_scale * q.k); expression: of q * k, to the score */
+  const float *sinks; /* (heads_q) */
+  const void *bias;
+  long long bias_batch, bias_seqlen, bias_heads;
+  struct attune_argument values[8];
 };
 
 /* What the tensor copy engine reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */

@@ -7,6 +7,7 @@
  * FlashAttention-2 (arXiv 2307.08691, section 3): O stays unnormalised, a running maximum and sum per row, one division
  * at the end. Fragment layouts: PTX ISA, "Matrix fragments for mma.m16n8k16". */
 #include "arguments.h"
+#include "mask.h"
 #include "parameters.h"
 #include "primitives.h"
 
@@ -65,12 +66,17 @@ struct state {
   float sum[atoms][2]; // of this thread's columns only, until the end
 };
 
-/* Scores and probabilities of one tile of keys, and what they do to the state. Keys count from the tile's first:
- * first_visible and last_visible are those of the warp's first row, each row further down sees one further; limit is
- * where the keys end. */
+/* Scores and probabilities of one tile of keys, from `key` on, and what they do to the state. row: the thread's first.
+ */
 template <bool masked>
-ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_rows, float log2_scale, float cap_scale,
-                          int first_visible, int last_visible, int limit, float (&s)[atoms][tile_n / 8][4]) {
+ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_rows, const attune_arguments &problem,
+                          const row_tile &at, int row, int key, float (&s)[atoms][tile_n / 8][4]) {
+  const float log2_scale = problem.log2_scale;
+#if SCORE_EXPRESSION
+  constexpr bool may_hide = true; // an expression may give -inf
+#else
+  constexpr bool may_hide = masked;
+#endif
 #pragma unroll
   for (int m = 0; m < atoms; m++)
 #pragma unroll
@@ -103,50 +109,10 @@ ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_r
     }
   }
 
-#if SCORE_NEGATED
 #pragma unroll
-  for (int m = 0; m < atoms; m++)
-#pragma unroll
-    for (int n = 0; n < tile_n / 8; n++)
-#pragma unroll
-      for (int e = 0; e < 4; e++)
-        s[m][n][e] = -s[m][n][e];
-#endif
-#if SCORE_SOFTCAP
-  const float twice = 2.8853900817779268f * cap_scale; // tanh(x) = 1 - 2 / (1 + 2^(2 x log2(e)))
-#pragma unroll
-  for (int m = 0; m < atoms; m++)
-#pragma unroll
-    for (int n = 0; n < tile_n / 8; n++)
-#pragma unroll
-      for (int e = 0; e < 4; e++)
-        s[m][n][e] = 1.0f - 2.0f * reciprocal(1.0f + exp2_approximate(twice * s[m][n][e]));
-#endif
-
-  if (masked) {
-    const int column = 2 * (thread_index() % 4);
-#pragma unroll
-    for (int m = 0; m < atoms; m++)
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        int last = limit - 1;
-#if BOUND_CAUSAL || BOUND_WINDOW
-        last = minimum(last, last_visible + m * 16 + half * 8);
-#endif
-        last -= column;
-#if BOUND_WINDOW
-        const int first = first_visible + m * 16 + half * 8 - column;
-#endif
-#pragma unroll
-        for (int n = 0; n < tile_n / 8; n++)
-#pragma unroll
-          for (int e = 0; e < 2; e++) {
-            if (n * 8 + e > last) s[m][n][2 * half + e] = -infinity();
-#if BOUND_WINDOW
-            if (n * 8 + e < first) s[m][n][2 * half + e] = -infinity();
-#endif
-          }
-      }
+  for (int m = 0; m < atoms; m++) {
+    change_scores(s[m], problem, at, row + m * 16, key);
+    if (masked) hide_scores(s[m], problem, at, row + m * 16, key);
   }
 
   float high[atoms][2];
@@ -178,7 +144,7 @@ ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_r
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         // A row that has seen no key yet has maximum -inf, and -inf - -inf is not a number.
-        const float factor = masked && high[m][half] == -infinity()
+        const float factor = may_hide && high[m][half] == -infinity()
                                  ? 1.0f
                                  : exp2_approximate((warp.max[m][half] - high[m][half]) * log2_scale);
         warp.max[m][half] = high[m][half];
@@ -194,7 +160,7 @@ ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_r
   for (int m = 0; m < atoms; m++)
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const float shift = (masked && warp.max[m][half] == -infinity() ? 0.0f : warp.max[m][half]) * log2_scale;
+      const float shift = (may_hide && warp.max[m][half] == -infinity() ? 0.0f : warp.max[m][half]) * log2_scale;
       float sum = warp.sum[m][half];
 #pragma unroll
       for (int n = 0; n < tile_n / 8; n++)
@@ -253,29 +219,11 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #if ORDER_REVERSED || ORDER_LONGEST
   tile = problem.tiles_m - 1 - tile;
 #endif
-  const int head = place % problem.heads_q;
-  const int batch = place / problem.heads_q;
-  const int seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + batch) : problem.seqlen_q;
-  const int seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + batch) : problem.seqlen_k;
-  const int row_begin = tile * tile_m;
-  if (row_begin >= seqlen_q) return;
-
-  // Visible keys of the tile's rows: [key_begin, key_end); of all its rows at once: tiles [full_begin, full_end).
-  int key_begin = 0, key_end = seqlen_k;
-  int full_begin = 0, full_end = seqlen_k / tile_n;
-#if BOUND_CAUSAL || BOUND_WINDOW
-  const int shift = problem.align_end ? seqlen_k - seqlen_q : 0;
-  const int row_last = minimum(row_begin + tile_m, seqlen_q) - 1;
-  key_end = minimum(key_end, row_last + shift + problem.window_right + 1);
-  full_end = minimum(full_end, maximum(row_begin + shift + problem.window_right + 1, 0) / tile_n);
-#endif
-#if BOUND_WINDOW
-  key_begin = maximum(0, row_begin + shift - problem.window_left);
-  full_begin = (maximum(0, row_last + shift - problem.window_left) + tile_n - 1) / tile_n;
-#endif
-  const int first_tile = key_begin / tile_n;
-  const int tiles = key_end > key_begin ? (key_end + tile_n - 1) / tile_n - first_tile : 0;
-  const int last_tile = first_tile + tiles - 1;
+  row_tile at;
+  at.head = place % problem.heads_q;
+  at.batch = place / problem.heads_q;
+  if (!find_keys(at, problem, tile)) return;
+  const int head = at.head, batch = at.batch, row_begin = at.row_begin;
 
   const int lane = thread_index() % 32;
   const int warp_row = thread_index() / 32 * rows;
@@ -304,38 +252,64 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   const shared_address k_lane = shared + k_offset + (lane % 8 + lane / 16 * 8) * pitch_k + lane / 8 % 2 * 16;
   const shared_address v_lane = shared + v_offset + lane % 16 * pitch_v + lane / 16 * 16;
 
-  const char *k_next = copy_source<head_dim>(k + (long long)last_tile * tile_n * k_row_bytes, k_row_bytes);
-  const char *v_next = copy_source<head_dim_v>(v + (long long)last_tile * tile_n * v_row_bytes, v_row_bytes);
+  // load_k and load_v copy the tile that copying is at, which another() moves on; false: there is none.
+  const char *k_first = copy_source<head_dim>(k, k_row_bytes), *v_first = copy_source<head_dim_v>(v, v_row_bytes);
+#if PATTERN
+  tile_walk working = first_tile(problem, at), copying = working;
+  auto another = [&]() {
+    if (copying.more) {
+      next_tile(copying, problem, at);
+      return true;
+    }
+    return false;
+  };
+  auto load_k = [&](auto, int slot) {
+    copy_tile<true, tile_n, head_dim>(shared + k_offset + slot * tile_k_bytes,
+                                      k_first + (long long)copying.tile * tile_n * k_row_bytes, k_row_bytes,
+                                      at.seqlen_k - copying.tile * tile_n);
+  };
+  auto load_v = [&](auto, int slot) {
+    copy_tile<true, tile_n, head_dim_v>(shared + v_offset + slot * tile_v_bytes,
+                                        v_first + (long long)copying.tile * tile_n * v_row_bytes, v_row_bytes,
+                                        at.seqlen_k - copying.tile * tile_n);
+  };
+#else
+  const char *k_next = k_first + (long long)at.last_tile * tile_n * k_row_bytes;
+  const char *v_next = v_first + (long long)at.last_tile * tile_n * v_row_bytes;
+  int copied = 0;
+  auto another = [&]() { return ++copied < at.tiles; };
   // Only the last tile of the keys can be ragged, and it is the first to be copied.
   auto load_k = [&](auto ragged, int slot) {
     copy_tile<decltype(ragged)::value, tile_n, head_dim>(shared + k_offset + slot * tile_k_bytes, k_next, k_row_bytes,
-                                                         seqlen_k - last_tile * tile_n);
+                                                         at.seqlen_k - at.last_tile * tile_n);
     k_next -= tile_n * k_row_bytes;
   };
   auto load_v = [&](auto ragged, int slot) {
     copy_tile<decltype(ragged)::value, tile_n, head_dim_v>(shared + v_offset + slot * tile_v_bytes, v_next, v_row_bytes,
-                                                           seqlen_k - last_tile * tile_n);
+                                                           at.seqlen_k - at.last_tile * tile_n);
     v_next -= tile_n * v_row_bytes;
   };
+#endif
 
-  copy_tile<true, tile_m, head_dim>(shared, copy_source<head_dim>(q, q_row_bytes), q_row_bytes, seqlen_q - row_begin);
+  copy_tile<true, tile_m, head_dim>(shared, copy_source<head_dim>(q, q_row_bytes), q_row_bytes,
+                                    at.seqlen_q - row_begin);
   copy_async_commit();
   // One group of copies a tile, K and V together, empty past the end so that the wait counts stay constant. With one
   // stage K and V are groups of their own, each copied while the other is used.
 #if STAGES == 1
-  if (tiles > 0) load_k(yes(), 0);
+  if (at.tiles > 0) load_k(yes(), 0);
   copy_async_commit();
-  if (tiles > 0) load_v(yes(), 0);
+  if (at.tiles > 0) load_v(yes(), 0);
   copy_async_commit();
 #else
-  if (tiles > 0) {
+  if (at.tiles > 0) {
     load_k(yes(), 0);
     load_v(yes(), 0);
   }
   copy_async_commit();
 #pragma unroll
   for (int t = 1; t < stages - 1; t++) {
-    if (t < tiles) {
+    if (another()) {
       load_k(no(), t);
       load_v(no(), t);
     }
@@ -352,16 +326,15 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       load_matrix(warp.q[m][d], q_rows + m * 16 * pitch_k + d * 32);
 #endif
 
-  const float log2_scale = problem.log2_scale, cap_scale = problem.cap_scale;
-#if BOUND_CAUSAL || BOUND_WINDOW
-  const int diagonal = row_begin + warp_row + lane / 4 + shift;
-#else
-  const int diagonal = 0;
-#endif
+  const int own_row = row_begin + warp_row + lane / 4;
   int i = 0, slot = 0;
   auto step = [&](auto masked) {
     float s[atoms][tile_n / 8][4];
-    const int key = (last_tile - i) * tile_n;
+#if PATTERN
+    const int key = working.tile * tile_n;
+#else
+    const int key = (at.last_tile - i) * tile_n;
+#endif
 #if STAGES == 1
     if (i == 0)
       copy_async_wait<1>();
@@ -375,32 +348,41 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #else
     copy_async_wait<stages - 2>();
     barrier(); // K(i) and V(i) are here for all, and all have left K(i - 1) and V(i - 1)
-    if (i + stages - 1 < tiles) {
+    if (another()) {
       const int previous = slot == 0 ? stages - 1 : slot - 1;
       load_k(no(), previous);
       load_v(no(), previous);
     }
     copy_async_commit();
 #endif
-    attend<decltype(masked)::value>(warp, q_rows, k_lane + slot * tile_k_bytes, log2_scale, cap_scale,
-                                    diagonal - problem.window_left - key, diagonal + problem.window_right - key,
-                                    seqlen_k - key, s);
+    attend<decltype(masked)::value>(warp, q_rows, k_lane + slot * tile_k_bytes, problem, at, own_row, key, s);
 #if STAGES == 1
     copy_async_wait<0>();
     barrier(); // V(i) is here for all, and all have left K(i)
-    if (i + 1 < tiles) load_k(no(), 0);
+    if (another()) load_k(no(), 0);
     copy_async_commit();
 #endif
     accumulate(warp, v_lane + slot * tile_v_bytes, s);
     i++;
     slot = slot == stages - 1 ? 0 : slot + 1;
   };
-  while (i < tiles && last_tile - i >= full_end)
+#if PATTERN
+  for (bool left = at.tiles > 0; left;) {
+    if (working.whole)
+      step(no());
+    else
+      step(yes());
+    left = working.more;
+    if (left) next_tile(working, problem, at);
+  }
+#else
+  while (i < at.tiles && at.last_tile - i >= at.full_end)
     step(yes());
-  while (i < tiles && last_tile - i >= full_begin)
+  while (i < at.tiles && at.last_tile - i >= at.full_begin)
     step(no());
-#if BOUND_WINDOW
-  while (i < tiles)
+#endif
+#if BOUND_WINDOW && !PATTERN
+  while (i < at.tiles)
     step(yes());
 #endif
   copy_async_wait<0>();
@@ -414,16 +396,14 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       sum += shuffle_xor(sum, 1);
       sum += shuffle_xor(sum, 2);
       const int row = warp_row + m * 16 + half * 8 + lane / 4;
-      const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum; // no visible key: O = 0, LSE = -inf
+      const row_result result = result_of(problem, head, warp.max[m][half] * problem.log2_scale, sum);
 #pragma unroll
       for (int n = 0; n < width / 8; n++)
         store_shared_32(shared + row * pitch_v + n * 16 + lane % 4 * 4,
-                        pack(warp.o[m][n][2 * half] * inverse, warp.o[m][n][2 * half + 1] * inverse));
+                        pack(warp.o[m][n][2 * half] * result.factor, warp.o[m][n][2 * half + 1] * result.factor));
 #if LSE
-      if (lane % 4 == 0 && row_begin + row < seqlen_q)
-        store_global_float(
-            problem.lse + (long long)place * problem.seqlen_q + row_begin + row,
-            sum == 0.0f ? -infinity() : 0.6931471805599453f * (warp.max[m][half] * log2_scale + log2_approximate(sum)));
+      if (lane % 4 == 0 && row_begin + row < at.seqlen_q)
+        store_global_float(problem.lse + (long long)place * problem.seqlen_q + row_begin + row, result.lse);
 #endif
     }
   warp_barrier(); // a warp stores the rows that it computed
@@ -431,7 +411,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #pragma unroll 4
   for (int c = lane; c < rows * chunks; c += 32) {
     const int row = warp_row + c / chunks;
-    if (row_begin + row < seqlen_q)
+    if (row_begin + row < at.seqlen_q)
       store_global_128((char *)problem.o + 2 * (batch * problem.o_batch + head * problem.o_heads +
                                                 (row_begin + row) * problem.o_seqlen + c % chunks * 8),
                        load_shared_128(shared + row * pitch_v + c % chunks * 16));

@@ -2,6 +2,7 @@
  * throughout, no rounding of P. Always legal, the last rung of the ladder, and the judge of problems that are too large
  * for the CPU. */
 #include "arguments.h"
+#include "mask.h"
 #include "parameters.h"
 #include "primitives.h"
 
@@ -26,20 +27,12 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   const int warp = thread_index() / 32;
   const int place = block_index() / problem.tiles_m;
   const int row = block_index() % problem.tiles_m * tile_m + warp;
-  const int head = place % problem.heads_q;
-  const int batch = place / problem.heads_q;
-  const int seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + batch) : problem.seqlen_q;
-  const int seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + batch) : problem.seqlen_k;
-  if (row >= seqlen_q) return;
-
-  int key_begin = 0, key_end = seqlen_k;
-#if BOUND_CAUSAL || BOUND_WINDOW
-  const int shift = problem.align_end ? seqlen_k - seqlen_q : 0;
-  key_end = minimum(key_end, row + shift + problem.window_right + 1);
-#endif
-#if BOUND_WINDOW
-  key_begin = maximum(key_begin, row + shift - problem.window_left);
-#endif
+  row_tile at;
+  at.head = place % problem.heads_q;
+  at.batch = place / problem.heads_q;
+  if (!find_keys(at, problem, block_index() % problem.tiles_m) || row >= at.seqlen_q) return;
+  const int head = at.head, batch = at.batch;
+  const visible_keys keys = keys_of_rows(problem, row, row, at.shift, at.seqlen_k);
 
   const char *q =
       (const char *)problem.q + 2 * (batch * problem.q_batch + head * problem.q_heads + row * problem.q_seqlen);
@@ -57,9 +50,14 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   for (int c = 0; c < columns; c++)
     o[c] = 0.0f;
 
-  for (int first = key_begin; first < key_end; first += 32) {
+  for (int first = keys.begin; first < keys.end; first += 32) {
+#if PATTERN
+    if (!pattern_of(problem, batch, head, row, row, first, minimum(first + 32, keys.end) - 1, at.seqlen_q, at.seqlen_k)
+             .maybe)
+      continue;
+#endif
     float score = -infinity();
-    if (first + lane < key_end) {
+    if (first + lane < keys.end) {
       score = 0.0f;
       const char *key = k + 2 * ((first + lane) * problem.k_seqlen);
       for (int d = 0; d < head_dim; d += 8) {
@@ -77,22 +75,33 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       // tanh(x) = 1 - 2 / (1 + 2^(2 x log2(e)))
       score = 1.0f - 2.0f * reciprocal(1.0f + exp2_approximate(2.8853900817779268f * problem.cap_scale * score));
 #endif
+#if SCORE_EXPRESSION
+      score =
+          changed_score(problem, score * problem.cap_scale, batch, head, row, first + lane, at.seqlen_q, at.seqlen_k);
+#endif
+#if PATTERN
+      if (!is_seen<integer, float>(problem, batch, head, row, first + lane, at.seqlen_q, at.seqlen_k))
+        score = -infinity();
+#endif
     }
     float next = maximum(high, score);
 #pragma unroll
     for (int mask = 16; mask >= 1; mask /= 2)
       next = maximum(next, shuffle_xor(next, mask));
-    const float factor = exp2_approximate((high - next) * problem.log2_scale); // next is finite: key_end > first
+#if PATTERN || SCORE_EXPRESSION
+    if (next == -infinity()) continue; // nothing is seen yet, and -inf - -inf is not a number
+#endif
+    const float factor = exp2_approximate((high - next) * problem.log2_scale);
     const float p = exp2_approximate((score - next) * problem.log2_scale);
     high = next;
     sum = sum * factor + p;
     store_shared_float(p_shared + 4 * lane, p);
     warp_barrier();
-    const int keys = minimum(32, key_end - first);
+    const int count = minimum(32, keys.end - first);
 #pragma unroll
     for (int c = 0; c < columns; c++)
       o[c] *= factor;
-    for (int j = 0; j < keys; j++) {
+    for (int j = 0; j < count; j++) {
       const float weight = load_shared_float(p_shared + 4 * j);
       const char *value = v + 2 * ((first + j) * problem.v_seqlen);
 #pragma unroll
@@ -105,11 +114,11 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #pragma unroll
   for (int mask = 16; mask >= 1; mask /= 2)
     sum += shuffle_xor(sum, mask);
-  const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum; // no visible key: O = 0, LSE = -inf
+  const row_result result = result_of(problem, head, high * problem.log2_scale, sum);
   // Rows go out 16 bytes at a time, by way of the query's place in shared memory.
 #pragma unroll
   for (int c = 0; c < columns; c++)
-    if (lane + 32 * c < head_dim_v) store_shared_float(q_shared + 4 * (lane + 32 * c), o[c] * inverse);
+    if (lane + 32 * c < head_dim_v) store_shared_float(q_shared + 4 * (lane + 32 * c), o[c] * result.factor);
   warp_barrier();
   if (lane < head_dim_v / 8) {
     words chunk;
@@ -122,9 +131,6 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
                      chunk);
   }
 #if LSE
-  if (lane == 0)
-    store_global_float(problem.lse + (long long)place * problem.seqlen_q + row,
-                       sum == 0.0f ? -infinity()
-                                   : 0.6931471805599453f * (high * problem.log2_scale + log2_approximate(sum)));
+  if (lane == 0) store_global_float(problem.lse + (long long)place * problem.seqlen_q + row, result.lse);
 #endif
 }

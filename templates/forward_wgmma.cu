@@ -16,6 +16,7 @@
  * Tiles lie in panels of 64 columns (128 bytes a row, 128-byte swizzle), padded with zeros by the copy engine. Layouts
  * of fragments and descriptors: PTX ISA, "Asynchronous warpgroup level matrix instructions". */
 #include "arguments.h"
+#include "mask.h"
 #include "parameters.h"
 #include "primitives.h"
 
@@ -29,6 +30,11 @@ constexpr int q_panels = k_panels > v_panels ? k_panels : v_panels; // O leaves 
 constexpr int q_stages = 2;
 #else
 constexpr int q_stages = 1;
+#endif
+#if PATTERN
+constexpr int speakers = 4; // of a warpgroup: each warp tells that it has left a slot, and has read whose tile it was
+#else
+constexpr int speakers = 1;
 #endif
 constexpr int row_bytes = 128;
 constexpr int q_panel_bytes = tile_m * row_bytes;
@@ -53,9 +59,9 @@ constexpr int producer_registers = block_registers - consumers * consumer_regist
 constexpr int section_bytes = 16 << 20; // keys and values of the heads that are worked on together, for L2's sake
 #endif
 
-/* The mbarriers, 8 bytes each. */
+/* The mbarriers, 8 bytes each, and with a pattern 4 bytes for each slot of K: which tile it holds. */
 struct mbarriers {
-  shared_address q_full, q_empty, k_full, k_empty, v_full, v_empty, v_landed;
+  shared_address q_full, q_empty, k_full, k_empty, v_full, v_empty, v_landed, tiles;
 };
 
 ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
@@ -67,6 +73,7 @@ ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
   at.v_full = at.k_empty + 8 * stages;
   at.v_empty = at.v_full + 8 * stages;
   at.v_landed = at.v_empty + 8 * stages; // a ragged V before its tail is cleared
+  at.tiles = at.v_landed + 16;
   return at;
 }
 
@@ -80,12 +87,8 @@ template <int slots> ATTUNE_DEVICE void advance(ring<slots> &r) {
 }
 
 /* A tile of queries, and which tiles of keys it sees. */
-struct work {
-  int head, batch, place; // place: head of the whole batch
-  int seqlen_q, seqlen_k;
-  int row_begin, shift;
-  int last_tile, tiles;     // from last_tile down
-  int full_begin, full_end; // tiles that all rows see whole
+struct work : row_tile {
+  int place; // head of the whole batch
 };
 
 /* The index-th item; false: there is nothing in it. */
@@ -110,29 +113,7 @@ ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int index
 #endif
   w.head = w.place % problem.heads_q;
   w.batch = w.place / problem.heads_q;
-  w.seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + w.batch) : problem.seqlen_q;
-  w.seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + w.batch) : problem.seqlen_k;
-  w.row_begin = tile * tile_m;
-  if (w.row_begin >= w.seqlen_q) return false;
-
-  int key_begin = 0, key_end = w.seqlen_k;
-  w.shift = 0;
-  w.full_begin = 0;
-  w.full_end = w.seqlen_k / tile_n;
-#if BOUND_CAUSAL || BOUND_WINDOW
-  w.shift = problem.align_end ? w.seqlen_k - w.seqlen_q : 0;
-  const int row_last = minimum(w.row_begin + tile_m, w.seqlen_q) - 1;
-  key_end = minimum(key_end, row_last + w.shift + problem.window_right + 1);
-  w.full_end = minimum(w.full_end, maximum(w.row_begin + w.shift + problem.window_right + 1, 0) / tile_n);
-#endif
-#if BOUND_WINDOW
-  key_begin = maximum(0, w.row_begin + w.shift - problem.window_left);
-  w.full_begin = (maximum(0, row_last + w.shift - problem.window_left) + tile_n - 1) / tile_n;
-#endif
-  const int first_tile = key_begin / tile_n;
-  w.tiles = key_end > key_begin ? (key_end + tile_n - 1) / tile_n - first_tile : 0;
-  w.last_tile = first_tile + w.tiles - 1;
-  return true;
+  return find_keys(w, problem, tile);
 }
 
 /* A block's items: one of every round of the grid, back and forth, so that with items that become shorter no block gets
@@ -179,9 +160,16 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
     if (!find_work(w, problem, (int)item_of_round(round)) || w.tiles == 0) continue;
     const int kv_head = w.head / problem.group;
     const bool ragged = problem.seqlens_k && w.last_tile * tile_n + tile_n > w.seqlen_k;
+#if PATTERN
+    // The producer alone walks, and tells with each K which tile it is.
+    tile_walk walk = first_tile(problem, w);
+#endif
     auto load_k = [&](int tile) {
       if (loads) {
         mbarrier_wait(at.k_empty + 8 * k.slot, k.parity ^ 1);
+#if PATTERN
+        store_shared_32(at.tiles + 4 * k.slot, (unsigned)(tile * 4 + walk.more * 2 + walk.whole));
+#endif
         mbarrier_arrive_expect(at.k_full + 8 * k.slot, k_slot_bytes);
         load_panels<k_panels, kv_panel_bytes>(shared + k_offset + k.slot * k_slot_bytes, maps.k, tile * tile_n, kv_head,
                                               w.batch, at.k_full + 8 * k.slot);
@@ -206,7 +194,11 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
       }
       advance(v);
     };
+#if PATTERN
+    load_k(walk.tile);
+#else
     load_k(w.last_tile);
+#endif
     if (loads) {
       mbarrier_wait(at.q_empty + 8 * q.slot, q.parity ^ 1);
       mbarrier_arrive_expect(at.q_full + 8 * q.slot, k_panels * q_panel_bytes);
@@ -214,11 +206,21 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
                                            at.q_full + 8 * q.slot);
     }
     advance(q);
+#if PATTERN
+    while (walk.more) {
+      const int before = walk.tile;
+      next_tile(walk, problem, w);
+      load_k(walk.tile);
+      load_v(before);
+    }
+    load_v(walk.tile);
+#else
     for (int i = 1; i < w.tiles; i++) {
       load_k(w.last_tile - i);
       load_v(w.last_tile - i + 1);
     }
     load_v(w.last_tile - w.tiles + 1);
+#endif
   }
 }
 
@@ -250,45 +252,8 @@ ATTUNE_DEVICE void start_values(state &row, unsigned (&p)[tile_n / 16][4], unsig
   warpgroup_commit();
 }
 
-/* From scores to probabilities, in place; the factor for O is left to be applied. Keys count from the tile's first:
- * first_visible and last_visible are those of the thread's first row, its other row sees eight further. */
-ATTUNE_DEVICE void softmax(state &row, float (&s)[tile_n / 2], bool masked, float log2_scale, float cap_scale,
-                           int first_visible, int last_visible, int limit) {
-#if SCORE_NEGATED
-#pragma unroll
-  for (int n = 0; n < tile_n / 2; n++)
-    s[n] = -s[n];
-#endif
-#if SCORE_SOFTCAP
-  const float twice = 2.8853900817779268f * cap_scale; // tanh(x) = 1 - 2 / (1 + 2^(2 x log2(e)))
-#pragma unroll
-  for (int n = 0; n < tile_n / 2; n++)
-    s[n] = 1.0f - 2.0f * reciprocal(1.0f + exp2_approximate(twice * s[n]));
-#endif
-  if (masked) {
-    const int column = 2 * (thread_index() % 4);
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      int last = limit - 1;
-#if BOUND_CAUSAL || BOUND_WINDOW
-      last = minimum(last, last_visible + half * 8);
-#endif
-      last -= column;
-#if BOUND_WINDOW
-      const int first = first_visible + half * 8 - column;
-#endif
-#pragma unroll
-      for (int n = 0; n < tile_n / 8; n++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-          if (n * 8 + e > last) s[4 * n + 2 * half + e] = -infinity();
-#if BOUND_WINDOW
-          if (n * 8 + e < first) s[4 * n + 2 * half + e] = -infinity();
-#endif
-        }
-    }
-  }
-
+/* From scores to probabilities, in place; the factor for O is left to be applied. */
+ATTUNE_DEVICE void softmax(state &row, float (&s)[tile_n / 2], float log2_scale) {
   float high[2];
 #pragma unroll
   for (int half = 0; half < 2; half++) {
@@ -361,16 +326,14 @@ ATTUNE_DEVICE void store_rows(const state &row, const attune_arguments &problem,
     sum += shuffle_xor(sum, 1);
     sum += shuffle_xor(sum, 2);
     const int at = warp_row + half * 8 + lane / 4;
-    const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum; // no visible key: O = 0, LSE = -inf
+    const row_result result = result_of(problem, w.head, row.max[half] * log2_scale, sum);
 #pragma unroll
     for (int n = 0; n < head_dim_v / 8; n++) // chunks of 16 bytes, swizzled as the copy engine does it
       store_shared_32(slot + n / 8 * q_panel_bytes + at * row_bytes + (n % 8 ^ at % 8) * 16 + lane % 4 * 4,
-                      pack(row.o[4 * n + 2 * half] * inverse, row.o[4 * n + 2 * half + 1] * inverse));
+                      pack(row.o[4 * n + 2 * half] * result.factor, row.o[4 * n + 2 * half + 1] * result.factor));
 #if LSE
     if (lane % 4 == 0 && w.row_begin + at < w.seqlen_q)
-      store_global_float(problem.lse + (long long)w.place * problem.seqlen_q + w.row_begin + at,
-                         sum == 0.0f ? -infinity()
-                                     : 0.6931471805599453f * (row.max[half] * log2_scale + log2_approximate(sum)));
+      store_global_float(problem.lse + (long long)w.place * problem.seqlen_q + w.row_begin + at, result.lse);
 #endif
   }
   warp_barrier();
@@ -385,7 +348,7 @@ ATTUNE_DEVICE void store_rows(const state &row, const attune_arguments &problem,
   }
 }
 
-/* Rows that see no key: O = 0, LSE = -inf. */
+/* Rows that see no key. */
 ATTUNE_DEVICE void store_nothing(const attune_arguments &problem, const work &w, int warp_row) {
   const int lane = thread_index() % 32;
   const words zero = {};
@@ -400,7 +363,8 @@ ATTUNE_DEVICE void store_nothing(const attune_arguments &problem, const work &w,
 #if LSE
   const int row = w.row_begin + warp_row + lane;
   if (lane < 16 && row < w.seqlen_q)
-    store_global_float(problem.lse + (long long)w.place * problem.seqlen_q + row, -infinity());
+    store_global_float(problem.lse + (long long)w.place * problem.seqlen_q + row,
+                       result_of(problem, w.head, -infinity(), 0.0f).lse);
 #endif
 }
 
@@ -427,8 +391,8 @@ ATTUNE_DEVICE void clear(state &row) {
 ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address shared, const mbarriers &at, int group) {
   const int lane = thread_index() % 32;
   const int warp_row = thread_index() / 32 * 16 - 64; // the producer's warpgroup comes before
-  const bool speaks = thread_index() % 128 == 0;      // for its warpgroup
-  const float log2_scale = problem.log2_scale, cap_scale = problem.cap_scale;
+  const bool speaks = thread_index() % (128 / speakers) == 0;
+  const float log2_scale = problem.log2_scale;
   const unsigned long long k_first = matrix_k_major(shared + k_offset),
                            v_first = matrix_n_major(shared + v_offset, kv_panel_bytes);
   ring<q_stages> q;
@@ -438,7 +402,22 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   float s[tile_n / 2];
   unsigned p[tile_n / 16][4];
   unsigned round = 0;
+  int tile = 0;
+  bool whole = false, more = true; // of this tile, after it
 
+  // To the next tile, whose K has arrived.
+  auto meet_tile = [&]() {
+#if PATTERN
+    const int told = warp_uniform(speaks ? load_shared_int(at.tiles + 4 * k.slot) : 0);
+    tile = told >> 2;
+    more = told & 2;
+    whole = told & 1;
+#else
+    tile--;
+    more = tile > w.last_tile - w.tiles + 1;
+    whole = tile < w.full_end && tile >= w.full_begin;
+#endif
+  };
   auto wait_turn = [&]() {
 #if TURNS
     named_barrier(1 + group, 256);
@@ -454,11 +433,11 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
                  k_first + k.slot * (k_slot_bytes / 16));
   };
   auto multiply_values = [&]() { start_values(row, p, v_first + v.slot * (v_slot_bytes / 16)); };
-  auto to_probabilities = [&](int i) {
-    const int tile = w.last_tile - i, key = tile * tile_n;
-    const int diagonal = w.row_begin + warp_row + lane / 4 + w.shift;
-    softmax(row, s, tile >= w.full_end || tile < w.full_begin, log2_scale, cap_scale,
-            diagonal - problem.window_left - key, diagonal + problem.window_right - key, w.seqlen_k - key);
+  auto to_probabilities = [&]() {
+    const int own_row = w.row_begin + warp_row + lane / 4, key = tile * tile_n;
+    change_scores(s, problem, w, own_row, key);
+    if (!whole) hide_scores(s, problem, w, own_row, key);
+    softmax(row, s, log2_scale);
   };
   auto leave_k = [&]() {
     if (speaks) mbarrier_arrive(at.k_empty + 8 * k.slot);
@@ -474,9 +453,11 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
 #endif
   while (take_item(w, round, problem, warp_row)) {
     clear(row);
+    tile = w.last_tile + 1;
     mbarrier_wait(at.q_full + 8 * q.slot, q.parity);
 #if OVERLAP
     mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
+    meet_tile();
     wait_turn();
     hold(s);
     warpgroup_fence();
@@ -485,10 +466,11 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     pass_turn();
     hold(s);
     leave_k();
-    to_probabilities(0);
+    to_probabilities();
     pack_probabilities(p, s);
-    for (int i = 1; i < w.tiles; i++) {
+    while (more) {
       mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
+      meet_tile();
       wait_turn();
       hold(s);
       hold(row.o);
@@ -502,7 +484,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       warpgroup_wait<1>();
       hold(s);
       leave_k();
-      to_probabilities(i);
+      to_probabilities();
       warpgroup_wait<0>();
       hold(row.o);
       hold(p);
@@ -519,8 +501,9 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     hold(row.o);
     leave_v();
 #else
-    for (int i = 0; i < w.tiles; i++) {
+    do {
       mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
+      meet_tile();
       wait_turn();
       hold(s);
       warpgroup_fence();
@@ -529,7 +512,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       hold(s);
       leave_k();
       pass_turn();
-      to_probabilities(i);
+      to_probabilities();
       rescale(row);
       pack_probabilities(p, s);
       mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
@@ -541,7 +524,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       hold(row.o);
       hold(p);
       leave_v();
-    }
+    } while (more);
 #endif
     store_rows(row, problem, w, shared + q.slot * q_slot_bytes, warp_row, log2_scale);
     fence_async(); // the copy engine writes here next
@@ -562,8 +545,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUN
     for (int i = 0; i < stages; i++) {
       mbarrier_init(at.k_full + 8 * i, 1);
       mbarrier_init(at.v_full + 8 * i, 1);
-      mbarrier_init(at.k_empty + 8 * i, consumers);
-      mbarrier_init(at.v_empty + 8 * i, consumers);
+      mbarrier_init(at.k_empty + 8 * i, speakers * consumers);
+      mbarrier_init(at.v_empty + 8 * i, speakers * consumers);
     }
     mbarrier_init(at.v_landed, 1);
     mbarrier_init_fence();

@@ -16,6 +16,7 @@ enum attune_host_collective {
   ATTUNE_HOST_SHUFFLE_XOR, /* in: word, mask; out: word */
   ATTUNE_HOST_SHUFFLE,     /* in: word, source lane; out: word */
   ATTUNE_HOST_ANY_LANE,    /* in: word; out: 1 if any lane's is not 0, else 0 */
+  ATTUNE_HOST_LANES_WHERE, /* in: word; out: a bit for every lane, set if its word is not 0 */
   ATTUNE_HOST_WARP_BARRIER,
   ATTUNE_HOST_WARP_UNIFORM,  /* in: word; out: the first lane's */
   ATTUNE_HOST_NAMED_BARRIER, /* in: id, threads, 1 to come without waiting */

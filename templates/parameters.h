@@ -5,8 +5,11 @@
 #define DTYPE_BF16 1
 #define BOUND_CAUSAL 1 /* a right bound only */
 #define BOUND_WINDOW 0 /* left and right bounds */
+#define PATTERN 1      /* a mask expression */
 #define SCORE_NEGATED 0
 #define SCORE_SOFTCAP 0
+#define SCORE_EXPRESSION 0
+#define SINKS 0
 #define LSE 1
 #define Q_REGISTERS 0
 #define STAGES 1 /* as `stages` below */

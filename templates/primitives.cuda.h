@@ -3,6 +3,7 @@
 #pragma once
 
 #define ATTUNE_DEVICE __device__ __forceinline__
+#define ATTUNE_MEMBER __device__ __forceinline__ // of a struct
 #define ATTUNE_KERNEL(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)
 
 typedef unsigned shared_address;
@@ -128,6 +129,53 @@ ATTUNE_DEVICE float reciprocal(float x) {
   float result;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
+}
+
+// @primitive float_of_bits
+ATTUNE_DEVICE float float_of_bits(unsigned bits) {
+  return __uint_as_float(bits);
+}
+
+// @primitive lanes_where
+ATTUNE_DEVICE unsigned lanes_where(bool condition) {
+  return __ballot_sync(0xffffffffu, condition);
+}
+
+// @primitive highest_bit
+ATTUNE_DEVICE int highest_bit(unsigned x) {
+  return 31 - __clz((int)x);
+}
+
+// @primitive square_root
+ATTUNE_DEVICE float square_root(float x) {
+  return __fsqrt_rn(x);
+}
+
+// @primitive floor_of
+ATTUNE_DEVICE float floor_of(float x) {
+  return floorf(x);
+}
+
+// @primitive load_constant_int
+ATTUNE_DEVICE int load_constant_int(const int *from) {
+  return __ldg(from);
+}
+
+// @primitive load_constant_float
+ATTUNE_DEVICE float load_constant_float(const float *from) {
+  return __ldg(from);
+}
+
+// @primitive load_constant_16
+ATTUNE_DEVICE unsigned load_constant_16(const void *from) {
+  return __ldg((const unsigned short *)from);
+}
+
+// @primitive load_shared_int
+ATTUNE_DEVICE int load_shared_int(shared_address from) {
+  int value;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(from) : "memory");
+  return value;
 }
 
 // @primitive infinity

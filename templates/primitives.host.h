@@ -4,6 +4,7 @@
 #include "host_interface.h"
 
 #define ATTUNE_DEVICE static inline
+#define ATTUNE_MEMBER
 #define ATTUNE_KERNEL(threads, blocks) extern "C" __attribute__((visibility("default"))) void
 
 static const attune_host_calls *host;
@@ -133,6 +134,56 @@ ATTUNE_DEVICE float log2_approximate(float x) {
 // @primitive reciprocal
 ATTUNE_DEVICE float reciprocal(float x) {
   return 1.0f / x;
+}
+
+// @primitive lanes_where
+ATTUNE_DEVICE unsigned lanes_where(bool condition, int line = __builtin_LINE()) {
+  unsigned in = condition, out;
+  host->collective(ATTUNE_HOST_LANES_WHERE, &in, &out, line);
+  return out;
+}
+
+// @primitive highest_bit
+ATTUNE_DEVICE int highest_bit(unsigned x) {
+  return x == 0 ? -1 : 31 - __builtin_clz(x);
+}
+
+// @primitive square_root
+ATTUNE_DEVICE float square_root(float x) {
+  return __builtin_sqrtf(x);
+}
+
+// @primitive floor_of
+ATTUNE_DEVICE float floor_of(float x) {
+  return __builtin_floorf(x);
+}
+
+// @primitive load_constant_int
+ATTUNE_DEVICE int load_constant_int(const int *from, int line = __builtin_LINE()) {
+  int value;
+  host->load_global(&value, from, sizeof value, line);
+  return value;
+}
+
+// @primitive load_constant_float
+ATTUNE_DEVICE float load_constant_float(const float *from, int line = __builtin_LINE()) {
+  float value;
+  host->load_global(&value, from, sizeof value, line);
+  return value;
+}
+
+// @primitive load_constant_16
+ATTUNE_DEVICE unsigned load_constant_16(const void *from, int line = __builtin_LINE()) {
+  unsigned short value;
+  host->load_global(&value, from, sizeof value, line);
+  return value;
+}
+
+// @primitive load_shared_int
+ATTUNE_DEVICE int load_shared_int(shared_address from, int line = __builtin_LINE()) {
+  int value;
+  host->load_shared(&value, from, sizeof value, line);
+  return value;
 }
 
 // @primitive infinity

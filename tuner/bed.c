@@ -24,9 +24,12 @@ struct attune_bed {
   attune_machine *machine;
   attune_problem problem; /* resolved */
   attune_tensors tensors; /* on the machine */
-  attune_layout layout;   /* of O */
-  uint16_t *span;         /* O as it lies in the machine's memory, gaps included */
-  uint16_t *o;            /* O, contiguous; the same memory as span where that is contiguous */
+  attune_given given;     /* in host memory */
+  uint16_t *bias;         /* drawn, or NULL */
+  float *sinks;
+  attune_layout layout; /* of O */
+  uint16_t *span;       /* O as it lies in the machine's memory, gaps included */
+  uint16_t *o;          /* O, contiguous; the same memory as span where that is contiguous */
   float *lse;
   int64_t rows_total; /* batch x seqlen_q x heads_q */
   attune_rows rows;
@@ -76,6 +79,59 @@ static attune_status make_outputs(attune_bed *bed) {
                           : attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of LSE", lse_bytes(bed));
 }
 
+/* A bias reaches to the row's last key. */
+static int64_t bias_extent(const attune_problem *p) {
+  return (p->batch - 1) * p->bias.batch + (p->heads_q - 1) * p->bias.heads + (p->seqlen_q - 1) * p->bias.seqlen +
+         p->seqlen_k;
+}
+
+static attune_status upload_bytes(const void **out, attune_machine *machine, const void *from, size_t size) {
+  void *memory = NULL;
+  attune_status status = attune_memory_allocate(&memory, machine, size);
+  if (status != ATTUNE_OK) return status;
+  *out = memory;
+  return attune_memory_write(machine, memory, from, size);
+}
+
+/* Draws what was not given, and uploads all of it. */
+static attune_status make_given(attune_bed *bed, uint64_t seed) {
+  const attune_problem *p = &bed->problem;
+  attune_value values[ATTUNE_PARAMS_MAX];
+  attune_status status = ATTUNE_OK;
+  if (p->want_bias && bed->given.bias == NULL) {
+    const attune_layout flat = {.batch = 1, .seqlen = 1, .heads = 1, .head_dim = bias_extent(p)};
+    bed->given.bias = bed->bias = attune_draw(&flat, p->dtype, seed + 101, 1.0);
+    if (bed->bias == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a bias");
+  }
+  if (p->want_sinks && bed->given.sinks == NULL) {
+    const attune_layout flat = {.batch = 1, .seqlen = 1, .heads = 1, .head_dim = p->heads_q};
+    uint16_t *drawn = attune_draw(&flat, p->dtype, seed + 102, 1.0);
+    bed->given.sinks = bed->sinks = malloc((size_t)p->heads_q * sizeof *bed->sinks);
+    for (int i = 0; drawn != NULL && bed->sinks != NULL && i < p->heads_q; i++)
+      bed->sinks[i] = (float)attune_from_element(p->dtype, drawn[i]);
+    const bool short_of_memory = drawn == NULL || bed->sinks == NULL;
+    free(drawn);
+    if (short_of_memory) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %d sinks", p->heads_q);
+  }
+  if (p->want_bias)
+    status = upload_bytes(&bed->tensors.bias, bed->machine, bed->given.bias,
+                          (size_t)bias_extent(p) * sizeof *bed->given.bias);
+  if (status != ATTUNE_OK) return status;
+  const void *sinks = NULL;
+  if (p->want_sinks)
+    status = upload_bytes(&sinks, bed->machine, bed->given.sinks, (size_t)p->heads_q * sizeof *bed->given.sinks);
+  bed->tensors.sinks = sinks;
+  attune_given_values(values, &bed->given);
+  for (int i = 0; i < ATTUNE_PARAMS_MAX && status == ATTUNE_OK; i++) {
+    bed->tensors.values[i] = values[i];
+    bed->tensors.values[i].array = NULL;
+    if (values[i].count > 0)
+      status = upload_bytes(&bed->tensors.values[i].array, bed->machine, values[i].array,
+                            (size_t)values[i].count * sizeof(int32_t));
+  }
+  return status;
+}
+
 /* The element that differs from the judge's is one of millions, not one that the bound was taken from: each of the two
  * has its bound, and the bound is that of the bucket, of the one below, and of all above. Where errors shrink from
  * bucket to bucket that is little more, by the root of two; where a few keys have all the weight, errors are rare and
@@ -99,7 +155,8 @@ static attune_status make_judge(attune_bed *bed) {
   uint16_t *judge = NULL;
   attune_status status = attune_config_reference(&config, &bed->problem);
   if (status != ATTUNE_OK) goto out;
-  if ((status = attune_kernel_compile(&kernel, &config, attune_machine_arch(bed->machine))) != ATTUNE_OK) goto out;
+  if ((status = attune_kernel_compile(&kernel, &config, &bed->problem, attune_machine_arch(bed->machine))) != ATTUNE_OK)
+    goto out;
   if ((status = attune_load(&loaded, bed->machine, kernel, &config)) != ATTUNE_OK) goto out;
   if ((status = attune_bed_verify(bed, loaded, &config, &verdict)) != ATTUNE_OK) goto out;
   if (!verdict.passed) {
@@ -121,13 +178,15 @@ out:
 }
 
 static attune_status bed_create(attune_bed **out, attune_machine *machine, const attune_problem *resolved,
-                                const uint16_t *q, const uint16_t *k, const uint16_t *v, uint64_t seed) {
+                                const attune_given *given, const uint16_t *q, const uint16_t *k, const uint16_t *v,
+                                uint64_t seed) {
   attune_status status = ATTUNE_OK;
   *out = NULL;
   attune_bed *bed = calloc(1, sizeof *bed);
   if (bed == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a test bed");
   bed->machine = machine;
   bed->problem = *resolved;
+  if (given != NULL) bed->given = *given;
   bed->layout = attune_layout_o(resolved);
   bed->rows_total = (int64_t)resolved->batch * resolved->seqlen_q * resolved->heads_q;
   bed->tensors.struct_size = sizeof bed->tensors;
@@ -135,9 +194,10 @@ static attune_status bed_create(attune_bed **out, attune_machine *machine, const
   if ((status = upload(&bed->tensors.q, machine, &layouts[0], q)) != ATTUNE_OK) goto out;
   if ((status = upload(&bed->tensors.k, machine, &layouts[1], k)) != ATTUNE_OK) goto out;
   if ((status = upload(&bed->tensors.v, machine, &layouts[2], v)) != ATTUNE_OK) goto out;
+  if ((status = make_given(bed, seed)) != ATTUNE_OK) goto out;
   if ((status = make_outputs(bed)) != ATTUNE_OK) goto out;
   const bool host = attune_machine_device(machine)->arch == 0;
-  if ((status = attune_rows_create(&bed->rows, resolved, q, k, v, seed, host)) != ATTUNE_OK) goto out;
+  if ((status = attune_rows_create(&bed->rows, resolved, &bed->given, q, k, v, seed, host)) != ATTUNE_OK) goto out;
   set_apart(bed);
   if (!bed->rows.all) status = make_judge(bed);
 out:
@@ -149,8 +209,8 @@ out:
   return ATTUNE_OK;
 }
 
-attune_status attune_bed_create(attune_bed **out, attune_machine *machine, const attune_problem *problem, uint64_t seed,
-                                double magnitude) {
+attune_status attune_bed_create(attune_bed **out, attune_machine *machine, const attune_problem *problem,
+                                const attune_given *given, uint64_t seed, double magnitude) {
   attune_problem resolved;
   *out = NULL;
   attune_status status = attune_problem_resolve(&resolved, problem);
@@ -161,26 +221,33 @@ attune_status attune_bed_create(attune_bed **out, attune_machine *machine, const
     drawn[i] = attune_draw(&layouts[i], resolved.dtype, 3 * seed + i, magnitude);
     if (drawn[i] == NULL) status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for random inputs");
   }
-  if (status == ATTUNE_OK) status = bed_create(out, machine, &resolved, drawn[0], drawn[1], drawn[2], seed);
+  if (status == ATTUNE_OK) status = bed_create(out, machine, &resolved, given, drawn[0], drawn[1], drawn[2], seed);
   for (size_t i = 0; i < 3; i++)
     free(drawn[i]);
   return status;
 }
 
 attune_status attune_bed_create_with(attune_bed **out, attune_machine *machine, const attune_problem *problem,
-                                     const uint16_t *q, const uint16_t *k, const uint16_t *v) {
+                                     const attune_given *given, const uint16_t *q, const uint16_t *k,
+                                     const uint16_t *v) {
   attune_problem resolved;
   *out = NULL;
   const attune_status status = attune_problem_resolve(&resolved, problem);
-  return status != ATTUNE_OK ? status : bed_create(out, machine, &resolved, q, k, v, 0);
+  return status != ATTUNE_OK ? status : bed_create(out, machine, &resolved, given, q, k, v, 0);
 }
 
 void attune_bed_destroy(attune_bed *bed) {
   if (bed == NULL) return;
-  const void *const memory[] = {bed->tensors.q, bed->tensors.k, bed->tensors.v, bed->tensors.o, bed->tensors.lse};
+  const void *const memory[] = {bed->tensors.q,   bed->tensors.k,    bed->tensors.v,    bed->tensors.o,
+                                bed->tensors.lse, bed->tensors.bias, bed->tensors.sinks};
   for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
     if (memory[i] != NULL) attune_memory_free(bed->machine, (void *)(uintptr_t)memory[i]);
+  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
+    if (bed->tensors.values[i].array != NULL)
+      attune_memory_free(bed->machine, (void *)(uintptr_t)bed->tensors.values[i].array);
   attune_rows_free(&bed->rows);
+  free(bed->bias);
+  free(bed->sinks);
   if (bed->o != bed->span) free(bed->o);
   free(bed->span);
   free(bed->lse);
@@ -282,7 +349,7 @@ static void judge_rows(const attune_bed *bed, attune_verdict *verdict) {
   for (int64_t i = 0; i < bed->rows.count; i++) {
     const attune_row *row = &bed->rows.rows[i];
     const uint16_t *o = bed->o + o_offset(bed, row);
-    const int bucket = attune_bucket(&bed->problem, row->row);
+    const int bucket = row->bucket;
     const double bound = bound_of(bed, bucket);
     for (int d = 0; d < width; d++) {
       const double value = attune_from_element(bed->problem.dtype, o[d]), exact = bed->rows.o[i * width + d];
@@ -336,13 +403,22 @@ static void note(sweep *self, int64_t unwritten, int64_t unwritten_at, int64_t d
   pthread_mutex_unlock(&self->lock);
 }
 
+/* With a pattern it is not known how many keys a row sees: then the widest that any bucket allows. */
+static double apart_of(const attune_bed *bed, int row) {
+  double widest = 0.0;
+  if (bed->problem.mask_expr[0] == '\0') return bed->apart[attune_bucket(&bed->problem, row)];
+  for (int i = 0; i < ATTUNE_BUCKETS; i++)
+    widest = fmax(widest, bed->apart[i]);
+  return widest;
+}
+
 /* A unit in the last place more, for the rounding of two elements of this size. */
 static bool close_enough(const attune_bed *bed, int64_t i) {
   const double value = attune_from_element(bed->problem.dtype, bed->o[i]);
   const double other = attune_from_element(bed->problem.dtype, bed->judge[i]);
   const attune_row row = row_of(bed, i / bed->problem.head_dim_v);
   const double unit = fabs(other) * (bed->problem.dtype == ATTUNE_FP16 ? 0x1p-10 : 0x1p-7);
-  return distance(value, other) <= bed->apart[attune_bucket(&bed->problem, row.row)] + unit;
+  return distance(value, other) <= apart_of(bed, row.row) + unit;
 }
 
 static void sweep_range(void *user, int64_t begin, int64_t end) {

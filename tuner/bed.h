@@ -28,6 +28,7 @@ uint16_t *attune_draw(const attune_layout *layout, attune_dtype dtype, uint64_t 
 
 typedef struct {
   int batch, head, row;
+  int bucket;
 } attune_row;
 /* Errors fall with the number of keys that a row sees, and so do the outputs: each power of two has its own bound.
  * Bucket 0 sees no key, bucket 1 one to three, bucket i from 2^i on. */
@@ -42,9 +43,10 @@ typedef struct {
 } attune_rows;
 /* Chooses rows of every bucket, as many as about a second of this machine's cores can judge, or takes all, and judges
  * them. */
-attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                                 const uint16_t *v, uint64_t seed, bool all);
+attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const attune_given *given,
+                                 const uint16_t *q, const uint16_t *k, const uint16_t *v, uint64_t seed, bool all);
 void attune_rows_free(attune_rows *rows);
+/* By the bounds of the mask alone: with a pattern a row may see fewer keys. */
 int attune_bucket(const attune_problem *problem, int row);
 
 #endif

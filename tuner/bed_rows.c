@@ -12,6 +12,7 @@
 enum {
   PRODUCTS_PER_SECOND = 1000 * 1000 * 1000,
   PRODUCTS_PER_SCORE = 100,
+  PRODUCTS_PER_EXPRESSION = 500,
   ROWS_MIN = 48,
   BUCKET_ROWS = 16,    /* of each bucket, besides the others */
   FEWEST_OF_BUCKET = 8 /* whose largest error says something */
@@ -19,6 +20,7 @@ enum {
 
 typedef struct {
   const attune_problem *problem;
+  const attune_given *given;
   const uint16_t *q, *k, *v;
   attune_rows *rows;
   double *errors; /* of the unfused computation, one a row */
@@ -45,8 +47,7 @@ static int64_t visible_keys(const attune_problem *problem, int64_t row) {
 
 /* A lone key has weight one: there the unfused computation is exact, and no measure of what may be off. So it goes with
  * two and three. */
-int attune_bucket(const attune_problem *problem, int row) {
-  int64_t keys = visible_keys(problem, row);
+static int bucket_of_keys(int64_t keys) {
   int bucket = keys > 0;
   while (keys >= 4) {
     keys /= 2;
@@ -55,8 +56,14 @@ int attune_bucket(const attune_problem *problem, int row) {
   return bucket;
 }
 
+int attune_bucket(const attune_problem *problem, int row) {
+  return bucket_of_keys(visible_keys(problem, row));
+}
+
 static int64_t affordable_rows(const attune_problem *problem) {
-  const int64_t products = 3 * (int64_t)(problem->head_dim + problem->head_dim_v) + PRODUCTS_PER_SCORE;
+  const bool evaluates = problem->mask_expr[0] != '\0' || attune_problem_score(problem) == ATTUNE_SCORE_EXPRESSION;
+  const int64_t products = 3 * (int64_t)(problem->head_dim + problem->head_dim_v) + PRODUCTS_PER_SCORE +
+                           (evaluates ? PRODUCTS_PER_EXPRESSION : 0);
   const int64_t rows = (int64_t)PRODUCTS_PER_SECOND * attune_cores() / (products * most_visible_keys(problem));
   return rows > ROWS_MIN ? rows : ROWS_MIN;
 }
@@ -174,11 +181,14 @@ static void judge_rows(void *user, int64_t begin, int64_t end) {
   const attune_problem *problem = self->problem;
   double unfused[256];
   for (int64_t i = begin; i < end; i++) {
-    const attune_row *row = &self->rows->rows[i];
+    attune_row *row = &self->rows->rows[i];
+    row->bucket = problem->mask_expr[0] == '\0'
+                      ? attune_bucket(problem, row->row)
+                      : bucket_of_keys(attune_reference_keys(problem, row->batch, row->head, row->row, self->given));
     double *exact = &self->rows->o[i * problem->head_dim_v];
     attune_reference_row(exact, &self->rows->lse[i], problem, self->q, self->k, self->v, row->batch, row->head,
-                         row->row);
-    attune_unfused_row(unfused, problem, self->q, self->k, self->v, row->batch, row->head, row->row);
+                         row->row, self->given);
+    attune_unfused_row(unfused, problem, self->q, self->k, self->v, row->batch, row->head, row->row, self->given);
     self->errors[i] = 0.0;
     for (int d = 0; d < problem->head_dim_v; d++)
       self->errors[i] = fmax(self->errors[i], fabs(unfused[d] - exact[d])); /* fmax passes over NaN */
@@ -186,17 +196,16 @@ static void judge_rows(void *user, int64_t begin, int64_t end) {
 }
 
 /* A bucket of few rows takes in its neighbours, those of fewer keys and larger errors first. */
-static double pooled_error(const double *largest, const bucket_rows *buckets, const attune_problem *problem,
-                           int bucket) {
+static double pooled_error(const double *largest, const int64_t *population, int bucket) {
   double error = largest[bucket];
-  int64_t rows = population(buckets, problem, bucket);
+  int64_t rows = population[bucket];
   if (bucket == 0 || rows == 0) return 0.0;
   for (int i = bucket - 1; i > 0 && rows < FEWEST_OF_BUCKET; i--) {
-    rows += population(buckets, problem, i);
+    rows += population[i];
     error = fmax(error, largest[i]);
   }
   for (int i = bucket + 1; i < ATTUNE_BUCKETS && rows < FEWEST_OF_BUCKET; i++) {
-    rows += population(buckets, problem, i);
+    rows += population[i];
     error = fmax(error, largest[i]);
   }
   return error;
@@ -205,16 +214,21 @@ static double pooled_error(const double *largest, const bucket_rows *buckets, co
 static void summarize(attune_rows *out, const double *errors, const bucket_rows *buckets,
                       const attune_problem *problem) {
   double largest[ATTUNE_BUCKETS] = {0};
+  int64_t judged[ATTUNE_BUCKETS] = {0}, rows[ATTUNE_BUCKETS];
   for (int64_t i = 0; i < out->count; i++) {
-    double *of_bucket = &largest[attune_bucket(problem, out->rows[i].row)];
+    double *of_bucket = &largest[out->rows[i].bucket];
     *of_bucket = fmax(*of_bucket, errors[i]);
+    judged[out->rows[i].bucket]++;
   }
+  /* Of a pattern's buckets nothing is known but the rows that were judged. */
   for (int i = 0; i < ATTUNE_BUCKETS; i++)
-    out->unfused_errors[i] = pooled_error(largest, buckets, problem, i);
+    rows[i] = problem->mask_expr[0] == '\0' ? population(buckets, problem, i) : judged[i];
+  for (int i = 0; i < ATTUNE_BUCKETS; i++)
+    out->unfused_errors[i] = pooled_error(largest, rows, i);
 }
 
-attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                                 const uint16_t *v, uint64_t seed, bool all) {
+attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const attune_given *given,
+                                 const uint16_t *q, const uint16_t *k, const uint16_t *v, uint64_t seed, bool all) {
   attune_status status = ATTUNE_OK;
   const int64_t total = (int64_t)problem->batch * problem->heads_q * problem->seqlen_q;
   bucket_rows buckets;
@@ -241,7 +255,7 @@ attune_status attune_rows_create(attune_rows *out, const attune_problem *problem
     choose_all(out, problem);
   else
     choose_some(out, &buckets, problem, seed);
-  judging self = {problem, q, k, v, out, errors};
+  judging self = {problem, given, q, k, v, out, errors};
   attune_parallel(out->count, 1, judge_rows, &self);
   summarize(out, errors, &buckets, problem);
 done:

@@ -34,6 +34,7 @@ static int exit_code_of(attune_status status) {
   case ATTUNE_BAD_STRIDE:
   case ATTUNE_BAD_SCALE:
   case ATTUNE_BAD_WINDOW:
+  case ATTUNE_BAD_EXPRESSION:
   case ATTUNE_BAD_CONFIG:
     return 2;
   default:

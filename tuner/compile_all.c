@@ -20,7 +20,7 @@ typedef struct {
 
 static void compile(pool *pool, attune_compile_job *job) {
   double start = attune_now();
-  job->status = attune_kernel_get(&job->kernel, NULL, pool->store, job->config, pool->arch, false);
+  job->status = attune_kernel_get(&job->kernel, NULL, pool->store, job->config, job->problem, pool->arch, false);
   job->seconds = attune_now() - start;
   if (job->status != ATTUNE_OK) snprintf(job->message, sizeof job->message, "%s", attune_message());
 }

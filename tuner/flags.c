@@ -60,6 +60,12 @@ typedef enum {
   SCALE,
   SOFTCAP,
   LSE,
+  PATTERN,
+  MASK_EXPR,
+  SCORE_EXPR,
+  PARAM,
+  BIAS,
+  SINKS,
   PROBLEM_TEXT,
   DEVICE_NAME,
   ARCH_NAME,
@@ -99,6 +105,13 @@ static const struct {
     [SCALE] = {"scale", "X", SCORE, "of the scores (1/sqrt(head_dim))"},
     [SOFTCAP] = {"softcap", "X", SCORE, "scores become X*tanh(score/X); 0: they do not (0)"},
     [LSE] = {"lse", NULL, SHAPE, "also the log-sum-exp of every row"},
+    [PATTERN] = {"pattern", "TEXT", SCORE, "butterfly, window:1024 & prefix:64, bigbird:128 ...: which keys are seen"},
+    [MASK_EXPR] = {"mask-expr", "EXPR", SCORE, "true where query q sees key k, in C syntax"},
+    [SCORE_EXPR] = {"score-expr", "EXPR", SCORE, "the new score, of score, q, k, head, ... in C syntax"},
+    [PARAM] = {"param", "NAME=VALUE", SCORE, "a name for expressions: a number, or a list as 1,2,3; again for more"},
+    [BIAS] = {"bias", "B,H,Q", SHAPE,
+              "a tensor is added to the scores, of these sizes (each 1 or the problem's) and all keys"},
+    [SINKS] = {"sinks", NULL, SHAPE, "each head has one more key, with a score of its own and no value"},
     [PROBLEM_TEXT] = {"problem", "FILE|TEXT", SHAPE, "a JSON file, or forward.bf16.d128...; flags change it"},
     [DEVICE_NAME] = {"device", "cuda:N|host", DEVICE, "where it runs (cuda:0 if there is one, else host)"},
     [ARCH_NAME] = {"arch", "sm_90|host", ARCH, "an architecture that need not be present (the device's)"},
@@ -214,7 +227,71 @@ static attune_status read_window(attune_problem *problem, const char *text) {
   return ATTUNE_OK;
 }
 
-static attune_status read_problem(attune_problem *problem, const char *text) {
+/* A second one hides as well. */
+static attune_status add_mask(attune_problem *problem, const char *text) {
+  char *mask = problem->mask_expr;
+  char joined[2 * ATTUNE_EXPRESSION_MAX];
+  const int length = mask[0] == '\0' ? snprintf(joined, sizeof joined, "%s", text)
+                                     : snprintf(joined, sizeof joined, "(%s) && (%s)", mask, text);
+  if (length >= ATTUNE_EXPRESSION_MAX)
+    return attune_fail(ATTUNE_BAD_EXPRESSION, "the mask expression has %d bytes; %d is the limit", length,
+                       ATTUNE_EXPRESSION_MAX - 1);
+  memcpy(mask, joined, (size_t)length + 1);
+  return ATTUNE_OK;
+}
+
+static attune_status add_pattern(attune_problem *problem, const char *text) {
+  char expression[ATTUNE_EXPRESSION_MAX];
+  const attune_status status = attune_pattern_expression(expression, text);
+  return status == ATTUNE_OK ? add_mask(problem, expression) : status;
+}
+
+static attune_status read_score(attune_problem *problem, const char *text) {
+  const int length = snprintf(problem->score_expr, sizeof problem->score_expr, "%s", text);
+  if (length < ATTUNE_EXPRESSION_MAX) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_EXPRESSION, "the score expression has %d bytes; %d is the limit", length,
+                     ATTUNE_EXPRESSION_MAX - 1);
+}
+
+attune_status attune_bias_of_sizes(attune_problem *problem, int64_t batch, int64_t heads, int64_t seqlen_q) {
+  const int64_t sizes[] = {batch, heads, seqlen_q};
+  const int32_t own[] = {problem->batch, problem->heads_q, problem->seqlen_q};
+  int64_t *const strides[] = {&problem->bias.batch, &problem->bias.heads, &problem->bias.seqlen};
+  int64_t stride = problem->seqlen_k;
+  for (int i = 2; i >= 0; i--) {
+    if (sizes[i] != 1 && sizes[i] != own[i])
+      return attune_fail(ATTUNE_BAD_SIZE, "bias has %lld where the problem has %s %d; it must be that or 1",
+                         (long long)sizes[i],
+                         i == 0   ? "batch"
+                         : i == 1 ? "heads_q"
+                                  : "seqlen_q",
+                         own[i]);
+    *strides[i] = sizes[i] == 1 ? 0 : stride;
+    stride *= sizes[i];
+  }
+  problem->want_bias = 1;
+  return ATTUNE_OK;
+}
+
+/* The sizes stand where strides belong until all flags are read. */
+static attune_status read_bias(attune_problem *problem, const char *text) {
+  int64_t *const sizes[] = {&problem->bias.batch, &problem->bias.heads, &problem->bias.seqlen};
+  char *end = (char *)(uintptr_t)text;
+  for (int i = 0; i < 3; i++) {
+    int32_t size;
+    const char *at = i > 0 ? end + 1 : end;
+    if (i > 0 && *end != ',') return misuse(BIAS, text, "three sizes, as in 1,16,4096");
+    const attune_status status = read_leading(&size, BIAS, at, &end);
+    if (status != ATTUNE_OK) return status;
+    if (end == at || size < 1) return misuse(BIAS, text, "three sizes, as in 1,16,4096");
+    *sizes[i] = size;
+  }
+  if (*end != '\0') return misuse(BIAS, text, "three sizes, as in 1,16,4096");
+  problem->want_bias = 1;
+  return ATTUNE_OK;
+}
+
+static attune_status read_problem(attune_problem *problem, attune_given *given, const char *text) {
   json_error_t error;
   if (strncmp(text, "forward.", strlen("forward.")) == 0) return attune_problem_parse(problem, text);
   json_t *object = json_load_file(text, JSON_REJECT_DUPLICATES, &error);
@@ -225,7 +302,7 @@ static attune_status read_problem(attune_problem *problem, const char *text) {
                        error.text);
   if (object == NULL)
     return attune_fail(ATTUNE_BAD_JSON, "%s, line %d, column %d: %s", text, error.line, error.column, error.text);
-  const attune_status status = attune_problem_of_json(problem, object, text);
+  const attune_status status = attune_problem_of_json(problem, given, object, text);
   json_decref(object);
   return status;
 }
@@ -265,6 +342,19 @@ static attune_status take_problem_flag(attune_flags *flags, flag_id id, const ch
     return read_float(&problem->scale, id, text);
   case SOFTCAP:
     return read_float(&problem->softcap, id, text);
+  case PATTERN:
+    return add_pattern(problem, text);
+  case MASK_EXPR:
+    return add_mask(problem, text);
+  case SCORE_EXPR:
+    return read_score(problem, text);
+  case PARAM:
+    return attune_given_param(&flags->given, problem, text);
+  case BIAS:
+    return read_bias(problem, text);
+  case SINKS:
+    problem->want_sinks = 1;
+    break;
   default: /* LSE */
     problem->want_lse = 1;
   }
@@ -341,7 +431,7 @@ static attune_status pass(attune_flags *flags, int argc, char **argv, flag_id on
     if (only == FLAG_COUNT)
       status = take_flag(flags, id, optarg);
     else if (id == only)
-      status = read_problem(&flags->problem, optarg);
+      status = read_problem(&flags->problem, &flags->given, optarg);
     if (status != ATTUNE_OK) return status;
   }
   flags->rest = argv + optind;
@@ -383,5 +473,9 @@ attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
   if ((status = pass(out, argc, argv, FLAG_COUNT)) != ATTUNE_OK) return status;
   if ((status = check_input(out)) != ATTUNE_OK) return status;
   follow(&out->problem, &before, out->seen);
-  return attune_problem_check(&out->problem);
+  const attune_strides sizes = out->problem.bias;
+  if ((out->seen & 1u << BIAS) != 0)
+    status = attune_bias_of_sizes(&out->problem, sizes.batch, sizes.heads, sizes.seqlen);
+  /* What a file is for is known when it is read; it may also hold params. */
+  return status != ATTUNE_OK || out->input != NULL ? status : attune_problem_check(&out->problem);
 }

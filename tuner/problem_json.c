@@ -2,6 +2,7 @@
  * one head, keys as many as queries, head_dim_v as head_dim. */
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/fail.h"
@@ -89,7 +90,74 @@ static attune_status read_strides(attune_strides *strides, const json_place *pla
   return ATTUNE_OK;
 }
 
-static attune_status read_field(attune_problem *problem, const json_place *place) {
+static attune_status read_text(char *out, size_t size, const json_place *place) {
+  const char *text = json_string_value(place->value);
+  if (text == NULL || strlen(text) >= size)
+    return attune_fail(ATTUNE_BAD_JSON, "%s: \"%s\" must be a text of at most %zu bytes", place->where, place->key,
+                       size - 1);
+  strcpy(out, text);
+  return ATTUNE_OK;
+}
+
+static attune_status read_flag(int32_t *out, const json_place *place) {
+  if (!json_is_boolean(place->value))
+    return attune_fail(ATTUNE_BAD_JSON, "%s: \"%s\" must be true or false", place->where, place->key);
+  *out = json_is_true(place->value);
+  return ATTUNE_OK;
+}
+
+static attune_status add_number(char *text, size_t size, const json_t *number) {
+  const size_t length = strlen(text);
+  const int added = json_is_integer(number)
+                        ? snprintf(text + length, size - length, "%lld", (long long)json_integer_value(number))
+                        : snprintf(text + length, size - length, "%.9g", json_number_value(number));
+  if (json_is_real(number) && strpbrk(text + length, ".en") == NULL) strncat(text, ".0", size - strlen(text) - 1);
+  return json_is_number(number) && (size_t)added + 4 < size - length ? ATTUNE_OK : ATTUNE_BAD_JSON;
+}
+
+/* {"name": number or [numbers], ...}; as --param has it. */
+static attune_status read_params(attune_problem *problem, attune_given *given, const json_place *place) {
+  const char *name;
+  json_t *value;
+  attune_status status = ATTUNE_OK;
+  enum { DIGITS = 24, TEXT = ATTUNE_GIVEN_ELEMENTS * DIGITS };
+  if (!json_is_object(place->value))
+    return attune_fail(ATTUNE_BAD_JSON, "%s: \"params\" must be an object of numbers and arrays of numbers",
+                       place->where);
+  char *text = malloc(TEXT);
+  if (text == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for params");
+  json_object_foreach(place->value, name, value) {
+    size_t count = json_is_array(value) ? json_array_size(value) : 1;
+    snprintf(text, TEXT, "%.60s=", name);
+    for (size_t i = 0; i < count && i < ATTUNE_GIVEN_ELEMENTS && status == ATTUNE_OK; i++) {
+      status = add_number(text, TEXT, json_is_array(value) ? json_array_get(value, i) : value);
+      if (json_is_array(value)) strcat(text, ",");
+    }
+    if (status == ATTUNE_OK && count > ATTUNE_GIVEN_ELEMENTS) status = ATTUNE_BAD_JSON;
+    if (status != ATTUNE_OK) {
+      status = attune_fail(ATTUNE_BAD_JSON, "%s: param \"%.40s\" must be a number or an array of at most %d numbers",
+                           place->where, name, ATTUNE_GIVEN_ELEMENTS);
+      break;
+    }
+    if ((status = attune_given_param(given, problem, text)) != ATTUNE_OK) break;
+  }
+  free(text);
+  return status;
+}
+
+/* [batch, heads, queries], each 1 or the problem's; strides once these are known. */
+static attune_status read_bias(attune_problem *problem, const json_place *place) {
+  const attune_status status = read_strides(&problem->bias, place);
+  if (status != ATTUNE_OK)
+    return attune_fail(ATTUNE_BAD_JSON, "%s: \"bias\" must be [batch, heads, queries]", place->where);
+  const int64_t heads = problem->bias.seqlen; /* read_strides has them as (batch, seqlen, heads) */
+  problem->bias.seqlen = problem->bias.heads;
+  problem->bias.heads = heads;
+  problem->want_bias = 1;
+  return ATTUNE_OK;
+}
+
+static attune_status read_field(attune_problem *problem, attune_given *given, const json_place *place) {
   const struct {
     const char *key;
     int32_t *field;
@@ -122,33 +190,51 @@ static attune_status read_field(attune_problem *problem, const json_place *place
   } else if (strcmp(place->key, "softcap") == 0) {
     status = read_float(&problem->softcap, place);
   } else if (strcmp(place->key, "lse") == 0) {
-    if (!json_is_boolean(place->value))
-      return attune_fail(ATTUNE_BAD_JSON, "%s: \"lse\" must be true or false", place->where);
-    problem->want_lse = json_is_true(place->value);
+    status = read_flag(&problem->want_lse, place);
+  } else if (strcmp(place->key, "sinks") == 0) {
+    status = read_flag(&problem->want_sinks, place);
+  } else if (strcmp(place->key, "mask_expr") == 0) {
+    status = read_text(problem->mask_expr, sizeof problem->mask_expr, place);
+  } else if (strcmp(place->key, "pattern") == 0) {
+    status = json_is_string(place->value)
+                 ? attune_pattern_expression(problem->mask_expr, json_string_value(place->value))
+                 : attune_fail(ATTUNE_BAD_JSON, "%s: \"pattern\" must be a text", place->where);
+  } else if (strcmp(place->key, "score_expr") == 0) {
+    status = read_text(problem->score_expr, sizeof problem->score_expr, place);
+  } else if (strcmp(place->key, "params") == 0) {
+    status = read_params(problem, given, place);
+  } else if (strcmp(place->key, "bias") == 0) {
+    status = read_bias(problem, place);
   } else if (strcmp(place->key, "name") != 0) { /* a workload's; it says nothing about the problem */
     status =
         attune_fail(ATTUNE_BAD_JSON,
                     "%s: \"%.40s\" is no field of a problem; there are dtype, head_dim, head_dim_v, batch, heads_q, "
-                    "heads_kv, seqlen_q, seqlen_k, mask, window, scale, softcap, lse and {q,k,v,o}_strides",
+                    "heads_kv, seqlen_q, seqlen_k, mask, window, scale, softcap, lse, pattern or mask_expr, "
+                    "score_expr, params, bias, "
+                    "sinks and {q,k,v,o}_strides",
                     place->where, place->key);
   }
   return status;
 }
 
-attune_status attune_problem_of_json(attune_problem *out, json_t *object, const char *where) {
+attune_status attune_problem_of_json(attune_problem *out, attune_given *given, json_t *object, const char *where) {
   attune_problem problem;
+  memset(given, 0, sizeof *given);
   attune_problem_init(&problem);
   problem.head_dim_v = problem.heads_kv = problem.seqlen_k = 0;
   if (!json_is_object(object)) return attune_fail(ATTUNE_BAD_JSON, "%s: a problem must be a JSON object", where);
   json_place place = {.where = where};
   json_object_foreach(object, place.key, place.value) {
-    const attune_status status = read_field(&problem, &place);
+    const attune_status status = read_field(&problem, given, &place);
     if (status != ATTUNE_OK) return status;
   }
   if (json_object_get(object, "head_dim_v") == NULL) problem.head_dim_v = problem.head_dim;
   if (json_object_get(object, "heads_kv") == NULL) problem.heads_kv = problem.heads_q;
   if (json_object_get(object, "seqlen_k") == NULL) problem.seqlen_k = problem.seqlen_q;
-  const attune_status status = attune_problem_check(&problem);
+  const attune_strides sizes = problem.bias;
+  attune_status status =
+      problem.want_bias ? attune_bias_of_sizes(&problem, sizes.batch, sizes.heads, sizes.seqlen) : ATTUNE_OK;
+  if (status == ATTUNE_OK) status = attune_problem_check(&problem);
   if (status != ATTUNE_OK) return attune_fail(status, "%s: %s", where, attune_message());
   *out = problem;
   return ATTUNE_OK;
@@ -163,11 +249,39 @@ static void write_strides(json_t *object, const char *key, const attune_strides 
       json_pack("[I,I,I]", (json_int_t)strides->batch, (json_int_t)strides->seqlen, (json_int_t)strides->heads));
 }
 
+static json_t *param_to_json(attune_param_type type, const attune_value *value) {
+  if (type == ATTUNE_PARAM_INT) return json_integer(value->integer);
+  if (type == ATTUNE_PARAM_FLOAT) return json_real((double)value->real);
+  json_t *array = json_array();
+  for (int64_t i = 0; i < value->count; i++)
+    json_array_append_new(array, type == ATTUNE_PARAM_INT_ARRAY ? json_integer(((const int32_t *)value->array)[i])
+                                                                : json_real((double)((const float *)value->array)[i]));
+  return array;
+}
+
+static void write_expressions(json_t *object, const attune_problem *problem, const attune_given *given) {
+  attune_value values[ATTUNE_PARAMS_MAX];
+  if (problem->mask_expr[0] != '\0') json_object_set_new(object, "mask_expr", json_string(problem->mask_expr));
+  if (problem->score_expr[0] != '\0') json_object_set_new(object, "score_expr", json_string(problem->score_expr));
+  if (problem->want_sinks) json_object_set_new(object, "sinks", json_true());
+  if (problem->want_bias)
+    json_object_set_new(object, "bias",
+                        json_pack("[i,i,i]", problem->bias.batch > 0 ? problem->batch : 1,
+                                  problem->bias.heads > 0 ? problem->heads_q : 1,
+                                  problem->bias.seqlen > 0 ? problem->seqlen_q : 1));
+  if (given == NULL || problem->params[0].type == ATTUNE_PARAM_NONE) return;
+  json_t *params = json_object();
+  attune_given_values(values, given);
+  for (int i = 0; i < ATTUNE_PARAMS_MAX && problem->params[i].type != ATTUNE_PARAM_NONE; i++)
+    json_object_set_new(params, problem->params[i].name, param_to_json(problem->params[i].type, &values[i]));
+  json_object_set_new(object, "params", params);
+}
+
 static json_int_t window_side(int32_t side) {
   return side < 0 || side >= ATTUNE_UNBOUNDED ? -1 : side;
 }
 
-json_t *attune_problem_to_json(const attune_problem *problem) {
+json_t *attune_problem_to_json(const attune_problem *problem, const attune_given *given) {
   json_t *object = json_pack(
       "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:[I,I], s:f, s:b}", "dtype", attune_dtype_words[problem->dtype],
       "head_dim", problem->head_dim, "head_dim_v", problem->head_dim_v, "batch", problem->batch, "heads_q",
@@ -180,6 +294,7 @@ json_t *attune_problem_to_json(const attune_problem *problem) {
   write_strides(object, "k_strides", &problem->k);
   write_strides(object, "v_strides", &problem->v);
   write_strides(object, "o_strides", &problem->o);
+  write_expressions(object, problem, given);
   return object;
 }
 

@@ -126,6 +126,55 @@ static attune_status agree(const attune_tensor *a, const attune_tensor *b, int d
                      a->name, (long long)a->shape[dimension], b->name, (long long)b->shape[dimension]);
 }
 
+static attune_status read_bias(attune_qkv *out, const attune_safetensors *file) {
+  const attune_tensor *bias = attune_safetensors_find(file, "bias");
+  if (bias == NULL) return ATTUNE_OK;
+  if (bias->rank != RANK || kind_of(bias->dtype) == TENSOR_OTHER || bias->shape[3] != out->problem.seqlen_k)
+    return attune_fail(ATTUNE_BAD_FILE,
+                       "tensor \"bias\" must be F32, F16 or BF16 of shape (batch or 1, heads or 1, seqlen_q or 1, %d)",
+                       out->problem.seqlen_k);
+  const attune_status status = attune_bias_of_sizes(&out->problem, bias->shape[0], bias->shape[1], bias->shape[2]);
+  return status == ATTUNE_OK ? narrow(&out->bias, bias, out->problem.dtype) : status;
+}
+
+static attune_status read_sinks(attune_qkv *out, const attune_safetensors *file) {
+  const attune_tensor *sinks = attune_safetensors_find(file, "sinks");
+  if (sinks == NULL) return ATTUNE_OK;
+  const tensor_kind kind = kind_of(sinks->dtype);
+  if (sinks->rank != 1 || kind == TENSOR_OTHER || sinks->shape[0] != out->problem.heads_q)
+    return attune_fail(ATTUNE_BAD_FILE, "tensor \"sinks\" must be F32, F16 or BF16 of shape (%d)",
+                       out->problem.heads_q);
+  out->sinks = malloc((size_t)sinks->shape[0] * sizeof *out->sinks);
+  if (out->sinks == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for sinks");
+  for (int64_t i = 0; i < sinks->shape[0]; i++)
+    out->sinks[i] = (float)load(kind, sinks->data, i);
+  out->problem.want_sinks = 1;
+  return ATTUNE_OK;
+}
+
+/* Tensors "param.NAME" are arrays for expressions. */
+static attune_status read_params(attune_qkv *out, const attune_safetensors *file) {
+  static const char prefix[] = "param.";
+  const attune_tensor *tensor;
+  int count = 0;
+  for (int i = 0; (tensor = attune_safetensors_at(file, i)) != NULL; i++) {
+    if (strncmp(tensor->name, prefix, strlen(prefix)) != 0) continue;
+    const bool integers = strcmp(tensor->dtype, "I32") == 0;
+    if (!integers && strcmp(tensor->dtype, "F32") != 0)
+      return attune_fail(ATTUNE_BAD_FILE, "tensor \"%s\" is %s; a param is I32 or F32", tensor->name, tensor->dtype);
+    if (count == ATTUNE_PARAMS_MAX) return attune_fail(ATTUNE_BAD_FILE, "more than %d params", ATTUNE_PARAMS_MAX);
+    void *copy = malloc(tensor->size > 0 ? tensor->size : 1); /* a file's data need not be aligned */
+    if (copy == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %s", tensor->name);
+    memcpy(copy, tensor->data, tensor->size);
+    out->arrays[count++] = copy;
+    const attune_status status = attune_given_array(&out->given, &out->problem, tensor->name + strlen(prefix),
+                                                    integers ? ATTUNE_PARAM_INT_ARRAY : ATTUNE_PARAM_FLOAT_ARRAY, copy,
+                                                    (int64_t)(tensor->size / sizeof(int32_t)));
+    if (status != ATTUNE_OK) return status;
+  }
+  return ATTUNE_OK;
+}
+
 static attune_status read_tensors(attune_qkv *out, const attune_safetensors *file, const attune_flags *flags) {
   attune_status status;
   const attune_tensor *q, *k, *v;
@@ -151,6 +200,12 @@ static attune_status read_tensors(attune_qkv *out, const attune_safetensors *fil
   problem->head_dim_v = (int32_t)v->shape[HEAD_DIM];
   problem->q = problem->k = problem->v = problem->o = (attune_strides){0};
   problem->want_lse = 1;
+  out->given = flags->given;
+  if ((status = read_bias(out, file)) != ATTUNE_OK) return status;
+  if ((status = read_sinks(out, file)) != ATTUNE_OK) return status;
+  if ((status = read_params(out, file)) != ATTUNE_OK) return status;
+  out->given.bias = out->bias;
+  out->given.sinks = out->sinks;
   if ((status = attune_problem_check(problem)) != ATTUNE_OK) return status;
 
   strcpy(out->dtype, q->dtype);
@@ -175,5 +230,9 @@ void attune_qkv_free(attune_qkv *qkv) {
   free(qkv->q);
   free(qkv->k);
   free(qkv->v);
+  free(qkv->bias);
+  free(qkv->sinks);
+  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
+    free(qkv->arrays[i]);
   *qkv = (attune_qkv){0};
 }

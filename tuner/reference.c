@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { HEAD_DIM_MAX = 256 };
@@ -102,21 +103,55 @@ typedef struct {
   float q[HEAD_DIM_MAX];
   const uint16_t *k, *v; /* of the row's batch and key head */
   int64_t first, last;
+  attune_expression *mask, *score; /* or NULL */
+  const uint16_t *bias;            /* of the row, or NULL */
+  attune_value values[ATTUNE_PARAMS_MAX];
+  attune_scope scope;
 } query_row;
 
 static bool bounded(int32_t side) {
   return side >= 0 && side < (1 << 30);
 }
 
-static void open_row(query_row *row, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                     const uint16_t *v, int batch, int head, int index) {
-  const int head_kv = head / (problem->heads_q / problem->heads_kv);
-  row->problem = problem;
-  row->k = k + batch * problem->k.batch + head_kv * problem->k.heads;
-  row->v = v + batch * problem->v.batch + head_kv * problem->v.heads;
-  attune_elements_to_floats(row->q, problem->dtype,
-                            q + batch * problem->q.batch + index * problem->q.seqlen + head * problem->q.heads,
-                            problem->head_dim);
+static void open_expressions(query_row *row, const attune_problem *problem, int batch, int head, int index,
+                             const attune_given *given) {
+  if (given != NULL) attune_given_values(row->values, given);
+  row->scope = (attune_scope){.batch = batch,
+                              .head = head,
+                              .q = index,
+                              .seqlen_q = problem->seqlen_q,
+                              .seqlen_k = problem->seqlen_k,
+                              .values = row->values};
+  if (problem->want_bias)
+    row->bias = given->bias + batch * problem->bias.batch + head * problem->bias.heads + index * problem->bias.seqlen;
+  const char *score = problem->want_bias && problem->score_expr[0] == '\0' ? "score + bias" : problem->score_expr;
+  /* The problem was checked: they parse, unless memory is short, and then the row does not compare. */
+  if (problem->mask_expr[0] != '\0')
+    (void)attune_expression_parse(&row->mask, ATTUNE_EXPRESSION_MASK, problem->mask_expr, problem->params, false);
+  if (score[0] != '\0')
+    (void)attune_expression_parse(&row->score, ATTUNE_EXPRESSION_SCORE, score, problem->params, problem->want_bias);
+}
+
+static void close_row(query_row *row) {
+  free(row->mask);
+  free(row->score);
+}
+
+static bool is_seen(query_row *row, int64_t key) {
+  if (row->mask == NULL) return true;
+  row->scope.k = (int32_t)key;
+  return attune_expression_evaluate(row->mask, &row->scope) != 0.0;
+}
+
+static double changed_score(query_row *row, int64_t key, double score) {
+  if (row->score == NULL) return score;
+  row->scope.k = (int32_t)key;
+  row->scope.score = score;
+  row->scope.bias = row->bias != NULL ? attune_from_element(row->problem->dtype, row->bias[key]) : 0.0;
+  return attune_expression_evaluate(row->score, &row->scope);
+}
+
+static void bound_row(query_row *row, const attune_problem *problem, int index) {
   const int64_t shift =
       problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)problem->seqlen_k - problem->seqlen_q : 0;
   const int64_t diagonal = index + shift;
@@ -129,6 +164,20 @@ static void open_row(query_row *row, const attune_problem *problem, const uint16
     row->last = diagonal + problem->window_right + 1;
 }
 
+static void open_row(query_row *row, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
+                     const uint16_t *v, int batch, int head, int index, const attune_given *given) {
+  memset(row, 0, sizeof *row);
+  const int head_kv = head / (problem->heads_q / problem->heads_kv);
+  row->problem = problem;
+  row->k = k + batch * problem->k.batch + head_kv * problem->k.heads;
+  row->v = v + batch * problem->v.batch + head_kv * problem->v.heads;
+  attune_elements_to_floats(row->q, problem->dtype,
+                            q + batch * problem->q.batch + index * problem->q.seqlen + head * problem->q.heads,
+                            problem->head_dim);
+  bound_row(row, problem, index);
+  open_expressions(row, problem, batch, head, index, given);
+}
+
 /* head_dim is a multiple of 8. Eight sums at a time, since a single one waits for every addition. */
 static double exact_dot(const float *q, const float *k, int head_dim) {
   double partial[8] = {0};
@@ -139,38 +188,55 @@ static double exact_dot(const float *q, const float *k, int head_dim) {
          ((partial[4] + partial[5]) + (partial[6] + partial[7]));
 }
 
-static double exact_score(const query_row *row, int64_t key) {
+static double exact_score(query_row *row, int64_t key) {
   const attune_problem *problem = row->problem;
   float k[HEAD_DIM_MAX];
   attune_elements_to_floats(k, problem->dtype, row->k + key * problem->k.seqlen, problem->head_dim);
   const double score = exact_dot(row->q, k, problem->head_dim) * (double)problem->scale;
   const double cap = (double)problem->softcap;
-  return cap > 0.0 ? cap * tanh(score / cap) : score;
+  return cap > 0.0 ? cap * tanh(score / cap) : changed_score(row, key, score);
 }
 
 void attune_reference_row(double *o, double *lse, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                          const uint16_t *v, int batch, int head, int index) {
+                          const uint16_t *v, int batch, int head, int index, const attune_given *given) {
   query_row row;
-  open_row(&row, problem, q, k, v, batch, head, index);
+  open_row(&row, problem, q, k, v, batch, head, index, given);
   for (int d = 0; d < problem->head_dim_v; d++)
     o[d] = 0.0;
   *lse = -INFINITY;
-  if (row.first >= row.last) return;
   double maximum = -INFINITY;
   for (int64_t key = row.first; key < row.last; key++)
-    maximum = fmax(maximum, exact_score(&row, key));
+    if (is_seen(&row, key)) maximum = fmax(maximum, exact_score(&row, key));
   double sum = 0.0;
-  for (int64_t key = row.first; key < row.last; key++) {
+  for (int64_t key = row.first; key < row.last && maximum > -INFINITY; key++) {
     float value[HEAD_DIM_MAX];
+    if (!is_seen(&row, key)) continue;
     const double weight = exp(exact_score(&row, key) - maximum);
     attune_elements_to_floats(value, problem->dtype, row.v + key * problem->v.seqlen, problem->head_dim_v);
     sum += weight;
     for (int d = 0; d < problem->head_dim_v; d++)
       o[d] += weight * (double)value[d];
   }
-  for (int d = 0; d < problem->head_dim_v; d++)
+  if (problem->want_sinks && maximum > -INFINITY) sum += exp((double)given->sinks[head] - maximum);
+  for (int d = 0; d < problem->head_dim_v && sum > 0.0; d++)
     o[d] /= sum;
-  *lse = maximum + log(sum);
+  if (sum > 0.0) *lse = maximum + log(sum);
+  if (sum <= 0.0 && problem->want_sinks) *lse = (double)given->sinks[head];
+  close_row(&row);
+}
+
+int64_t attune_reference_keys(const attune_problem *problem, int batch, int head, int index,
+                              const attune_given *given) {
+  query_row row;
+  int64_t keys = 0;
+  memset(&row, 0, sizeof row);
+  row.problem = problem;
+  bound_row(&row, problem, index);
+  open_expressions(&row, problem, batch, head, index, given);
+  for (int64_t key = row.first; key < row.last; key++)
+    keys += is_seen(&row, key);
+  close_row(&row);
+  return keys;
 }
 
 float attune_round_to_element(attune_dtype dtype, float value) {
@@ -190,7 +256,7 @@ float attune_round_to_element(attune_dtype dtype, float value) {
 
 /* S as the framework keeps it. wide: in float, for rows whose scores are beyond fp16's range; a framework would answer
  * NaN there, which judges nothing. */
-static float unfused_score(const query_row *row, int64_t key, bool wide) {
+static float unfused_score(query_row *row, int64_t key, bool wide) {
   const attune_problem *problem = row->problem;
   const attune_dtype dtype = problem->dtype;
   float k[HEAD_DIM_MAX];
@@ -207,32 +273,40 @@ static float unfused_score(const query_row *row, int64_t key, bool wide) {
     score = problem->softcap * tanhf(score / problem->softcap);
     score = wide ? score : attune_round_to_element(dtype, score);
   }
+  if (row->score != NULL) {
+    score = (float)changed_score(row, key, (double)score); /* not rounded: what it adds may dwarf the score */
+  }
   return score;
 }
 
-/* -inf if no key is visible; NaN if any score is not finite. */
-static float largest_score(const query_row *row, bool wide) {
+/* -inf if no key is visible; NaN if any score is not finite, but for those that an expression hides by -inf. */
+static float largest_score(query_row *row, bool wide) {
   float largest = -INFINITY;
   for (int64_t key = row->first; key < row->last; key++) {
+    if (!is_seen(row, key)) continue;
     const float score = unfused_score(row, key, wide);
-    if (!isfinite(score)) return NAN;
+    const bool hidden = row->score != NULL && score == -INFINITY;
+    if (!isfinite(score) && !hidden) return NAN;
     largest = fmaxf(largest, score);
   }
   return largest;
 }
 
 void attune_unfused_row(double *o, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                        const uint16_t *v, int batch, int head, int index) {
+                        const uint16_t *v, int batch, int head, int index, const attune_given *given) {
   query_row row;
   float sums[HEAD_DIM_MAX] = {0};
-  open_row(&row, problem, q, k, v, batch, head, index);
+  open_row(&row, problem, q, k, v, batch, head, index, given);
   float maximum = largest_score(&row, false), sum = 0.0f;
   const bool wide = isnan(maximum);
   if (wide) maximum = largest_score(&row, true);
-  for (int64_t key = row.first; key < row.last; key++)
-    sum += expf(unfused_score(&row, key, wide) - maximum);
-  for (int64_t key = row.first; key < row.last; key++) {
+  const bool sees = maximum > -INFINITY || isnan(maximum);
+  for (int64_t key = row.first; key < row.last && sees; key++)
+    if (is_seen(&row, key)) sum += expf(unfused_score(&row, key, wide) - maximum);
+  if (problem->want_sinks && sees) sum += expf(given->sinks[head] - maximum);
+  for (int64_t key = row.first; key < row.last && sees; key++) {
     float value[HEAD_DIM_MAX];
+    if (!is_seen(&row, key)) continue;
     const float weight = attune_round_to_element(problem->dtype, expf(unfused_score(&row, key, wide) - maximum) / sum);
     attune_elements_to_floats(value, problem->dtype, row.v + key * problem->v.seqlen, problem->head_dim_v);
     for (int d = 0; d < problem->head_dim_v; d++)
@@ -240,4 +314,5 @@ void attune_unfused_row(double *o, const attune_problem *problem, const uint16_t
   }
   for (int d = 0; d < problem->head_dim_v; d++)
     o[d] = (double)attune_round_to_element(problem->dtype, sums[d]);
+  close_row(&row);
 }

@@ -251,6 +251,10 @@ const attune_tensor *attune_safetensors_find(const attune_safetensors *file, con
   return NULL;
 }
 
+const attune_tensor *attune_safetensors_at(const attune_safetensors *file, int index) {
+  return (size_t)index < file->count ? &file->tensors[index] : NULL;
+}
+
 void attune_safetensors_close(attune_safetensors *file) {
   if (file == NULL) return;
   free(file->owned);

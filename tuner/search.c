@@ -118,8 +118,10 @@ attune_status attune_search_compile(attune_search *search, attune_trial **trials
   int threads = search->options->jobs > 0 ? search->options->jobs : attune_cores();
   attune_compile_job *jobs = calloc((size_t)count, sizeof *jobs);
   if (!jobs) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to compile %d kernels", count);
-  for (int i = 0; i < count; i++)
+  for (int i = 0; i < count; i++) {
     jobs[i].config = &trials[i]->config;
+    jobs[i].problem = &search->problem;
+  }
   attune_compile_all(jobs, count, search->store, arch, threads, compile_tick, search);
   for (int i = 0; i < count; i++) {
     trials[i]->kernel = jobs[i].kernel;
@@ -173,7 +175,7 @@ static attune_status load(attune_search *search, attune_trial *trial) {
   attune_status status = attune_load(&trial->loaded, search->machine, trial->kernel, &trial->config);
   if (status != ATTUNE_DRIVER_FAILED) return status;
   attune_kernel *fresh;
-  status = attune_kernel_compile(&fresh, &trial->config, search->arch);
+  status = attune_kernel_compile(&fresh, &trial->config, &search->problem, search->arch);
   if (status != ATTUNE_OK) return status;
   free(trial->kernel);
   trial->kernel = fresh;
@@ -326,8 +328,8 @@ static attune_status race_again(measured_search *m, attune_trial **trials, int c
   for (; loaded < count && status == ATTUNE_OK; loaded++) {
     trials[loaded]->finalist = true;
     if (trials[loaded]->loaded) continue;
-    status =
-        attune_kernel_get(&trials[loaded]->kernel, NULL, search->store, &trials[loaded]->config, search->arch, false);
+    status = attune_kernel_get(&trials[loaded]->kernel, NULL, search->store, &trials[loaded]->config, &search->problem,
+                               search->arch, false);
     if (status == ATTUNE_OK) status = load(search, trials[loaded]);
   }
   if (status == ATTUNE_OK) status = race(m, trials, count, FINAL_ROUNDS, final_seconds);
@@ -402,7 +404,8 @@ static attune_status search_by_measuring(attune_search *search) {
   int count = next_batch(&m, batch);
   if (count == 0 || attune_search_interrupted(search)) return ATTUNE_OK; /* an earlier search did it all */
   attune_search_show(search, "preparing", 0);
-  attune_status status = attune_bed_create(&m.bed, search->machine, &search->problem, search->options->seed, 1.0);
+  attune_status status =
+      attune_bed_create(&m.bed, search->machine, &search->problem, search->options->given, search->options->seed, 1.0);
   if (status != ATTUNE_OK) return status;
   m.clocks = attune_clocks_open(search->machine);
   while (status == ATTUNE_OK && count > 0) {
@@ -472,6 +475,19 @@ static attune_status conclude(attune_search *search) {
                      search->problem_text, wrong ? wrong->text : "none", wrong ? wrong->note : "");
 }
 
+/* The class has but their number. */
+static attune_status take_expressions(attune_problem *out, const attune_problem *problem, const char *class_text) {
+  char text[ATTUNE_TEXT_MAX];
+  memcpy(out->mask_expr, problem->mask_expr, sizeof out->mask_expr);
+  memcpy(out->score_expr, problem->score_expr, sizeof out->score_expr);
+  memcpy(out->params, problem->params, sizeof out->params);
+  out->want_bias = problem->want_bias;
+  out->bias = problem->bias;
+  const attune_status status = attune_problem_print(text, out);
+  if (status != ATTUNE_OK || strcmp(text, class_text) == 0) return status;
+  return attune_fail(ATTUNE_BAD_EXPRESSION, "the class %s stands for %s", class_text, text);
+}
+
 attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_machine *machine,
                           const attune_device *device, const attune_problem *problem,
                           const attune_tune_options *options, const volatile sig_atomic_t *interrupted) {
@@ -494,6 +510,7 @@ attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_m
   attune_problem representative;
   attune_status status = attune_problem_print(search.problem_text, problem);
   if (status == ATTUNE_OK) status = attune_problem_parse(&representative, search.problem_text);
+  if (status == ATTUNE_OK) status = take_expressions(&representative, problem, search.problem_text);
   if (status == ATTUNE_OK) status = attune_problem_resolve(&search.problem, &representative);
   if (status == ATTUNE_OK) status = attune_device_identity(search.identity, device);
   if (status == ATTUNE_OK) status = attune_trials_collect(&search.trials, &search.problem, device, options->family);

@@ -54,6 +54,7 @@ int attune_trials_near(const attune_trials *trials, int around, attune_trial **o
 
 typedef struct {
   const attune_config *config;
+  const attune_problem *problem;
   attune_kernel *kernel; /* NULL: failed, or not begun (status ATTUNE_OK) */
   attune_status status;
   double seconds;

@@ -112,7 +112,8 @@ static attune_status judge_open(judge *out, attune_search *search) {
   *out = (judge){.search = search, .machine = search->machine};
   if (!out->machine) status = attune_machine_open(&out->machine, "host", search->options->seed);
   if (status == ATTUNE_OK) status = reduce(&small, &search->problem);
-  if (status == ATTUNE_OK) status = attune_bed_create(&out->bed, out->machine, &small, search->options->seed, 1.0);
+  if (status == ATTUNE_OK)
+    status = attune_bed_create(&out->bed, out->machine, &small, search->options->given, search->options->seed, 1.0);
   if (status == ATTUNE_OK)
     snprintf(out->where, sizeof out->where, "verified on the host device with %d x %d, %d heads", small.seqlen_q,
              small.seqlen_k, small.heads_q);

@@ -8,15 +8,45 @@
 
 #include "runtime/runtime.h"
 
+/* ---- given.c ---- */
+
+/* What runs are given besides q, k and v. Values only, but for arrays of a file, which the caller keeps. */
+enum { ATTUNE_GIVEN_ELEMENTS = 4096 };
+typedef struct {
+  struct {
+    const void *array; /* of a file; NULL: from `first` on in elements */
+    int64_t count;
+    int32_t first, integer;
+    float real;
+  } params[ATTUNE_PARAMS_MAX];
+  union {
+    int32_t integer;
+    float real;
+  } elements[ATTUNE_GIVEN_ELEMENTS];
+  int32_t used;
+  const uint16_t *bias; /* laid out as the problem says; NULL: drawn */
+  const float *sinks;   /* NULL: drawn */
+} attune_given;
+/* As attune_tensors has them; arrays lie in `given`. */
+void attune_given_values(attune_value out[ATTUNE_PARAMS_MAX], const attune_given *given);
+/* "name=3", "name=0.5", "name=1,2,3": declares a param of the problem and keeps its value. A comma makes an array. */
+attune_status attune_given_param(attune_given *given, attune_problem *problem, const char *text);
+/* Declares an array param whose elements are the caller's. */
+attune_status attune_given_array(attune_given *given, attune_problem *problem, const char *name, attune_param_type type,
+                                 const void *array, int64_t count);
+
 /* ---- reference.c: the judges ---- */
 
 /* One query row in double precision: o has head_dim_v doubles, *lse natural log. q, k, v are 16-bit elements of the
- * problem's dtype at the problem's strides (resolved problem). */
+ * problem's dtype at the problem's strides (resolved problem). given may be NULL where the problem has no expression,
+ * bias or sinks, of which it then holds all. */
 void attune_reference_row(double *o, double *lse, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                          const uint16_t *v, int batch, int head, int row);
+                          const uint16_t *v, int batch, int head, int row, const attune_given *given);
 /* The same row as the unfused computation gives it in the problem's dtype: S, P and O each rounded to it. */
 void attune_unfused_row(double *o, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                        const uint16_t *v, int batch, int head, int row);
+                        const uint16_t *v, int batch, int head, int row, const attune_given *given);
+/* How many keys the row sees. */
+int64_t attune_reference_keys(const attune_problem *problem, int batch, int head, int row, const attune_given *given);
 uint16_t attune_to_element(attune_dtype dtype, double value); /* round to nearest even */
 double attune_from_element(attune_dtype dtype, uint16_t element);
 
@@ -34,12 +64,13 @@ typedef struct {
 } attune_verdict;
 /* Draws q, k, v from a normal distribution times magnitude; chooses rows (all of a small problem; else the first, last,
  * tile edges and random ones); computes both references for them on all cores; runs the reference family over the whole
- * problem. */
-attune_status attune_bed_create(attune_bed **out, attune_machine *machine, const attune_problem *problem, uint64_t seed,
-                                double magnitude);
+ * problem. given: values of params, bias and sinks; NULL, or without the latter two: they are drawn. */
+attune_status attune_bed_create(attune_bed **out, attune_machine *machine, const attune_problem *problem,
+                                const attune_given *given, uint64_t seed, double magnitude);
 /* The same with the caller's tensors (host memory, elements of the problem's dtype, the problem's strides). */
 attune_status attune_bed_create_with(attune_bed **out, attune_machine *machine, const attune_problem *problem,
-                                     const uint16_t *q, const uint16_t *k, const uint16_t *v);
+                                     const attune_given *given, const uint16_t *q, const uint16_t *k,
+                                     const uint16_t *v);
 void attune_bed_destroy(attune_bed *bed);
 /* Poisons O and LSE, launches, judges: wrong values, unwritten elements, NaN. A wrong result is a verdict, not a
  * failure. */
@@ -64,6 +95,7 @@ typedef struct attune_safetensors attune_safetensors;
 attune_status attune_safetensors_read(attune_safetensors **out, const char *path);
 attune_status attune_safetensors_parse(attune_safetensors **out, const void *bytes, size_t size); /* borrows bytes */
 const attune_tensor *attune_safetensors_find(const attune_safetensors *file, const char *name);   /* NULL: absent */
+const attune_tensor *attune_safetensors_at(const attune_safetensors *file, int index); /* NULL: past the end */
 void attune_safetensors_close(attune_safetensors *file);
 /* Written beside and renamed: never half a file. */
 attune_status attune_safetensors_write(const char *path, const attune_tensor *tensors, int count);
@@ -73,7 +105,9 @@ attune_status attune_safetensors_write(const char *path, const attune_tensor *te
 typedef struct {
   attune_problem
       problem; /* from --dtype --head-dim --head-dim-v --batch --heads-q --heads-kv --seqlen-q --seqlen-k --mask
-                  --window --scale --softcap --lse, or --problem FILE.json / --problem CLASS-TEXT */
+                  --window --scale --softcap --lse --pattern --mask-expr --score-expr --param --bias --sinks, or
+                  --problem FILE.json / --problem CLASS-TEXT */
+  attune_given given;
   const char *device, *arch, *database, *family, *config, *input, *output, *workload;
   bool json, help;
   bool force;            /* --force: measure again what the store has */
@@ -85,11 +119,14 @@ typedef struct {
   int rest_count;
   uint32_t seen; /* which problem flags were given, one bit each */
 } attune_flags;
+/* Where bias has these sizes, each 1 or the problem's: its strides, contiguous. ATTUNE_BAD_SIZE else. */
+attune_status attune_bias_of_sizes(attune_problem *problem, int64_t batch, int64_t heads, int64_t seqlen_q);
 /* Parses argv[1..] (argv[0] is the verb). A fault leaves a message that names the flag. */
 attune_status attune_flags_parse(attune_flags *out, int argc, char **argv);
 void attune_flags_help(const char *verb, const char *summary); /* to stdout */
-attune_status attune_problem_of_json(attune_problem *out, json_t *object, const char *where);
-json_t *attune_problem_to_json(const attune_problem *problem);
+attune_status attune_problem_of_json(attune_problem *out, attune_given *given, json_t *object, const char *where);
+/* given may be NULL: without the values of params. */
+json_t *attune_problem_to_json(const attune_problem *problem, const attune_given *given);
 json_t *attune_config_to_json(const attune_config *config);
 
 /* ---- workload.c: a JSON list of problems, with names and weights ---- */
@@ -97,6 +134,7 @@ json_t *attune_config_to_json(const attune_config *config);
 typedef struct {
   char name[96];
   attune_problem problem;
+  attune_given given;
 } attune_workload_item;
 /* path, or the name of one that ships (tuner/workloads: "gpt2", "flash-grid", ...). *items is malloc'ed. */
 attune_status attune_workload_read(attune_workload_item **items, int *count, const char *path_or_name);
@@ -129,10 +167,11 @@ typedef struct {
   double budget_seconds; /* per problem, 0: none */
   int jobs;
   uint64_t seed;
-  const char *family; /* NULL: all */
-  bool progress;      /* to stderr */
-  const char *label;  /* what the progress line calls the problem; NULL: its class */
-  bool force;         /* try again what the store already has rows of */
+  const char *family;        /* NULL: all */
+  bool progress;             /* to stderr */
+  const char *label;         /* what the progress line calls the problem; NULL: its class */
+  bool force;                /* try again what the store already has rows of */
+  const attune_given *given; /* NULL: none */
 } attune_tune_options;
 typedef struct {
   attune_config best, initial;

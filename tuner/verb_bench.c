@@ -41,14 +41,15 @@ static attune_status choose(figure *out, const bench *bench, const attune_proble
   return status == ATTUNE_OK ? attune_config_print(out->text, &out->config) : status;
 }
 
-static attune_status time_kernel(figure *out, const bench *bench, const attune_problem *problem) {
+static attune_status time_kernel(figure *out, const bench *bench, const attune_problem *problem,
+                                 const attune_given *given) {
   attune_kernel *kernel = NULL;
   attune_loaded *loaded = NULL;
   attune_bed *bed = NULL;
-  attune_status status = attune_kernel_get(&kernel, NULL, bench->store, &out->config,
+  attune_status status = attune_kernel_get(&kernel, NULL, bench->store, &out->config, problem,
                                            attune_machine_arch(bench->machine), attune_frozen_by_environment());
   if (status == ATTUNE_OK) status = attune_load(&loaded, bench->machine, kernel, &out->config);
-  if (status == ATTUNE_OK) status = attune_bed_create(&bed, bench->machine, problem, bench->flags->seed, 1.0);
+  if (status == ATTUNE_OK) status = attune_bed_create(&bed, bench->machine, problem, given, bench->flags->seed, 1.0);
   if (status == ATTUNE_OK) status = attune_bed_verify(bed, loaded, &out->config, &out->verdict);
   if (status == ATTUNE_OK && !out->verdict.passed)
     status = attune_fail(ATTUNE_WRONG_RESULT, "%s gives a wrong result: error %.2e, allowed %.2e; %s", out->text,
@@ -111,7 +112,7 @@ static attune_status bench_item(bench *bench, const attune_workload_item *item) 
   attune_problem problem;
   attune_status status = attune_problem_resolve(&problem, &item->problem);
   if (status == ATTUNE_OK) status = choose(&figure, bench, &problem);
-  if (status == ATTUNE_OK) status = time_kernel(&figure, bench, &problem);
+  if (status == ATTUNE_OK) status = time_kernel(&figure, bench, &problem, &item->given);
   if (status == ATTUNE_OK && bench->flags->json) status = print_json(bench, item, &figure);
   if (status == ATTUNE_OK && !bench->flags->json) print_line(bench, item, &figure);
   attune_timing_free(&figure.timing);

@@ -48,7 +48,7 @@ static attune_status compile(const attune_flags *flags) {
   if (status == ATTUNE_OK) status = attune_device_of_flags(&device, arch, flags);
   if (status == ATTUNE_OK) status = attune_config_of_flags(&config, flags, &problem, &device);
   if (status == ATTUNE_OK) status = attune_launch_of(&launch, &config, &resolved);
-  if (status == ATTUNE_OK) status = attune_kernel_compile(&kernel, &config, arch);
+  if (status == ATTUNE_OK) status = attune_kernel_compile(&kernel, &config, &problem, arch);
   if (status == ATTUNE_OK && flags->output != NULL)
     status = attune_file_write(flags->output, kernel->binary, kernel->binary_size);
   if (status != ATTUNE_OK) goto out;

@@ -10,7 +10,11 @@ static const char summary[] =
     "Computes attention of q, k and v of a safetensors file, each of shape (batch, seqlen, heads, head_dim) in F32, "
     "F16\n"
     "or BF16, and writes o in the type of q, and lse as F32 (batch, heads, seqlen_q). --dtype is the type that it is\n"
-    "computed in: that of q if not given, bf16 for F32. Nothing is written if anything fails.";
+    "computed in: that of q if not given, bf16 for F32. If the file has them, bias (batch or 1, heads or 1, seqlen_q "
+    "or 1,\n"
+    "seqlen_k) is added to the scores, sinks (heads) are further keys, and I32 or F32 tensors param.NAME are arrays "
+    "that\n"
+    "expressions know by NAME. Nothing is written if anything fails.";
 
 /* Everything between the file that is read and the one that is written. */
 typedef struct {
@@ -18,16 +22,20 @@ typedef struct {
   attune_plan *plan;
   attune_machine *machine;
   void *q, *k, *v, *o, *lse, *workspace; /* on the machine */
-  int64_t rows, elements;                /* of O */
+  void *bias, *sinks, *arrays[ATTUNE_PARAMS_MAX];
+  attune_value values[ATTUNE_PARAMS_MAX];
+  int64_t rows, elements; /* of O */
   uint16_t *host_o;
   float *host_lse;
   void *tensor_o; /* in the file's type */
 } work;
 
 static void end(work *self) {
-  void *const memory[] = {self->q, self->k, self->v, self->o, self->lse, self->workspace};
+  void *const memory[] = {self->q, self->k, self->v, self->o, self->lse, self->workspace, self->bias, self->sinks};
   for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
     if (memory[i] != NULL) attune_memory_free(self->machine, memory[i]);
+  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
+    if (self->arrays[i] != NULL) attune_memory_free(self->machine, self->arrays[i]);
   attune_plan_destroy(self->plan);
   attune_context_destroy(self->context);
   free(self->host_o);
@@ -52,10 +60,31 @@ static attune_status make_plan(work *self, const attune_flags *flags, const attu
   return status == ATTUNE_OK ? attune_plan_create_with(&self->plan, self->context, problem, text) : status;
 }
 
-static attune_status upload(void **out, attune_machine *machine, const uint16_t *elements, int64_t count) {
-  const size_t size = (size_t)count * sizeof *elements;
+static attune_status upload_bytes(void **out, attune_machine *machine, const void *bytes, size_t size) {
   const attune_status status = attune_memory_allocate(out, machine, size);
-  return status == ATTUNE_OK ? attune_memory_write(machine, *out, elements, size) : status;
+  return status == ATTUNE_OK ? attune_memory_write(machine, *out, bytes, size) : status;
+}
+
+static attune_status upload(void **out, attune_machine *machine, const uint16_t *elements, int64_t count) {
+  return upload_bytes(out, machine, elements, (size_t)count * sizeof *elements);
+}
+
+static attune_status upload_given(work *self, const attune_qkv *qkv) {
+  const attune_problem *p = &qkv->problem;
+  attune_status status = ATTUNE_OK;
+  const int64_t bias = (p->bias.batch > 0 ? p->batch : 1) * (int64_t)(p->bias.heads > 0 ? p->heads_q : 1) *
+                       (p->bias.seqlen > 0 ? p->seqlen_q : 1) * p->seqlen_k;
+  if (qkv->bias != NULL) status = upload(&self->bias, self->machine, qkv->bias, bias);
+  if (status == ATTUNE_OK && qkv->sinks != NULL)
+    status = upload_bytes(&self->sinks, self->machine, qkv->sinks, (size_t)p->heads_q * sizeof *qkv->sinks);
+  attune_given_values(self->values, &qkv->given);
+  for (int i = 0; i < ATTUNE_PARAMS_MAX && status == ATTUNE_OK; i++) {
+    if (self->values[i].count == 0) continue;
+    status = upload_bytes(&self->arrays[i], self->machine, self->values[i].array,
+                          (size_t)self->values[i].count * sizeof(int32_t));
+    self->values[i].array = self->arrays[i];
+  }
+  return status;
 }
 
 static attune_status make_memory(work *self, const attune_qkv *qkv) {
@@ -68,6 +97,7 @@ static attune_status make_memory(work *self, const attune_qkv *qkv) {
   if ((status = upload(&self->q, self->machine, qkv->q, self->rows * p->head_dim)) != ATTUNE_OK) return status;
   if ((status = upload(&self->k, self->machine, qkv->k, rows_k * p->head_dim)) != ATTUNE_OK) return status;
   if ((status = upload(&self->v, self->machine, qkv->v, rows_k * p->head_dim_v)) != ATTUNE_OK) return status;
+  if ((status = upload_given(self, qkv)) != ATTUNE_OK) return status;
   status = attune_memory_allocate(&self->o, self->machine, (size_t)self->elements * sizeof *self->host_o);
   if (status != ATTUNE_OK) return status;
   status = attune_memory_allocate(&self->lse, self->machine, (size_t)self->rows * sizeof *self->host_lse);
@@ -83,6 +113,9 @@ static attune_status compute(work *self) {
   tensors.v = self->v;
   tensors.o = self->o;
   tensors.lse = self->lse;
+  tensors.bias = self->bias;
+  tensors.sinks = self->sinks;
+  memcpy(tensors.values, self->values, sizeof tensors.values);
   const size_t o_size = (size_t)self->elements * sizeof *self->host_o;
   const size_t lse_size = (size_t)self->rows * sizeof *self->host_lse;
   attune_status status = attune_run(self->plan, &tensors, self->workspace, attune_plan_workspace(self->plan), NULL);

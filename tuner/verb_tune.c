@@ -84,8 +84,9 @@ static json_t *result_to_json(const attune_problem *problem, const attune_tune_r
 
 /* NULL if it does not become JSON. */
 static json_t *outcome_to_json(const attune_workload_item *item, const outcome *outcome) {
-  json_t *object = json_pack("{s:s, s:o, s:s}", "name", item->name, "problem", attune_problem_to_json(&item->problem),
-                             "status", attune_status_name(outcome->status));
+  json_t *object =
+      json_pack("{s:s, s:o, s:s}", "name", item->name, "problem", attune_problem_to_json(&item->problem, &item->given),
+                "status", attune_status_name(outcome->status));
   json_t *more = outcome->status == ATTUNE_OK ? result_to_json(&item->problem, &outcome->result)
                                               : json_pack("{s:s}", "message", outcome->message);
   const bool whole = json_object_update(object, more) == 0;
@@ -119,7 +120,8 @@ static int tune_all(outcome *outcomes, const attune_workload_item *items, int co
                                    .family = flags->family,
                                    .progress = true,
                                    .label = label,
-                                   .force = flags->force};
+                                   .force = flags->force,
+                                   .given = &items[i].given};
     outcomes[i].status =
         attune_tune(&outcomes[i].result, store, machine, device, &items[i].problem, &options, &interrupted);
     if (outcomes[i].status == ATTUNE_OK) continue;

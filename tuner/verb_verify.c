@@ -46,8 +46,8 @@ static attune_status prepare(verification *self) {
   if (status == ATTUNE_OK) status = attune_machine_open(&self->machine, self->flags->device, self->flags->seed);
   if (status == ATTUNE_OK) status = choose(self);
   if (status == ATTUNE_OK)
-    status = attune_kernel_get(&self->kernel, NULL, self->store, &self->config, attune_machine_arch(self->machine),
-                               attune_frozen_by_environment());
+    status = attune_kernel_get(&self->kernel, NULL, self->store, &self->config, &self->problem,
+                               attune_machine_arch(self->machine), attune_frozen_by_environment());
   if (status == ATTUNE_OK) status = attune_load(&self->loaded, self->machine, self->kernel, &self->config);
   return status;
 }
@@ -83,7 +83,8 @@ static attune_status verify_drawn(verification *self) {
     char inputs[64];
     attune_bed *bed;
     const uint64_t seed = self->flags->seed + i;
-    attune_status status = attune_bed_create(&bed, self->machine, &self->problem, seed, magnitudes[i]);
+    attune_status status =
+        attune_bed_create(&bed, self->machine, &self->problem, &self->flags->given, seed, magnitudes[i]);
     snprintf(inputs, sizeof inputs, "normal x %g, seed %llu", magnitudes[i], (unsigned long long)seed);
     if (status == ATTUNE_OK) status = judge(self, bed, inputs);
     if (status != ATTUNE_OK) return status;
@@ -93,7 +94,8 @@ static attune_status verify_drawn(verification *self) {
 
 static attune_status verify_given(verification *self, const attune_qkv *qkv) {
   attune_bed *bed;
-  const attune_status status = attune_bed_create_with(&bed, self->machine, &self->problem, qkv->q, qkv->k, qkv->v);
+  const attune_status status =
+      attune_bed_create_with(&bed, self->machine, &self->problem, &qkv->given, qkv->q, qkv->k, qkv->v);
   return status == ATTUNE_OK ? judge(self, bed, "of the file") : status;
 }
 

@@ -43,7 +43,7 @@ static attune_status read_item(attune_workload_item *out, json_t *object, const 
   if (json_object_get(object, "name") && (!name || strlen(name) >= sizeof out->name))
     return attune_fail(ATTUNE_BAD_JSON, "%s: \"name\" must be a text of at most %zu bytes", where,
                        sizeof out->name - 1);
-  attune_status status = attune_problem_of_json(&out->problem, object, where);
+  attune_status status = attune_problem_of_json(&out->problem, &out->given, object, where);
   if (status != ATTUNE_OK) return status;
   char text[ATTUNE_TEXT_MAX];
   status = attune_problem_print(text, &out->problem);

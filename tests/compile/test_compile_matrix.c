@@ -160,7 +160,7 @@ static void *work(void *unused) {
     pthread_mutex_unlock(&mutex);
     if (index >= job_count) return unused;
     job *j = &jobs[index];
-    if (attune_kernel_compile(&j->kernel, &j->config, j->arch) == ATTUNE_OK)
+    if (attune_kernel_compile(&j->kernel, &j->config, NULL, j->arch) == ATTUNE_OK)
       judge(j);
     else
       snprintf(j->fault, sizeof j->fault, "%s", attune_message());
@@ -213,7 +213,7 @@ static int time_one(void) {
   for (int i = 0; i < 3; i++) {
     attune_kernel *kernel;
     double start = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
-    if (attune_kernel_compile(&kernel, &config, "sm_90") != ATTUNE_OK) return 1;
+    if (attune_kernel_compile(&kernel, &config, NULL, "sm_90") != ATTUNE_OK) return 1;
     double spent = clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - start;
     least = spent < least ? spent : least;
     free(kernel);

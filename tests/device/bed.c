@@ -197,8 +197,8 @@ static void judge_row(hearing *h, int batch, int head, int row) {
   if (row >= rows_of(b, batch)) return;
   if (b->lengths_q) p.seqlen_q = b->lengths_q[batch];
   if (b->lengths_k) p.seqlen_k = b->lengths_k[batch];
-  attune_reference_row(exact, &lse, &p, b->q, b->k, b->v, batch, head, row);
-  attune_unfused_row(unfused, &p, b->q, b->k, b->v, batch, head, row);
+  attune_reference_row(exact, &lse, &p, b->q, b->k, b->v, batch, head, row, NULL);
+  attune_unfused_row(unfused, &p, b->q, b->k, b->v, batch, head, row, NULL);
   const uint16_t *o = row_of_o(b, batch, head, row);
   for (int d = 0; d < p.head_dim_v; d++)
     found[d] = attune_from_element(p.dtype, o[d]);

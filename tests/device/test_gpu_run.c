@@ -272,8 +272,8 @@ static attune_status load_bare(CUmodule *module, CUfunction *function, const att
   attune_status status = attune_config_parse(config, attune_plan_config(plan));
   if (status == ATTUNE_OK) status = attune_config_symbol(symbol, config);
   if (status == ATTUNE_OK)
-    status =
-        attune_kernel_get(&kernel, NULL, attune_context_store(context), config, attune_machine_arch(machine), true);
+    status = attune_kernel_get(&kernel, NULL, attune_context_store(context), config, NULL, attune_machine_arch(machine),
+                               true);
   if (status != ATTUNE_OK) return status;
   CUresult result = driver->module_load(module, kernel->binary);
   if (result == CUDA_SUCCESS) result = driver->module_function(function, *module, symbol);

@@ -155,9 +155,9 @@ attune_loaded *attune_fake_load(attune_machine *machine, const attune_config *co
 
 /* ---- in place of the bed and the compilers; the linker takes these before it looks into the archives ---- */
 
-attune_status attune_bed_create(attune_bed **out, attune_machine *machine, const attune_problem *problem, uint64_t seed,
-                                double magnitude) {
-  (void)problem, (void)seed, (void)magnitude;
+attune_status attune_bed_create(attune_bed **out, attune_machine *machine, const attune_problem *problem,
+                                const attune_given *given, uint64_t seed, double magnitude) {
+  (void)problem, (void)given, (void)seed, (void)magnitude;
   attune_fake_gpu.beds++;
   *out = calloc(1, sizeof **out);
   (*out)->machine = machine;
@@ -182,7 +182,9 @@ attune_status attune_bed_verify(attune_bed *bed, const attune_loaded *loaded, co
   return ATTUNE_OK;
 }
 
-attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const char *arch) {
+attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const attune_problem *problem,
+                                    const char *arch) {
+  (void)problem;
   attune_kernel *kernel = NULL;
   attune_status status = ATTUNE_OK;
   usleep(attune_fake_gpu.compile_microseconds);
@@ -210,10 +212,10 @@ attune_status attune_kernel_compile(attune_kernel **out, const attune_config *co
 }
 
 attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *store, const attune_config *config,
-                                const char *arch, bool frozen) {
+                                const attune_problem *problem, const char *arch, bool frozen) {
   (void)store, (void)frozen;
   if (hit) *hit = false;
-  return attune_kernel_compile(out, config, arch);
+  return attune_kernel_compile(out, config, problem, arch);
 }
 
 /* The linker's --wrap sends attune_machine_open here: the host device that verifies models is this one too. */

@@ -21,7 +21,7 @@ static void check_config(const char *text, const attune_device *device) {
   check(strcmp(again, text) == 0);
   if (attune_config_legal(&config, device) != ATTUNE_OK) return;
   char *source = NULL;
-  check(attune_emit(&source, &config, ATTUNE_TARGET_CUDA) == ATTUNE_OK);
+  check(attune_emit(&source, &config, NULL, ATTUNE_TARGET_CUDA) == ATTUNE_OK);
   free(source);
 }
 

@@ -11,10 +11,11 @@ static void require(bool holds) {
 
 static void try_problem(const char *text, size_t size) {
   attune_problem problem;
+  static attune_given given;
   json_t *object = json_loadb(text, size, 0, NULL);
-  if (object != NULL && attune_problem_of_json(&problem, object, "text") == ATTUNE_OK) {
-    json_t *again = attune_problem_to_json(&problem);
-    require(again != NULL && attune_problem_of_json(&problem, again, "text") == ATTUNE_OK);
+  if (object != NULL && attune_problem_of_json(&problem, &given, object, "text") == ATTUNE_OK) {
+    json_t *again = attune_problem_to_json(&problem, &given);
+    require(again != NULL && attune_problem_of_json(&problem, &given, again, "text") == ATTUNE_OK);
     json_decref(again);
   }
   json_decref(object);

@@ -83,7 +83,9 @@ const char *attune_machine_arch(const attune_machine *self) {
   return "host";
 }
 
-attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const char *arch) {
+attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const attune_problem *problem,
+                                    const char *arch) {
+  (void)problem;
   (void)config;
   (void)arch;
   *out = NULL;
@@ -141,7 +143,8 @@ static void compute_row(const attune_arguments *arguments, defect kind, const at
   if (kernel.uniform_so_far)
     compute_mean(arguments, row->row, o);
   else if (!kernel.uniform || isnan(o[0]))
-    attune_reference_row(o, lse, &problem, arguments->q, arguments->k, arguments->v, row->batch, row->head, row->row);
+    attune_reference_row(o, lse, &problem, arguments->q, arguments->k, arguments->v, row->batch, row->head, row->row,
+                         NULL);
 }
 
 attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
@@ -155,7 +158,7 @@ attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_lau
   for (int batch = 0; batch < p->batch; batch++)
     for (int head = 0; head < p->heads_q; head++)
       for (int index = 0; index < p->seqlen_q; index++) {
-        const attune_row row = {batch, head, index};
+        const attune_row row = {.batch = batch, .head = head, .row = index};
         uint16_t *to = (uint16_t *)arguments->o + attune_layout_offset(&layout, batch, index, head);
         compute_row(arguments, kind, &row, o, &lse);
         double written_lse = lse;
@@ -193,7 +196,7 @@ static attune_verdict verdict_of(const attune_problem *problem, defect kind) {
   kernel.defect = kind;
   kernel.uniform = false;
   assert_int_equal(attune_config_reference(&config, problem), ATTUNE_OK);
-  assert_int_equal(attune_bed_create(&bed, machine, problem, 7, 1.0), ATTUNE_OK);
+  assert_int_equal(attune_bed_create(&bed, machine, problem, NULL, 7, 1.0), ATTUNE_OK);
   assert_int_equal(attune_bed_verify(bed, NULL, &config, &verdict), ATTUNE_OK);
   attune_bed_destroy(bed);
   return verdict;
@@ -294,10 +297,10 @@ static void outputs_are_contiguous(void **state) {
     assert_non_null(inputs[i] = attune_draw(&layouts[i], problem.dtype, i, 1.0));
   kernel.defect = RIGHT;
   assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
-  assert_int_equal(attune_bed_create_with(&bed, machine, &problem, inputs[0], inputs[1], inputs[2]), ATTUNE_OK);
+  assert_int_equal(attune_bed_create_with(&bed, machine, &problem, NULL, inputs[0], inputs[1], inputs[2]), ATTUNE_OK);
   assert_int_equal(attune_bed_launch(bed, NULL, &config), ATTUNE_OK);
   assert_int_equal(attune_bed_outputs(bed, o, lse), ATTUNE_OK);
-  attune_reference_row(exact, &exact_lse, &resolved, inputs[0], inputs[1], inputs[2], 1, 2, 13);
+  attune_reference_row(exact, &exact_lse, &resolved, inputs[0], inputs[1], inputs[2], 1, 2, 13, NULL);
   assert_true((double)lse[(1 * 4 + 2) * 20 + 13] == (double)(float)exact_lse);
   for (int d = 0; d < 8; d++)
     assert_int_equal(o[((1 * 20 + 13) * 4 + 2) * 8 + d], attune_to_element(problem.dtype, exact[d]));
@@ -322,7 +325,7 @@ static attune_status large_bed(attune_bed **bed, attune_problem *problem, attune
   problem->mask = mask;
   kernel.uniform = true;
   kernel.uniform_so_far = mask == ATTUNE_MASK_CAUSAL;
-  const attune_status status = attune_bed_create_with(bed, machine, problem, zero, zero, v);
+  const attune_status status = attune_bed_create_with(bed, machine, problem, NULL, zero, zero, v);
   free(zero);
   free(v);
   return status;
@@ -384,7 +387,7 @@ static void rows_of_every_bucket_are_judged(void **state) {
   uint16_t *inputs[3];
   for (uint64_t i = 0; i < 3; i++)
     assert_non_null(inputs[i] = attune_draw(&layout, problem.dtype, i, 1.0));
-  assert_int_equal(attune_rows_create(&rows, &resolved, inputs[0], inputs[1], inputs[2], 1, false), ATTUNE_OK);
+  assert_int_equal(attune_rows_create(&rows, &resolved, NULL, inputs[0], inputs[1], inputs[2], 1, false), ATTUNE_OK);
   for (int bucket = 1; bucket <= 12; bucket++) {
     int judged = 0;
     bool first_half = false, second_half = false;

@@ -279,7 +279,7 @@ static void check_output(const char *name, const char *dtype, double allowed) {
     for (int row = 0; row < SEQLEN_Q; row++) {
       double exact[WIDTH_V], exact_lse;
       float value, found_lse;
-      attune_reference_row(exact, &exact_lse, &problem, half_q, half_k, half_v, 0, head, row);
+      attune_reference_row(exact, &exact_lse, &problem, half_q, half_k, half_v, 0, head, row, NULL);
       memcpy(&found_lse, (const char *)lse->data + 4 * (head * SEQLEN_Q + row), sizeof found_lse);
       assert_true(fabs((double)found_lse - exact_lse) < 1e-4);
       for (int d = 0; d < WIDTH_V; d++) {

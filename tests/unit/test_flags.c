@@ -158,11 +158,13 @@ static void what_breaks_a_rule_of_problems_has_its_own_status(void **state) {
 
 /* ---- JSON ---- */
 
+static attune_given given;
+
 static attune_status of_json(attune_problem *problem, const char *text) {
   json_error_t error;
   json_t *object = json_loads(text, JSON_DECODE_ANY, &error);
   assert_non_null(object);
-  const attune_status status = attune_problem_of_json(problem, object, "here");
+  const attune_status status = attune_problem_of_json(problem, &given, object, "here");
   json_decref(object);
   return status;
 }
@@ -180,8 +182,8 @@ static void problems_come_back_from_json(void **state) {
   assert_int_equal(problem.window_left, 64);
   assert_int_equal(problem.window_right, -1);
   assert_int_equal(problem.o.seqlen, 512);
-  json_t *object = attune_problem_to_json(&problem);
-  assert_int_equal(attune_problem_of_json(&back, object, "there"), ATTUNE_OK);
+  json_t *object = attune_problem_to_json(&problem, &given);
+  assert_int_equal(attune_problem_of_json(&back, &given, object, "there"), ATTUNE_OK);
   assert_memory_equal(&problem, &back, sizeof back);
   json_decref(object);
   assert_int_equal(of_json(&problem, "{\"head_dim\":32,\"heads_q\":4,\"seqlen_q\":9}"), ATTUNE_OK);

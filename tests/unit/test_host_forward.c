@@ -244,8 +244,8 @@ static void expect(expectation *out, const trial *t, const tensors *x) {
         attune_problem own = *p; /* the same strides; a batch of this length */
         own.seqlen_q = t->seqlens_q[b];
         own.seqlen_k = t->seqlens_k[b];
-        attune_reference_row(o, &out->lse[at], &own, x->q_data, x->k_data, x->v_data, b, h, i);
-        attune_unfused_row(unfused, &own, x->q_data, x->k_data, x->v_data, b, h, i);
+        attune_reference_row(o, &out->lse[at], &own, x->q_data, x->k_data, x->v_data, b, h, i, NULL);
+        attune_unfused_row(unfused, &own, x->q_data, x->k_data, x->v_data, b, h, i, NULL);
         for (size_t d = 0; d < dv; d++)
           if (!(fabs(unfused[d] - o[d]) <= error)) error = fabs(unfused[d] - o[d]);
       }
@@ -347,7 +347,7 @@ static void check(void **state) {
   snprintf(text, sizeof text, "forward.%s", configs[index]);
   if (attune_config_parse(&config, text) != ATTUNE_OK ||
       attune_config_legal(&config, attune_machine_device(machines[0])) != ATTUNE_OK ||
-      attune_kernel_compile(&kernel, &config, "host") != ATTUNE_OK)
+      attune_kernel_compile(&kernel, &config, NULL, "host") != ATTUNE_OK)
     fail_msg("%s: %s", text, attune_message());
   for (int i = 0; i < SEEDS; i++)
     if (attune_load(&loaded[i], machines[i], kernel, &config) != ATTUNE_OK) fail_msg("%s", attune_message());

@@ -31,7 +31,7 @@ static int set_up(void **state) {
   p.seqlen_q = p.seqlen_k = SEQLEN;
   assert_int_equal(attune_problem_resolve(&problem, &p), ATTUNE_OK);
   assert_int_equal(attune_config_parse(&config, "forward.mma.bf16.d32.m64.n32.w4.s2.b1"), ATTUNE_OK);
-  if (attune_kernel_compile(&kernel, &config, "host") != ATTUNE_OK) fail_msg("%s", attune_message());
+  if (attune_kernel_compile(&kernel, &config, NULL, "host") != ATTUNE_OK) fail_msg("%s", attune_message());
   return 0;
 }
 
@@ -228,7 +228,7 @@ static void an_application_may_ignore_its_children(void **state) {
   (void)state;
   attune_kernel *again;
   signal(SIGCHLD, SIG_IGN);
-  const attune_status status = attune_kernel_compile(&again, &config, "host");
+  const attune_status status = attune_kernel_compile(&again, &config, NULL, "host");
   signal(SIGCHLD, SIG_DFL);
   if (status != ATTUNE_OK) fail_msg("%s", attune_message());
   assert_true(again->binary_size > 0);

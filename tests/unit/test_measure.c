@@ -29,7 +29,7 @@ typedef struct {
 static void open_bench(bench *bench, const char *arch, const int *tiles) {
   bench->machine = attune_fake_machine(arch);
   attune_fake_gpu.seconds = by_tile;
-  assert_int_equal(attune_bed_create(&bench->bed, bench->machine, NULL, 0, 1), ATTUNE_OK);
+  assert_int_equal(attune_bed_create(&bench->bed, bench->machine, NULL, NULL, 0, 1), ATTUNE_OK);
   for (int i = 0; i < CANDIDATES; i++) {
     bench->configs[i] = (attune_config){.tile_m = tiles[i]};
     bench->candidates[i] = (attune_candidate){.loaded = attune_fake_load(bench->machine, &bench->configs[i]),

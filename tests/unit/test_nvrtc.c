@@ -103,10 +103,10 @@ static void test_compile(void **state) {
   attune_kernel *named, *kernel;
   char *source;
   attune_config config = config_for(64);
-  assert_int_equal(attune_kernel_name(&named, &source, &config, "sm_90"), ATTUNE_OK);
+  assert_int_equal(attune_kernel_name(&named, &source, &config, NULL, "sm_90"), ATTUNE_OK);
   assert_non_null(source);
   assert_null(named->binary);
-  assert_int_equal(attune_kernel_compile(&kernel, &config, "sm_90"), ATTUNE_OK);
+  assert_int_equal(attune_kernel_compile(&kernel, &config, NULL, "sm_90"), ATTUNE_OK);
   assert_string_equal(kernel->key, named->key);
   assert_int_equal(kernel->registers, 96);
   assert_int_equal(kernel->shared_static, 448);
@@ -125,9 +125,9 @@ static void test_key(void **state) {
   (void)state;
   attune_kernel *a, *b, *c;
   attune_config small = config_for(64), large = config_for(128);
-  assert_int_equal(attune_kernel_name(&a, NULL, &small, "sm_90"), ATTUNE_OK);
-  assert_int_equal(attune_kernel_name(&b, NULL, &large, "sm_90"), ATTUNE_OK);
-  assert_int_equal(attune_kernel_name(&c, NULL, &small, "sm_80"), ATTUNE_OK);
+  assert_int_equal(attune_kernel_name(&a, NULL, &small, NULL, "sm_90"), ATTUNE_OK);
+  assert_int_equal(attune_kernel_name(&b, NULL, &large, NULL, "sm_90"), ATTUNE_OK);
+  assert_int_equal(attune_kernel_name(&c, NULL, &small, NULL, "sm_80"), ATTUNE_OK);
   assert_string_not_equal(a->key, b->key);
   assert_string_not_equal(a->key, c->key);
   free(a);
@@ -139,7 +139,7 @@ static void test_unknown_arch(void **state) {
   (void)state;
   attune_kernel *kernel;
   attune_config config = config_for(64);
-  assert_int_equal(attune_kernel_compile(&kernel, &config, "sm_130"), ATTUNE_NO_NVRTC);
+  assert_int_equal(attune_kernel_compile(&kernel, &config, NULL, "sm_130"), ATTUNE_NO_NVRTC);
   assert_says("sm_130");
   assert_says("sm_80 sm_90");
 }
@@ -149,7 +149,7 @@ static void test_broken_source(void **state) {
   attune_kernel *kernel;
   attune_config config = config_for(64);
   broken(1);
-  assert_int_equal(attune_kernel_compile(&kernel, &config, "sm_90"), ATTUNE_COMPILE_FAILED);
+  assert_int_equal(attune_kernel_compile(&kernel, &config, NULL, "sm_90"), ATTUNE_COMPILE_FAILED);
   assert_null(kernel);
   assert_says("error: the test asked for this");
 }
@@ -161,9 +161,9 @@ static void test_stored(void **state) {
   attune_config config = config_for(32);
   bool hit = true;
   int before = compilations();
-  assert_int_equal(attune_kernel_get(&first, &hit, store, &config, "sm_90", false), ATTUNE_OK);
+  assert_int_equal(attune_kernel_get(&first, &hit, store, &config, NULL, "sm_90", false), ATTUNE_OK);
   assert_false(hit);
-  assert_int_equal(attune_kernel_get(&second, &hit, store, &config, "sm_90", true), ATTUNE_OK);
+  assert_int_equal(attune_kernel_get(&second, &hit, store, &config, NULL, "sm_90", true), ATTUNE_OK);
   assert_true(hit);
   assert_int_equal(compilations(), before + 1);
   assert_int_equal(first->binary_size, second->binary_size);
@@ -179,7 +179,7 @@ static void test_frozen(void **state) {
   attune_kernel *kernel;
   attune_config config = config_for(32);
   int before = compilations();
-  assert_int_equal(attune_kernel_get(&kernel, NULL, store, &config, "sm_90", true), ATTUNE_WOULD_COMPILE);
+  assert_int_equal(attune_kernel_get(&kernel, NULL, store, &config, NULL, "sm_90", true), ATTUNE_WOULD_COMPILE);
   assert_null(kernel);
   assert_says("frozen");
   assert_int_equal(compilations(), before);
@@ -192,7 +192,7 @@ static void test_frozen_takes_another_compilers_kernel(void **state) {
   attune_store *store = memory_store();
   attune_kernel *named, *found;
   attune_config config = config_for(32);
-  assert_int_equal(attune_kernel_name(&named, NULL, &config, "sm_90"), ATTUNE_OK);
+  assert_int_equal(attune_kernel_name(&named, NULL, &config, NULL, "sm_90"), ATTUNE_OK);
   named->compiler = "nvrtc 1.0";
   named->binary = "cubin";
   named->binary_size = 5;
@@ -201,11 +201,11 @@ static void test_frozen_takes_another_compilers_kernel(void **state) {
   assert_int_equal(attune_store_put_kernel(store, named), ATTUNE_OK);
   free(named);
   int before = compilations();
-  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, "sm_90", true), ATTUNE_OK);
+  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, NULL, "sm_90", true), ATTUNE_OK);
   assert_string_equal(found->compiler, "nvrtc 1.0");
   free(found);
   assert_int_equal(compilations(), before);
-  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, "sm_90", false), ATTUNE_OK);
+  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, NULL, "sm_90", false), ATTUNE_OK);
   assert_int_equal(compilations(), before + 1);
   free(found);
   attune_store_close(store);
@@ -220,7 +220,7 @@ typedef struct {
 static void *want(void *user) {
   wanting *w = user;
   attune_kernel *kernel;
-  w->status = attune_kernel_get(&kernel, NULL, w->store, &w->config, "sm_90", false);
+  w->status = attune_kernel_get(&kernel, NULL, w->store, &w->config, NULL, "sm_90", false);
   free(kernel);
   return NULL;
 }

@@ -105,8 +105,8 @@ static void expect_visible(const attune_problem *problem, int row, int first, in
   for (int head = 0; head < problem->heads_q; head++) {
     const int head_kv = head / (problem->heads_q / problem->heads_kv);
     double o[8], unfused[8], lse;
-    attune_reference_row(o, &lse, problem, q, k, v, 0, head, row);
-    attune_unfused_row(unfused, problem, q, k, v, 0, head, row);
+    attune_reference_row(o, &lse, problem, q, k, v, 0, head, row, NULL);
+    attune_unfused_row(unfused, problem, q, k, v, 0, head, row, NULL);
     if (first >= last) {
       assert_true(o[0] == 0.0 && unfused[7] == 0.0 && lse == -INFINITY);
       continue;
@@ -175,8 +175,8 @@ static void scores_take_scale_and_softcap(void **state) {
     double o[8], unfused[8], lse;
     problem.scale = cases[i].scale;
     problem.softcap = cases[i].softcap;
-    attune_reference_row(o, &lse, &problem, q, k, v, 0, 0, 0);
-    attune_unfused_row(unfused, &problem, q, k, v, 0, 0, 0);
+    attune_reference_row(o, &lse, &problem, q, k, v, 0, 0, 0, NULL);
+    attune_unfused_row(unfused, &problem, q, k, v, 0, 0, 0, NULL);
     const double expected = 1.0 / (1.0 + exp(cases[i].b - cases[i].a));
     assert_true(fabs(o[0] - expected) < 1e-12);
     assert_true(fabs(unfused[0] - expected) < 0.01);
@@ -195,7 +195,7 @@ static void unfused_scores_beyond_fp16_still_judge(void **state) {
   k[8] = attune_to_element(ATTUNE_FP16, 999.0);
   v[0] = attune_to_element(ATTUNE_FP16, 1.0);
   double o[8];
-  attune_unfused_row(o, &problem, q, k, v, 0, 0, 0);
+  attune_unfused_row(o, &problem, q, k, v, 0, 0, 0, NULL);
   assert_true(o[0] == 1.0);
 }
 

@@ -55,7 +55,7 @@ static void test_no_nvrtc(void **state) {
   assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
   assert_int_equal(attune_nvrtc_version(version), ATTUNE_NO_NVRTC);
   assert_says("/nowhere/libnvrtc.so");
-  assert_int_equal(attune_kernel_compile(&kernel, &config, "sm_90"), ATTUNE_NO_NVRTC);
+  assert_int_equal(attune_kernel_compile(&kernel, &config, NULL, "sm_90"), ATTUNE_NO_NVRTC);
   assert_null(kernel);
 }
 
@@ -69,12 +69,12 @@ static void test_stored_kernel_without_nvrtc(void **state) {
   attune_problem_init(&problem);
   assert_int_equal(attune_store_open(&store, &(attune_store_options){.path = ":memory:"}), ATTUNE_OK);
   assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
-  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, "sm_90", false), ATTUNE_NO_NVRTC);
-  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, "sm_90", true), ATTUNE_WOULD_COMPILE);
+  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, NULL, "sm_90", false), ATTUNE_NO_NVRTC);
+  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, NULL, "sm_90", true), ATTUNE_WOULD_COMPILE);
 
   char text[ATTUNE_TEXT_MAX], sha256[65], *source;
   assert_int_equal(attune_config_print(text, &config), ATTUNE_OK);
-  assert_int_equal(attune_emit(&source, &config, ATTUNE_TARGET_CUDA), ATTUNE_OK);
+  assert_int_equal(attune_emit(&source, &config, NULL, ATTUNE_TARGET_CUDA), ATTUNE_OK);
   attune_sha256(sha256, source, strlen(source));
   attune_kernel kernel = {.config = text,
                           .arch = "sm_90",
@@ -86,12 +86,12 @@ static void test_stored_kernel_without_nvrtc(void **state) {
   assert_int_equal(attune_store_put_kernel(store, &kernel), ATTUNE_OK);
   for (int frozen = 0; frozen < 2; frozen++) {
     bool hit = false;
-    assert_int_equal(attune_kernel_get(&found, &hit, store, &config, "sm_90", frozen), ATTUNE_OK);
+    assert_int_equal(attune_kernel_get(&found, &hit, store, &config, NULL, "sm_90", frozen), ATTUNE_OK);
     assert_true(hit);
     assert_string_equal(found->compiler, "nvrtc 12.9");
     free(found);
   }
-  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, "sm_80", false), ATTUNE_NO_NVRTC);
+  assert_int_equal(attune_kernel_get(&found, NULL, store, &config, NULL, "sm_80", false), ATTUNE_NO_NVRTC);
   assert_null(found);
   free(source);
   attune_store_close(store);

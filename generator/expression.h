@@ -1,0 +1,26 @@
+/* Private to generator/: an expression as a tree, and its two texts. */
+#ifndef ATTUNE_EXPRESSION_H
+#define ATTUNE_EXPRESSION_H
+
+#include "generator/buffer.h"
+#include "generator/generator.h"
+
+/* Everything in parentheses, one blank around operators: equal trees have equal texts, and it parses to the same tree.
+ */
+void attune_expression_print(attune_buffer *out, const attune_expression *expression);
+/* The same in C++ over the types of templates/arithmetic.h: index and real are those of the function around it. No
+ * sequence is longer than most_seqlen. */
+void attune_expression_emit(attune_buffer *out, const attune_expression *expression, int32_t most_seqlen);
+/* Whether it names the param, the bias. */
+bool attune_expression_uses(const attune_expression *expression, int param);
+bool attune_expression_uses_bias(const attune_expression *expression);
+/* Whether the name is one that expressions have without being told. */
+bool attune_expression_knows(const char *name);
+
+/* ---- problem_expressions.c ---- */
+
+attune_status attune_expressions_check(const attune_problem *problem);
+/* What stands in the place of templates/expressions.h. problem may be NULL where the config has no expressions. */
+attune_status attune_expressions_emit(attune_buffer *out, const attune_config *config, const attune_problem *problem);
+
+#endif

@@ -1,0 +1,79 @@
+/* Private to the files of expressions: the tree that a text becomes. */
+#ifndef ATTUNE_EXPRESSION_TREE_H
+#define ATTUNE_EXPRESSION_TREE_H
+
+#include "generator/generator.h"
+
+/* A printed node nests twice at most, in its parenthesis and in its sign or branch: whatever parses also does when
+ * printed. */
+enum { NODES_MAX = 256, DEPTH_MAX = 2 * NODES_MAX, OPERANDS_MAX = 3 };
+
+typedef enum { TRUTH, INTEGER, REAL, INTEGERS, REALS } type;
+
+typedef enum {
+  /* leaves */
+  LITERAL_INTEGER,
+  LITERAL_REAL,
+  NAME,  /* a built-in one: index in names[] */
+  PARAM, /* index in the problem's params */
+  /* conversions, which have no text of their own */
+  TO_TRUTH,
+  TO_INTEGER, /* of a truth value */
+  TO_REAL,
+  /* the rest: index in operators[] or functions[] */
+  UNARY,
+  BINARY,
+  SELECT,
+  ELEMENT,
+  CALL
+} node_kind;
+
+typedef struct {
+  node_kind kind;
+  type type;
+  int index;
+  int operand[OPERANDS_MAX]; /* places of nodes */
+  int32_t integer;
+  float real;
+} node;
+
+struct attune_expression {
+  int count, root;
+  char params[ATTUNE_PARAMS_MAX][ATTUNE_PARAM_NAME_MAX];
+  node nodes[NODES_MAX];
+};
+
+/* Built-in names, and what operators and functions do; tables of their texts are in expression.c. */
+typedef enum { SCORE, BIAS, BATCH, HEAD, QUERY, KEY, SEQLEN_Q, SEQLEN_K, NAME_COUNT } builtin;
+typedef enum {
+  OR,
+  AND,
+  BIT_OR,
+  BIT_XOR,
+  BIT_AND,
+  EQUAL,
+  UNEQUAL,
+  LESS_EQUAL,
+  GREATER_EQUAL,
+  SHIFT_LEFT,
+  SHIFT_RIGHT,
+  LESS,
+  GREATER,
+  PLUS,
+  MINUS,
+  TIMES,
+  DIVIDE,
+  REMAINDER,
+  BINARY_COUNT
+} binary;
+typedef enum { NEGATE, NOT, COMPLEMENT } unary;
+typedef enum { ABS, MIN, MAX, EXP, LOG, SQRT, TANH, FLOOR, FLOAT, INT, RANDOM, FUNCTION_COUNT } function;
+
+int attune_expression_operands(int function);
+/* Whether the int at the node is from -2^22 to 2^22 - 1 for all lengths up to most_seqlen (queries and keys may lie a
+ * tile further). */
+bool attune_expression_small(const attune_expression *expression, int place, int32_t most_seqlen);
+/* What random() gives; as templates/arithmetic.h has it. */
+int32_t attune_expression_random(int32_t a, int32_t b, int32_t c);
+
+#endif

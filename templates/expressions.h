@@ -1,0 +1,17 @@
+/* Stand-ins for what the generator writes from the problem's expressions, so that an editor can parse the templates. */
+#pragma once
+#include "arithmetic.h"
+
+/* mask: (k <= q) */
+template <class index, class real>
+ATTUNE_DEVICE auto is_seen(const attune_arguments &problem, index batch, index head, index q, index k, index seqlen_q,
+                           index seqlen_k) {
+  return (k <= q);
+}
+
+/* score: (score + param_slope[head]) */
+ATTUNE_DEVICE float changed_score(const attune_arguments &problem, float score, integer batch, integer head, integer q,
+                                  integer k, integer seqlen_q, integer seqlen_k) {
+  const reals param_slope(problem.values[0]);
+  return (score + param_slope[head]);
+}

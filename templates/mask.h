@@ -1,0 +1,214 @@
+/* Which keys a query sees, and what becomes of its scores: the one place where masks live. A family asks which tiles of
+ * keys its rows see and goes through them from the last to the first; within one it changes the scores, hides those
+ * that a tile keeps from a row, and at the end asks for a row's result.
+ *
+ * Bounds (causal, window) make the tiles one piece of the keys; those in the middle of it are whole, which costs
+ * nothing. A pattern, an expression, leaves out tiles inside of it: the expression is evaluated on ranges, a tile at a
+ * time, and tells tiles that are hidden, whole, and neither (templates/arithmetic.h). */
+#pragma once
+#include "arguments.h"
+#include "parameters.h"
+#include "primitives.h"
+#if PATTERN || SCORE_EXPRESSION
+#include "expressions.h"
+#endif
+
+/* A tile of query rows of one head, and the tiles of keys that its bounds leave. */
+struct row_tile {
+  int head, batch;
+  int seqlen_q, seqlen_k;
+  int row_begin, shift;     // row i is level with key i + shift
+  int last_tile, tiles;     // from last_tile down
+  int full_begin, full_end; // those that bounds and the end of the keys leave whole for all rows
+};
+
+/* What the rows first to last see by the bounds: keys from begin to end - 1. */
+struct visible_keys {
+  int begin, end;
+};
+
+ATTUNE_DEVICE visible_keys keys_of_rows(const attune_arguments &problem, int first, int last, int shift, int seqlen_k) {
+  visible_keys keys = {0, seqlen_k};
+#if BOUND_CAUSAL || BOUND_WINDOW
+  keys.end = minimum(keys.end, last + shift + problem.window_right + 1);
+#endif
+#if BOUND_WINDOW
+  keys.begin = maximum(0, first + shift - problem.window_left);
+#endif
+  return keys;
+}
+
+ATTUNE_DEVICE int shift_of(const attune_arguments &problem, int seqlen_q, int seqlen_k) {
+#if BOUND_CAUSAL || BOUND_WINDOW
+  return problem.align_end ? seqlen_k - seqlen_q : 0;
+#else
+  return 0;
+#endif
+}
+
+/* Fills in what follows from head and batch; false: the tile has no rows. */
+ATTUNE_DEVICE bool find_keys(row_tile &at, const attune_arguments &problem, int tile) {
+  at.seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + at.batch) : problem.seqlen_q;
+  at.seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + at.batch) : problem.seqlen_k;
+  at.row_begin = tile * tile_m;
+  if (at.row_begin >= at.seqlen_q) return false;
+  at.shift = shift_of(problem, at.seqlen_q, at.seqlen_k);
+  at.full_begin = 0;
+  at.full_end = at.seqlen_k / tile_n;
+  const int row_last = minimum(at.row_begin + tile_m, at.seqlen_q) - 1;
+#if BOUND_CAUSAL || BOUND_WINDOW
+  at.full_end = minimum(at.full_end, maximum(at.row_begin + at.shift + problem.window_right + 1, 0) / tile_n);
+#endif
+#if BOUND_WINDOW
+  at.full_begin = (maximum(0, row_last + at.shift - problem.window_left) + tile_n - 1) / tile_n;
+#endif
+  const visible_keys keys = keys_of_rows(problem, at.row_begin, row_last, at.shift, at.seqlen_k);
+  const int first_tile = keys.begin / tile_n;
+  at.tiles = keys.end > keys.begin ? (keys.end + tile_n - 1) / tile_n - first_tile : 0;
+  at.last_tile = first_tile + at.tiles - 1;
+  return true;
+}
+
+#if PATTERN
+/* What the pattern says of the keys first_key to last_key and the rows first_row to last_row. */
+ATTUNE_DEVICE verdict pattern_of(const attune_arguments &problem, int batch, int head, int first_row, int last_row,
+                                 int first_key, int last_key, int seqlen_q, int seqlen_k) {
+  return is_seen<range, unknown>(problem, range(batch), range(head), range(first_row, last_row),
+                                 range(first_key, last_key), range(seqlen_q), range(seqlen_k));
+}
+
+/* The walk over the tiles that the pattern leaves. A warp looks at 32 at a time, each lane at one, so that a tile left
+ * out costs next to nothing. All lanes of the warp take part. */
+struct tile_walk {
+  int tile;            // where the walk is
+  bool whole, more;    // nothing is hidden in it; others follow
+  int window;          // tiles below this one were not looked at yet
+  unsigned kept, full; // of the 32 from there on: still to come, whole
+};
+
+ATTUNE_DEVICE void look_ahead(tile_walk &walk, const attune_arguments &problem, const row_tile &at) {
+  const int first_tile = at.last_tile - at.tiles + 1;
+  while (walk.kept == 0 && walk.window > first_tile) {
+    walk.window -= 32;
+    const int tile = walk.window + thread_index() % 32;
+    verdict seen = {false, false};
+    if (tile >= first_tile && tile <= at.last_tile)
+      seen = pattern_of(problem, at.batch, at.head, at.row_begin, minimum(at.row_begin + tile_m, at.seqlen_q) - 1,
+                        tile * tile_n, minimum(tile * tile_n + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
+    walk.kept = lanes_where(seen.maybe);
+    walk.full = lanes_where(seen.always && tile >= at.full_begin && tile < at.full_end);
+  }
+}
+
+ATTUNE_DEVICE void next_tile(tile_walk &walk, const attune_arguments &problem, const row_tile &at) {
+  const int bit = highest_bit(walk.kept);
+  walk.tile = walk.window + bit;
+  walk.whole = walk.full >> bit & 1;
+  walk.kept ^= 1u << bit;
+  look_ahead(walk, problem, at);
+  walk.more = walk.kept != 0;
+}
+
+/* To the first tile. Where the pattern leaves none, it is one in which all is hidden. */
+ATTUNE_DEVICE tile_walk first_tile(const attune_arguments &problem, const row_tile &at) {
+  tile_walk walk = {at.last_tile, false, false, (at.last_tile / 32 + 1) * 32, 0, 0};
+  look_ahead(walk, problem, at);
+  if (walk.kept != 0) next_tile(walk, problem, at);
+  return walk;
+}
+#endif
+
+/* ---- scores: those of a thread for two rows, in the layout of the matrix units' accumulators ---- */
+
+/* Row (half ? 8 : 0), column 8 n + 2 (lane % 4) + e of a fragment of 16 rows. */
+template <int count> ATTUNE_DEVICE float &score_at(float (&s)[count], int n, int half, int e) {
+  return s[4 * n + 2 * half + e];
+}
+template <int count> ATTUNE_DEVICE float &score_at(float (&s)[count][4], int n, int half, int e) {
+  return s[n][2 * half + e];
+}
+
+/* From q.k to what log2_scale makes an exponent. row: the thread's first, key: the tile's first. */
+template <class fragment>
+ATTUNE_DEVICE void change_scores(fragment &s, const attune_arguments &problem, const row_tile &at, int row, int key) {
+#if SCORE_NEGATED || SCORE_SOFTCAP || SCORE_EXPRESSION
+#if SCORE_SOFTCAP
+  const float twice = 2.8853900817779268f * problem.cap_scale; // tanh(x) = 1 - 2 / (1 + 2^(2 x log2(e)))
+#endif
+#if SCORE_EXPRESSION
+  const int column = 2 * (thread_index() % 4);
+#endif
+#pragma unroll
+  for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        float &score = score_at(s, n, half, e);
+#if SCORE_NEGATED
+        score = -score;
+#endif
+#if SCORE_SOFTCAP
+        score = 1.0f - 2.0f * reciprocal(1.0f + exp2_approximate(twice * score));
+#endif
+#if SCORE_EXPRESSION
+        score = changed_score(problem, score * problem.cap_scale, at.batch, at.head, row + half * 8,
+                              key + column + n * 8 + e, at.seqlen_q, at.seqlen_k);
+#endif
+      }
+#endif
+}
+
+/* Makes -inf of what is hidden. */
+template <class fragment>
+ATTUNE_DEVICE void hide_scores(fragment &s, const attune_arguments &problem, const row_tile &at, int row, int key) {
+  const int column = 2 * (thread_index() % 4);
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const visible_keys keys = keys_of_rows(problem, row + half * 8, row + half * 8, at.shift, at.seqlen_k);
+    const int last = keys.end - 1 - key - column;
+#if BOUND_WINDOW
+    const int first = keys.begin - key - column;
+#endif
+#pragma unroll
+    for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        if (n * 8 + e > last) score_at(s, n, half, e) = -infinity();
+#if BOUND_WINDOW
+        if (n * 8 + e < first) score_at(s, n, half, e) = -infinity();
+#endif
+#if PATTERN
+        if (!is_seen<integer, float>(problem, at.batch, at.head, row + half * 8, key + column + n * 8 + e, at.seqlen_q,
+                                     at.seqlen_k))
+          score_at(s, n, half, e) = -infinity();
+#endif
+      }
+  }
+}
+
+/* ---- a row's end ---- */
+
+struct row_result {
+  float factor; // what O is to be multiplied with
+  float lse;
+};
+
+/* highest: the largest exponent of 2 that was seen, -inf if no key was; sum: of 2^(exponent - highest). */
+ATTUNE_DEVICE row_result result_of(const attune_arguments &problem, int head, float highest, float sum) {
+  float factor = 1.0f;
+#if SINKS
+  // One more key, without a value.
+  const float sink = 1.4426950408889634f * load_constant_float(problem.sinks + head);
+  const float top = maximum(highest, sink);
+  factor = sum == 0.0f ? 0.0f : exp2_approximate(highest - top);
+  sum = sum * factor + (sink == -infinity() ? 0.0f : exp2_approximate(sink - top));
+  highest = top;
+#endif
+  row_result result;
+  result.factor = sum == 0.0f ? 0.0f : factor / sum; // no visible key: O = 0, LSE = -inf
+#if LSE
+  result.lse = sum == 0.0f ? -infinity() : 0.6931471805599453f * (highest + log2_approximate(sum));
+#endif
+  return result;
+}

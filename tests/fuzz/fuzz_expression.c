@@ -1,0 +1,75 @@
+/* libFuzzer: texts of mask and score expressions. Whatever parses prints as a text that parses and prints the same,
+ * has a value, the same for both, and is emitted; nothing else may happen but a refusal with a message. */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "generator/expression.h"
+
+static const attune_param params[ATTUNE_PARAMS_MAX] = {
+    {"n", ATTUNE_PARAM_INT},
+    {"x", ATTUNE_PARAM_FLOAT},
+    {"doc", ATTUNE_PARAM_INT_ARRAY},
+    {"slope", ATTUNE_PARAM_FLOAT_ARRAY},
+};
+static const int32_t doc[] = {0, 0, 1, INT32_MIN, INT32_MAX};
+static const float slope[] = {0.5f, -1e30f, INFINITY};
+static const attune_value values[ATTUNE_PARAMS_MAX] = {
+    {.integer = -3},
+    {.real = 0.25f},
+    {.array = doc, .count = sizeof doc / sizeof *doc},
+    {.array = slope, .count = sizeof slope / sizeof *slope},
+};
+static const attune_scope scopes[] = {
+    {.values = values},
+    {.score = -1.5, .bias = 2, .batch = 1, .head = 2, .q = 3, .k = 4, .seqlen_q = 5, .seqlen_k = 6, .values = values},
+    {.score = NAN, .bias = INFINITY, .head = 1, .q = INT32_MAX, .k = INT32_MIN, .seqlen_k = -1, .values = values},
+};
+
+static void check(int holds) {
+  if (!holds) abort();
+}
+
+static void check_values(const attune_expression *a, const attune_expression *b, attune_expression_kind kind) {
+  for (size_t i = 0; i < sizeof scopes / sizeof *scopes; i++) {
+    const double value = attune_expression_evaluate(a, &scopes[i]), again = attune_expression_evaluate(b, &scopes[i]);
+    check(value == again || (isnan(value) && isnan(again)));
+    check(kind == ATTUNE_EXPRESSION_SCORE || value == 0 || value == 1);
+  }
+}
+
+static void check_text(const char *text, attune_expression_kind kind) {
+  attune_expression *expression, *reparsed = NULL;
+  if (attune_expression_parse(&expression, kind, text, params, true) != ATTUNE_OK) {
+    check(expression == NULL && attune_message()[0] != '\0');
+    return;
+  }
+  attune_buffer printed = {0}, again = {0}, emitted = {0}, emitted_again = {0};
+  attune_expression_print(&printed, expression);
+  check(!printed.failed && attune_expression_parse(&reparsed, kind, printed.text, params, true) == ATTUNE_OK);
+  attune_expression_print(&again, reparsed);
+  check(!again.failed && strcmp(again.text, printed.text) == 0);
+  attune_expression_emit(&emitted, expression, 4096);
+  attune_expression_emit(&emitted_again, reparsed, 4096);
+  check(!emitted.failed && !emitted_again.failed && strcmp(emitted.text, emitted_again.text) == 0);
+  check_values(expression, reparsed, kind);
+  attune_buffer_free(&printed);
+  attune_buffer_free(&again);
+  attune_buffer_free(&emitted);
+  attune_buffer_free(&emitted_again);
+  free(expression);
+  free(reparsed);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  char *text = malloc(size + 1);
+  if (text == NULL) return 0;
+  memcpy(text, data, size);
+  text[size] = '\0';
+  check_text(text, ATTUNE_EXPRESSION_MASK);
+  check_text(text, ATTUNE_EXPRESSION_SCORE);
+  free(text);
+  return 0;
+}

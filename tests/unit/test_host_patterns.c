@@ -1,0 +1,220 @@
+/* Patterns, expressions, biases and sinks in every family, on the host device: against double precision, the same under
+ * every schedule, and with hidden tiles really left out. */
+#include <jansson.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/fail.h"
+#include "tuner/bed.h"
+
+enum { SCHEDULES = 2 };
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static attune_machine *machines[SCHEDULES];
+
+/* What of the problem differs from the usual one, as JSON. */
+static const char *const cases[] = {
+    "\"pattern\":\"butterfly:32\"",
+    "\"pattern\":\"bigbird:32,1,1,2,7\",\"lse\":true",
+    "\"pattern\":\"longformer:20,5\",\"mask\":\"causal\"",
+    "\"pattern\":\"strided:24 & causal-bottom-right\",\"lse\":true",
+    "\"pattern\":\"dilated:9,4 | global:3\"",
+    "\"pattern\":\"chunked:50\",\"window\":[30,-1]",
+    "\"mask_expr\":\"doc[q] == doc[k] && k < limit\",\"params\":{\"doc\":[0,0,0,0,1,1,1,2,2,2,2,2,2,2,2,2,2,2,2,2,5],"
+    "\"limit\":130},\"lse\":true",
+    "\"mask_expr\":\"k < prefix[batch] || k <= q\",\"params\":{\"prefix\":[70,0]},\"lse\":true",
+    "\"mask_expr\":\"q >= 100 && k % 2 == 1 && head != 1\",\"lse\":true",
+    "\"mask_expr\":\"0\",\"lse\":true",
+    "\"mask_expr\":\"1\",\"mask\":\"causal\"",
+    "\"mask_expr\":\"float(k) * 0.5 < q + 7.25 || random(q / 16, k / 16, seed) % 3 == 0\",\"params\":{\"seed\":42}",
+    "\"score_expr\":\"score\",\"lse\":true",
+    "\"score_expr\":\"score + slope[head] * (k - "
+    "q)\",\"params\":{\"slope\":[0.5,0.25,0.125,0.0625]},\"mask\":\"causal\"",
+    "\"score_expr\":\"20 * tanh(score / 20) + table[min(max(k - q, -8), 8) + 8]\",\"params\":{\"table\":"
+    "[0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,-0.1,-0.2,-0.3,-0.4,-0.5,-0.6,-0.7,-0.8]},\"scale\":-0.2",
+    "\"score_expr\":\"k == q ? -1.0 / 0.0 : score\",\"lse\":true",
+    "\"bias\":[2,1,150]",
+    "\"bias\":[1,4,1],\"score_expr\":\"score * (1 + q % 3) + bias * "
+    "gain\",\"params\":{\"gain\":0.5},\"mask\":\"causal\"",
+    "\"sinks\":true,\"lse\":true,\"mask\":\"causal-bottom-right\"",
+    "\"sinks\":true,\"pattern\":\"blocks:16,0\",\"bias\":[2,4,150],\"lse\":true",
+};
+
+static const char *const schedules[ATTUNE_FAMILY_COUNT][2] = {
+    {"m4.n32.w4.s1.b1", NULL},
+    {"m64.n32.w4.s2.lazy.b1", "m64.n48.w4.s1.qr.heads.b1"},
+    {"m128.n32.w12.s2.lazy.qq.overlap.turns.persistent.b1", "m64.n48.w8.s3.b1"},
+};
+
+static void problem_of(attune_problem *out, attune_given *given, const char *differs) {
+  char text[1024];
+  json_error_t error;
+  snprintf(text, sizeof text,
+           "{\"head_dim\":64,\"batch\":2,\"heads_q\":4,\"heads_kv\":2,\"seqlen_q\":150,\"seqlen_k\":170,%s}", differs);
+  json_t *object = json_loads(text, 0, &error);
+  if (object == NULL) fail_msg("%s: %s", text, error.text);
+  if (attune_problem_of_json(out, given, object, "case") != ATTUNE_OK) fail_msg("%s", attune_message());
+  json_decref(object);
+}
+
+/* The schedule with what the problem says before it. */
+static void config_of(attune_config *out, attune_family family, const char *schedule, const attune_problem *problem) {
+  attune_config described;
+  char text[ATTUNE_TEXT_MAX];
+  attune_problem resolved;
+  snprintf(text, sizeof text, "forward.%s.bf16.d64.%s", attune_family_name(family), schedule);
+  if (attune_config_parse(out, text) != ATTUNE_OK) fail_msg("%s", attune_message());
+  assert_int_equal(attune_problem_resolve(&resolved, problem), ATTUNE_OK);
+  attune_config_of_problem(&described, family, &resolved);
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const attune_config_field *field = &attune_config_fields[i];
+    if (!field->schedule) attune_config_set(out, field, attune_config_get(&described, field));
+  }
+}
+
+static attune_kernel *compiled(const attune_config *config, const attune_problem *problem) {
+  attune_kernel *kernel;
+  if (attune_kernel_compile(&kernel, config, problem, "host") != ATTUNE_OK) fail_msg("%s", attune_message());
+  return kernel;
+}
+
+static size_t elements_of(const attune_problem *p) {
+  return (size_t)p->batch * (size_t)p->seqlen_q * (size_t)p->heads_q * (size_t)p->head_dim_v;
+}
+
+/* O of one verified run; malloc'ed. */
+static uint16_t *verified(attune_bed *bed, attune_machine *machine, const attune_kernel *kernel,
+                          const attune_config *config, const attune_problem *problem, const char *about) {
+  attune_loaded *loaded;
+  attune_verdict verdict;
+  uint16_t *o = malloc(elements_of(problem) * sizeof *o);
+  assert_non_null(o);
+  if (attune_load(&loaded, machine, kernel, config) != ATTUNE_OK ||
+      attune_bed_verify(bed, loaded, config, &verdict) != ATTUNE_OK || attune_bed_outputs(bed, o, NULL) != ATTUNE_OK)
+    fail_msg("%s: %s", about, attune_message());
+  if (!verdict.passed) fail_msg("%s: %s", about, verdict.worst);
+  attune_unload(loaded);
+  return o;
+}
+
+static void check_case(void **state) {
+  const char *const *differs = *state;
+  attune_problem problem;
+  attune_given given;
+  attune_bed *beds[SCHEDULES];
+  problem_of(&problem, &given, *differs);
+  for (int i = 0; i < SCHEDULES; i++)
+    if (attune_bed_create(&beds[i], machines[i], &problem, &given, 3, 1.0) != ATTUNE_OK)
+      fail_msg("%s: %s", *differs, attune_message());
+  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
+    const char *const *own = schedules[family];
+    const char *schedule = own[1] != NULL ? own[(differs - cases + family) % 2] : own[0];
+    attune_config config;
+    config_of(&config, (attune_family)family, schedule, &problem);
+    attune_kernel *kernel = compiled(&config, &problem);
+    uint16_t *first = verified(beds[0], machines[0], kernel, &config, &problem, *differs);
+    uint16_t *second = verified(beds[1], machines[1], kernel, &config, &problem, *differs);
+    if (memcmp(first, second, elements_of(&problem) * sizeof *first) != 0)
+      fail_msg("%s: another schedule, another result", *differs);
+    free(first);
+    free(second);
+    free(kernel);
+  }
+  for (int i = 0; i < SCHEDULES; i++)
+    attune_bed_destroy(beds[i]);
+}
+
+static uint16_t *computed(attune_family family, const attune_problem *problem, const attune_given *given) {
+  attune_bed *bed;
+  attune_config config;
+  config_of(&config, family, schedules[family][0], problem);
+  attune_kernel *kernel = compiled(&config, problem);
+  if (attune_bed_create(&bed, machines[0], problem, given, 3, 1.0) != ATTUNE_OK) fail_msg("%s", attune_message());
+  uint16_t *o = verified(bed, machines[0], kernel, &config, problem, problem->mask_expr);
+  attune_bed_destroy(bed);
+  free(kernel);
+  return o;
+}
+
+/* What is not known of a tile costs time, and changes no bit. */
+static void formula_equals_data(void **state) {
+  (void)state;
+  attune_problem formula, data;
+  attune_given given, given_data;
+  char list[1024] = "\"mask_expr\":\"doc[q] == doc[k]\",\"params\":{\"doc\":[0";
+  for (int i = 1; i < 170; i++)
+    sprintf(list + strlen(list), ",%d", i / 50);
+  strcat(list, "]}");
+  problem_of(&formula, &given, "\"pattern\":\"chunked:50\"");
+  problem_of(&data, &given_data, list);
+  for (int family = 1; family < ATTUNE_FAMILY_COUNT; family++) {
+    uint16_t *by_formula = computed((attune_family)family, &formula, &given);
+    uint16_t *by_data = computed((attune_family)family, &data, &given_data);
+    assert_memory_equal(by_formula, by_data, elements_of(&formula) * sizeof *by_formula);
+    free(by_formula);
+    free(by_data);
+  }
+}
+
+/* V holds infinity where the pattern's tiles leave it out: a tile that is worked on shows as NaN, hidden or not. */
+static void hidden_tiles_are_left_out(void **state) {
+  (void)state;
+  attune_problem problem, resolved;
+  attune_given given;
+  problem_of(&problem, &given, "\"pattern\":\"blocks:32,0\"");
+  problem.seqlen_q = 128;
+  problem.seqlen_k = 320;
+  assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
+  const attune_layout layouts[] = {attune_layout_q(&resolved), attune_layout_k(&resolved), attune_layout_v(&resolved)};
+  uint16_t *drawn[3];
+  for (size_t i = 0; i < 3; i++)
+    assert_non_null(drawn[i] = attune_draw(&layouts[i], resolved.dtype, i, 1.0));
+  for (int64_t b = 0; b < layouts[2].batch; b++)
+    for (int64_t row = 128; row < 320; row++)
+      for (int64_t head = 0; head < layouts[2].heads; head++)
+        drawn[2][attune_layout_offset(&layouts[2], b, row, head)] = 0x7f80;
+  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
+    attune_bed *bed;
+    attune_config config;
+    config_of(&config, (attune_family)family, schedules[family][0], &problem);
+    attune_kernel *kernel = compiled(&config, &problem);
+    assert_int_equal(attune_bed_create_with(&bed, machines[0], &problem, &given, drawn[0], drawn[1], drawn[2]),
+                     ATTUNE_OK);
+    free(verified(bed, machines[0], kernel, &config, &problem, attune_family_name((attune_family)family)));
+    attune_bed_destroy(bed);
+    free(kernel);
+  }
+  for (size_t i = 0; i < 3; i++)
+    free(drawn[i]);
+}
+
+static int set_up(void **state) {
+  (void)state;
+  for (uint64_t i = 0; i < SCHEDULES; i++)
+    if (attune_machine_open(&machines[i], "host", i) != ATTUNE_OK) return -1;
+  return 0;
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  for (int i = 0; i < SCHEDULES; i++)
+    attune_machine_close(machines[i]);
+  return 0;
+}
+
+int main(void) {
+  static struct CMUnitTest tests[COUNT(cases) + 2];
+  for (size_t i = 0; i < COUNT(cases); i++)
+    tests[i] =
+        (struct CMUnitTest){.name = cases[i], .test_func = check_case, .initial_state = (void *)(uintptr_t)&cases[i]};
+  tests[COUNT(cases)] = (struct CMUnitTest)cmocka_unit_test(formula_equals_data);
+  tests[COUNT(cases) + 1] = (struct CMUnitTest)cmocka_unit_test(hidden_tiles_are_left_out);
+  return cmocka_run_group_tests_name("host_patterns", tests, set_up, tear_down);
+}
