@@ -207,7 +207,7 @@ void attune_config_of_problem(attune_config *out, attune_family family, const at
       .head_dim = problem->head_dim,
       .head_dim_v = problem->head_dim_v,
       .bound = (int32_t)attune_problem_bound(problem),
-      .pattern = problem->mask_expr[0] != '\0',
+      .pattern = attune_problem_has_pattern(problem),
       .score = (int32_t)attune_problem_score(problem),
       .sinks = problem->want_sinks,
       .expressions = attune_problem_expressions(problem),

@@ -456,6 +456,10 @@ static void print_node(const printer *p, int place) {
     attune_buffer_add_text(p->out, ")");
     break;
   case BINARY:
+    if (p->emits && n->index == DIVIDE && n->type == REAL) {
+      print_list(p, "quotient", n, 2);
+      break;
+    }
     attune_buffer_add_text(p->out, "(");
     print_node(p, n->operand[0]);
     attune_buffer_print(p->out, " %s ", binaries[n->index].text);

@@ -14,7 +14,8 @@ enum {
   PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
   PANEL_ROW_BYTES = 128,
   MBARRIER_BYTES = 8,
-  TILE_NUMBER_BYTES = 4
+  TILE_NUMBER_BYTES = 4,
+  FOUND_SLOTS = 8
 };
 
 static int panels(int head_dim) {
@@ -31,7 +32,7 @@ static int64_t shared_bytes(const attune_config *c) {
   const int q_stages = 1 + c->q_prefetch;
   return (int64_t)PANEL_ROW_BYTES * (q_stages * q * c->tile_m + c->stages * kv * c->tile_n) +
          MBARRIER_BYTES * (2 * q_stages + 4 * c->stages + 2) + /* a multiple of 16 */
-         (c->pattern ? TILE_NUMBER_BYTES * STAGES_MAX : 0);
+         (c->pattern ? TILE_NUMBER_BYTES * STAGES_MAX + FOUND_SLOTS * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES) : 0);
 }
 
 /* Accumulators of S and O, and P where it lives beside S. */

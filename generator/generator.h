@@ -30,6 +30,9 @@ typedef enum {
 attune_status attune_problem_resolve(attune_problem *out, const attune_problem *problem);
 attune_bound attune_problem_bound(const attune_problem *problem);
 attune_score attune_problem_score(const attune_problem *problem);
+/* Whether there is a mask expression, a score expression or a bias that does anything ("1" and "score" do not). */
+bool attune_problem_has_pattern(const attune_problem *problem);
+bool attune_problem_changes_score(const attune_problem *problem);
 /* What names the problem's expressions in keys: 31 bits of a hash over what they are compiled to; 0: it has none. A
  * problem that was parsed from the text of its class knows this number alone; it cannot be compiled. The problem passed
  * attune_problem_check. */

@@ -303,7 +303,7 @@ attune_bound attune_problem_bound(const attune_problem *problem) {
 }
 
 attune_score attune_problem_score(const attune_problem *problem) {
-  if (problem->score_expr[0] != '\0' || problem->want_bias) return ATTUNE_SCORE_EXPRESSION;
+  if (attune_problem_changes_score(problem)) return ATTUNE_SCORE_EXPRESSION;
   if (problem->softcap > 0) return ATTUNE_SCORE_SOFTCAP; /* tanh carries the sign */
   return problem->scale < 0 ? ATTUNE_SCORE_NEGATED : ATTUNE_SCORE_PLAIN;
 }
@@ -332,8 +332,8 @@ attune_status attune_problem_print(char out[ATTUNE_TEXT_MAX], const attune_probl
   if (expressions != 0) snprintf(number, sizeof number, ".x%d", expressions);
   snprintf(out, ATTUNE_TEXT_MAX, "forward.%s.d%d%s.b%d.h%d.kv%d.q%d.k%d%s%s%s%s%s%s%s", dtype_words[p.dtype],
            p.head_dim, v, p.batch, p.heads_q, p.heads_kv, p.seqlen_q, p.seqlen_k, mask, window,
-           p.mask_expr[0] != '\0' ? ".pattern" : "", scores[attune_problem_score(&p)], p.want_sinks ? ".sinks" : "",
-           number, p.want_lse ? ".lse" : "");
+           attune_problem_has_pattern(&p) ? ".pattern" : "", scores[attune_problem_score(&p)],
+           p.want_sinks ? ".sinks" : "", number, p.want_lse ? ".lse" : "");
   return ATTUNE_OK;
 }
 
@@ -398,7 +398,8 @@ double attune_problem_distance(const attune_problem *wanted, const attune_proble
   const bool same_kernel = a.dtype == b.dtype && a.head_dim == b.head_dim && a.head_dim_v == b.head_dim_v &&
                            attune_problem_bound(&a) == attune_problem_bound(&b) &&
                            attune_problem_score(&a) == attune_problem_score(&b) && a.want_lse == b.want_lse &&
-                           a.want_sinks == b.want_sinks && (a.mask_expr[0] == '\0') == (b.mask_expr[0] == '\0');
+                           a.want_sinks == b.want_sinks &&
+                           attune_problem_has_pattern(&a) == attune_problem_has_pattern(&b);
   if (!same_kernel) return INFINITY;
   double distance = axis(a.batch, b.batch) + axis(a.heads_q, b.heads_q) + axis(a.heads_kv, b.heads_kv) +
                     axis(a.seqlen_q, b.seqlen_q) + axis(a.seqlen_k, b.seqlen_k);

@@ -14,9 +14,29 @@ static bool is_known_by_number(const char *text) {
   return text[0] == number_mark;
 }
 
-/* The score expression, or what a bias alone means. */
+/* Whether the text says no more than the word, in any parentheses. */
+static bool is_only(const char *text, const char *word) {
+  const char *first = text + strspn(text, " (");
+  const size_t length = strlen(word);
+  return strncmp(first, word, length) == 0 && strspn(first + length, " )") == strlen(first + length);
+}
+
+/* What is compiled in: "" where there is none, or it does nothing. */
+static const char *mask_text(const attune_problem *problem) {
+  return is_only(problem->mask_expr, "1") ? "" : problem->mask_expr;
+}
+
 static const char *score_text(const attune_problem *problem) {
-  return problem->score_expr[0] == '\0' && problem->want_bias ? "score + bias" : problem->score_expr;
+  if (problem->score_expr[0] == '\0' && problem->want_bias) return "score + bias";
+  return is_only(problem->score_expr, "score") ? "" : problem->score_expr;
+}
+
+bool attune_problem_has_pattern(const attune_problem *problem) {
+  return mask_text(problem)[0] != '\0';
+}
+
+bool attune_problem_changes_score(const attune_problem *problem) {
+  return score_text(problem)[0] != '\0';
 }
 
 static bool is_number(const char *text) {
@@ -68,7 +88,7 @@ static attune_status check_text(const char *text, size_t size, const char *name)
 
 /* *out is NULL where there is none, or only its number. */
 static attune_status parse(attune_expression **out, attune_expression_kind kind, const attune_problem *problem) {
-  const char *text = kind == ATTUNE_EXPRESSION_MASK ? problem->mask_expr : score_text(problem);
+  const char *text = kind == ATTUNE_EXPRESSION_MASK ? mask_text(problem) : score_text(problem);
   *out = NULL;
   if (text[0] == '\0') return ATTUNE_OK;
   if (!is_known_by_number(text))
@@ -124,7 +144,7 @@ int32_t attune_problem_expressions(const attune_problem *problem) {
   int32_t number = 0;
   if (is_known_by_number(problem->mask_expr)) return (int32_t)strtol(problem->mask_expr + 1, NULL, 10);
   if (is_known_by_number(problem->score_expr)) return (int32_t)strtol(problem->score_expr + 1, NULL, 10);
-  if (problem->mask_expr[0] == '\0' && score_text(problem)[0] == '\0') return 0;
+  if (!attune_problem_has_pattern(problem) && !attune_problem_changes_score(problem)) return 0;
   if (parse(&mask, ATTUNE_EXPRESSION_MASK, problem) == ATTUNE_OK &&
       parse(&score, ATTUNE_EXPRESSION_SCORE, problem) == ATTUNE_OK)
     number = number_of(mask, score, problem);

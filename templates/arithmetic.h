@@ -9,83 +9,90 @@
 
 /* ---- one value ---- */
 
+/* The sum of two parts: what is known when the code is compiled, such as a column's place in its tile, stays apart
+ * through sums, so that what is left is the same for many columns and is computed once. */
 struct integer {
-  int value;
-  ATTUNE_MEMBER integer(int v) : value(v) {}
+  int base, offset;
+  ATTUNE_MEMBER integer(int v) : base(v), offset(0) {}
+  ATTUNE_MEMBER integer(int b, int o) : base(b), offset(o) {}
+  ATTUNE_MEMBER int value() const {
+    return (int)((unsigned)base + (unsigned)offset);
+  }
   ATTUNE_MEMBER explicit operator float() const {
-    return (float)value;
+    return (float)value();
   }
 };
 
 ATTUNE_DEVICE integer operator+(integer a, integer b) {
-  return (int)((unsigned)a.value + (unsigned)b.value);
+  return integer((int)((unsigned)a.base + (unsigned)b.base), (int)((unsigned)a.offset + (unsigned)b.offset));
 }
 ATTUNE_DEVICE integer operator-(integer a, integer b) {
-  return (int)((unsigned)a.value - (unsigned)b.value);
+  return integer((int)((unsigned)a.base - (unsigned)b.base), (int)((unsigned)a.offset - (unsigned)b.offset));
 }
 ATTUNE_DEVICE integer operator*(integer a, integer b) {
-  return (int)((unsigned)a.value * (unsigned)b.value);
+  return (int)((unsigned)a.value() * (unsigned)b.value());
 }
 ATTUNE_DEVICE integer operator-(integer a) {
-  return (int)(0u - (unsigned)a.value);
+  return integer(0) - a;
 }
 ATTUNE_DEVICE integer operator/(integer a, integer b) {
-  return b.value == 0 ? 0 : b.value == -1 ? (int)(0u - (unsigned)a.value) : a.value / b.value;
+  return b.value() == 0 ? 0 : b.value() == -1 ? (int)(0u - (unsigned)a.value()) : a.value() / b.value();
 }
 ATTUNE_DEVICE integer operator%(integer a, integer b) {
-  return b.value == 0 || b.value == -1 ? 0 : a.value % b.value;
+  return b.value() == 0 || b.value() == -1 ? 0 : a.value() % b.value();
 }
 ATTUNE_DEVICE integer operator&(integer a, integer b) {
-  return a.value & b.value;
+  return a.value() & b.value();
 }
 ATTUNE_DEVICE integer operator|(integer a, integer b) {
-  return a.value | b.value;
+  return a.value() | b.value();
 }
 ATTUNE_DEVICE integer operator^(integer a, integer b) {
-  return a.value ^ b.value;
+  return a.value() ^ b.value();
 }
 ATTUNE_DEVICE integer operator~(integer a) {
-  return ~a.value;
+  return ~a.value();
 }
 ATTUNE_DEVICE integer operator<<(integer a, integer b) {
-  return (int)((unsigned)a.value << (b.value & 31));
+  return (int)((unsigned)a.value() << (b.value() & 31));
 }
 ATTUNE_DEVICE integer operator>>(integer a, integer b) {
-  return a.value >> (b.value & 31);
+  return a.value() >> (b.value() & 31);
 }
 ATTUNE_DEVICE bool operator<(integer a, integer b) {
-  return a.value < b.value;
+  return a.value() < b.value();
 }
 ATTUNE_DEVICE bool operator>(integer a, integer b) {
-  return a.value > b.value;
+  return a.value() > b.value();
 }
 ATTUNE_DEVICE bool operator<=(integer a, integer b) {
-  return a.value <= b.value;
+  return a.value() <= b.value();
 }
 ATTUNE_DEVICE bool operator>=(integer a, integer b) {
-  return a.value >= b.value;
+  return a.value() >= b.value();
 }
 ATTUNE_DEVICE bool operator==(integer a, integer b) {
-  return a.value == b.value;
+  return a.value() == b.value();
 }
 ATTUNE_DEVICE bool operator!=(integer a, integer b) {
-  return a.value != b.value;
+  return a.value() != b.value();
 }
 
 template <class any> ATTUNE_DEVICE any select(bool condition, any yes, any no) {
   return condition ? yes : no;
 }
 ATTUNE_DEVICE integer magnitude(integer a) {
-  return a.value < 0 ? (int)(0u - (unsigned)a.value) : a.value;
+  return a.value() < 0 ? (int)(0u - (unsigned)a.value()) : a.value();
 }
 ATTUNE_DEVICE integer smaller(integer a, integer b) {
-  return a.value < b.value ? a : b;
+  return a.value() < b.value() ? a : b;
 }
 ATTUNE_DEVICE integer larger(integer a, integer b) {
-  return a.value > b.value ? a : b;
+  return a.value() > b.value() ? a : b;
 }
 ATTUNE_DEVICE integer random_bits(integer a, integer b, integer c) {
-  unsigned x = (unsigned)a.value * 0x9e3779b1u + (unsigned)b.value * 0x85ebca6bu + (unsigned)c.value * 0xc2b2ae35u;
+  unsigned x =
+      (unsigned)a.value() * 0x9e3779b1u + (unsigned)b.value() * 0x85ebca6bu + (unsigned)c.value() * 0xc2b2ae35u;
   x ^= x >> 16;
   x *= 0x7feb352du;
   x ^= x >> 15;
@@ -103,10 +110,13 @@ ATTUNE_DEVICE float smaller(float a, float b) {
 ATTUNE_DEVICE float larger(float a, float b) {
   return a > b || b != b ? a : b;
 }
-/* An int of at most 23 bits as a float: where it lies in the mantissa of 3 * 2^22. Two plain instructions, where the
- * conversion is one for the units that also do the exponentials. */
+/* An int of at most 23 bits, of parts that have no more, as a float: where it lies in the mantissa of 3 * 2^22. Two
+ * plain instructions, where the conversion is one for the units that also do the exponentials. */
 template <class real> ATTUNE_DEVICE real small(integer a) {
-  return float_of_bits(0x4b400000u + (unsigned)a.value) - 12582912.0f;
+  return float_of_bits(0x4b400000u + (unsigned)a.base) - 12582912.0f + (float)a.offset;
+}
+ATTUNE_DEVICE float quotient(float a, float b) {
+  return a * reciprocal(b);
 }
 ATTUNE_DEVICE float exponential(float x) {
   return exp2_approximate(1.4426950408889634f * x);
@@ -186,11 +196,11 @@ ATTUNE_DEVICE range operator*(range a, range b) {
 }
 ATTUNE_DEVICE range operator/(range a, range b) {
   if (is_one(b) && b.low > 0) return range(a.low / b.low, a.high / b.low); // rounding towards zero keeps the order
-  if (is_one(a) && is_one(b)) return (integer(a.low) / integer(b.low)).value;
+  if (is_one(a) && is_one(b)) return (integer(a.low) / integer(b.low)).value();
   return anything();
 }
 ATTUNE_DEVICE range operator%(range a, range b) {
-  if (is_one(a) && is_one(b)) return (integer(a.low) % integer(b.low)).value;
+  if (is_one(a) && is_one(b)) return (integer(a.low) % integer(b.low)).value();
   if (!is_one(b) || b.low <= 0) return anything();
   if (a.low < 0) return range(1 - b.low, b.low - 1);
   if (a.low / b.low == a.high / b.low) return range(a.low % b.low, a.high % b.low);
@@ -271,7 +281,7 @@ ATTUNE_DEVICE range larger(range a, range b) {
   return range(maximum(a.low, b.low), maximum(a.high, b.high));
 }
 ATTUNE_DEVICE range random_bits(range a, range b, range c) {
-  if (is_one(a) && is_one(b) && is_one(c)) return random_bits(integer(a.low), integer(b.low), integer(c.low)).value;
+  if (is_one(a) && is_one(b) && is_one(c)) return random_bits(integer(a.low), integer(b.low), integer(c.low)).value();
   return range(0, 2147483647);
 }
 
@@ -284,7 +294,7 @@ ATTUNE_DEVICE unknown operator-(unknown a, unknown) {
 ATTUNE_DEVICE unknown operator*(unknown a, unknown) {
   return a;
 }
-ATTUNE_DEVICE unknown operator/(unknown a, unknown) {
+ATTUNE_DEVICE unknown quotient(unknown a, unknown) {
   return a;
 }
 ATTUNE_DEVICE unknown operator-(unknown a) {
@@ -346,10 +356,10 @@ struct integers {
   long long count;
   ATTUNE_MEMBER explicit integers(const attune_argument &of) : data((const int *)of.array), count(of.count) {}
   ATTUNE_MEMBER integer operator[](integer i) const {
-    return i.value >= 0 && i.value < count ? load_constant_int(data + i.value) : 0;
+    return i.value() >= 0 && i.value() < count ? load_constant_int(data + i.value()) : 0;
   }
   ATTUNE_MEMBER range operator[](range i) const {
-    return is_one(i) ? range((*this)[integer(i.low)].value) : anything();
+    return is_one(i) ? range((*this)[integer(i.low)].value()) : anything();
   }
 };
 
@@ -358,7 +368,7 @@ struct reals {
   long long count;
   ATTUNE_MEMBER explicit reals(const attune_argument &of) : data((const float *)of.array), count(of.count) {}
   ATTUNE_MEMBER float operator[](integer i) const {
-    return i.value >= 0 && i.value < count ? load_constant_float(data + i.value) : 0.0f;
+    return i.value() >= 0 && i.value() < count ? load_constant_float(data + i.value()) : 0.0f;
   }
   ATTUNE_MEMBER unknown operator[](range) const {
     return unknown(0.0f);
@@ -367,8 +377,8 @@ struct reals {
 
 /* The element of the tensor that is added to the scores; 0 where a ragged tile reaches beyond it. */
 ATTUNE_DEVICE float bias_at(const attune_arguments &problem, integer batch, integer head, integer q, integer k) {
-  if (q.value >= problem.seqlen_q || k.value >= problem.seqlen_k) return 0.0f;
-  const long long place =
-      batch.value * problem.bias_batch + head.value * problem.bias_heads + q.value * problem.bias_seqlen + k.value;
+  if (q.value() >= problem.seqlen_q || k.value() >= problem.seqlen_k) return 0.0f;
+  const long long place = batch.value() * problem.bias_batch + head.value() * problem.bias_heads +
+                          q.value() * problem.bias_seqlen + k.value();
   return unpack_low(load_constant_16((const char *)problem.bias + 2 * place));
 }

@@ -1,7 +1,8 @@
 /* Forward attention on Hopper (sm_90a): wgmma, tiles by the tensor copy engine, one warpgroup that loads for one to
  * three that compute.
  *
- * Roles. The first warpgroup gives its registers away; its first warp fills Q, K and V. Every other warpgroup owns 64
+ * Roles. The first warpgroup gives its registers away; its first warp fills Q, K and V, and with a pattern its second
+ * one, the scout, walks ahead and finds the tiles that are left. Every other warpgroup owns 64
  * of the block's tile_m query rows and sees every key, in tiles of tile_n from the last visible one to the first, so
  * that the ragged and the diagonal tiles come first. A block goes through as many (tile, head, batch) as the grid
  * leaves it.
@@ -59,9 +60,13 @@ constexpr int producer_registers = block_registers - consumers * consumer_regist
 constexpr int section_bytes = 16 << 20; // keys and values of the heads that are worked on together, for L2's sake
 #endif
 
-/* The mbarriers, 8 bytes each, and with a pattern 4 bytes for each slot of K: which tile it holds. */
+constexpr int found_slots = 8; // tiles that the scout may be ahead
+
+/* The mbarriers, 8 bytes each, and with a pattern 4 bytes for each slot of K: which tile it holds; and for each tile
+ * that was found. */
 struct mbarriers {
-  shared_address q_full, q_empty, k_full, k_empty, v_full, v_empty, v_landed, tiles;
+  shared_address q_full, q_empty, k_full, k_empty, v_full, v_empty, v_landed;
+  shared_address found_full, found_empty, found, tiles;
 };
 
 ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
@@ -73,7 +78,10 @@ ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
   at.v_full = at.k_empty + 8 * stages;
   at.v_empty = at.v_full + 8 * stages;
   at.v_landed = at.v_empty + 8 * stages; // a ragged V before its tail is cleared
-  at.tiles = at.v_landed + 16;
+  at.found_full = at.v_landed + 16;
+  at.found_empty = at.found_full + 8 * found_slots;
+  at.found = at.found_empty + 8 * found_slots;
+  at.tiles = at.found + 4 * found_slots;
   return at;
 }
 
@@ -149,26 +157,65 @@ ATTUNE_DEVICE void clear_tail(shared_address v, int limit) {
   warp_barrier();
 }
 
+#if PATTERN
+/* A tile in a word, as it is told: its number, whether others follow, whether it is whole. */
+ATTUNE_DEVICE unsigned word_of(const tile_walk &walk) {
+  return (unsigned)(walk.tile * 4 + walk.more * 2 + walk.whole);
+}
+
+/* The scout. */
+ATTUNE_DEVICE void find_tiles(const attune_arguments &problem, const mbarriers &at) {
+  ring<found_slots> found;
+  for (unsigned round = 0; item_of_round(round) < count_items(problem); round++) {
+    work w;
+    if (!find_work(w, problem, (int)item_of_round(round)) || w.tiles == 0) continue;
+    tile_walk walk = first_tile(problem, w);
+    for (bool left = true; left; advance(found)) {
+      if (thread_index() % 32 == 0) {
+        mbarrier_wait(at.found_empty + 8 * found.slot, found.parity ^ 1);
+        store_shared_32(at.found + 4 * found.slot, word_of(walk));
+        mbarrier_arrive(at.found_full + 8 * found.slot);
+      }
+      left = walk.more;
+      if (left) next_tile(walk, problem, w);
+    }
+  }
+}
+#endif
+
 ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_maps &maps, shared_address shared,
                            const mbarriers &at) {
   const bool loads = thread_index() % 32 == 0;
   ring<q_stages> q;
   ring<stages> k, v;
   int landed_parity = 0;
+#if PATTERN
+  ring<found_slots> found;
+#endif
   for (unsigned round = 0; item_of_round(round) < count_items(problem); round++) {
     work w;
     if (!find_work(w, problem, (int)item_of_round(round)) || w.tiles == 0) continue;
     const int kv_head = w.head / problem.group;
     const bool ragged = problem.seqlens_k && w.last_tile * tile_n + tile_n > w.seqlen_k;
 #if PATTERN
-    // The producer alone walks, and tells with each K which tile it is.
-    tile_walk walk = first_tile(problem, w);
+    // What the scout found next, in all lanes.
+    auto next_found = [&]() {
+      int told = 0;
+      if (loads) {
+        mbarrier_wait(at.found_full + 8 * found.slot, found.parity);
+        told = load_shared_int(at.found + 4 * found.slot);
+        mbarrier_arrive(at.found_empty + 8 * found.slot);
+      }
+      advance(found);
+      return warp_uniform(told);
+    };
+    int told = next_found();
 #endif
     auto load_k = [&](int tile) {
       if (loads) {
         mbarrier_wait(at.k_empty + 8 * k.slot, k.parity ^ 1);
 #if PATTERN
-        store_shared_32(at.tiles + 4 * k.slot, (unsigned)(tile * 4 + walk.more * 2 + walk.whole));
+        store_shared_32(at.tiles + 4 * k.slot, (unsigned)told);
 #endif
         mbarrier_arrive_expect(at.k_full + 8 * k.slot, k_slot_bytes);
         load_panels<k_panels, kv_panel_bytes>(shared + k_offset + k.slot * k_slot_bytes, maps.k, tile * tile_n, kv_head,
@@ -195,7 +242,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
       advance(v);
     };
 #if PATTERN
-    load_k(walk.tile);
+    load_k(told >> 2);
 #else
     load_k(w.last_tile);
 #endif
@@ -207,13 +254,13 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
     }
     advance(q);
 #if PATTERN
-    while (walk.more) {
-      const int before = walk.tile;
-      next_tile(walk, problem, w);
-      load_k(walk.tile);
+    while (told & 2) {
+      const int before = told >> 2;
+      told = next_found();
+      load_k(told >> 2);
       load_v(before);
     }
-    load_v(walk.tile);
+    load_v(told >> 2);
 #else
     for (int i = 1; i < w.tiles; i++) {
       load_k(w.last_tile - i);
@@ -549,6 +596,12 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUN
       mbarrier_init(at.v_empty + 8 * i, speakers * consumers);
     }
     mbarrier_init(at.v_landed, 1);
+#if PATTERN
+    for (int i = 0; i < found_slots; i++) {
+      mbarrier_init(at.found_full + 8 * i, 1);
+      mbarrier_init(at.found_empty + 8 * i, 1);
+    }
+#endif
     mbarrier_init_fence();
   }
   barrier();
@@ -557,7 +610,11 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUN
 #if TILE_M > 64 || BLOCKS > 1
     release_registers<producer_registers>();
 #endif
-    if (warp_uniform(thread_index() / 32) == 0) produce(problem, maps, shared, at);
+    const int warp = warp_uniform(thread_index() / 32);
+    if (warp == 0) produce(problem, maps, shared, at);
+#if PATTERN
+    if (warp == 1) find_tiles(problem, at);
+#endif
   } else {
 #if TILE_M > 64 || BLOCKS > 1
     claim_registers<consumer_registers>();

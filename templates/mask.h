@@ -153,7 +153,7 @@ ATTUNE_DEVICE void change_scores(fragment &s, const attune_arguments &problem, c
 #endif
 #if SCORE_EXPRESSION
         score = changed_score(problem, score * problem.cap_scale, at.batch, at.head, row + half * 8,
-                              key + column + n * 8 + e, at.seqlen_q, at.seqlen_k);
+                              integer(key + column, n * 8 + e), at.seqlen_q, at.seqlen_k);
 #endif
       }
 #endif
@@ -179,8 +179,8 @@ ATTUNE_DEVICE void hide_scores(fragment &s, const attune_arguments &problem, con
         if (n * 8 + e < first) score_at(s, n, half, e) = -infinity();
 #endif
 #if PATTERN
-        if (!is_seen<integer, float>(problem, at.batch, at.head, row + half * 8, key + column + n * 8 + e, at.seqlen_q,
-                                     at.seqlen_k))
+        if (!is_seen<integer, float>(problem, at.batch, at.head, row + half * 8, integer(key + column, n * 8 + e),
+                                     at.seqlen_q, at.seqlen_k))
           score_at(s, n, half, e) = -infinity();
 #endif
       }

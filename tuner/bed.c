@@ -406,7 +406,7 @@ static void note(sweep *self, int64_t unwritten, int64_t unwritten_at, int64_t d
 /* With a pattern it is not known how many keys a row sees: then the widest that any bucket allows. */
 static double apart_of(const attune_bed *bed, int row) {
   double widest = 0.0;
-  if (bed->problem.mask_expr[0] == '\0') return bed->apart[attune_bucket(&bed->problem, row)];
+  if (!attune_problem_has_pattern(&bed->problem)) return bed->apart[attune_bucket(&bed->problem, row)];
   for (int i = 0; i < ATTUNE_BUCKETS; i++)
     widest = fmax(widest, bed->apart[i]);
   return widest;

@@ -1,4 +1,4 @@
-"""Attune's C API through ctypes: the structs of runtime/attune.h, and a context and a plan that free themselves."""
+"""Attune's C API through ctypes: the structs of runtime/attune.h, a context, and a plan that frees itself."""
 import ctypes as C
 import os
 from pathlib import Path
@@ -6,10 +6,16 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 FP16, BF16 = 0, 1
 MASK_NONE, MASK_CAUSAL, MASK_CAUSAL_BOTTOM_RIGHT = 0, 1, 2
+EXPRESSION_MAX, PARAM_NAME_MAX, PARAMS_MAX = 480, 24, 8
+PARAM_TYPES = ["", "int", "float", "int[]", "float[]"]
 
 
 class Strides(C.Structure):
     _fields_ = [("batch", C.c_int64), ("seqlen", C.c_int64), ("heads", C.c_int64)]
+
+
+class Param(C.Structure):
+    _fields_ = [("name", C.c_char * PARAM_NAME_MAX), ("type", C.c_int)]
 
 
 class Problem(C.Structure):
@@ -17,7 +23,9 @@ class Problem(C.Structure):
                 ("batch", C.c_int32), ("heads_q", C.c_int32), ("heads_kv", C.c_int32), ("seqlen_q", C.c_int32),
                 ("seqlen_k", C.c_int32), ("mask", C.c_int), ("window_left", C.c_int32), ("window_right", C.c_int32),
                 ("scale", C.c_float), ("softcap", C.c_float), ("want_lse", C.c_int32),
-                ("q", Strides), ("k", Strides), ("v", Strides), ("o", Strides)]
+                ("q", Strides), ("k", Strides), ("v", Strides), ("o", Strides), ("mask_expr", C.c_char * EXPRESSION_MAX),
+                ("score_expr", C.c_char * EXPRESSION_MAX), ("params", Param * PARAMS_MAX), ("want_bias", C.c_int32),
+                ("bias", Strides), ("want_sinks", C.c_int32)]
 
 
 class Options(C.Structure):
@@ -25,9 +33,14 @@ class Options(C.Structure):
                 ("host_seed", C.c_uint64)]
 
 
+class Value(C.Structure):
+    _fields_ = [("array", C.c_void_p), ("count", C.c_int64), ("integer", C.c_int32), ("real", C.c_float)]
+
+
 class Tensors(C.Structure):
     _fields_ = [("struct_size", C.c_size_t), ("q", C.c_void_p), ("k", C.c_void_p), ("v", C.c_void_p), ("o", C.c_void_p),
-                ("lse", C.c_void_p), ("seqlens_q", C.c_void_p), ("seqlens_k", C.c_void_p)]
+                ("lse", C.c_void_p), ("seqlens_q", C.c_void_p), ("seqlens_k", C.c_void_p), ("values", Value * PARAMS_MAX),
+                ("bias", C.c_void_p), ("sinks", C.c_void_p)]
 
 
 def load(path=None):
@@ -49,7 +62,7 @@ def load(path=None):
         function = getattr(lib, "attune_" + name)
         function.restype, function.argtypes = result, arguments
     for struct, name in ((Problem, "problem"), (Options, "options"), (Tensors, "tensors")):
-        room = (C.c_char * 1024)()
+        room = (C.c_char * 4096)()
         getattr(lib, f"attune_{name}_init")(room)
         size = C.c_size_t.from_buffer(room).value
         if size != C.sizeof(struct):
@@ -73,11 +86,14 @@ class Context:
         if status:
             raise RuntimeError(f"{self.lib.attune_status_name(status).decode()}: {self.lib.attune_message().decode()}")
 
-    def problem(self, **fields):
+    def problem(self, params=None, **fields):
+        """params: {name: "int", "float", "int[]" or "float[]"}; expressions are str, strides (batch, seqlen, heads)."""
         problem = Problem()
         self.lib.attune_problem_init(C.byref(problem))
         for name, value in fields.items():
-            setattr(problem, name, value)
+            setattr(problem, name, value.encode() if isinstance(value, str) else value)
+        for i, (name, word) in enumerate((params or {}).items()):
+            problem.params[i] = Param(name.encode(), PARAM_TYPES.index(word))
         return problem
 
     def plan(self, problem, config=None):
@@ -91,9 +107,17 @@ class Context:
         self.lib.attune_context_destroy(self.handle)
 
 
+def as_value(word, value):
+    """Of a param of that type: a number, or an array's address and count."""
+    if word.endswith("[]"):
+        return Value(array=value[0], count=value[1])
+    return Value(integer=value) if word == "int" else Value(real=value)
+
+
 class Plan:
     def __init__(self, context, problem, config):
         self.context, self.lib, self.handle = context, context.lib, C.c_void_p()
+        self.params = {p.name.decode(): PARAM_TYPES[p.type] for p in problem.params if p.type}
         if config:
             context.check(self.lib.attune_plan_create_with(C.byref(self.handle), context.handle, C.byref(problem),
                                                            config.encode()))
@@ -104,11 +128,15 @@ class Plan:
         self.explanation = self.lib.attune_plan_explain(self.handle).decode()
         self.workspace = self.lib.attune_plan_workspace(self.handle)
 
-    def bind(self, q, k, v, o, lse=None, workspace=None, stream=None):
-        """A call without arguments that enqueues one run over these addresses."""
+    def bind(self, q, k, v, o, lse=None, workspace=None, stream=None, values=None, bias=None, sinks=None):
+        """A call without arguments that enqueues one run over these addresses. values: {param's name: a number, or an
+        array's (address, count)}."""
         tensors = Tensors()
         self.lib.attune_tensors_init(C.byref(tensors))
         tensors.q, tensors.k, tensors.v, tensors.o, tensors.lse = q, k, v, o, lse
+        tensors.bias, tensors.sinks = bias, sinks
+        for i, (name, word) in enumerate(self.params.items()):
+            tensors.values[i] = as_value(word, values[name])
         run, check, handle, at = self.lib.attune_run, self.context.check, self.handle, C.byref(tensors)
         size = self.workspace if workspace else 0
 
@@ -117,8 +145,12 @@ class Plan:
             if status:
                 check(status)
 
-        call.tensors = tensors  # lives as long as the call
+        call.tensors, call.plan = tensors, self  # live as long as the call
         return call
 
     def close(self):
-        self.lib.attune_plan_destroy(self.handle)
+        if self.handle:
+            self.lib.attune_plan_destroy(self.handle)
+            self.handle = C.c_void_p()
+
+    __del__ = close

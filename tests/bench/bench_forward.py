@@ -17,10 +17,11 @@ float64 before it is timed: error is the largest on sampled rows, bound what is 
 Tune first, so that the dispatch has something to choose: build/attune tune --workload flash-grid, or bench-SET for the others.
 """
 import argparse
+import functools
 import math
-import sys
-from pathlib import Path
 
+import attune
+import gpu
 from sets import SETS
 
 
@@ -48,64 +49,33 @@ def torch_call(peer, q, k, v, causal):
 
 def bench_point(sink, context, peers, where, want_lse, budget_s):
     import torch
-    import attune
-    import gpu
-    point = dict(set="fwd", **where)
     B, H, Hk, S, D, causal, dtype = (where[x] for x in ("B", "H", "Hk", "Sq", "D", "causal", "dtype"))
-    dtype = getattr(torch, dtype)
-    flops = 4.0 * B * H * S * S * D * (0.5 if causal else 1.0)
-    q, k, v = (torch.randn(B, S, heads, D, dtype=dtype, device="cuda") for heads in (H, Hk, Hk))
-    calls, facts, plan = {}, {}, None
-    headed = None
-    for peer in peers:
-        try:
-            if peer == "attune":
-                problem = context.problem(dtype=attune.BF16 if dtype == torch.bfloat16 else attune.FP16, head_dim=D,
-                                          head_dim_v=D, batch=B, heads_q=H, heads_kv=Hk, seqlen_q=S, seqlen_k=S,
-                                          mask=attune.MASK_CAUSAL if causal else attune.MASK_NONE, want_lse=want_lse)
-                plan = context.plan(problem)
-                o = torch.full_like(q, float("nan"))
-                lse = torch.full((B, H, S), float("nan"), device="cuda") if want_lse else None
-                workspace = torch.empty(max(1, plan.workspace), dtype=torch.uint8, device="cuda")
-                call = plan.bind(q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr(),
-                                 lse.data_ptr() if want_lse else None, workspace.data_ptr(),
-                                 torch.cuda.current_stream().cuda_stream)
-                call()
-                torch.cuda.synchronize()
-                facts[peer] = dict(config=plan.config, rung=plan.rung, **gpu.judge(q, k, v, o, causal, lse))
-            else:
-                free, _ = torch.cuda.mem_get_info()
-                if peer == "eager" and B * H * S * S * q.element_size() * 4 > 0.9 * free:
-                    continue
-                if headed is None:
-                    headed = [t.transpose(1, 2).contiguous() for t in (q, k, v)]
-                call = torch_call(peer, *headed, causal)
-                call()
-                torch.cuda.synchronize()
-                facts[peer] = {}
-            calls[peer] = call
-        except Exception as failure:  # a peer that cannot run a point is a row too
-            sink.write(**point, peer=peer, failed=str(failure).strip().split("\n")[0][:200])
-    if calls:
-        samples, load = gpu.time_interleaved(calls, budget_s)
-        for peer, times in samples.items():
-            row = gpu.summary(times)
-            sink.write(**point, peer=peer, **row, tflops=round(flops / row["ms"] / 1e9, 1), **facts[peer],
-                       sm_mhz=load["sm_mhz"], watts=load["watts"])
-    if plan is not None:
-        plan.close()
-    del calls, headed, q, k, v
-    torch.cuda.empty_cache()
+    q, k, v = (torch.randn(B, S, heads, D, dtype=getattr(torch, dtype), device="cuda") for heads in (H, Hk, Hk))
+    headed = []
+
+    def ours():
+        fields = dict(mask=attune.MASK_CAUSAL if causal else attune.MASK_NONE, want_lse=want_lse)
+        return gpu.attune_peer(context, fields, q, k, v, gpu.causal if causal else None)
+
+    def theirs(peer):
+        free, _ = torch.cuda.mem_get_info()
+        if peer == "eager" and B * H * S * S * q.element_size() * 4 > 0.9 * free:
+            return None
+        if not headed:
+            headed.extend(t.transpose(1, 2).contiguous() for t in (q, k, v))
+        call = torch_call(peer, *headed, causal)
+        call()
+        return call, {}
+
+    prepare = {peer: ours if peer == "attune" else functools.partial(theirs, peer) for peer in peers}
+    gpu.bench_point(sink, dict(set="fwd", **where), prepare, budget_s, 4.0 * B * H * S * S * D * (0.5 if causal else 1.0))
 
 
-def selected(arguments, kept):
-    """The set's points that the arguments leave and that Attune has no row of in kept."""
-    def within(text, value):
-        return text is None or value in [int(x) for x in text.split(",")]
-
+def selected(flags, kept):
+    """The set's points that the flags leave and that Attune has no row of in kept."""
     known = [{name: row[name] for name in SETS["forward"][0]} for row in kept if row.get("peer") == "attune"]
-    return [p for p in SETS[arguments.set] if within(arguments.dims, p["D"]) and within(arguments.seqs, p["Sq"])
-            and arguments.causal in ("both", str(int(p["causal"]))) and p not in known]
+    return [p for p in SETS[flags.set] if gpu.chosen(flags.dims, p["D"]) and gpu.chosen(flags.seqs, p["Sq"])
+            and flags.causal in ("both", str(int(p["causal"]))) and p not in known]
 
 
 def main():
@@ -114,42 +84,19 @@ def main():
     parser.add_argument("--dims", help="of the set, only these head dims (as 64,128)")
     parser.add_argument("--seqs", help="of the set, only these seqlens")
     parser.add_argument("--causal", default="both", choices=["0", "1", "both"])
-    parser.add_argument("--append", action="store_true", help="keep the rows recorded already, and skip their points")
-    parser.add_argument("--rounds-budget", type=float, default=1.5, metavar="SECONDS",
-                        help="of rounds a point (default: %(default)s); twelve rounds are run at least, sixty at most")
     parser.add_argument("--peers", help="default: attune,fa2,cudnn, and eager in the set forward")
     parser.add_argument("--lse", action="store_true", help="Attune also writes LSE, as the peers do")
-    parser.add_argument("--database", help="Attune's store (default: the user's)")
-    parser.add_argument("--library", help="default: build/libattune.so")
-    parser.add_argument("--out", type=Path, help="default: tests/bench/results/<gpu>-<set>.jsonl")
     parser.add_argument("--selftest", action="store_true", help="only check the bindings, on the host device, without PyTorch")
-    arguments = parser.parse_args()
-    if arguments.selftest:
+    gpu.add_flags(parser)
+    flags = parser.parse_args()
+    if flags.selftest:
         import selftest
         selftest.run()
         return
-    try:
-        import torch
-    except ImportError:
-        sys.exit("bench_forward.py: PyTorch is not installed for this python3; --selftest does without it")
-    if not torch.cuda.is_available():
-        sys.exit("bench_forward.py: PyTorch sees no GPU; --selftest does without one")
-    import attune
-    import gpu
-    torch.manual_seed(0)
-    torch.set_grad_enabled(False)
-    torch.zeros(1, device="cuda")  # the primary context becomes current, and Attune uses it
-    library = attune.load(arguments.library)
-    context = attune.Context(library, None, arguments.database)
-    peers = (arguments.peers or "attune,fa2,cudnn" + (",eager" if arguments.set == "forward" else "")).split(",")
-    sink = gpu.Sink(arguments.out or gpu.results_path(arguments.set), arguments.append)
-    machine = gpu.machine_row(library)
-    others = {row["gpu"] for row in sink.kept if row["set"] == "machine"} - {machine["gpu"]}
-    if others:
-        sys.exit(f"bench_forward.py: the rows there are of {', '.join(others)}, not of {machine['gpu']}; leave --append out")
-    sink.write(**machine)
-    for where in selected(arguments, sink.kept):
-        bench_point(sink, context, peers, where, int(arguments.lse), arguments.rounds_budget)
+    context, sink = gpu.start(flags, flags.set)
+    peers = (flags.peers or "attune,fa2,cudnn" + (",eager" if flags.set == "forward" else "")).split(",")
+    for where in selected(flags, sink.kept):
+        bench_point(sink, context, peers, where, int(flags.lse), flags.rounds_budget)
     context.close()
 
 

@@ -11,6 +11,9 @@ import sets
 RESULTS = Path(__file__).resolve().parent / "results"
 GRID = len(sets.SETS["forward"])
 BEST = ("fa2", "cudnn")  # the best peer at a point is the faster of these
+TIMED = ("fwd", "sparse")  # rows of these sets have a point, a peer and its time
+BY_BLOCKS = ("butterfly", "window1023")  # their time is held to the blocks that they keep
+TO_OWN_DENSE = {4096: 1.35, 16384: 1.20, 65536: 1.20}  # by seqlen: time / (density * time of dense), at most
 
 
 def read(path):
@@ -23,14 +26,14 @@ def geomean(values):
 
 
 def point(row):
-    return row["D"], row["Sq"], row["causal"], row["B"], row["H"], row["Hk"], row["dtype"]
+    return row["D"], row["Sq"], row["causal"], row["B"], row["H"], row["Hk"], row["dtype"], row.get("name")
 
 
 def speedups(rows, *peers):
     """{point: times that attune is faster than the fastest of the peers that ran it}"""
     times = {}
     for row in rows:
-        if row["set"] == "fwd" and "ms" in row:
+        if row["set"] in TIMED and "ms" in row:
             times.setdefault(row["peer"], {})[point(row)] = row["ms"]
     ours, faster = times.get("attune", {}), {}
     for p, ms in ours.items():
@@ -41,11 +44,11 @@ def speedups(rows, *peers):
 
 
 def sound_rows(rows):
-    return [r for r in rows if r["set"] == "fwd" and r["peer"] == "attune" and "ms" in r and r["error"] <= r["bound"]]
+    return [r for r in rows if r["set"] in TIMED and r["peer"] == "attune" and "ms" in r and r["error"] <= r["bound"]]
 
 
 def points(rows):
-    recorded = {point(r) for r in rows if r["set"] == "fwd"}
+    recorded = {point(r) for r in rows if r["set"] in TIMED}
     timed = {point(r) for r in sound_rows(rows)}
     yield "recorded points that Attune timed, with an error within its bound", len(timed), "=", len(recorded)
 
@@ -76,6 +79,31 @@ def mma(rows):
         narrow = [x for p, x in eager.items() if p[0] in (64, 128)]
         if narrow:
             yield "against the unfused computation, least of head_dim 64 and 128", min(narrow), ">=", 3.0
+
+
+def to_own_dense(rows):
+    """{(name, seqlen): time / (density * time of dense)}, of Attune, for those held to it where dense was timed too"""
+    ours = {(r["name"], r["Sq"]): r for r in rows if r["set"] == "sparse" and r["peer"] == "attune" and "ms" in r}
+    return {(name, S): r["ms"] / (r["density"] * ours["dense", S]["ms"]) for (name, S), r in ours.items()
+            if name in BY_BLOCKS and ("dense", S) in ours}
+
+
+def sparse(rows):
+    good, all_there = sound_rows(rows), len(sets.SPARSE)
+    yield "points timed, with an error within its bound", len({*map(point, good)}), "=", all_there
+    yield "of these chosen as tuned (rung exact)", len({point(r) for r in good if r["rung"] == "exact"}), "=", all_there
+    flex = speedups(rows, "flex")
+    if flex:
+        yield "against FlexAttention, geometric mean", geomean(flex.values()), ">=", 1.3
+        yield "against FlexAttention, least", min(flex.values()), ">=", 1.0
+    ratios = to_own_dense(rows)
+    for name in BY_BLOCKS:
+        found = [x for p, x in flex.items() if p[-1] == name]
+        if found:
+            yield f"{name} against FlexAttention, least", min(found), ">=", 1.35
+        for S, most in TO_OWN_DENSE.items():
+            if (name, S) in ratios:
+                yield f"{name} of {S:,}: time / (density x dense time)", ratios[name, S], "<=", most
 
 
 def memory(rows):
@@ -111,7 +139,8 @@ def build(rows):
             yield "tests on two cores, seconds", row["seconds"], "<=", 900
 
 
-SETS = {"forward": forward, "mma": mma, "memory": memory, "latency": latency, "build": build, "compile": compiles}
+SETS = {"forward": forward, "mma": mma, "sparse": sparse, "memory": memory, "latency": latency, "build": build,
+        "compile": compiles}
 MORE = {name: points for name in sets.SETS if name not in SETS}  # held to nothing where they are not recorded
 
 

@@ -1,4 +1,4 @@
-"""What the benches share on a GPU: the machine's row, timing, and the judge. Needs PyTorch."""
+"""What the benches share on a GPU: their flags, the machine's row, Attune's side, the judge, timing. Needs PyTorch."""
 import ctypes
 import datetime
 import json
@@ -9,8 +9,12 @@ import shlex
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
-import torch
+try:
+    import torch
+except ImportError:  # start() says so; flags and the self test do without
+    torch = None
 
 import attune
 
@@ -134,9 +138,17 @@ def summary(samples):
                 ms_high=round(ordered[-1 - len(ordered) // 4], 5), runs=len(ordered))
 
 
-def judge(q, k, v, o, causal, lse=None, pairs=8, rows=64):
+# ---- the judge ----
+
+def causal(b, h, q, k):
+    return k <= q
+
+
+def judge(q, k, v, o, seen=None, change=None, lse=None, pairs=8, rows=64):
     """Error of o, of shape (batch, seqlen, heads, head_dim), against float64 on sampled rows, and what is allowed: twice the
-    error of the unfused computation in the tensors' own type, plus 1e-5. Raises where it is exceeded or o is not finite."""
+    error of the unfused computation in the tensors' own type, plus 1e-5. Raises where it is exceeded or o is not finite.
+    seen(b, h, q, k) is true where key k is seen by query q, change(score, b, h, q, k) is the new score, both of tensors that
+    broadcast, as FlexAttention's mask_mod and score_mod; None: all are seen, and the score stays."""
     if not torch.isfinite(o).all():
         raise RuntimeError("wrong result: o has elements that are not finite, or were not written")
     batch, seqlen, heads, dim = q.shape
@@ -148,15 +160,18 @@ def judge(q, k, v, o, causal, lse=None, pairs=8, rows=64):
         h = 0 if n == 0 else heads - 1 if n == 1 else int(torch.randint(heads, (1,), generator=generator))
         edges = torch.tensor([0, 1, 63, 64, 127, 128, seqlen - 1]).clamp(max=seqlen - 1)
         index = torch.cat([edges, torch.randint(seqlen, (rows,), generator=generator)]).to(q.device)
-        keys = torch.arange(k.shape[1], device=q.device)
-        hidden = keys[None, :] > index[:, None] if causal else None
+        place = b, h, index[:, None], torch.arange(k.shape[1], device=q.device)[None, :]
+        hidden = None if seen is None else ~seen(*place)
         hk = h * k.shape[2] // heads
 
         def attend(kind):
             s = q[b, index, h].to(kind) @ k[b, :, hk].to(kind).T * scale
-            if causal:
+            s = s.to(torch.promote_types(kind, torch.float32))
+            if change is not None:
+                s = change(s, *place)
+            if hidden is not None:
                 s = s.masked_fill(hidden, float("-inf"))
-            return torch.softmax(s, -1) @ v[b, :, hk].to(kind), s
+            return torch.softmax(s, -1).to(kind) @ v[b, :, hk].to(kind), s
 
         exact, scores = attend(torch.float64)
         error = max(error, (o[b, index, h].double() - exact).abs().max().item())
@@ -167,3 +182,107 @@ def judge(q, k, v, o, causal, lse=None, pairs=8, rows=64):
     if not error <= bound or not lse_error <= 1e-3:
         raise RuntimeError(f"wrong result: error {error:.3g} of o where {bound:.3g} is allowed, {lse_error:.3g} of LSE")
     return dict(error=float(f"{error:.4g}"), bound=float(f"{bound:.4g}"))
+
+
+# ---- one point ----
+
+def param_word(value):
+    if isinstance(value, torch.Tensor):
+        return "float[]" if value.is_floating_point() else "int[]"
+    return "float" if isinstance(value, float) else "int"
+
+
+def attune_peer(context, fields, q, k, v, seen=None, change=None, given=None, bias=None):
+    """Attune on tensors of shape (batch, seqlen, heads, head_dim), run once and judged: its call, and what to record of it.
+    fields, the problem's, say to Attune what seen and change say to the judge; given: values of the params in its
+    expressions, numbers or tensors of int32 or float32."""
+    given = given or {}
+    batch, seqlen, heads, dim = q.shape
+    plan = context.plan(context.problem(
+        dtype=attune.BF16 if q.dtype == torch.bfloat16 else attune.FP16, head_dim=dim, head_dim_v=v.shape[3], batch=batch,
+        heads_q=heads, heads_kv=k.shape[2], seqlen_q=seqlen, seqlen_k=k.shape[1],
+        params={name: param_word(value) for name, value in given.items()}, **fields))
+    o = torch.full_like(q, float("nan"))
+    lse = torch.full((batch, heads, seqlen), float("nan"), device=q.device) if fields.get("want_lse") else None
+    workspace = torch.empty(max(1, plan.workspace), dtype=torch.uint8, device=q.device)
+    values = {name: (value.data_ptr(), value.numel()) if isinstance(value, torch.Tensor) else value
+              for name, value in given.items()}
+    address = lambda tensor: None if tensor is None else tensor.data_ptr()
+    call = plan.bind(*map(address, (q, k, v, o, lse, workspace)), torch.cuda.current_stream().cuda_stream, values,
+                     address(bias))
+    call.memory = q, k, v, o, lse, workspace, given, bias  # stays while the call does
+    call()
+    torch.cuda.synchronize()
+    return call, dict(config=plan.config, rung=plan.rung, **judge(q, k, v, o, seen, change, lse))
+
+
+def graphed(call):
+    """The call, which ran before, as a CUDA graph: what Python does in it costs the GPU no time."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        call()
+
+    def replay():
+        graph.replay()
+
+    replay.call = call  # and its memory
+    return replay
+
+
+def bench_point(sink, point, peers, budget_s, flops=None):
+    """One row a peer. peers: {name: a function that prepares it and gives its call and what to record, or None where it does
+    not take part}; one that fails is a row too."""
+    torch.cuda.empty_cache()  # of the point before
+    calls, facts = {}, {}
+    for peer, prepare in peers.items():
+        try:
+            prepared = prepare()
+            torch.cuda.synchronize()
+            if prepared is not None:
+                calls[peer], facts[peer] = prepared
+        except Exception as failure:
+            sink.write(**point, peer=peer, failed=str(failure).strip().split("\n")[0][:200])
+    if calls:
+        samples, load = time_interleaved(calls, budget_s)
+        for peer, times in samples.items():
+            row = summary(times)
+            if flops is not None:
+                row["tflops"] = round(flops / row["ms"] / 1e9, 1)
+            sink.write(**point, peer=peer, **row, **facts[peer], sm_mhz=load["sm_mhz"], watts=load["watts"])
+
+
+# ---- a bench's start ----
+
+def add_flags(parser):
+    parser.add_argument("--append", action="store_true", help="keep the rows recorded already, and skip their points")
+    parser.add_argument("--rounds-budget", type=float, default=1.5, metavar="SECONDS",
+                        help="of rounds a point (default: %(default)s); twelve rounds are run at least, sixty at most")
+    parser.add_argument("--database", help="Attune's store (default: the user's)")
+    parser.add_argument("--library", help="default: build/libattune.so")
+    parser.add_argument("--out", type=Path, help="default: tests/bench/results/<gpu>-<set>.jsonl")
+
+
+def start(flags, name):
+    """Attune's context, and the sink with the machine's row in it."""
+    script = os.path.basename(sys.argv[0])
+    if torch is None:
+        sys.exit(f"{script}: PyTorch is not installed for this python3; bench_forward.py --selftest does without it")
+    if not torch.cuda.is_available():
+        sys.exit(f"{script}: PyTorch sees no GPU; bench_forward.py --selftest does without one")
+    torch.manual_seed(0)
+    torch.set_grad_enabled(False)
+    torch.zeros(1, device="cuda")  # the primary context becomes current, and Attune uses it
+    library = attune.load(flags.library)
+    context = attune.Context(library, None, flags.database)
+    sink = Sink(flags.out or results_path(name), flags.append)
+    machine = machine_row(library)
+    others = {row["gpu"] for row in sink.kept if row["set"] == "machine"} - {machine["gpu"]}
+    if others:
+        sys.exit(f"{script}: the rows there are of {', '.join(others)}, not of {machine['gpu']}; leave --append out")
+    sink.write(**machine)
+    return context, sink
+
+
+def chosen(text, value):
+    """Whether a flag as 64,128 leaves the value."""
+    return text is None or str(value) in text.split(",")

@@ -33,7 +33,7 @@ def attune_point(context, B, H, S, D, causal):
                plan_bytes=before_plan - before_run, extra_bytes=lse.nbytes + plan.workspace + before_run - after_run,
                config=plan.config, rung=plan.rung)
     plan.close()
-    row.update(gpu.judge(q, k, v, o, causal, lse))
+    row.update(gpu.judge(q, k, v, o, gpu.causal if causal else None, lse=lse))
     return row
 
 

@@ -1,10 +1,12 @@
-"""The bindings against the host device, with nothing but Python: one small causal problem, judged by plain arithmetic."""
+"""The bindings against the host device, with nothing but Python: small problems, judged by plain arithmetic."""
 import ctypes as C
 import math
 import random
 import struct
 
 import attune
+
+BATCH, SEQLEN, HEADS, DIM = 1, 20, 2, 16
 
 
 def to_bf16(x):
@@ -23,36 +25,65 @@ def aligned(kind, count):
     return array
 
 
-def run():
-    batch, seqlen, heads, dim = 1, 20, 2, 16
-    random.seed(1)
-    count = batch * seqlen * heads * dim
-    q, k, v, o = (aligned(C.c_uint16, count) for _ in range(4))
-    lse = aligned(C.c_float, batch * heads * seqlen)
-    for tensor in (q, k, v):
-        for i in range(count):
-            tensor[i] = to_bf16(random.gauss(0, 1))
-    context = attune.Context(attune.load(), "host", ":memory:")
-    problem = context.problem(dtype=attune.BF16, head_dim=dim, head_dim_v=dim, batch=batch, heads_q=heads,
-                              heads_kv=heads, seqlen_q=seqlen, seqlen_k=seqlen, mask=attune.MASK_CAUSAL, want_lse=1)
-    plan = context.plan(problem)
-    workspace = aligned(C.c_uint8, plan.workspace) if plan.workspace else None
-    plan.bind(*(C.addressof(t) for t in (q, k, v, o, lse)), C.addressof(workspace) if workspace else None)()
+def filled(kind, values):
+    values = list(values)
+    array = aligned(kind, len(values))
+    array[:] = values
+    return array
 
-    at = lambda tensor, i, h, c: from_bf16(tensor[(i * heads + h) * dim + c])
+
+def drawn(count):
+    return filled(C.c_uint16, (to_bf16(random.gauss(0, 1)) for _ in range(count)))
+
+
+def element(tensor, i, h, c):
+    return from_bf16(tensor[(i * HEADS + h) * DIM + c])
+
+
+def errors(tensors, lse, seen, change, sink):
+    """The largest of O and of LSE. seen(i, j): query i sees key j; change(score, h, i, j): what becomes of its score."""
+    q, k, v, o = tensors
     error = lse_error = 0.0
-    for h in range(heads):
-        for i in range(seqlen):
-            scores = [sum(at(q, i, h, c) * at(k, j, h, c) for c in range(dim)) / math.sqrt(dim) for j in range(i + 1)]
-            top = max(scores)
-            weights = [math.exp(s - top) for s in scores]
-            total = sum(weights)
-            lse_error = max(lse_error, abs(lse[h * seqlen + i] - top - math.log(total)))
-            for c in range(dim):
-                exact = sum(w * at(v, j, h, c) for j, w in enumerate(weights)) / total
-                error = max(error, abs(at(o, i, h, c) - exact))
-    print(f"{context.device}: {plan.config}, rung {plan.rung}, error {error:.2g} of O and {lse_error:.2g} of LSE")
+    for h in range(HEADS):
+        for i in range(SEQLEN):
+            dot = lambda j: sum(element(q, i, h, c) * element(k, j, h, c) for c in range(DIM)) / math.sqrt(DIM)
+            scores = {j: change(dot(j), h, i, j) for j in range(SEQLEN) if seen(i, j)}
+            total = sum(math.exp(s) for s in scores.values()) + (math.exp(sink[h]) if sink else 0)
+            lse_error = max(lse_error, abs(lse[h * SEQLEN + i] - math.log(total)))
+            for c in range(DIM):
+                exact = sum(math.exp(s) * element(v, j, h, c) for j, s in scores.items()) / total
+                error = max(error, abs(element(o, i, h, c) - exact))
+    return error, lse_error
+
+
+def check(context, title, seen, change=lambda score, h, i, j: score, values=None, added=None, sinks=None, **problem):
+    """added: the bias tensor; the rest of problem are the fields that say to Attune what seen and change say here."""
+    count = BATCH * SEQLEN * HEADS * DIM
+    tensors = [*(drawn(count) for _ in range(3)), aligned(C.c_uint16, count)]
+    lse = aligned(C.c_float, BATCH * HEADS * SEQLEN)
+    plan = context.plan(context.problem(dtype=attune.BF16, head_dim=DIM, head_dim_v=DIM, batch=BATCH, heads_q=HEADS,
+                                        heads_kv=HEADS, seqlen_q=SEQLEN, seqlen_k=SEQLEN, want_lse=1, **problem))
+    workspace = aligned(C.c_uint8, plan.workspace) if plan.workspace else None
+    address = lambda array: C.addressof(array) if array else None
+    plan.bind(*map(address, (*tensors, lse, workspace)), values=values, bias=address(added), sinks=address(sinks))()
+    error, lse_error = errors(tensors, lse, seen, change, sinks)
+    print(f"{context.device}, {title}: {plan.config}, rung {plan.rung}, error {error:.2g} of O and {lse_error:.2g} of LSE")
     plan.close()
-    context.close()
     if not error < 2e-2 or not lse_error < 1e-3:
         raise SystemExit("selftest: the result is wrong, or the structs do not agree with runtime/attune.h")
+
+
+def run():
+    random.seed(1)
+    context = attune.Context(attune.load(), "host", ":memory:")
+    check(context, "causal", lambda i, j: j <= i, mask=attune.MASK_CAUSAL)
+    slope = filled(C.c_float, [0.25, 0.0625])
+    check(context, "expressions", lambda i, j: abs(i - j) <= 3 or j // 4 == 0,
+          lambda score, h, i, j: 0.5 * score + slope[h] * (j - i), mask_expr="abs(q - k) <= reach || k / 4 == 0",
+          score_expr="half * score + slope[head] * (k - q)", params=dict(reach="int", half="float", slope="float[]"),
+          values=dict(reach=3, half=0.5, slope=(C.addressof(slope), len(slope))))
+    bias = drawn(HEADS * SEQLEN * SEQLEN)
+    check(context, "bias and sinks", lambda i, j: True,
+          lambda score, h, i, j: score + from_bf16(bias[(h * SEQLEN + i) * SEQLEN + j]), score_expr="score + bias",
+          want_bias=1, bias=(0, SEQLEN, SEQLEN * SEQLEN), want_sinks=1, added=bias, sinks=filled(C.c_float, [0.5, -1.0]))
+    context.close()

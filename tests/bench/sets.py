@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""The sets of problems that bench_forward.py records. Run alone it writes them as the workloads that ship
+"""The sets of problems that bench_forward.py and bench_sparse.py record. Run alone it writes them as the workloads that ship
 (tuner/workloads/flash-grid.json and bench-SET.json), so that what is measured is what `attune tune` tunes; --check only
 compares."""
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -27,26 +28,99 @@ SETS = {
 }
 
 
-def workload(points):
-    def name(p):
-        batch = "" if p["B"] * p["Sq"] == TOKENS else f"{p['B']} x "
-        return f"d{p['D']} {batch}{p['Sq']} {'causal' if p['causal'] else 'full'}"
+# ---- masks and changed scores: bench_sparse.py has the same as functions, by name ----
 
-    lines = [json.dumps(dict(name=name(p),
-                             dtype={"bfloat16": "bf16", "float16": "fp16"}[p["dtype"]], head_dim=p["D"], batch=p["B"],
-                             heads_q=p["H"], heads_kv=p["Hk"], seqlen_q=p["Sq"], seqlen_k=p["Sk"],
-                             mask="causal" if p["causal"] else "none")) for p in points]
+MASKS = {
+    "causal": dict(causal=True),
+    "window1023": dict(window=[1023, 0]),
+    # the patterns of generator/pattern.c
+    "window512": dict(mask_expr="q - k <= 512 && k - q <= 512"),
+    "prefix": dict(mask_expr="k < 1024 || k <= q"),
+    "global": dict(mask_expr="q < 128 || k < 128"),
+    "longformer": dict(mask_expr="abs(q - k) <= 256 || q < 128 || k < 128"),
+    "chunked": dict(mask_expr="q / 1024 == k / 1024"),
+    "strided": dict(mask_expr="abs(q - k) < 64 || (q - k) % 64 == 0"),
+    "dilated": dict(mask_expr="abs(q - k) <= 64 * 4 && (q - k) % 4 == 0"),
+    "blocks": dict(mask_expr="abs(q / 128 - k / 128) <= 2"),
+    "butterfly": dict(mask_expr="abs(q / 128 - k / 128) <= 1 || k / 128 == 0 || "
+                                "((q / 128 ^ k / 128) & ((q / 128 ^ k / 128) - 1)) == 0"),
+    "bigbird": dict(mask_expr=" || ".join(
+        ["abs(q / 128 - k / 128) <= 1 || q / 128 < 1 || k / 128 < 1",
+         *(f"k / 128 == random(q / 128, {i}, 0) % ((seqlen_k + 127) / 128)" for i in range(3))])),
+}
+SPARSE_HEADS = 16
+DOCUMENT_ENDS, ELEMENTS = [245, 532, 1030, 1277, 2001, 2570, 3555], 4096  # a workload gives no more elements
+
+
+def expressions(B, S):
+    slope = [2.0 ** (-(h + 1) / 2) for h in range(SPARSE_HEADS)]
+    table = [round(math.sin(0.7 * i), 3) for i in range(1025)]
+    doc = [sum(i >= end for end in DOCUMENT_ENDS) for i in range(ELEMENTS)]
+    tokens = f" / {S // ELEMENTS}" if S > ELEMENTS else ""  # of an element of doc
+    same_doc = dict(mask_expr=f"doc[q{tokens}] == doc[k{tokens}]", params=dict(doc=doc))
+    found = {
+        "noop": dict(score_expr="score"),
+        "alibi": dict(score_expr="score - slope[head] * abs(q - k)", params=dict(slope=slope)),
+        "alibi-causal": dict(causal=True, score_expr="score + slope[head] * (k - q)", params=dict(slope=slope)),
+        "relative": dict(score_expr="score + table[min(max(k - q + 512, 0), 1024)]", params=dict(table=table)),
+        "softcap": dict(score_expr="30 * tanh(score / 30)"),
+        "distance": dict(score_expr="score - 0.01 * abs(q - k)"),
+        "document": same_doc,
+        "document-causal": dict(causal=True, **same_doc),
+        "prefix-batch": dict(mask_expr="k < prefix[batch] || k <= q",
+                             params=dict(prefix=[S * (b + 2) // 8 for b in range(B)])),
+    }
+    if S <= 4096:
+        found["bias"] = dict(score_expr="score + bias", bias=[1, SPARSE_HEADS, S])
+    return found
+
+
+def sparse_points(S, names=None):
+    """Of the seqlen: all that there are, or these."""
+    B = max(1, TOKENS // S)
+    kinds = {"dense": {}, **MASKS, **expressions(B, S)}
+    return [dict(name=name, B=B, H=SPARSE_HEADS, Hk=SPARSE_HEADS, Sq=S, Sk=S, D=128, dtype="bfloat16",
+                 **{"causal": False, **kinds[name]}) for name in names or kinds]
+
+
+SPARSE = [*sparse_points(4096), *sparse_points(16384), *sparse_points(2048, ["dense", "butterfly"]),
+          *sparse_points(8192, ["butterfly"]), *sparse_points(32768, ["butterfly"]),
+          *sparse_points(65536, ["dense", "butterfly", "window1023"])]
+
+
+# ---- workloads ----
+
+WORDS = {"bfloat16": "bf16", "float16": "fp16"}
+FILES = {"flash-grid" if name == "forward" else f"bench-{name}": points for name, points in SETS.items()}
+FILES["bench-sparse"] = SPARSE
+
+
+def title(p):
+    if "name" in p:
+        return f"{p['name']} {p['Sq']}"
+    batch = "" if p["B"] * p["Sq"] == TOKENS else f"{p['B']} x "
+    return f"d{p['D']} {batch}{p['Sq']} {'causal' if p['causal'] else 'full'}"
+
+
+def problem(p):
+    """A point as an item of a workload."""
+    item = dict(name=title(p), dtype=WORDS[p["dtype"]], head_dim=p["D"], batch=p["B"], heads_q=p["H"], heads_kv=p["Hk"],
+                seqlen_q=p["Sq"], seqlen_k=p["Sk"], mask="causal" if p["causal"] else "none")
+    return item | {key: p[key] for key in ("window", "mask_expr", "score_expr", "params", "bias") if key in p}
+
+
+def workload(points):
+    lines = [json.dumps(problem(p)) for p in points]
     return '{\n  "format": "attune-workload-1",\n  "problems": [\n    ' + ",\n    ".join(lines) + "\n  ]\n}\n"
 
 
 def main():
     stale = []
-    for name, points in SETS.items():
-        path = WORKLOADS / ("flash-grid.json" if name == "forward" else f"bench-{name}.json")
-        text = workload(points)
+    for name, points in FILES.items():
+        path, text = WORKLOADS / f"{name}.json", workload(points)
         if "--check" not in sys.argv[1:]:
             path.write_text(text)
-        elif path.read_text() != text:
+        elif not path.exists() or path.read_text() != text:
             stale.append(path.name)
     sys.exit(f"not what tests/bench/sets.py says: {', '.join(stale)}; run it" if stale else 0)
 

@@ -4,18 +4,19 @@ import argparse
 import sys
 
 import sets
-from check_figures import BEST, RESULTS, figures, geomean, read, shown, speedups
+from check_figures import BEST, RESULTS, TIMED, figures, geomean, read, shown, speedups, to_own_dense
 
 README = RESULTS.parents[2] / "README.md"
 BEGIN, END = "<!-- results: begin (python3 tests/bench/table.py) -->", "<!-- results: end -->"
-PEERS = {"attune": "**Attune**", "fa2": "FlashAttention-2", "cudnn": "cuDNN", "eager": "unfused"}
+PEERS = {"attune": "**Attune**", "fa2": "FlashAttention-2", "cudnn": "cuDNN", "eager": "unfused",
+         "flex": "FlexAttention"}
 
 
 def heading(path, rows, title):
     """What was measured, on what and how; rows of several calls have several machine rows, which differ in their commands."""
     machines = [r for r in rows if r["set"] == "machine"]
     machine = machines[0]
-    dtypes = ", ".join(sorted({r["dtype"] for r in rows if r["set"] == "fwd"}))
+    dtypes = ", ".join(sorted({r["dtype"] for r in rows if r["set"] in TIMED}))
     commands = ", ".join(dict.fromkeys(f"`{m['command']}`" for m in machines))
     return (f"{title.format(dtypes)}, on {machine['gpu']} (driver {machine['driver']}, PyTorch {machine['torch']}, cuDNN "
             f"{machine['cudnn']}, NVRTC {machine['nvrtc']}, SM clock up to {machine['sm_mhz_max']:g} MHz, {machine['date'][:10]}; "
@@ -23,8 +24,8 @@ def heading(path, rows, title):
 
 
 def against(rows):
-    for name, peers in [*((PEERS[p], [p]) for p in ("fa2", "cudnn", "eager")), ("the best peer at each point (the faster of "
-                        "FlashAttention-2 and cuDNN)", BEST)]:
+    for name, peers in [*((PEERS[p], [p]) for p in ("fa2", "cudnn", "eager", "flex")),
+                        ("the best peer at each point (the faster of FlashAttention-2 and cuDNN)", BEST)]:
         ratios = list(speedups(rows, *peers).values())
         if ratios:
             yield (f"- against {name}: {geomean(ratios):.2f} times as fast by geometric mean, {min(ratios):.2f} at least, "
@@ -38,6 +39,10 @@ def set_summary(path, name):
         yield heading(path, rows, f"Set {name}, {{}}")
         yield ""
         yield from against(rows)
+
+
+def cell(value, digits):
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def forward_table(path):
@@ -54,7 +59,25 @@ def forward_table(path):
                 cells = [timed.get((D, causal, peer, s)) for s in seqs]
                 if any(cells):
                     yield (f"| {D} | {'causal' if causal else 'none'} | {name} | "
-                           + " | ".join("–" if c is None else f"{c:.0f}" for c in cells) + " |")
+                           + " | ".join(cell(c, 0) for c in cells) + " |")
+    yield ""
+    yield from against(rows)
+
+
+def sparse_table(path):
+    rows = read(path)
+    times = {(r["name"], r["Sq"], r["peer"]): r["ms"] for r in rows if r["set"] == "sparse" and "ms" in r}
+    densities = {(r["name"], r["Sq"]): r["density"] for r in rows if r["set"] == "sparse"}
+    own = to_own_dense(rows)
+    yield heading(path, rows, "Masks and changed scores, {}, head_dim 128, 16 heads")
+    yield ""
+    yield "| mask or score | seqlen | density | Attune, ms | FlexAttention, ms | times as fast | time / (density x dense time) |"
+    yield "|---|" + "---:|" * 6
+    for name, S in sorted(densities, key=lambda p: p[1]):
+        ours, flex = (times.get((name, S, peer)) for peer in ("attune", "flex"))
+        faster = flex / ours if ours and flex else None
+        cells = cell(densities[name, S], 3), cell(ours, 3), cell(flex, 3), cell(faster, 2), cell(own.get((name, S)), 2)
+        yield f"| {name} | {S:,} | " + " | ".join(cells) + " |"
     yield ""
     yield from against(rows)
 
@@ -68,6 +91,8 @@ def section():
     for name in sets.SETS:
         for path in sorted(RESULTS.glob(f"*-{name}.jsonl")) if name != "forward" else []:
             lines += set_summary(path, name)
+    for path in sorted(RESULTS.glob("*-sparse.jsonl")):
+        lines += sparse_table(path)
     others = [f for f in figures() if "forward" not in f[0]]
     if others:
         lines += ["| measured | | wanted | in |", "|---|---:|---|---|"]
