@@ -341,6 +341,47 @@ static int parse_ternary(parser *p) {
   return place;
 }
 
+static int operands_of(const node *n) {
+  switch (n->kind) {
+  case TO_TRUTH:
+  case TO_INTEGER:
+  case TO_REAL:
+  case UNARY:
+    return 1;
+  case BINARY:
+  case ELEMENT:
+    return 2;
+  case SELECT:
+    return 3;
+  case CALL:
+    return functions[n->index].operands;
+  default:
+    return 0;
+  }
+}
+
+/* *reads: it reads an array. */
+static bool is_constant(const attune_expression *tree, int place, bool *reads) {
+  const node *n = &tree->nodes[place];
+  if (n->kind == NAME) return n->index == BATCH || n->index == HEAD || n->index == SEQLEN_Q || n->index == SEQLEN_K;
+  if (n->kind == ELEMENT) *reads = true;
+  for (int i = 0; i < operands_of(n); i++)
+    if (!is_constant(tree, n->operand[i], reads)) return false;
+  return true;
+}
+
+static void find_constants(attune_expression *tree, int place) {
+  const node *n = &tree->nodes[place];
+  bool reads = false;
+  if (tree->constant_count == CONSTANTS_MAX) return;
+  if ((n->type == INTEGER || n->type == REAL) && is_constant(tree, place, &reads) && reads) {
+    tree->constants[tree->constant_count++] = place;
+    return;
+  }
+  for (int i = 0; i < operands_of(n); i++)
+    find_constants(tree, n->operand[i]);
+}
+
 attune_status attune_expression_parse(attune_expression **out, attune_expression_kind kind, const char *text,
                                       const attune_param *params, bool bias) {
   if (out == NULL || text == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "expression: null pointer");
@@ -367,6 +408,7 @@ attune_status attune_expression_parse(attune_expression **out, attune_expression
     return ATTUNE_BAD_EXPRESSION;
   }
   tree->root = root;
+  if (kind == ATTUNE_EXPRESSION_SCORE) find_constants(tree, root);
   *out = tree;
   return ATTUNE_OK;
 }
@@ -378,6 +420,7 @@ typedef struct {
   const attune_expression *tree;
   bool emits;
   int32_t most_seqlen; /* if it emits */
+  int whole;           /* a constant that is printed as what it is, or -1 */
 } printer;
 
 /* The shortest text that reads back as the same float, and as a float. */
@@ -403,6 +446,16 @@ static void print_list(const printer *p, const char *name, const node *n, int co
   attune_buffer_add_text(p->out, ")");
 }
 
+/* The float of an int's magnitude: as the magnitude of its float, which costs nothing. */
+static bool emit_magnitude(const printer *p, const node *call) {
+  if (call->kind != CALL || call->index != ABS || !attune_expression_small(p->tree, call->operand[0], p->most_seqlen))
+    return false;
+  attune_buffer_add_text(p->out, "magnitude(");
+  print_list(p, "small<real>", call, 1);
+  attune_buffer_add_text(p->out, ")");
+  return true;
+}
+
 static void emit_conversion(const printer *p, const node *n) {
   const node *operand = &p->tree->nodes[n->operand[0]];
   const bool of_real = operand->type == REAL;
@@ -410,6 +463,8 @@ static void emit_conversion(const printer *p, const node *n) {
     attune_buffer_add_text(p->out, "real(");
     print_real(p->out, (float)operand->integer);
     attune_buffer_add_text(p->out, "f)");
+  } else if (n->kind == TO_REAL && emit_magnitude(p, operand)) {
+    return;
   } else if (n->kind == TO_REAL) {
     print_list(p, attune_expression_small(p->tree, n->operand[0], p->most_seqlen) ? "small<real>" : "real", n, 1);
   } else if (n->kind == TO_TRUTH) {
@@ -433,8 +488,19 @@ static void print_leaf(const printer *p, const node *n) {
   attune_buffer_add_text(p->out, p->emits ? "f)" : "");
 }
 
+/* Whether the part at the place stands in the list of constants, and was printed as one. */
+static bool emit_constant(const printer *p, int place) {
+  for (int i = 0; i < p->tree->constant_count; i++) {
+    if (p->tree->constants[i] != place || p->whole == i) continue;
+    attune_buffer_print(p->out, p->tree->nodes[place].type == REAL ? "item.c%d" : "index(item.c%d)", i);
+    return true;
+  }
+  return false;
+}
+
 static void print_node(const printer *p, int place) {
   const node *n = &p->tree->nodes[place];
+  if (p->emits && emit_constant(p, place)) return;
   switch (n->kind) {
   case LITERAL_INTEGER:
   case LITERAL_REAL:
@@ -492,11 +558,24 @@ static void print_node(const printer *p, int place) {
 }
 
 void attune_expression_print(attune_buffer *out, const attune_expression *expression) {
-  print_node(&(printer){out, expression, false, 0}, expression->root);
+  print_node(&(printer){out, expression, false, 0, -1}, expression->root);
 }
 
 void attune_expression_emit(attune_buffer *out, const attune_expression *expression, int32_t most_seqlen) {
-  print_node(&(printer){out, expression, true, most_seqlen}, expression->root);
+  print_node(&(printer){out, expression, true, most_seqlen, -1}, expression->root);
+}
+
+int attune_expression_constants(const attune_expression *expression) {
+  return expression->constant_count;
+}
+
+bool attune_expression_constant_is_int(const attune_expression *expression, int constant) {
+  return expression->nodes[expression->constants[constant]].type == INTEGER;
+}
+
+void attune_expression_emit_constant(attune_buffer *out, const attune_expression *expression, int constant,
+                                     int32_t most_seqlen) {
+  print_node(&(printer){out, expression, true, most_seqlen, constant}, expression->constants[constant]);
 }
 
 static bool uses(const attune_expression *expression, node_kind kind, int index) {

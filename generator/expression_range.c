@@ -165,12 +165,17 @@ static range name_range(const attune_range_scope *scope, int index) {
 }
 
 static range element_range(const walk *w, const node *n) {
+  enum { WIDEST = 512 };
   const range at = of_node(w, n->operand[1]);
-  if (w->scope->values == NULL || !is_one(at)) return anything;
+  if (w->scope->values == NULL || at.high - at.low >= WIDEST) return anything;
   const attune_value *array = &w->scope->values[w->tree->nodes[n->operand[0]].index];
-  if (at.low < 0 || at.low >= array->count) return of_ints(0, 0);
-  const int32_t element = ((const int32_t *)array->array)[at.low];
-  return of_ints(element, element);
+  const bool outside = at.low < 0 || at.high >= array->count;
+  range all = {outside ? 0 : INT32_MAX, outside ? 0 : INT32_MIN, true, false};
+  for (int64_t i = most(at.low, 0); i <= least(at.high, array->count - 1); i++) {
+    all.low = least(all.low, ((const int32_t *)array->array)[i]);
+    all.high = most(all.high, ((const int32_t *)array->array)[i]);
+  }
+  return all;
 }
 
 static range selected(range condition, range yes, range no, bool truth) {

@@ -6,7 +6,7 @@
 
 /* A printed node nests twice at most, in its parenthesis and in its sign or branch: whatever parses also does when
  * printed. */
-enum { NODES_MAX = 256, DEPTH_MAX = 2 * NODES_MAX, OPERANDS_MAX = 3 };
+enum { NODES_MAX = 256, DEPTH_MAX = 2 * NODES_MAX, OPERANDS_MAX = 3, CONSTANTS_MAX = 4 };
 
 typedef enum { TRUTH, INTEGER, REAL, INTEGERS, REALS } type;
 
@@ -39,6 +39,8 @@ typedef struct {
 
 struct attune_expression {
   int count, root;
+  /* The largest parts that read an array and are the same for a whole head: computed once, not for every score. */
+  int constants[CONSTANTS_MAX], constant_count;
   char params[ATTUNE_PARAMS_MAX][ATTUNE_PARAM_NAME_MAX];
   node nodes[NODES_MAX];
 };

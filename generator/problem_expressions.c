@@ -196,15 +196,37 @@ static void emit_mask(attune_buffer *out, const attune_problem *problem, const a
   attune_buffer_add_text(out, ";\n}\n\n");
 }
 
+static void emit_constants(attune_buffer *out, const attune_problem *problem, const attune_expression *score) {
+  const int count = attune_expression_constants(score);
+  attune_buffer_add_text(out,
+                         "/* What the score needs that is the same for a whole head. */\nstruct item_constants {\n");
+  for (int i = 0; i < count; i++)
+    attune_buffer_print(out, "  %s c%d;\n", attune_expression_constant_is_int(score, i) ? "int" : "float", i);
+  attune_buffer_add_text(out,
+                         "};\nATTUNE_DEVICE item_constants constants_of(const attune_arguments &problem, integer "
+                         "batch, integer head,\n                                          integer seqlen_q, integer "
+                         "seqlen_k) {\n  using index = integer;\n  using real = float;\n");
+  if (count > 0) emit_params(out, problem, score, "index", "real");
+  attune_buffer_add_text(out, "  item_constants item = {};\n");
+  for (int i = 0; i < count; i++) {
+    attune_buffer_print(out, "  item.c%d = ", i);
+    attune_expression_emit_constant(out, score, i, most_seqlen(problem));
+    attune_buffer_add_text(out, attune_expression_constant_is_int(score, i) ? ".value();\n" : ";\n");
+  }
+  attune_buffer_add_text(out, "  return item;\n}\n\n");
+}
+
 static void emit_score(attune_buffer *out, const attune_problem *problem, const attune_expression *score) {
   emit_comment(out, "score", score);
+  attune_buffer_print(out, "constexpr bool uses_bias = %s;\n", attune_expression_uses_bias(score) ? "true" : "false");
+  emit_constants(out, problem, score);
   attune_buffer_add_text(
-      out, "ATTUNE_DEVICE float changed_score(const attune_arguments &problem, float score, integer batch, "
-           "integer head,\n                                  integer q, integer k, integer seqlen_q, "
-           "integer seqlen_k) {\n  using index = integer;\n  using real = float;\n");
+      out,
+      "ATTUNE_DEVICE float changed_score(const attune_arguments &problem, const item_constants &item, float score, "
+      "float bias,\n                                  integer batch, integer head, integer q, integer k, integer "
+      "seqlen_q,\n                                  integer seqlen_k) {\n  using index = integer;\n  using real = "
+      "float;\n");
   emit_params(out, problem, score, "index", "real");
-  if (attune_expression_uses_bias(score))
-    attune_buffer_add_text(out, "  const float bias = bias_at(problem, batch, head, q, k);\n");
   attune_buffer_add_text(out, "  return ");
   attune_expression_emit(out, score, most_seqlen(problem));
   attune_buffer_add_text(out, ";\n}\n\n");

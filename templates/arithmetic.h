@@ -102,7 +102,7 @@ ATTUNE_DEVICE integer random_bits(integer a, integer b, integer c) {
 }
 
 ATTUNE_DEVICE float magnitude(float x) {
-  return x < 0.0f ? -x : x;
+  return absolute(x);
 }
 ATTUNE_DEVICE float smaller(float a, float b) {
   return a < b || b != b ? a : b;
@@ -352,14 +352,25 @@ ATTUNE_DEVICE range truncated(unknown) {
 /* ---- arrays in device memory ---- */
 
 struct integers {
+  static constexpr int widest = 512; // elements that are looked at for a range
   const int *data;
   long long count;
   ATTUNE_MEMBER explicit integers(const attune_argument &of) : data((const int *)of.array), count(of.count) {}
   ATTUNE_MEMBER integer operator[](integer i) const {
     return i.value() >= 0 && i.value() < count ? load_constant_int(data + i.value()) : 0;
   }
+  /* All that lies there: so an expression over document numbers tells which tiles have nothing in common. */
   ATTUNE_MEMBER range operator[](range i) const {
-    return is_one(i) ? range((*this)[integer(i.low)].value()) : anything();
+    const bool outside = i.low < 0 || i.high >= count;
+    int low = outside ? 0 : 2147483647, high = outside ? 0 : -2147483647 - 1;
+    if ((long long)i.high - i.low >= widest) return anything();
+#pragma unroll 8
+    for (long long j = most(i.low, 0), last = least(i.high, count - 1); j <= last; j++) {
+      const int x = load_constant_int(data + j);
+      low = minimum(low, x);
+      high = maximum(high, x);
+    }
+    return range(low, high);
   }
 };
 
@@ -375,10 +386,8 @@ struct reals {
   }
 };
 
-/* The element of the tensor that is added to the scores; 0 where a ragged tile reaches beyond it. */
-ATTUNE_DEVICE float bias_at(const attune_arguments &problem, integer batch, integer head, integer q, integer k) {
-  if (q.value() >= problem.seqlen_q || k.value() >= problem.seqlen_k) return 0.0f;
-  const long long place = batch.value() * problem.bias_batch + head.value() * problem.bias_heads +
-                          q.value() * problem.bias_seqlen + k.value();
-  return unpack_low(load_constant_16((const char *)problem.bias + 2 * place));
+/* The tensor that is added to the scores: a row of keys. */
+ATTUNE_DEVICE const char *bias_of_row(const attune_arguments &problem, int batch, int head, int q) {
+  return (const char *)problem.bias +
+         2 * (batch * problem.bias_batch + head * problem.bias_heads + q * problem.bias_seqlen);
 }

@@ -10,8 +10,19 @@ ATTUNE_DEVICE auto is_seen(const attune_arguments &problem, index batch, index h
 }
 
 /* score: (score + param_slope[head]) */
-ATTUNE_DEVICE float changed_score(const attune_arguments &problem, float score, integer batch, integer head, integer q,
-                                  integer k, integer seqlen_q, integer seqlen_k) {
+constexpr bool uses_bias = false;
+struct item_constants {
+  float c0;
+};
+ATTUNE_DEVICE item_constants constants_of(const attune_arguments &problem, integer batch, integer head,
+                                          integer seqlen_q, integer seqlen_k) {
   const reals param_slope(problem.values[0]);
-  return (score + param_slope[head]);
+  item_constants item = {};
+  item.c0 = param_slope[head];
+  return item;
+}
+ATTUNE_DEVICE float changed_score(const attune_arguments &problem, const item_constants &item, float score, float bias,
+                                  integer batch, integer head, integer q, integer k, integer seqlen_q,
+                                  integer seqlen_k) {
+  return (score + item.c0);
 }

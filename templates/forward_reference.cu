@@ -76,8 +76,10 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       score = 1.0f - 2.0f * reciprocal(1.0f + exp2_approximate(2.8853900817779268f * problem.cap_scale * score));
 #endif
 #if SCORE_EXPRESSION
-      score =
-          changed_score(problem, score * problem.cap_scale, batch, head, row, first + lane, at.seqlen_q, at.seqlen_k);
+      float bias = 0.0f;
+      if (uses_bias) bias = unpack_low(load_constant_16(bias_of_row(problem, batch, head, row) + 2 * (first + lane)));
+      score = changed_score(problem, at.constants, score * problem.cap_scale, bias, batch, head, row, first + lane,
+                            at.seqlen_q, at.seqlen_k);
 #endif
 #if PATTERN
       if (!is_seen<integer, float>(problem, batch, head, row, first + lane, at.seqlen_q, at.seqlen_k))

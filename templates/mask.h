@@ -20,6 +20,9 @@ struct row_tile {
   int row_begin, shift;     // row i is level with key i + shift
   int last_tile, tiles;     // from last_tile down
   int full_begin, full_end; // those that bounds and the end of the keys leave whole for all rows
+#if SCORE_EXPRESSION
+  item_constants constants;
+#endif
 };
 
 /* What the rows first to last see by the bounds: keys from begin to end - 1. */
@@ -66,6 +69,9 @@ ATTUNE_DEVICE bool find_keys(row_tile &at, const attune_arguments &problem, int 
   const int first_tile = keys.begin / tile_n;
   at.tiles = keys.end > keys.begin ? (keys.end + tile_n - 1) / tile_n - first_tile : 0;
   at.last_tile = first_tile + at.tiles - 1;
+#if SCORE_EXPRESSION
+  at.constants = constants_of(problem, at.batch, at.head, at.seqlen_q, at.seqlen_k);
+#endif
   return true;
 }
 
@@ -128,16 +134,54 @@ template <int count> ATTUNE_DEVICE float &score_at(float (&s)[count][4], int n, 
   return s[n][2 * half + e];
 }
 
+#if SCORE_EXPRESSION
+/* The bias of two neighbouring keys of a row; 0 beyond the keys. paired: they are one word of memory. */
+ATTUNE_DEVICE void load_bias(float (&bias)[2], const attune_arguments &problem, const char *row, int key, bool paired) {
+  if (paired && key + 1 < problem.seqlen_k) {
+    const unsigned word = (unsigned)load_constant_int((const int *)(row + 2 * key));
+    bias[0] = unpack_low(word);
+    bias[1] = unpack_high(word);
+  } else {
+    for (int e = 0; e < 2; e++)
+      bias[e] = key + e < problem.seqlen_k ? unpack_low(load_constant_16(row + 2 * (key + e))) : 0.0f;
+  }
+}
+
+/* The score expression. row: the thread's first, key: the tile's first. */
+template <class fragment>
+ATTUNE_DEVICE void express_scores(fragment &s, const attune_arguments &problem, const row_tile &at, int row, int key) {
+  const int column = 2 * (thread_index() % 4);
+  const bool paired = ((unsigned long long)problem.bias / 2 + problem.bias_batch + problem.bias_heads) % 2 == 0 &&
+                      problem.bias_seqlen % 2 == 0;
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int q = row + half * 8;
+    const char *bias_row = bias_of_row(problem, at.batch, at.head, minimum(q, problem.seqlen_q - 1));
+#pragma unroll
+    for (int n = 0; n < tile_n / 8; n++) {
+      float bias[2] = {0.0f, 0.0f};
+      if (uses_bias) load_bias(bias, problem, bias_row, key + column + n * 8, paired);
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        float &score = score_at(s, n, half, e);
+        score = changed_score(problem, at.constants, score * problem.cap_scale, bias[e], at.batch, at.head, q,
+                              integer(key + column, n * 8 + e), at.seqlen_q, at.seqlen_k);
+      }
+    }
+  }
+}
+#endif
+
 /* From q.k to what log2_scale makes an exponent. row: the thread's first, key: the tile's first. */
 template <class fragment>
 ATTUNE_DEVICE void change_scores(fragment &s, const attune_arguments &problem, const row_tile &at, int row, int key) {
-#if SCORE_NEGATED || SCORE_SOFTCAP || SCORE_EXPRESSION
+#if SCORE_EXPRESSION
+  express_scores(s, problem, at, row, key);
+#endif
 #if SCORE_SOFTCAP
   const float twice = 2.8853900817779268f * problem.cap_scale; // tanh(x) = 1 - 2 / (1 + 2^(2 x log2(e)))
 #endif
-#if SCORE_EXPRESSION
-  const int column = 2 * (thread_index() % 4);
-#endif
+#if SCORE_NEGATED || SCORE_SOFTCAP
 #pragma unroll
   for (int n = 0; n < tile_n / 8; n++)
 #pragma unroll
@@ -150,10 +194,6 @@ ATTUNE_DEVICE void change_scores(fragment &s, const attune_arguments &problem, c
 #endif
 #if SCORE_SOFTCAP
         score = 1.0f - 2.0f * reciprocal(1.0f + exp2_approximate(twice * score));
-#endif
-#if SCORE_EXPRESSION
-        score = changed_score(problem, score * problem.cap_scale, at.batch, at.head, row + half * 8,
-                              integer(key + column, n * 8 + e), at.seqlen_q, at.seqlen_k);
 #endif
       }
 #endif

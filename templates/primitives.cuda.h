@@ -151,6 +151,11 @@ ATTUNE_DEVICE float square_root(float x) {
   return __fsqrt_rn(x);
 }
 
+// @primitive absolute
+ATTUNE_DEVICE float absolute(float x) {
+  return fabsf(x);
+}
+
 // @primitive floor_of
 ATTUNE_DEVICE float floor_of(float x) {
   return floorf(x);

@@ -153,6 +153,11 @@ ATTUNE_DEVICE float square_root(float x) {
   return __builtin_sqrtf(x);
 }
 
+// @primitive absolute
+ATTUNE_DEVICE float absolute(float x) {
+  return __builtin_fabsf(x);
+}
+
 // @primitive floor_of
 ATTUNE_DEVICE float floor_of(float x) {
   return __builtin_floorf(x);

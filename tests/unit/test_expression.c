@@ -853,8 +853,9 @@ static void test_emitted(void **unused) {
   } cases[] = {
       {SCORE, "score + (k - q)", "(score + small<real>((k - q)))", 1 << 20},
       {SCORE, "score + k * q", "(score + real((k * q)))", 1 << 20},
-      {SCORE, "score + slope[head] * (k - q)", "(score + (param_slope[head] * real((k - q))))", ATTUNE_UNBOUNDED},
-      {SCORE, "cap * tanh(score / cap)", "(param_cap * hyperbolic_tangent(quotient(score, param_cap)))", ATTUNE_UNBOUNDED},
+      {SCORE, "score + slope[head] * (k - q)", "(score + (item.c0 * real((k - q))))", ATTUNE_UNBOUNDED},
+      {SCORE, "cap * tanh(score / cap)", "(param_cap * hyperbolic_tangent(quotient(score, param_cap)))",
+       ATTUNE_UNBOUNDED},
       {SCORE, "score > 0 ? 0.5 : 2", "select((score > real(0.0f)), real(0.5f), real(2.0f))", ATTUNE_UNBOUNDED},
       {SCORE, "score * (k <= q) + bias", "((score * small<real>(select((k <= q), index(1), index(0)))) + bias)",
        ATTUNE_UNBOUNDED},
