@@ -364,8 +364,9 @@ struct integers {
     const bool outside = i.low < 0 || i.high >= count;
     int low = outside ? 0 : 2147483647, high = outside ? 0 : -2147483647 - 1;
     if ((long long)i.high - i.low >= widest) return anything();
-#pragma unroll 8
-    for (long long j = most(i.low, 0), last = least(i.high, count - 1); j <= last; j++) {
+    const int last = (int)least(i.high, count - 1);
+#pragma unroll 4
+    for (int j = maximum(i.low, 0); j <= last; j++) {
       const int x = load_constant_int(data + j);
       low = minimum(low, x);
       high = maximum(high, x);

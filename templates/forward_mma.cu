@@ -111,7 +111,9 @@ ATTUNE_DEVICE void attend(state &warp, shared_address q_rows, shared_address k_r
 
 #pragma unroll
   for (int m = 0; m < atoms; m++) {
-    change_scores(s[m], problem, at, row + m * 16, key);
+    tile_bias bias;
+    fetch_bias(bias, problem, at, row + m * 16, key);
+    change_scores(s[m], problem, at, row + m * 16, key, bias);
     if (masked) hide_scores(s[m], problem, at, row + m * 16, key);
   }
 

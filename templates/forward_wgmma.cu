@@ -159,26 +159,35 @@ ATTUNE_DEVICE void clear_tail(shared_address v, int limit) {
 
 #if PATTERN
 /* A tile in a word, as it is told: its number, whether others follow, whether it is whole. */
-ATTUNE_DEVICE unsigned word_of(const tile_walk &walk) {
-  return (unsigned)(walk.tile * 4 + walk.more * 2 + walk.whole);
+ATTUNE_DEVICE unsigned word_of(const tile_walk &walk, bool more) {
+  return (unsigned)(walk.tile * 4 + more * 2 + walk.whole);
 }
 
-/* The scout. */
+/* The scout. A tile is told when it is known whether another follows. */
 ATTUNE_DEVICE void find_tiles(const attune_arguments &problem, const mbarriers &at) {
   ring<found_slots> found;
+  auto tell = [&](unsigned word) {
+    if (thread_index() % 32 == 0) {
+      mbarrier_wait(at.found_empty + 8 * found.slot, found.parity ^ 1);
+      store_shared_32(at.found + 4 * found.slot, word);
+      mbarrier_arrive(at.found_full + 8 * found.slot);
+    }
+    advance(found);
+  };
   for (unsigned round = 0; item_of_round(round) < count_items(problem); round++) {
     work w;
     if (!find_work(w, problem, (int)item_of_round(round)) || w.tiles == 0) continue;
-    tile_walk walk = first_tile(problem, w);
-    for (bool left = true; left; advance(found)) {
-      if (thread_index() % 32 == 0) {
-        mbarrier_wait(at.found_empty + 8 * found.slot, found.parity ^ 1);
-        store_shared_32(at.found + 4 * found.slot, word_of(walk));
-        mbarrier_arrive(at.found_full + 8 * found.slot);
+    tile_walk walk = start_walk(w);
+    bool any = false;
+    while (has_unseen(walk, w)) {
+      look(walk, problem, w);
+      while (walk.kept != 0) {
+        if (any) tell(word_of(walk, true));
+        take_tile(walk);
+        any = true;
       }
-      left = walk.more;
-      if (left) next_tile(walk, problem, w);
     }
+    tell(word_of(walk, false));
   }
 }
 #endif
@@ -451,6 +460,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   unsigned round = 0;
   int tile = 0;
   bool whole = false, more = true; // of this tile, after it
+  tile_bias bias;
 
   // To the next tile, whose K has arrived.
   auto meet_tile = [&]() {
@@ -464,6 +474,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     more = tile > w.last_tile - w.tiles + 1;
     whole = tile < w.full_end && tile >= w.full_begin;
 #endif
+    fetch_bias(bias, problem, w, w.row_begin + warp_row + lane / 4, tile * tile_n);
   };
   auto wait_turn = [&]() {
 #if TURNS
@@ -482,7 +493,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   auto multiply_values = [&]() { start_values(row, p, v_first + v.slot * (v_slot_bytes / 16)); };
   auto to_probabilities = [&]() {
     const int own_row = w.row_begin + warp_row + lane / 4, key = tile * tile_n;
-    change_scores(s, problem, w, own_row, key);
+    change_scores(s, problem, w, own_row, key, bias);
     if (!whole) hide_scores(s, problem, w, own_row, key);
     softmax(row, s, log2_scale);
   };

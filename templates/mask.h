@@ -92,34 +92,47 @@ struct tile_walk {
   unsigned kept, full; // of the 32 from there on: still to come, whole
 };
 
-ATTUNE_DEVICE void look_ahead(tile_walk &walk, const attune_arguments &problem, const row_tile &at) {
-  const int first_tile = at.last_tile - at.tiles + 1;
-  while (walk.kept == 0 && walk.window > first_tile) {
-    walk.window -= 32;
-    const int tile = walk.window + thread_index() % 32;
-    verdict seen = {false, false};
-    if (tile >= first_tile && tile <= at.last_tile)
-      seen = pattern_of(problem, at.batch, at.head, at.row_begin, minimum(at.row_begin + tile_m, at.seqlen_q) - 1,
-                        tile * tile_n, minimum(tile * tile_n + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
-    walk.kept = lanes_where(seen.maybe);
-    walk.full = lanes_where(seen.always && tile >= at.full_begin && tile < at.full_end);
-  }
+ATTUNE_DEVICE bool has_unseen(const tile_walk &walk, const row_tile &at) {
+  return walk.window > at.last_tile - at.tiles + 1;
 }
 
-ATTUNE_DEVICE void next_tile(tile_walk &walk, const attune_arguments &problem, const row_tile &at) {
+/* At the next 32. */
+ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const row_tile &at) {
+  walk.window -= 32;
+  const int tile = walk.window + thread_index() % 32;
+  verdict seen = {false, false};
+  if (tile > at.last_tile - at.tiles && tile <= at.last_tile)
+    seen = pattern_of(problem, at.batch, at.head, at.row_begin, minimum(at.row_begin + tile_m, at.seqlen_q) - 1,
+                      tile * tile_n, minimum(tile * tile_n + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
+  walk.kept = lanes_where(seen.maybe);
+  walk.full = lanes_where(seen.always && tile >= at.full_begin && tile < at.full_end);
+}
+
+/* To the highest of the 32. */
+ATTUNE_DEVICE void take_tile(tile_walk &walk) {
   const int bit = highest_bit(walk.kept);
   walk.tile = walk.window + bit;
   walk.whole = walk.full >> bit & 1;
   walk.kept ^= 1u << bit;
-  look_ahead(walk, problem, at);
+}
+
+/* Before the first one. Where the pattern leaves none, the walk is of one tile in which all is hidden. */
+ATTUNE_DEVICE tile_walk start_walk(const row_tile &at) {
+  tile_walk walk = {at.last_tile, false, false, (at.last_tile / 32 + 1) * 32, 0, 0};
+  return walk;
+}
+
+ATTUNE_DEVICE void next_tile(tile_walk &walk, const attune_arguments &problem, const row_tile &at) {
+  if (walk.kept != 0) take_tile(walk);
+  while (walk.kept == 0 && has_unseen(walk, at))
+    look(walk, problem, at);
   walk.more = walk.kept != 0;
 }
 
-/* To the first tile. Where the pattern leaves none, it is one in which all is hidden. */
 ATTUNE_DEVICE tile_walk first_tile(const attune_arguments &problem, const row_tile &at) {
-  tile_walk walk = {at.last_tile, false, false, (at.last_tile / 32 + 1) * 32, 0, 0};
-  look_ahead(walk, problem, at);
-  if (walk.kept != 0) next_tile(walk, problem, at);
+  tile_walk walk = start_walk(at);
+  next_tile(walk, problem, at); // looks ahead
+  if (walk.more) next_tile(walk, problem, at);
   return walk;
 }
 #endif
@@ -134,49 +147,66 @@ template <int count> ATTUNE_DEVICE float &score_at(float (&s)[count][4], int n, 
   return s[n][2 * half + e];
 }
 
+/* The bias of a tile, two neighbouring keys in a word, for both rows of the thread. It is fetched before the scores are
+ * waited for. */
+struct tile_bias {
 #if SCORE_EXPRESSION
-/* The bias of two neighbouring keys of a row; 0 beyond the keys. paired: they are one word of memory. */
-ATTUNE_DEVICE void load_bias(float (&bias)[2], const attune_arguments &problem, const char *row, int key, bool paired) {
-  if (paired && key + 1 < problem.seqlen_k) {
-    const unsigned word = (unsigned)load_constant_int((const int *)(row + 2 * key));
-    bias[0] = unpack_low(word);
-    bias[1] = unpack_high(word);
-  } else {
-    for (int e = 0; e < 2; e++)
-      bias[e] = key + e < problem.seqlen_k ? unpack_low(load_constant_16(row + 2 * (key + e))) : 0.0f;
-  }
-}
+  unsigned pair[2][uses_bias ? tile_n / 8 : 1];
+#endif
+};
 
-/* The score expression. row: the thread's first, key: the tile's first. */
-template <class fragment>
-ATTUNE_DEVICE void express_scores(fragment &s, const attune_arguments &problem, const row_tile &at, int row, int key) {
-  const int column = 2 * (thread_index() % 4);
-  const bool paired = ((unsigned long long)problem.bias / 2 + problem.bias_batch + problem.bias_heads) % 2 == 0 &&
-                      problem.bias_seqlen % 2 == 0;
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const int q = row + half * 8;
-    const char *bias_row = bias_of_row(problem, at.batch, at.head, minimum(q, problem.seqlen_q - 1));
-#pragma unroll
-    for (int n = 0; n < tile_n / 8; n++) {
-      float bias[2] = {0.0f, 0.0f};
-      if (uses_bias) load_bias(bias, problem, bias_row, key + column + n * 8, paired);
-#pragma unroll
-      for (int e = 0; e < 2; e++) {
-        float &score = score_at(s, n, half, e);
-        score = changed_score(problem, at.constants, score * problem.cap_scale, bias[e], at.batch, at.head, q,
-                              integer(key + column, n * 8 + e), at.seqlen_q, at.seqlen_k);
-      }
-    }
-  }
+#if SCORE_EXPRESSION
+ATTUNE_DEVICE unsigned bias_pair(const char *row, int key, int seqlen_k) {
+  unsigned word = 0;
+  if (key < seqlen_k) word = load_constant_16(row + 2 * key);
+  if (key + 1 < seqlen_k) word |= load_constant_16(row + 2 * key + 2) << 16;
+  return word;
 }
 #endif
 
+ATTUNE_DEVICE void fetch_bias(tile_bias &bias, const attune_arguments &problem, const row_tile &at, int row, int key) {
+#if SCORE_EXPRESSION
+  if (!uses_bias) return;
+  const int first = key + 2 * (thread_index() % 4);
+  const bool paired = ((unsigned long long)problem.bias / 2 + problem.bias_batch + problem.bias_heads) % 2 == 0 &&
+                      problem.bias_seqlen % 2 == 0;
+  const char *rows[2];
+#pragma unroll
+  for (int half = 0; half < 2; half++)
+    rows[half] = bias_of_row(problem, at.batch, at.head, minimum(row + half * 8, problem.seqlen_q - 1));
+  if (paired && key + tile_n <= problem.seqlen_k) {
+#pragma unroll
+    for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+      for (int half = 0; half < 2; half++)
+        bias.pair[half][n] = (unsigned)load_global_int((const int *)(rows[half] + 2 * (first + n * 8)));
+  } else {
+#pragma unroll
+    for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+      for (int half = 0; half < 2; half++)
+        bias.pair[half][n] = bias_pair(rows[half], first + n * 8, problem.seqlen_k);
+  }
+#endif
+}
+
 /* From q.k to what log2_scale makes an exponent. row: the thread's first, key: the tile's first. */
 template <class fragment>
-ATTUNE_DEVICE void change_scores(fragment &s, const attune_arguments &problem, const row_tile &at, int row, int key) {
+ATTUNE_DEVICE void change_scores(fragment &s, const attune_arguments &problem, const row_tile &at, int row, int key,
+                                 const tile_bias &bias) {
 #if SCORE_EXPRESSION
-  express_scores(s, problem, at, row, key);
+  const int column = 2 * (thread_index() % 4);
+#pragma unroll
+  for (int half = 0; half < 2; half++)
+#pragma unroll
+    for (int n = 0; n < tile_n / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        float &score = score_at(s, n, half, e), added = 0.0f;
+        if (uses_bias) added = e == 0 ? unpack_low(bias.pair[half][n]) : unpack_high(bias.pair[half][n]);
+        score = changed_score(problem, at.constants, score * problem.cap_scale, added, at.batch, at.head,
+                              row + half * 8, integer(key + column, n * 8 + e), at.seqlen_q, at.seqlen_k);
+      }
 #endif
 #if SCORE_SOFTCAP
   const float twice = 2.8853900817779268f * problem.cap_scale; // tanh(x) = 1 - 2 / (1 + 2^(2 x log2(e)))
