@@ -204,12 +204,14 @@ static int64_t greatest_divisor(int64_t a, int64_t b) {
   return a;
 }
 
-/* The blocks that a mask expression is made of: what it divides by, as in q / 128 == k / 128. 0: none. */
+/* The blocks that a mask expression is made of: what it divides by, as in q / 128 == k / 128. 0: none, or so small that
+ * every tile holds many. */
 static int64_t pattern_block(const char *mask) {
+  enum { SMALLEST = 64 };
   int64_t block = 0;
   for (const char *at = mask; (at = strchr(at, '/')) != NULL; at++)
     block = greatest_divisor(block, strtol(at + 1, NULL, 10));
-  return block;
+  return block < SMALLEST ? 0 : block;
 }
 
 /* How many times the tiles of a pattern that its blocks would be; tiles that lie across blocks touch more of them. */

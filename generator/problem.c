@@ -403,8 +403,9 @@ double attune_problem_distance(const attune_problem *wanted, const attune_proble
   if (!same_kernel) return INFINITY;
   double distance = axis(a.batch, b.batch) + axis(a.heads_q, b.heads_q) + axis(a.heads_kv, b.heads_kv) +
                     axis(a.seqlen_q, b.seqlen_q) + axis(a.seqlen_k, b.seqlen_k);
-  /* The kernel is made anew from the schedule; another expression may want another one. */
-  if (attune_problem_expressions(&a) != attune_problem_expressions(&b)) distance += 1;
+  /* The kernel is made anew from the schedule. Another score may want another one, another pattern surely does. */
+  if (attune_problem_expressions(&a) != attune_problem_expressions(&b))
+    distance += attune_problem_has_pattern(&a) ? INFINITY : 1;
   if (attune_problem_bound(&a) == ATTUNE_BOUND_WINDOW) distance += axis(a.window_left + 1, b.window_left + 1);
   return distance;
 }

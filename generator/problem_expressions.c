@@ -167,7 +167,7 @@ static void emit_params(attune_buffer *out, const attune_problem *problem, const
     else if (p->type == ATTUNE_PARAM_FLOAT)
       attune_buffer_print(out, "  const %s param_%s(problem.values[%d].real);\n", real, p->name, i);
     else
-      attune_buffer_print(out, "  const %s param_%s(problem.values[%d]);\n",
+      attune_buffer_print(out, "  const %s param_%s(problem, %d);\n",
                           p->type == ATTUNE_PARAM_INT_ARRAY ? "integers" : "reals", p->name, i);
   }
 }

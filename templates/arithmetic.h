@@ -164,6 +164,9 @@ ATTUNE_DEVICE range from_to(long long low, long long high) {
   const bool fits = low >= -2147483648ll && high <= 2147483647ll;
   return fits ? range((int)low, (int)high) : anything();
 }
+ATTUNE_DEVICE range joined(range all, int one) {
+  return range(minimum(all.low, one), maximum(all.high, one));
+}
 ATTUNE_DEVICE bool is_one(range a) {
   return a.low == a.high;
 }
@@ -351,36 +354,60 @@ ATTUNE_DEVICE range truncated(unknown) {
 
 /* ---- arrays in device memory ---- */
 
-struct integers {
-  static constexpr int widest = 512; // elements that are looked at for a range
-  const int *data;
-  long long count;
-  ATTUNE_MEMBER explicit integers(const attune_argument &of) : data((const int *)of.array), count(of.count) {}
-  ATTUNE_MEMBER integer operator[](integer i) const {
-    return i.value() >= 0 && i.value() < count ? load_constant_int(data + i.value()) : 0;
+/* Where an array has no element, another address is read and the value dropped: a load that is always done can be begun
+ * before the last one is there. */
+template <class element> struct array {
+  const element *data;
+  int count;
+  ATTUNE_MEMBER array(const attune_arguments &problem, int i) {
+    const attune_argument &of = problem.values[i];
+    count = (int)least(of.count, 2147483647);
+    data = (const element *)(count > 0 ? of.array : problem.q);
   }
-  /* All that lies there: so an expression over document numbers tells which tiles have nothing in common. */
-  ATTUNE_MEMBER range operator[](range i) const {
-    const bool outside = i.low < 0 || i.high >= count;
-    int low = outside ? 0 : 2147483647, high = outside ? 0 : -2147483647 - 1;
-    if ((long long)i.high - i.low >= widest) return anything();
-    const int last = (int)least(i.high, count - 1);
-#pragma unroll 4
-    for (int j = maximum(i.low, 0); j <= last; j++) {
-      const int x = load_constant_int(data + j);
-      low = minimum(low, x);
-      high = maximum(high, x);
-    }
-    return range(low, high);
+  ATTUNE_MEMBER bool has(int i) const {
+    return (unsigned)i < (unsigned)count;
+  }
+  ATTUNE_MEMBER const element *at(int i) const {
+    return data + (has(i) ? i : 0);
   }
 };
 
-struct reals {
-  const float *data;
-  long long count;
-  ATTUNE_MEMBER explicit reals(const attune_argument &of) : data((const float *)of.array), count(of.count) {}
+struct integers : array<int> {
+  static constexpr int widest = 512; // elements that are looked at for a range
+  ATTUNE_MEMBER integers(const attune_arguments &problem, int i) : array(problem, i) {}
+  ATTUNE_MEMBER integer operator[](integer i) const {
+    const int x = load_constant_int(at(i.value()));
+    return has(i.value()) ? x : 0;
+  }
+  /* All that lies there: so an expression over document numbers tells which tiles have nothing in common. Sixteen at a
+   * time, since a lane waits for what it loads. */
+  ATTUNE_MEMBER range operator[](range i) const {
+    if (is_one(i)) return range((*this)[integer(i.low)].value());
+    if ((long long)i.high - i.low >= widest) return anything();
+    const bool outside = i.low < 0 || i.high >= count;
+    range all = outside ? range(0) : range(2147483647, -2147483647 - 1);
+    const int last = (int)least(i.high, count - 1);
+    int j = maximum(i.low, 0);
+    if ((unsigned long long)(data + j) % 16 == 0)
+      for (; j + 15 <= last; j += 16)
+#pragma unroll
+        for (int part = 0; part < 4; part++) {
+          const words four = load_constant_128(data + j + 4 * part);
+#pragma unroll
+          for (int e = 0; e < 4; e++)
+            all = joined(all, (int)four.x[e]);
+        }
+    for (; j <= last; j++)
+      all = joined(all, load_constant_int(data + j));
+    return all;
+  }
+};
+
+struct reals : array<float> {
+  ATTUNE_MEMBER reals(const attune_arguments &problem, int i) : array(problem, i) {}
   ATTUNE_MEMBER float operator[](integer i) const {
-    return i.value() >= 0 && i.value() < count ? load_constant_float(data + i.value()) : 0.0f;
+    const float x = load_constant_float(at(i.value()));
+    return has(i.value()) ? x : 0.0f;
   }
   ATTUNE_MEMBER unknown operator[](range) const {
     return unknown(0.0f);

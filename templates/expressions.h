@@ -16,7 +16,7 @@ struct item_constants {
 };
 ATTUNE_DEVICE item_constants constants_of(const attune_arguments &problem, integer batch, integer head,
                                           integer seqlen_q, integer seqlen_k) {
-  const reals param_slope(problem.values[0]);
+  const reals param_slope(problem, 0);
   item_constants item = {};
   item.c0 = param_slope[head];
   return item;

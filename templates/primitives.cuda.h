@@ -171,6 +171,12 @@ ATTUNE_DEVICE float load_constant_float(const float *from) {
   return __ldg(from);
 }
 
+// @primitive load_constant_128
+ATTUNE_DEVICE words load_constant_128(const void *from) {
+  const uint4 four = __ldg((const uint4 *)from);
+  return {{four.x, four.y, four.z, four.w}};
+}
+
 // @primitive load_constant_16
 ATTUNE_DEVICE unsigned load_constant_16(const void *from) {
   return __ldg((const unsigned short *)from);

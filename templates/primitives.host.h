@@ -177,6 +177,13 @@ ATTUNE_DEVICE float load_constant_float(const float *from, int line = __builtin_
   return value;
 }
 
+// @primitive load_constant_128
+ATTUNE_DEVICE words load_constant_128(const void *from, int line = __builtin_LINE()) {
+  words value;
+  host->load_global(&value, from, sizeof value, line);
+  return value;
+}
+
 // @primitive load_constant_16
 ATTUNE_DEVICE unsigned load_constant_16(const void *from, int line = __builtin_LINE()) {
   unsigned short value;
