@@ -106,7 +106,8 @@ typedef struct {
   /* Expressions in C syntax, "" for none (grammar: generator/README.md). mask_expr is true where key k is seen by query
    * q, besides what mask and window say: "q / 128 == k / 128 || k < 64". score_expr is the new score, from `score` =
    * scale * q.k: "score + slope[head] * (k - q)"; it excludes softcap. Both know batch, head, q, k, seqlen_q, seqlen_k
-   * and the params. An index outside an array gives 0, division by zero 0; int is 32 bits and wraps. */
+   * and the params. An index outside an array gives 0, as does an int divided by 0; int is 32 bits and
+   * wraps. */
   char mask_expr[ATTUNE_EXPRESSION_MAX];
   char score_expr[ATTUNE_EXPRESSION_MAX];
   attune_param params[ATTUNE_PARAMS_MAX]; /* in a row from the first; their values come with each run */

@@ -20,6 +20,7 @@ typedef struct {
 /* Four bytes. One writer and the readers since are enough: an access that conflicts with anything older also conflicts
  * with these, or was ordered after it. */
 struct attune_host_granule {
+  uint32_t epoch; /* of the block that this is about; of an older one: nothing was written yet */
   uint32_t write_time;
   int32_t write_line;
   uint16_t writer; /* the thread that stored it or issued the copy */
@@ -43,7 +44,10 @@ attune_status attune_host_shared_reset(attune_host_shared *shared, uint32_t size
   shared->size = size;
   if (size > 0) {
     memset(shared->bytes, 0xff, size);
-    memset(shared->granules, 0, (size + 3) / 4 * sizeof *shared->granules);
+  }
+  if (++shared->epoch == 0) { /* it came round: none may be taken for its own */
+    memset(shared->granules, 0, shared->capacity / 4 * sizeof *shared->granules);
+    shared->epoch = 1;
   }
   attune_host_order_reset(&shared->order, threads);
   return ATTUNE_OK;
@@ -56,6 +60,13 @@ void attune_host_shared_release(attune_host_shared *shared) {
   shared->bytes = NULL;
   shared->granules = NULL;
   shared->size = shared->capacity = 0;
+}
+
+/* Clearing a granule when it is met is cheaper than clearing all of them for every block. */
+static attune_host_granule *granule_at(const attune_host_shared *shared, uint32_t offset) {
+  attune_host_granule *g = &shared->granules[offset / 4];
+  if (g->epoch != shared->epoch) *g = (attune_host_granule){.epoch = shared->epoch};
+  return g;
 }
 
 static bool found(attune_host_conflict *conflict, attune_host_conflict_kind kind, uint32_t offset, int thread,
@@ -179,7 +190,7 @@ bool attune_host_shared_read(attune_host_shared *shared, attune_host_conflict *c
   const attune_host_viewer viewer = {.warp = warp, .lanes = lanes, .group = -1};
   const reader now = {.time = shared->order.time, .lanes = lanes, .line = line, .who = (uint32_t)warp};
   for (uint32_t at = offset; at < offset + size; at += 4) {
-    attune_host_granule *g = &shared->granules[at / 4];
+    attune_host_granule *g = granule_at(shared, at);
     if (!readable(&shared->order, conflict, at, g, &viewer)) return false;
     record(&shared->order, g, now, &viewer);
   }
@@ -194,7 +205,7 @@ bool attune_host_shared_start_product(attune_host_shared *shared, attune_host_co
   for (int i = 0; i < count; i++) {
     if (!place(shared, conflict, offsets[i], 16)) return false;
     for (uint32_t at = offsets[i]; at < offsets[i] + 16; at += 4) {
-      attune_host_granule *g = &shared->granules[at / 4];
+      attune_host_granule *g = granule_at(shared, at);
       if (!readable(&shared->order, conflict, at, g, &viewer)) return false;
       if (!fenced(&shared->order, g, &viewer)) return found_write(conflict, ATTUNE_HOST_UNFENCED, at, g);
       record(&shared->order, g, now, &viewer);
@@ -207,7 +218,7 @@ void attune_host_shared_end_product(attune_host_shared *shared, const uint32_t *
                                     uint32_t number) {
   for (int i = 0; i < count; i++)
     for (uint32_t at = offsets[i]; at < offsets[i] + 16; at += 4)
-      for (reader *r = shared->granules[at / 4].readers, *end = r + READERS; r < end; r++)
+      for (reader *r = granule_at(shared, at)->readers, *end = r + READERS; r < end; r++)
         if (r->who == (uint32_t)(A_GROUP + group) && r->lanes == number && r->time == under_way)
           r->time = shared->order.time;
 }
@@ -243,13 +254,16 @@ static bool writable(const attune_host_order *order, attune_host_conflict *confl
 
 static bool overwrite(attune_host_shared *shared, attune_host_conflict *conflict, uint32_t at, int thread, int line,
                       uint8_t state) {
-  attune_host_granule *g = &shared->granules[at / 4];
+  attune_host_granule *g = granule_at(shared, at);
   const attune_host_viewer viewer = attune_host_view_of(thread);
   if (!writable(&shared->order, conflict, at, g, &viewer)) return false;
   if (state == TILE_FLYING && !fenced(&shared->order, g, &viewer))
     return found_write(conflict, ATTUNE_HOST_UNFENCED, at, g);
-  *g = (attune_host_granule){
-      .write_time = shared->order.time, .write_line = line, .writer = (uint16_t)thread, .state = state};
+  *g = (attune_host_granule){.epoch = shared->epoch,
+                             .write_time = shared->order.time,
+                             .write_line = line,
+                             .writer = (uint16_t)thread,
+                             .state = state};
   return true;
 }
 
@@ -271,7 +285,7 @@ bool attune_host_shared_depart(attune_host_shared *shared, attune_host_conflict 
 
 void attune_host_shared_land(attune_host_shared *shared, uint32_t offset) {
   for (uint32_t at = offset; at < offset + 16; at += 4) {
-    attune_host_granule *g = &shared->granules[at / 4];
+    attune_host_granule *g = granule_at(shared, at);
     g->state = LANDED;
     g->write_time = shared->order.time;
   }
@@ -284,14 +298,14 @@ bool attune_host_shared_set_mbarrier(attune_host_shared *shared, attune_host_con
   if (!place(shared, conflict, offset, 8)) return false;
   for (uint32_t at = offset; at < offset + 8; at += 4) {
     if (!overwrite(shared, conflict, at, thread, line, MBARRIER)) return false;
-    shared->granules[at / 4].mbarrier = (uint8_t)mbarrier;
+    granule_at(shared, at)->mbarrier = (uint8_t)mbarrier;
   }
   return true;
 }
 
 int attune_host_shared_mbarrier(const attune_host_shared *shared, uint32_t offset) {
   if (offset % 8 != 0 || shared->size < 8 || offset > shared->size - 8) return -1;
-  const attune_host_granule *g = &shared->granules[offset / 4];
+  const attune_host_granule *g = granule_at(shared, offset);
   return g->state == MBARRIER ? g->mbarrier : -1;
 }
 
@@ -300,14 +314,14 @@ bool attune_host_shared_depart_tile(attune_host_shared *shared, attune_host_conf
   if (!inside(shared, conflict, offset, size)) return false;
   for (uint32_t at = offset; at < offset + size; at += 4) {
     if (!overwrite(shared, conflict, at, thread, line, TILE_FLYING)) return false;
-    shared->granules[at / 4].mbarrier = (uint8_t)mbarrier;
+    granule_at(shared, at)->mbarrier = (uint8_t)mbarrier;
   }
   return true;
 }
 
 void attune_host_shared_land_tile(attune_host_shared *shared, uint32_t offset, uint32_t size) {
   for (uint32_t at = offset; at < offset + size; at += 4) {
-    attune_host_granule *g = &shared->granules[at / 4];
+    attune_host_granule *g = granule_at(shared, at);
     g->state = TILE_LANDED;
     g->write_time = shared->order.time;
   }

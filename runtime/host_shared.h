@@ -41,6 +41,7 @@ typedef struct attune_host_granule attune_host_granule;
 typedef struct {
   unsigned char *bytes;
   attune_host_granule *granules;
+  uint32_t epoch; /* counts blocks */
   uint32_t size, capacity;
   attune_host_order order;
 } attune_host_shared;

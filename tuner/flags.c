@@ -26,6 +26,7 @@ enum {
   JOBS = 1 << 12,
   COMMON = 1 << 13,
   PROBLEM = SCORE | SHAPE,
+  BLOCKS = 1 << 15,
   POSITIONAL = 1 << 14 /* arguments that are no flags */
 };
 
@@ -36,10 +37,10 @@ static const struct {
     {"devices", 0},
     {"emit", PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
     {"compile", PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
-    {"run", SCORE | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | OUTPUT | SEED},
-    {"verify", PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED},
+    {"run", BLOCKS | SCORE | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | OUTPUT | SEED},
+    {"verify", BLOCKS | PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED},
     {"tune", PROBLEM | DEVICE | ARCH | FAMILY | DATABASE | WORKLOAD | SEARCH | SEED | JOBS},
-    {"explain", PROBLEM | DEVICE | ARCH | DATABASE | WORKLOAD},
+    {"explain", BLOCKS | PROBLEM | DEVICE | ARCH | DATABASE | WORKLOAD},
     {"bench", PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | WORKLOAD | SEED},
     {"store", PROBLEM | DEVICE | ARCH | CONFIG | DATABASE | POSITIONAL},
 };
@@ -67,6 +68,7 @@ typedef enum {
   BIAS,
   SINKS,
   PROBLEM_TEXT,
+  BLOCK_SIZE,
   DEVICE_NAME,
   ARCH_NAME,
   FAMILY_NAME,
@@ -113,6 +115,8 @@ static const struct {
               "a tensor is added to the scores, of these sizes (each 1 or the problem's) and all keys"},
     [SINKS] = {"sinks", NULL, SHAPE, "each head has one more key, with a score of its own and no value"},
     [PROBLEM_TEXT] = {"problem", "FILE|TEXT", SHAPE, "a JSON file, or forward.bf16.d128...; flags change it"},
+    [BLOCK_SIZE] = {"block-size", "N", BLOCKS,
+                    "queries and keys of a block: of block_mask, of what explain counts (128)"},
     [DEVICE_NAME] = {"device", "cuda:N|host", DEVICE, "where it runs (cuda:0 if there is one, else host)"},
     [ARCH_NAME] = {"arch", "sm_90|host", ARCH, "an architecture that need not be present (the device's)"},
     [FAMILY_NAME] = {"family", "NAME", FAMILY, "only this family of kernels (wgmma, mma, reference)"},
@@ -228,7 +232,7 @@ static attune_status read_window(attune_problem *problem, const char *text) {
 }
 
 /* A second one hides as well. */
-static attune_status add_mask(attune_problem *problem, const char *text) {
+attune_status attune_problem_add_mask(attune_problem *problem, const char *text) {
   char *mask = problem->mask_expr;
   char joined[2 * ATTUNE_EXPRESSION_MAX];
   const int length = mask[0] == '\0' ? snprintf(joined, sizeof joined, "%s", text)
@@ -243,7 +247,7 @@ static attune_status add_mask(attune_problem *problem, const char *text) {
 static attune_status add_pattern(attune_problem *problem, const char *text) {
   char expression[ATTUNE_EXPRESSION_MAX];
   const attune_status status = attune_pattern_expression(expression, text);
-  return status == ATTUNE_OK ? add_mask(problem, expression) : status;
+  return status == ATTUNE_OK ? attune_problem_add_mask(problem, expression) : status;
 }
 
 static attune_status read_score(attune_problem *problem, const char *text) {
@@ -345,7 +349,7 @@ static attune_status take_problem_flag(attune_flags *flags, flag_id id, const ch
   case PATTERN:
     return add_pattern(problem, text);
   case MASK_EXPR:
-    return add_mask(problem, text);
+    return attune_problem_add_mask(problem, text);
   case SCORE_EXPR:
     return read_score(problem, text);
   case PARAM:
@@ -375,6 +379,10 @@ static attune_status take_flag(attune_flags *flags, flag_id id, const char *text
   switch (id) {
   case PROBLEM_TEXT:
     return ATTUNE_OK; /* taken before all others */
+  case BLOCK_SIZE: {
+    const attune_status status = read_integer(&flags->block_size, id, text);
+    return status != ATTUNE_OK || flags->block_size > 0 ? status : misuse(id, text, "a number from 1 on");
+  }
   case BUDGET:
     return read_seconds(&flags->budget_seconds, text);
   case EFFORT:
@@ -460,9 +468,10 @@ static attune_status check_input(const attune_flags *flags) {
 }
 
 attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
-  enum { USUAL_SEQLEN = 512 };
+  enum { USUAL_SEQLEN = 512, USUAL_BLOCK = 128 };
   memset(out, 0, sizeof *out);
   out->effort = "normal";
+  out->block_size = USUAL_BLOCK;
   attune_problem_init(&out->problem);
   out->problem.seqlen_q = out->problem.seqlen_k = USUAL_SEQLEN;
   for (int i = 1; i < argc; i++) /* so that even a fault is told as asked */

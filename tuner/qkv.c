@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,6 +176,37 @@ static attune_status read_params(attune_qkv *out, const attune_safetensors *file
   return ATTUNE_OK;
 }
 
+/* Which blocks are kept, as an array param and the mask that asks it. */
+static attune_status read_block_mask(attune_qkv *out, const attune_safetensors *file, int32_t block) {
+  static const char name[] = "block_mask";
+  attune_problem *p = &out->problem;
+  const attune_tensor *mask = attune_safetensors_find(file, name);
+  if (mask == NULL) return ATTUNE_OK;
+  const int64_t rows = ((int64_t)p->seqlen_q + block - 1) / block, columns = ((int64_t)p->seqlen_k + block - 1) / block;
+  const bool bytes = strcmp(mask->dtype, "U8") == 0 || strcmp(mask->dtype, "BOOL") == 0;
+  const bool fits = mask->rank == RANK && (mask->shape[0] == 1 || mask->shape[0] == p->batch) &&
+                    (mask->shape[1] == 1 || mask->shape[1] == p->heads_q) && mask->shape[2] == rows &&
+                    mask->shape[3] == columns;
+  if (!bytes || !fits || mask->size > INT32_MAX)
+    return attune_fail(
+        ATTUNE_BAD_FILE,
+        "tensor \"block_mask\" must be U8 or BOOL of shape (%d or 1, %d or 1, %lld, %lld): blocks of %d x "
+        "%d (--block-size), less than 2^31 of them",
+        p->batch, p->heads_q, (long long)rows, (long long)columns, block, block);
+  int32_t *kept = malloc(mask->size * sizeof *kept);
+  if (kept == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu blocks", mask->size);
+  for (size_t i = 0; i < mask->size; i++)
+    kept[i] = ((const uint8_t *)mask->data)[i];
+  out->block_mask = kept;
+  char expression[ATTUNE_EXPRESSION_MAX];
+  snprintf(expression, sizeof expression, "%s[((%s * %lld + %s) * %lld + q / %d) * %lld + k / %d]", name,
+           mask->shape[0] > 1 ? "batch" : "0", (long long)mask->shape[1], mask->shape[1] > 1 ? "head" : "0",
+           (long long)rows, block, (long long)columns, block);
+  const attune_status status =
+      attune_given_array(&out->given, p, name, ATTUNE_PARAM_INT_ARRAY, kept, (int64_t)mask->size);
+  return status == ATTUNE_OK ? attune_problem_add_mask(p, expression) : status;
+}
+
 static attune_status read_tensors(attune_qkv *out, const attune_safetensors *file, const attune_flags *flags) {
   attune_status status;
   const attune_tensor *q, *k, *v;
@@ -204,6 +236,7 @@ static attune_status read_tensors(attune_qkv *out, const attune_safetensors *fil
   if ((status = read_bias(out, file)) != ATTUNE_OK) return status;
   if ((status = read_sinks(out, file)) != ATTUNE_OK) return status;
   if ((status = read_params(out, file)) != ATTUNE_OK) return status;
+  if ((status = read_block_mask(out, file, flags->block_size)) != ATTUNE_OK) return status;
   out->given.bias = out->bias;
   out->given.sinks = out->sinks;
   if ((status = attune_problem_check(problem)) != ATTUNE_OK) return status;
@@ -232,6 +265,7 @@ void attune_qkv_free(attune_qkv *qkv) {
   free(qkv->v);
   free(qkv->bias);
   free(qkv->sinks);
+  free(qkv->block_mask);
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     free(qkv->arrays[i]);
   *qkv = (attune_qkv){0};

@@ -35,6 +35,17 @@ attune_status attune_given_param(attune_given *given, attune_problem *problem, c
 attune_status attune_given_array(attune_given *given, attune_problem *problem, const char *name, attune_param_type type,
                                  const void *array, int64_t count);
 
+/* ---- census.c ---- */
+
+/* Blocks of block x block, over all heads; whole ones hide nothing. rows: of blocks; longest: most that one keeps. */
+typedef struct {
+  int32_t block;
+  int64_t blocks, kept, whole, rows, longest;
+  bool sampled; /* too many to count them all */
+} attune_census;
+attune_status attune_census_of(attune_census *out, const attune_problem *problem, const attune_given *given,
+                               int32_t block);
+
 /* ---- reference.c: the judges ---- */
 
 /* One query row in double precision: o has head_dim_v doubles, *lse natural log. q, k, v are 16-bit elements of the
@@ -108,6 +119,7 @@ typedef struct {
                   --window --scale --softcap --lse --pattern --mask-expr --score-expr --param --bias --sinks, or
                   --problem FILE.json / --problem CLASS-TEXT */
   attune_given given;
+  int32_t block_size; /* --block-size: of a block mask, and of what explain counts */
   const char *device, *arch, *database, *family, *config, *input, *output, *workload;
   bool json, help;
   bool force;            /* --force: measure again what the store has */
@@ -119,6 +131,8 @@ typedef struct {
   int rest_count;
   uint32_t seen; /* which problem flags were given, one bit each */
 } attune_flags;
+/* And-s a mask expression to the one that the problem has. */
+attune_status attune_problem_add_mask(attune_problem *problem, const char *text);
 /* Where bias has these sizes, each 1 or the problem's: its strides, contiguous. ATTUNE_BAD_SIZE else. */
 attune_status attune_bias_of_sizes(attune_problem *problem, int64_t batch, int64_t heads, int64_t seqlen_q);
 /* Parses argv[1..] (argv[0] is the verb). A fault leaves a message that names the flag. */

@@ -17,14 +17,32 @@ static bool print_row(void *user, const attune_measurement *row) {
   return true;
 }
 
+static void print_census(const attune_census *c) {
+  printf(
+      "pattern: of %lld blocks of %d x %d%s %lld are kept (density %.4f), %lld whole and %lld partly; a row of blocks "
+      "keeps %.1f on average, %lld at most\n",
+      (long long)c->blocks, c->block, c->block, c->sampled ? ", a sample," : "", (long long)c->kept,
+      (double)c->kept / (double)c->blocks, (long long)c->whole, (long long)(c->kept - c->whole),
+      (double)c->kept / (double)c->rows, (long long)c->longest);
+}
+
+static json_t *census_to_json(const attune_census *c) {
+  return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b}", "block", c->block, "blocks", (json_int_t)c->blocks,
+                   "kept", (json_int_t)c->kept, "whole", (json_int_t)c->whole, "partial",
+                   (json_int_t)(c->kept - c->whole), "density", (double)c->kept / (double)c->blocks, "row_mean",
+                   (double)c->kept / (double)c->rows, "row_most", (json_int_t)c->longest, "sampled", c->sampled);
+}
+
 static attune_status explain(const attune_workload_item *item, const attune_device *device, attune_store *store,
-                             json_t *list) {
+                             int32_t block, json_t *list) {
   attune_choice choice;
+  attune_census census;
   char config[ATTUNE_TEXT_MAX], problem[ATTUNE_TEXT_MAX], identity[256];
   attune_measurement_filter filter = {.problem = problem, .device = identity};
   attune_status status = attune_choose(&choice, store, &item->problem, device);
   if (status != ATTUNE_OK) return status;
   status = attune_config_print(config, &choice.config);
+  if (status == ATTUNE_OK) status = attune_census_of(&census, &item->problem, &item->given, block);
   if (status == ATTUNE_OK) status = attune_problem_print(problem, &item->problem);
   if (status == ATTUNE_OK) status = attune_device_identity(identity, device);
   if (status == ATTUNE_OK && list) {
@@ -32,12 +50,14 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
     status = attune_store_measurements(store, &filter, attune_append_row, &rows);
     if (status == ATTUNE_OK) status = rows.status;
     if (status == ATTUNE_OK)
-      status = attune_json_append(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O}", "name", item->name, "problem",
-                                                  problem, "device", identity, "rung", choice.rung, "config", config,
-                                                  "explanation", choice.explanation, "rows", rows.array));
+      status = attune_json_append(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:O}", "name", item->name,
+                                                  "problem", problem, "device", identity, "rung", choice.rung, "config",
+                                                  config, "explanation", choice.explanation, "pattern",
+                                                  census_to_json(&census), "rows", rows.array));
     json_decref(rows.array);
   } else if (status == ATTUNE_OK) {
     int rows = 0;
+    if (attune_problem_has_pattern(&item->problem)) print_census(&census);
     printf("%s\nanswer: %s, by the rung \"%s\"\n", choice.explanation, config, choice.rung);
     status = attune_store_measurements(store, &filter, print_row, &rows);
     if (rows == 0) printf("no rows for this problem on this device: attune tune makes them\n");
@@ -60,7 +80,7 @@ int attune_verb_explain(int argc, char **argv) {
   if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);
   if (status == ATTUNE_OK && flags.json) list = json_array();
   for (int i = 0; status == ATTUNE_OK && i < count; i++)
-    status = explain(&items[i], &device, store, list);
+    status = explain(&items[i], &device, store, flags.block_size, list);
   if (status == ATTUNE_OK && list) status = attune_print_json(json_incref(list));
   if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
   json_decref(list);

@@ -14,7 +14,9 @@ static const char summary[] =
     "or 1,\n"
     "seqlen_k) is added to the scores, sinks (heads) are further keys, and I32 or F32 tensors param.NAME are arrays "
     "that\n"
-    "expressions know by NAME. Nothing is written if anything fails.";
+    "expressions know by NAME, and block_mask, U8 or BOOL (batch or 1, heads or 1, rows, columns), says which blocks "
+    "of\n"
+    "--block-size queries and keys are seen. Nothing is written if anything fails.";
 
 /* Everything between the file that is read and the one that is written. */
 typedef struct {

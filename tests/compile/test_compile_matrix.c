@@ -30,6 +30,7 @@ enum { CLASSES = sizeof classes / sizeof *classes };
 
 typedef struct {
   attune_config config;
+  attune_problem problem;
   const char *arch;
   attune_device device;
   attune_launch launch;
@@ -57,6 +58,18 @@ static bool is_seen(int field, int32_t value) {
     if (seen[i].field == field && seen[i].value == value) return true;
   return false;
 }
+
+/* What an architecture compiles besides; the turn decides which. */
+typedef struct {
+  const char *class, *mask, *score;
+} expressed;
+static const expressed expressions[] = {
+    {"forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal", "doc[q] == doc[k]", "score - slope[head] * abs(q - k)"},
+    {"forward.fp16.d64.b4.h16.kv4.q1000.k1000.lse",
+     "abs(q / 128 - k / 128) <= 1 || ((q / 128 ^ k / 128) & ((q / 128 ^ k / 128) - 1)) == 0", ""},
+    {"forward.bf16.d128.b4.h16.kv16.q4096.k4096", "", "30 * tanh(score / 30) + bias"},
+};
+enum { EXPRESSIONS = sizeof expressions / sizeof *expressions };
 
 static int32_t value_of(const attune_config *config, int field) {
   int32_t value;
@@ -100,9 +113,20 @@ static bool add(const attune_config *config, const char *arch, const attune_devi
                 const attune_problem *problem, bool by_default) {
   if (job_count == MAX_JOBS) return false;
   job *j = &jobs[job_count++];
-  *j = (job){.config = *config, .arch = arch, .device = *device, .by_default = by_default};
+  *j = (job){.config = *config, .problem = *problem, .arch = arch, .device = *device, .by_default = by_default};
   see(config);
   return attune_launch_of(&j->launch, config, problem) == ATTUNE_OK;
+}
+
+/* One kernel of each family. */
+static bool add_families(const attune_problem *problem, const char *arch, const attune_device *device, int turn) {
+  for (int family = ATTUNE_FAMILY_MMA; family < ATTUNE_FAMILY_COUNT; family++) {
+    cover c = {.most = -1, .turn = turn % 13};
+    if (attune_space(problem, device, family, consider, &c) != ATTUNE_OK) return false;
+    if (c.most < 0 && family == ATTUNE_FAMILY_MMA) return false;
+    if (c.most >= 0 && !add(&c.best, arch, device, problem, false)) return false;
+  }
+  return true;
 }
 
 static bool add_class(const char *text, const char *arch, const attune_device *device, int turn) {
@@ -110,12 +134,7 @@ static bool add_class(const char *text, const char *arch, const attune_device *d
   attune_config config;
   if (attune_problem_parse(&parsed, text) != ATTUNE_OK || attune_problem_resolve(&problem, &parsed) != ATTUNE_OK)
     return false;
-  for (int family = ATTUNE_FAMILY_MMA; family < ATTUNE_FAMILY_COUNT; family++) {
-    cover c = {.most = -1, .turn = turn % 13};
-    if (attune_space(&problem, device, family, consider, &c) != ATTUNE_OK) return false;
-    if (c.most < 0 && family == ATTUNE_FAMILY_MMA) return false;
-    if (c.most >= 0 && !add(&c.best, arch, device, &problem, false)) return false;
-  }
+  if (!add_families(&problem, arch, device, turn)) return false;
   bool defaults = !strcmp(arch, "sm_90") || turn % 4 == 0;
   if (defaults) {
     if (attune_config_default(&config, &problem, device) != ATTUNE_OK) return false;
@@ -125,12 +144,25 @@ static bool add_class(const char *text, const char *arch, const attune_device *d
   return attune_config_reference(&config, &problem) == ATTUNE_OK && add(&config, arch, device, &problem, false);
 }
 
+static bool add_expressed(const expressed *e, const char *arch, const attune_device *device, int turn) {
+  static const attune_param params[] = {{"slope", ATTUNE_PARAM_FLOAT_ARRAY}, {"doc", ATTUNE_PARAM_INT_ARRAY}};
+  attune_problem parsed, problem;
+  if (attune_problem_parse(&parsed, e->class) != ATTUNE_OK) return false;
+  snprintf(parsed.mask_expr, sizeof parsed.mask_expr, "%s", e->mask);
+  snprintf(parsed.score_expr, sizeof parsed.score_expr, "%s", e->score);
+  memcpy(parsed.params, params, sizeof params);
+  parsed.want_bias = strstr(e->score, "bias") != NULL;
+  parsed.want_sinks = parsed.want_bias;
+  return attune_problem_resolve(&problem, &parsed) == ATTUNE_OK && add_families(&problem, arch, device, turn);
+}
+
 static bool make_jobs(void) {
   for (int a = 0; a < ARCHS; a++) {
     attune_device device;
     if (attune_device_of_arch(&device, archs[a]) != ATTUNE_OK) return false;
     for (int c = 0; c < CLASSES; c++)
       if (!add_class(classes[c], archs[a], &device, a + c)) return false;
+    if (!add_expressed(&expressions[a % EXPRESSIONS], archs[a], &device, a)) return false;
   }
   return true;
 }
@@ -160,7 +192,7 @@ static void *work(void *unused) {
     pthread_mutex_unlock(&mutex);
     if (index >= job_count) return unused;
     job *j = &jobs[index];
-    if (attune_kernel_compile(&j->kernel, &j->config, NULL, j->arch) == ATTUNE_OK)
+    if (attune_kernel_compile(&j->kernel, &j->config, &j->problem, j->arch) == ATTUNE_OK)
       judge(j);
     else
       snprintf(j->fault, sizeof j->fault, "%s", attune_message());

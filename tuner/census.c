@@ -1,0 +1,86 @@
+/* What a pattern leaves of the blocks of a problem, counted as kernels find it: by ranges, a block at a time. */
+#include <stdlib.h>
+
+#include "runtime/fail.h"
+#include "tuner/tuner.h"
+
+enum { MOST_CELLS = 1 << 22 }; /* about a second; beyond, rows of blocks are a sample */
+
+static int64_t blocks_of(int32_t seqlen, int32_t block) {
+  return ((int64_t)seqlen + block - 1) / block;
+}
+
+static attune_range block_range(int64_t index, int32_t block, int32_t seqlen) {
+  const int64_t end = (index + 1) * block;
+  return (attune_range){(int32_t)(index * block), (int32_t)(end < seqlen ? end : seqlen) - 1};
+}
+
+static bool bounded(int32_t side) {
+  return side >= 0 && side < ATTUNE_UNBOUNDED;
+}
+
+/* What causal mask and window say of the block. */
+static attune_seen seen_by_bounds(const attune_problem *p, attune_range q, attune_range k) {
+  const int64_t shift = p->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)p->seqlen_k - p->seqlen_q : 0;
+  const int32_t right = p->mask == ATTUNE_MASK_NONE ? p->window_right : 0;
+  bool whole = true;
+  if (bounded(right)) {
+    if (k.low > q.high + shift + right) return ATTUNE_SEEN_NONE;
+    whole = k.high <= q.low + shift + right;
+  }
+  if (bounded(p->window_left)) {
+    if (k.high < q.low + shift - p->window_left) return ATTUNE_SEEN_NONE;
+    whole = whole && k.low >= q.high + shift - p->window_left;
+  }
+  return whole ? ATTUNE_SEEN_WHOLE : ATTUNE_SEEN_PARTIAL;
+}
+
+static attune_seen both(attune_seen a, attune_seen b) {
+  return a < b ? a : b;
+}
+
+static void count_row(attune_census *out, const attune_problem *p, const attune_expression *mask,
+                      attune_range_scope *scope, int64_t row) {
+  int64_t kept = 0;
+  scope->q = block_range(row, out->block, p->seqlen_q);
+  for (int64_t column = 0; column < blocks_of(p->seqlen_k, out->block); column++) {
+    scope->k = block_range(column, out->block, p->seqlen_k);
+    attune_seen seen = seen_by_bounds(p, scope->q, scope->k);
+    if (seen != ATTUNE_SEEN_NONE && mask != NULL) seen = both(seen, attune_expression_seen(mask, scope));
+    kept += seen != ATTUNE_SEEN_NONE;
+    out->whole += seen == ATTUNE_SEEN_WHOLE;
+  }
+  out->blocks += blocks_of(p->seqlen_k, out->block);
+  out->kept += kept;
+  out->rows++;
+  if (kept > out->longest) out->longest = kept;
+}
+
+attune_status attune_census_of(attune_census *out, const attune_problem *problem, const attune_given *given,
+                               int32_t block) {
+  attune_problem p;
+  attune_value values[ATTUNE_PARAMS_MAX];
+  attune_expression *mask = NULL;
+  attune_status status = attune_problem_resolve(&p, problem);
+  *out = (attune_census){.block = block};
+  if (status == ATTUNE_OK && block < 1) status = attune_fail(ATTUNE_BAD_SIZE, "blocks of %d", block);
+  if (status == ATTUNE_OK && attune_problem_has_pattern(&p))
+    status = attune_expression_parse(&mask, ATTUNE_EXPRESSION_MASK, p.mask_expr, p.params, false);
+  if (status != ATTUNE_OK) return status;
+  attune_given_values(values, given);
+  attune_range_scope scope = {
+      .seqlen_q = {p.seqlen_q, p.seqlen_q}, .seqlen_k = {p.seqlen_k, p.seqlen_k}, .values = values};
+  const int64_t rows = blocks_of(p.seqlen_q, block), columns = blocks_of(p.seqlen_k, block);
+  const int64_t all = (int64_t)p.batch * p.heads_q * rows;
+  const int64_t affordable = MOST_CELLS / columns > 0 ? MOST_CELLS / columns : 1;
+  const int64_t step = (all + affordable - 1) / affordable;
+  for (int64_t i = 0; i < all; i += step) {
+    const int32_t head = (int32_t)(i / rows % p.heads_q), batch = (int32_t)(i / rows / p.heads_q);
+    scope.head = (attune_range){head, head};
+    scope.batch = (attune_range){batch, batch};
+    count_row(out, &p, mask, &scope, i % rows);
+  }
+  out->sampled = step > 1;
+  free(mask);
+  return ATTUNE_OK;
+}
