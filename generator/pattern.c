@@ -9,7 +9,7 @@
 #include "generator/generator.h"
 #include "runtime/fail.h"
 
-enum { NUMBERS_MAX = 5, NEST_MAX = 16, RANDOM_MAX = 8 };
+enum { NUMBERS_MAX = 5, NEST_MAX = 16, RANDOM_MAX = 8, LARGEST = 1 << 30 };
 
 /* $1 ... $5 are the numbers. A number that is not given is its default, or that of another one: -1 is the first. */
 typedef struct {
@@ -78,7 +78,7 @@ static attune_status read_numbers(int32_t out[NUMBERS_MAX], reader *r, const pat
       char *end;
       r->at++;
       const long value = isdigit((unsigned char)*r->at) ? strtol(r->at, &end, 10) : -1;
-      if (value < 0 || value > 1 << 30) return refuse(r, "expected a number from 0 to 2^30");
+      if (value < 0 || value > LARGEST) return refuse(r, "expected a number from 0 to 2^30");
       if (count == p->count) return refuse(r, "one number too many");
       r->at = end;
       out[count++] = (int32_t)value;
@@ -94,6 +94,12 @@ static attune_status read_numbers(int32_t out[NUMBERS_MAX], reader *r, const pat
   return ATTUNE_OK;
 }
 
+static bool has_zero_divisor(const pattern *p, const int32_t *numbers) {
+  for (const char *at = p->expression; (at = strpbrk(at, "/%")) != NULL; at++)
+    if (at[2] == '$' && numbers[at[3] - '1'] == 0) return true; /* "/ $1" */
+  return false;
+}
+
 static void write_expression(attune_buffer *out, const char *text, const int32_t *numbers) {
   for (; *text != '\0'; text++) {
     if (*text == '$')
@@ -103,13 +109,13 @@ static void write_expression(attune_buffer *out, const char *text, const int32_t
   }
 }
 
-/* Each row of blocks sees so many blocks more, drawn from its number and the seed. */
+/* Each row of blocks sees so many blocks more, drawn from its number and the seed. No blanks, so that eight fit. */
 static attune_status write_random(reader *r, const int32_t *numbers) {
   const int32_t block = numbers[0], count = numbers[3], seed = numbers[4];
   if (count > RANDOM_MAX) return refuse(r, "bigbird takes at most 8 random blocks a row");
   for (int32_t i = 0; i < count; i++)
-    attune_buffer_print(r->out, " || k / %d == random(q / %d, %d, %d) %% ((seqlen_k + %d) / %d)", block, block, i, seed,
-                        block - 1, block);
+    attune_buffer_print(r->out, "||k/%d==random(q/%d,%d,%d)%%((seqlen_k+%d)/%d)", block, block, i, seed, block - 1,
+                        block);
   return ATTUNE_OK;
 }
 
@@ -138,8 +144,9 @@ static attune_status read_one(reader *r) {
     r->at += length;
     attune_status status = read_numbers(numbers, r, p);
     if (status != ATTUNE_OK) return status;
-    const bool divides = strstr(p->expression, "/ $1") != NULL || strstr(p->expression, "% $1") != NULL;
-    if (divides && numbers[0] == 0) return refuse(r, "a size of 0");
+    if (has_zero_divisor(p, numbers)) return refuse(r, "a size of 0");
+    if (strstr(p->expression, "$1 * $2") != NULL && (int64_t)numbers[0] * numbers[1] > LARGEST)
+      return refuse(r, "a window of more than 2^30 keys");
     attune_buffer_add_text(r->out, "(");
     write_expression(r->out, p->expression, numbers);
     if (strcmp(p->name, "bigbird") == 0) status = write_random(r, numbers);

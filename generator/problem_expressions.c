@@ -110,7 +110,8 @@ attune_status attune_expressions_check(const attune_problem *p) {
         ATTUNE_BAD_EXPRESSION,
         "softcap %g beside a score expression or a bias: write it as %g * tanh(score / %g) where it belongs",
         (double)p->softcap, (double)p->softcap, (double)p->softcap);
-  if (status == ATTUNE_OK && score != NULL && p->want_bias && !attune_expression_uses_bias(score))
+  const bool told = p->want_bias && p->score_expr[0] != '\0' && !is_known_by_number(p->score_expr);
+  if (status == ATTUNE_OK && told && (score == NULL || !attune_expression_uses_bias(score)))
     status =
         attune_fail(ATTUNE_BAD_EXPRESSION, "the problem wants a bias, but its score expression does not use it: add "
                                            "\"+ bias\", or drop it");

@@ -64,6 +64,7 @@ attune_status attune_census_of(attune_census *out, const attune_problem *problem
   attune_status status = attune_problem_resolve(&p, problem);
   *out = (attune_census){.block = block};
   if (status == ATTUNE_OK && block < 1) status = attune_fail(ATTUNE_BAD_SIZE, "blocks of %d", block);
+  if (status == ATTUNE_OK && p.mask_expr[0] == '#') return ATTUNE_OK; /* of a class: the mask itself is not known */
   if (status == ATTUNE_OK && attune_problem_has_pattern(&p))
     status = attune_expression_parse(&mask, ATTUNE_EXPRESSION_MASK, p.mask_expr, p.params, false);
   if (status != ATTUNE_OK) return status;

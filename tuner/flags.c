@@ -235,8 +235,9 @@ static attune_status read_window(attune_problem *problem, const char *text) {
 attune_status attune_problem_add_mask(attune_problem *problem, const char *text) {
   char *mask = problem->mask_expr;
   char joined[2 * ATTUNE_EXPRESSION_MAX];
-  const int length = mask[0] == '\0' ? snprintf(joined, sizeof joined, "%s", text)
-                                     : snprintf(joined, sizeof joined, "(%s) && (%s)", mask, text);
+  const bool first = mask[0] == '\0' || mask[0] == '#'; /* a class's number makes way for what it stands for */
+  const int length =
+      first ? snprintf(joined, sizeof joined, "%s", text) : snprintf(joined, sizeof joined, "(%s) && (%s)", mask, text);
   if (length >= ATTUNE_EXPRESSION_MAX)
     return attune_fail(ATTUNE_BAD_EXPRESSION, "the mask expression has %d bytes; %d is the limit", length,
                        ATTUNE_EXPRESSION_MAX - 1);
@@ -483,6 +484,10 @@ attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
   if ((status = check_input(out)) != ATTUNE_OK) return status;
   follow(&out->problem, &before, out->seen);
   const attune_strides sizes = out->problem.bias;
+  if (out->problem.want_bias && (out->seen & 1u << BIAS) == 0) /* of a file, whose sizes flags may have changed */
+    status =
+        attune_bias_of_sizes(&out->problem, sizes.batch > 0 ? out->problem.batch : 1,
+                             sizes.heads > 0 ? out->problem.heads_q : 1, sizes.seqlen > 0 ? out->problem.seqlen_q : 1);
   if ((out->seen & 1u << BIAS) != 0)
     status = attune_bias_of_sizes(&out->problem, sizes.batch, sizes.heads, sizes.seqlen);
   /* What a file is for is known when it is read; it may also hold params. */

@@ -176,6 +176,7 @@ static attune_status read_field(attune_problem *problem, attune_given *given, co
     if (strcmp(place->key, strides[i].key) == 0) return read_strides(strides[i].field, place);
 
   attune_status status = ATTUNE_OK;
+  char mask[ATTUNE_EXPRESSION_MAX], text[ATTUNE_EXPRESSION_MAX];
   int index = 0;
   if (strcmp(place->key, "dtype") == 0) {
     status = read_word(&index, place, attune_dtype_words, "\"fp16\" or \"bf16\"");
@@ -194,11 +195,12 @@ static attune_status read_field(attune_problem *problem, attune_given *given, co
   } else if (strcmp(place->key, "sinks") == 0) {
     status = read_flag(&problem->want_sinks, place);
   } else if (strcmp(place->key, "mask_expr") == 0) {
-    status = read_text(problem->mask_expr, sizeof problem->mask_expr, place);
+    status = read_text(mask, sizeof mask, place);
+    if (status == ATTUNE_OK && mask[0] != '\0') status = attune_problem_add_mask(problem, mask);
   } else if (strcmp(place->key, "pattern") == 0) {
-    status = json_is_string(place->value)
-                 ? attune_pattern_expression(problem->mask_expr, json_string_value(place->value))
-                 : attune_fail(ATTUNE_BAD_JSON, "%s: \"pattern\" must be a text", place->where);
+    status = read_text(text, sizeof text, place);
+    if (status == ATTUNE_OK) status = attune_pattern_expression(mask, text);
+    if (status == ATTUNE_OK) status = attune_problem_add_mask(problem, mask);
   } else if (strcmp(place->key, "score_expr") == 0) {
     status = read_text(problem->score_expr, sizeof problem->score_expr, place);
   } else if (strcmp(place->key, "params") == 0) {

@@ -37,7 +37,8 @@ attune_status attune_given_array(attune_given *given, attune_problem *problem, c
 
 /* ---- census.c ---- */
 
-/* Blocks of block x block, over all heads; whole ones hide nothing. rows: of blocks; longest: most that one keeps. */
+/* Blocks of block x block, over all heads, 0 where the mask is known by its number alone; whole ones hide nothing.
+ * rows: of blocks; longest: most that one keeps. */
 typedef struct {
   int32_t block;
   int64_t blocks, kept, whole, rows, longest;

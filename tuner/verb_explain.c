@@ -27,6 +27,7 @@ static void print_census(const attune_census *c) {
 }
 
 static json_t *census_to_json(const attune_census *c) {
+  if (c->blocks == 0) return json_null();
   return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b}", "block", c->block, "blocks", (json_int_t)c->blocks,
                    "kept", (json_int_t)c->kept, "whole", (json_int_t)c->whole, "partial",
                    (json_int_t)(c->kept - c->whole), "density", (double)c->kept / (double)c->blocks, "row_mean",
@@ -57,7 +58,7 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
     json_decref(rows.array);
   } else if (status == ATTUNE_OK) {
     int rows = 0;
-    if (attune_problem_has_pattern(&item->problem)) print_census(&census);
+    if (attune_problem_has_pattern(&item->problem) && census.blocks > 0) print_census(&census);
     printf("%s\nanswer: %s, by the rung \"%s\"\n", choice.explanation, config, choice.rung);
     status = attune_store_measurements(store, &filter, print_row, &rows);
     if (rows == 0) printf("no rows for this problem on this device: attune tune makes them\n");

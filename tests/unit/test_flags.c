@@ -156,6 +156,115 @@ static void what_breaks_a_rule_of_problems_has_its_own_status(void **state) {
   refuse("verify --softcap -1", ATTUNE_BAD_SCALE, "softcap is -1");
 }
 
+/* ---- expressions, bias and sinks ---- */
+
+static void expressions_are_read(void **state) {
+  (void)state;
+  static attune_flags flags;
+  attune_value values[ATTUNE_PARAMS_MAX];
+  accept(&flags, "verify --pattern window:8&causal");
+  assert_string_equal(flags.problem.mask_expr, "(q - k <= 8 && k - q <= 8) && (k <= q)");
+  accept(&flags, "verify --mask-expr k<=q --score-expr score*2");
+  assert_string_equal(flags.problem.mask_expr, "k<=q");
+  assert_string_equal(flags.problem.score_expr, "score*2");
+  /* all that is given holds, in any order; the last score counts */
+  accept(&flags, "verify --mask-expr k<=q||k<4 --pattern window:8,0 --score-expr score --score-expr -score "
+                 "--mask-expr q>k?1:0");
+  assert_string_equal(flags.problem.mask_expr, "((k<=q||k<4) && (q - k <= 8 && k - q <= 0)) && (q>k?1:0)");
+  assert_string_equal(flags.problem.score_expr, "-score");
+  /* params in their order, before or after what names them */
+  accept(&flags, "verify --param n=3 --mask-expr k<n+t[q] --param x=0.5 --score-expr score*x --param t=1,2,3");
+  attune_given_values(values, &flags.given);
+  assert_string_equal(flags.problem.params[0].name, "n");
+  assert_string_equal(flags.problem.params[2].name, "t");
+  assert_int_equal(flags.problem.params[1].type, ATTUNE_PARAM_FLOAT);
+  assert_int_equal(flags.problem.params[3].type, ATTUNE_PARAM_NONE);
+  assert_true(values[0].integer == 3 && values[1].real == 0.5f && values[2].count == 3);
+  assert_ptr_equal(values[2].array, flags.given.elements);
+  accept(&flags, "verify --sinks");
+  assert_true(flags.problem.want_sinks == 1 && flags.problem.want_bias == 0);
+
+  refuse("verify --pattern casual", ATTUNE_BAD_EXPRESSION, "column 1: no such pattern");
+  refuse("verify --mask-expr k<", ATTUNE_BAD_EXPRESSION, "mask expression \"k<\", column 3");
+  refuse("verify --mask-expr k<n", ATTUNE_BAD_EXPRESSION, "no such name: n; declare it as a param");
+  refuse("verify --score-expr score+bias", ATTUNE_BAD_EXPRESSION, "the problem has no bias");
+  refuse("verify --score-expr score*2 --softcap 9", ATTUNE_BAD_EXPRESSION, "softcap 9 beside a score expression");
+  refuse("verify --score-expr score*2 --bias 1,1,1", ATTUNE_BAD_EXPRESSION, "does not use it");
+  refuse("verify --param n", ATTUNE_BAD_ARGUMENT, "param \"n\": expected name=3");
+  refuse("verify --param k=3", ATTUNE_BAD_EXPRESSION, "params[0] is named k");
+  refuse("verify --param n=3 --param n=4", ATTUNE_BAD_EXPRESSION, "params[0] and params[1] are both named n");
+  refuse("verify --param", ATTUNE_BAD_ARGUMENT, "--param needs a value: NAME=VALUE");
+  refuse("verify --sinks=1", ATTUNE_BAD_ARGUMENT, "--sinks takes no value");
+  refuse("run --sinks --input i --output o", ATTUNE_BAD_ARGUMENT, "attune run takes no --sinks");
+}
+
+static void texts_that_are_too_long_are_refused(void **state) {
+  (void)state;
+  enum { LONGEST = ATTUNE_EXPRESSION_MAX - 1 };
+  static const char *const names[] = {"mask", "score"};
+  for (int i = 0; i < 2; i++) {
+    static attune_flags flags;
+    char line[640], ones[LONGEST + 1], says[64];
+    memset(ones, '\t', LONGEST - 1); /* a blank would end the word */
+    strcpy(ones + LONGEST - 1, "1");
+    snprintf(line, sizeof line, "verify --%s-expr %s", names[i], ones);
+    accept(&flags, line);
+    snprintf(line, sizeof line, "verify --%s-expr %s1", names[i], ones);
+    snprintf(says, sizeof says, "the %s expression has 480 bytes; 479 is the limit", names[i]);
+    refuse(line, ATTUNE_BAD_EXPRESSION, says);
+    if (i > 0) continue;
+    snprintf(line, sizeof line, "verify --mask-expr 1 --mask-expr %s", ones);
+    refuse(line, ATTUNE_BAD_EXPRESSION, "the mask expression has 488 bytes; 479 is the limit");
+  }
+}
+
+static void biases_have_the_sizes_of_the_problem_or_one(void **state) {
+  (void)state;
+  static const struct {
+    const char *sizes;
+    int64_t batch, heads, seqlen;
+  } cases[] = {
+      {"1,1,1", 0, 0, 0},       {"1,1,100", 0, 0, 70},    {"1,4,1", 0, 70, 0},      {"2,1,1", 70, 0, 0},
+      {"1,4,100", 0, 7000, 70}, {"2,1,100", 7000, 0, 70}, {"2,4,1", 4 * 70, 70, 0}, {"2,4,100", 28000, 7000, 70},
+  };
+  static const struct {
+    const char *sizes;
+    attune_status status;
+    const char *says;
+  } bad[] = {
+      {"3,1,1", ATTUNE_BAD_SIZE, "bias has 3 where the problem has batch 2; it must be that or 1"},
+      {"1,2,1", ATTUNE_BAD_SIZE, "bias has 2 where the problem has heads_q 4"},
+      {"1,1,70", ATTUNE_BAD_SIZE, "bias has 70 where the problem has seqlen_q 100"},
+      {"1,1,99999999999", ATTUNE_BAD_SIZE, "--bias 99999999999: it must be from"},
+      {"1,4", ATTUNE_BAD_ARGUMENT, "--bias \"1,4\": expected three sizes, as in 1,16,4096"},
+      {"1,4,", ATTUNE_BAD_ARGUMENT, "expected three sizes"},
+      {",1,1", ATTUNE_BAD_ARGUMENT, "expected three sizes"},
+      {"1,,1", ATTUNE_BAD_ARGUMENT, "expected three sizes"},
+      {"0,1,1", ATTUNE_BAD_ARGUMENT, "expected three sizes"},
+      {"1,-4,1", ATTUNE_BAD_ARGUMENT, "expected three sizes"},
+      {"1,1,1,1", ATTUNE_BAD_ARGUMENT, "expected three sizes"},
+      {"x", ATTUNE_BAD_ARGUMENT, "expected three sizes"},
+  };
+  static const char sizes[] = "--batch 2 --heads-q 4 --heads-kv 2 --seqlen-q 100 --seqlen-k 70";
+  char line[160];
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    static attune_flags flags;
+    const attune_strides *bias = &flags.problem.bias;
+    for (int last = 0; last < 2; last++) { /* before or after the sizes */
+      snprintf(line, sizeof line, last ? "verify %s --bias %s" : "verify --bias %2$s %1$s", sizes, cases[i].sizes);
+      accept(&flags, line);
+      assert_int_equal(flags.problem.want_bias, 1);
+      if (bias->batch != cases[i].batch || bias->heads != cases[i].heads || bias->seqlen != cases[i].seqlen)
+        fail_msg("%s: strides %lld, %lld, %lld", line, (long long)bias->batch, (long long)bias->heads,
+                 (long long)bias->seqlen);
+    }
+  }
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    snprintf(line, sizeof line, "verify %s --bias %s", sizes, bad[i].sizes);
+    refuse(line, bad[i].status, bad[i].says);
+  }
+}
+
 /* ---- JSON ---- */
 
 static attune_given given;
@@ -190,6 +299,43 @@ static void problems_come_back_from_json(void **state) {
   assert_true(problem.head_dim_v == 32 && problem.heads_kv == 4 && problem.seqlen_k == 9 && isnan(problem.scale));
 }
 
+static void expressions_come_back_from_json(void **state) {
+  (void)state;
+  static const char *const texts[] = {
+      "{\"mask_expr\":\"k <= q + n\",\"params\":{\"n\":-2147483648}}",
+      "{\"score_expr\":\"score * x\",\"params\":{\"x\":2.0},\"sinks\":true}",
+      "{\"batch\":2,\"heads_q\":4,\"seqlen_q\":8,\"mask_expr\":\"k < doc[q] || k < one[batch]\","
+      "\"score_expr\":\"slope[head] * score + bias - whole[q]\",\"bias\":[1,4,8],\"sinks\":true,"
+      "\"params\":{\"doc\":[3,1,2147483647],\"slope\":[0.5,1.0,-1024.5],\"one\":[7],\"whole\":[1.0],\"unused\":0}}",
+      "{\"batch\":2,\"bias\":[2,1,1]}",
+      "{\"heads_q\":2,\"seqlen_q\":3,\"bias\":[1,1,3],\"params\":{\"tiny\":1e-30,\"tenth\":[0.1,0.2]}}",
+      "{\"pattern\":\"window:5 & causal\"}",
+  };
+  static const char *const keys[] = {"mask_expr", "score_expr", "params", "bias", "sinks"};
+  static attune_given again;
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    attune_problem problem, back;
+    json_error_t error;
+    json_t *text = json_loads(texts[i], 0, &error);
+    if (of_json(&problem, texts[i]) != ATTUNE_OK) fail_msg("%s: %s", texts[i], attune_message());
+    json_t *object = attune_problem_to_json(&problem, &given);
+    for (size_t j = 0; j < sizeof keys / sizeof *keys; j++) {
+      const json_t *had = json_object_get(text, keys[j]), *has = json_object_get(object, keys[j]);
+      if (strstr(texts[i], "tenth") != NULL && strcmp(keys[j], "params") == 0) continue; /* as floats they differ */
+      if (strstr(texts[i], "pattern") != NULL && j == 0) {
+        assert_string_equal(json_string_value(has), "(q - k <= 5 && k - q <= 5) && (k <= q)");
+        continue;
+      }
+      if (had == NULL ? has != NULL : !json_equal(had, has)) fail_msg("%s: %s differs", texts[i], keys[j]);
+    }
+    assert_int_equal(attune_problem_of_json(&back, &again, object, "there"), ATTUNE_OK);
+    assert_memory_equal(&problem, &back, sizeof back);
+    assert_memory_equal(&given, &again, sizeof again);
+    json_decref(object);
+    json_decref(text);
+  }
+}
+
 static void faults_in_json_say_where(void **state) {
   (void)state;
   const struct {
@@ -212,6 +358,20 @@ static void faults_in_json_say_where(void **state) {
       {"{\"q_strides\":[8,8,4]}", ATTUNE_BAD_STRIDE, "here: "},
       {"{\"head_dim\":20}", ATTUNE_BAD_HEAD_DIM, "here: head_dim is 20"},
       {"{\"seqlen_k\":0}", ATTUNE_BAD_SIZE, "here: seqlen_k is 0"},
+      {"{\"mask_expr\":1}", ATTUNE_BAD_JSON, "here: \"mask_expr\" must be a text of at most 479 bytes"},
+      {"{\"mask_expr\":\"k <\"}", ATTUNE_BAD_EXPRESSION, "here: mask expression \"k <\", column 4"},
+      {"{\"score_expr\":null}", ATTUNE_BAD_JSON, "here: \"score_expr\" must be a text"},
+      {"{\"pattern\":3}", ATTUNE_BAD_JSON, "here: \"pattern\" must be a text"},
+      {"{\"pattern\":\"casual\"}", ATTUNE_BAD_EXPRESSION, "column 1: no such pattern"},
+      {"{\"sinks\":1}", ATTUNE_BAD_JSON, "here: \"sinks\" must be true or false"},
+      {"{\"bias\":[1,1]}", ATTUNE_BAD_JSON, "here: \"bias\" must be [batch, heads, queries]"},
+      {"{\"bias\":[2,1,1]}", ATTUNE_BAD_SIZE, "here: bias has 2 where the problem has batch 1"},
+      {"{\"bias\":[0,1,1]}", ATTUNE_BAD_SIZE, "here: bias has 0"},
+      {"{\"params\":[1]}", ATTUNE_BAD_JSON, "here: \"params\" must be an object"},
+      {"{\"params\":{\"n\":\"1\"}}", ATTUNE_BAD_JSON, "here: param \"n\" must be a number or an array"},
+      {"{\"params\":{\"n\":[1,null]}}", ATTUNE_BAD_JSON, "here: param \"n\" must be a number or an array"},
+      {"{\"params\":{\"n\":[]}}", ATTUNE_BAD_ARGUMENT, "expected name=3"},
+      {"{\"params\":{\"head\":1}}", ATTUNE_BAD_EXPRESSION, "here: params[0] is named head"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     attune_problem problem;
@@ -276,7 +436,11 @@ int main(void) {
       cmocka_unit_test(misuse_is_told_with_its_flag),
       cmocka_unit_test(sizes_beside_a_file_are_refused),
       cmocka_unit_test(what_breaks_a_rule_of_problems_has_its_own_status),
+      cmocka_unit_test(expressions_are_read),
+      cmocka_unit_test(texts_that_are_too_long_are_refused),
+      cmocka_unit_test(biases_have_the_sizes_of_the_problem_or_one),
       cmocka_unit_test(problems_come_back_from_json),
+      cmocka_unit_test(expressions_come_back_from_json),
       cmocka_unit_test(faults_in_json_say_where),
       cmocka_unit_test(configs_are_json_by_their_table),
       cmocka_unit_test(problems_are_read_and_then_changed_by_flags),

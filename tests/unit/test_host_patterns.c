@@ -195,6 +195,72 @@ static void hidden_tiles_are_left_out(void **state) {
     free(drawn[i]);
 }
 
+/* ---- lengths in device memory ---- */
+
+typedef struct {
+  const uint16_t *q, *k, *v;
+  uint16_t *o;
+} pointers;
+
+static void launch(const attune_loaded *loaded, const attune_config *config, const attune_problem *problem,
+                   const attune_given *given, pointers at, const int32_t *seqlens_q, const int32_t *seqlens_k) {
+  attune_tensors tensors;
+  attune_arguments arguments;
+  attune_launch how;
+  attune_tensors_init(&tensors);
+  tensors.q = at.q, tensors.k = at.k, tensors.v = at.v, tensors.o = at.o;
+  tensors.seqlens_q = seqlens_q, tensors.seqlens_k = seqlens_k;
+  attune_given_values(tensors.values, given);
+  assert_int_equal(attune_arguments_of(&arguments, config, problem, &tensors), ATTUNE_OK);
+  assert_int_equal(attune_launch_of(&how, config, problem), ATTUNE_OK);
+  if (attune_launch_kernel(loaded, &how, &arguments, NULL) != ATTUNE_OK) fail_msg("%s", attune_message());
+}
+
+/* A batch whose sequences have lengths of their own gives what each gives alone, and does not touch the rest. */
+static void own_lengths(void **state) {
+  (void)state;
+  static const int32_t seqlens_q[] = {90, 150}, seqlens_k[] = {121, 170};
+  attune_problem given_problem, problem;
+  attune_given given;
+  problem_of(&given_problem, &given,
+             "\"pattern\":\"chunked:50 | blocks:16,1\",\"score_expr\":\"score + slope[head] * (seqlen_k - k)\","
+             "\"params\":{\"slope\":[0.5,0.25,0.125,0.0625]}");
+  assert_int_equal(attune_problem_resolve(&problem, &given_problem), ATTUNE_OK);
+  const attune_layout layouts[] = {attune_layout_q(&problem), attune_layout_k(&problem), attune_layout_v(&problem),
+                                   attune_layout_o(&problem)};
+  uint16_t *drawn[3], *whole, *alone;
+  for (size_t i = 0; i < 3; i++)
+    assert_non_null(drawn[i] = attune_draw(&layouts[i], problem.dtype, i, 1.0));
+  const size_t size = elements_of(&problem) * sizeof *whole;
+  assert_non_null(whole = aligned_alloc(256, (size + 255) / 256 * 256));
+  assert_non_null(alone = aligned_alloc(256, (size + 255) / 256 * 256));
+  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
+    attune_config config;
+    attune_loaded *loaded;
+    config_of(&config, (attune_family)family, schedules[family][0], &problem);
+    attune_kernel *kernel = compiled(&config, &problem);
+    assert_int_equal(attune_load(&loaded, machines[0], kernel, &config), ATTUNE_OK);
+    memset(whole, 0xff, size);
+    memset(alone, 0xff, size);
+    launch(loaded, &config, &problem, &given, (pointers){drawn[0], drawn[1], drawn[2], whole}, seqlens_q, seqlens_k);
+    for (int b = 0; b < 2; b++) {
+      attune_problem own = problem;
+      own.batch = 1, own.seqlen_q = seqlens_q[b], own.seqlen_k = seqlens_k[b];
+      launch(loaded, &config, &own, &given,
+             (pointers){drawn[0] + b * problem.q.batch, drawn[1] + b * problem.k.batch, drawn[2] + b * problem.v.batch,
+                        alone + b * problem.o.batch},
+             NULL, NULL);
+    }
+    assert_memory_equal(whole, alone, size);
+    attune_unload(loaded);
+    free(kernel);
+  }
+  for (size_t i = 0; i < 3; i++)
+    free(drawn[i]);
+  free(whole);
+  free(alone);
+}
+
 static int set_up(void **state) {
   (void)state;
   for (uint64_t i = 0; i < SCHEDULES; i++)
@@ -210,11 +276,12 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-  static struct CMUnitTest tests[COUNT(cases) + 2];
+  static struct CMUnitTest tests[COUNT(cases) + 3];
   for (size_t i = 0; i < COUNT(cases); i++)
     tests[i] =
         (struct CMUnitTest){.name = cases[i], .test_func = check_case, .initial_state = (void *)(uintptr_t)&cases[i]};
   tests[COUNT(cases)] = (struct CMUnitTest)cmocka_unit_test(formula_equals_data);
   tests[COUNT(cases) + 1] = (struct CMUnitTest)cmocka_unit_test(hidden_tiles_are_left_out);
+  tests[COUNT(cases) + 2] = (struct CMUnitTest)cmocka_unit_test(own_lengths);
   return cmocka_run_group_tests_name("host_patterns", tests, set_up, tear_down);
 }

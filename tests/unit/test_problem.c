@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -251,6 +252,202 @@ static void test_text_refused(void **unused) {
   assert_int_equal(attune_problem_parse(&p, "forward.bf16.d63.b1.h1.kv1.q9.k9"), ATTUNE_BAD_HEAD_DIM);
 }
 
+/* ---- expressions ---- */
+
+static attune_problem expressive(const char *mask, const char *score) {
+  attune_problem p = usual();
+  snprintf(p.mask_expr, sizeof p.mask_expr, "%s", mask);
+  snprintf(p.score_expr, sizeof p.score_expr, "%s", score);
+  p.params[0] = (attune_param){"n", ATTUNE_PARAM_INT};
+  p.params[1] = (attune_param){"m", ATTUNE_PARAM_INT};
+  p.params[2] = (attune_param){"slope", ATTUNE_PARAM_FLOAT_ARRAY};
+  return p;
+}
+
+static int32_t number_of(attune_problem p) {
+  if (attune_problem_check(&p) != ATTUNE_OK) fail_msg("%s", attune_message());
+  return attune_problem_expressions(&p);
+}
+
+static void test_class_of_expressions(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *mask, *score, *parts; /* parts: %d is the number */
+    bool bias, sinks, lse;
+  } cases[] = {
+      {"k <= q", "", ".pattern.x%d", false, false, false},
+      {"", "score * 2", ".expression.x%d", false, false, false},
+      {"k <= q + n", "score + slope[head] * (k - q)", ".pattern.expression.sinks.x%d.lse", false, true, true},
+      {"", "", ".expression.x%d", true, false, false}, /* as score + bias */
+      {"k < n", "bias", ".pattern.expression.x%d.lse", true, false, true},
+      {"", "", ".sinks", false, true, false},
+      {" (1) ", "((score) )", "", false, false, false},
+      {"1", "score", ".sinks.lse", false, true, true},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attune_problem p = expressive(cases[i].mask, cases[i].score), parsed;
+    p.want_bias = cases[i].bias;
+    p.want_sinks = cases[i].sinks;
+    p.want_lse = cases[i].lse;
+    const int32_t number = number_of(p);
+    char text[ATTUNE_TEXT_MAX], again[ATTUNE_TEXT_MAX], expected[ATTUNE_TEXT_MAX];
+    const int length = snprintf(expected, sizeof expected, "forward.bf16.d128.b2.h8.kv4.q100.k200");
+    snprintf(expected + length, sizeof expected - (size_t)length, cases[i].parts, number);
+    assert_int_equal(attune_problem_print(text, &p), ATTUNE_OK);
+    assert_string_equal(text, expected);
+    assert_int_equal(number > 0, strstr(cases[i].parts, ".x") != NULL);
+    assert_int_equal(attune_problem_has_pattern(&p), strstr(text, ".pattern") != NULL);
+    assert_int_equal(attune_problem_changes_score(&p), strstr(text, ".expression") != NULL);
+    if (attune_problem_parse(&parsed, text) != ATTUNE_OK) fail_msg("%s", attune_message());
+    assert_int_equal(attune_problem_expressions(&parsed), number);
+    assert_int_equal(attune_problem_score(&parsed), attune_problem_score(&p));
+    assert_int_equal(parsed.want_sinks, p.want_sinks);
+    assert_int_equal(attune_problem_print(again, &parsed), ATTUNE_OK);
+    assert_string_equal(again, text);
+    assert_true(attune_problem_distance(&p, &parsed) == 0);
+  }
+  static const struct {
+    const char *parts, *says;
+  } bad[] = {
+      {".pattern", "expected x and a number where there is a pattern"},
+      {".x5", "expected x and a number"},
+      {".expression.lse", "expected x and a number"},
+      {".pattern.x0", "expected x and a number"},
+      {".pattern.x05", "expected x and a number"},
+      {".pattern.x5.sinks", "expected the end"},
+      {".expression.pattern.x5", "expected "},
+      {".pattern.x99999999999", "expected x and"},
+      {".softcap.expression.x5", "canonical form"},
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    char text[ATTUNE_TEXT_MAX];
+    attune_problem p;
+    snprintf(text, sizeof text, "forward.bf16.d128.b2.h8.kv4.q100.k200%s", bad[i].parts);
+    if (attune_problem_parse(&p, text) == ATTUNE_OK) fail_msg("%s is taken", text);
+    if (strstr(attune_message(), bad[i].says) == NULL) fail_msg("%s: %s", text, attune_message());
+  }
+}
+
+/* The number follows what is compiled: not the blanks, but every operation, name, type and place of a param. */
+static void test_numbers(void **unused) {
+  (void)unused;
+  static const char mask[] = "k < n || q % 2", score[] = "score + slope[head] * (k - q)";
+  const int32_t number = number_of(expressive(mask, score));
+  attune_problem same[] = {expressive("k<n||q%2", "score+slope[head]*(k-q)"),
+                           expressive(" ((k <\tn) || (q % 2))\n", "(score + (slope[ head ] * (k - q)))"),
+                           expressive(mask, score), expressive(mask, score), expressive(mask, score)};
+  same[2].params[1].name[0] = '_'; /* which no expression uses */
+  same[3].want_sinks = same[3].want_lse = 1;
+  same[4].seqlen_q = 1000;
+  for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+    if (number_of(same[i]) != number) fail_msg("same[%zu] has another number", i);
+
+  attune_problem other[] = {
+      expressive("k < n || q % 3", score),
+      expressive("k <= n || q % 2", score),
+      expressive("k < n && q % 2", score),
+      expressive("k < m || q % 2", score),
+      expressive("q % 2 || k < n", score),
+      expressive(mask, "score - slope[head] * (k - q)"),
+      expressive(mask, "score + slope[batch] * (k - q)"),
+      expressive(mask, ""),
+      expressive("", score),
+      expressive(mask, score),
+      expressive(mask, score),
+      expressive(mask, score),
+  };
+  const size_t count = sizeof other / sizeof *other;
+  other[count - 3].params[0].type = ATTUNE_PARAM_FLOAT;
+  other[count - 2].params[2].type = ATTUNE_PARAM_INT_ARRAY;
+  other[count - 1].params[0] = same[0].params[1]; /* n and m change places */
+  other[count - 1].params[1] = same[0].params[0];
+  for (size_t i = 0; i < count; i++) {
+    assert_int_not_equal(number_of(other[i]), number);
+    for (size_t j = 0; j < i; j++)
+      if (number_of(other[i]) == number_of(other[j])) fail_msg("other[%zu] and [%zu] have one number", j, i);
+  }
+  attune_problem bias = expressive("", ""), plus_bias = expressive("", "score+bias");
+  bias.want_bias = plus_bias.want_bias = 1;
+  assert_int_equal(number_of(bias), number_of(plus_bias));
+  assert_int_equal(number_of(expressive("1", "score")), 0);
+  assert_int_equal(number_of(expressive("", "")), 0);
+  assert_int_not_equal(number_of(expressive("1 + 0", "")), 0);
+  assert_int_not_equal(number_of(expressive("", "-score")), 0);
+
+  /* Another score may be near, another pattern is not. */
+  attune_problem a = expressive(mask, score), b = expressive("k < n", score);
+  assert_true(isinf(attune_problem_distance(&a, &b)));
+  a = expressive("", score);
+  b = expressive("", "score * 2");
+  assert_true(attune_problem_distance(&a, &b) == 1);
+}
+
+static void test_expressions_refused(void **unused) {
+  (void)unused;
+  const attune_param n = {"n", ATTUNE_PARAM_INT}, m = {"m", ATTUNE_PARAM_FLOAT};
+#define TEXT(field, text) snprintf(p.field, sizeof p.field, "%s", text)
+#define PARAM(...) p.params[0] = (attune_param)__VA_ARGS__
+  REFUSE(ATTUNE_BAD_EXPRESSION, "mask expression \"k <\", column 4", TEXT(mask_expr, "k <"));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "a mask does not know the score", TEXT(mask_expr, "score > 0"));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "score expression \"score + n\", column 9: no such name: n",
+         TEXT(score_expr, "score + n"));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "the problem has no bias", TEXT(score_expr, "score + bias"));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "softcap 20 beside a score expression or a bias", p.softcap = 20,
+         TEXT(score_expr, "score * 2"));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "softcap 20 beside", p.softcap = 20, p.want_bias = 1);
+  REFUSE(ATTUNE_BAD_EXPRESSION, "its score expression does not use it", p.want_bias = 1, TEXT(score_expr, "score * 2"));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "mask_expr has no end within its 480 bytes", memset(p.mask_expr, '1', 480));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "score_expr has no end within its 480 bytes", memset(p.score_expr, '1', 480));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "\"#\" is neither an expression nor its number", TEXT(mask_expr, "#"));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "\"#-5\" is neither", TEXT(mask_expr, "#-5"));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "\"#0\" is neither", TEXT(score_expr, "#0"));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "\"#2147483648\" is neither", TEXT(score_expr, "#2147483648"));
+  REFUSE(ATTUNE_BAD_ARGUMENT, "want_bias is 2", p.want_bias = 2);
+  REFUSE(ATTUNE_BAD_ARGUMENT, "want_sinks is -1", p.want_sinks = -1);
+  REFUSE(ATTUNE_BAD_STRIDE, "a stride of bias is -8", p.want_bias = 1, p.bias.heads = -8);
+  REFUSE(ATTUNE_BAD_SIZE, "bias reaches over", p.want_bias = 1, p.bias.batch = INT64_MAX / 2);
+  /* params, used or not */
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[2] is declared, params[1] is not: leave no gap", p.params[0] = n,
+         p.params[2] = m);
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[7] is declared, params[0] is not", p.params[7] = m);
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] and params[2] are both named n", p.params[0] = n, p.params[1] = m,
+         p.params[2] = n);
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] is named seqlen_k, which expressions have already",
+         PARAM({"seqlen_k", ATTUNE_PARAM_INT}));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] is named tanh, which", PARAM({"tanh", ATTUNE_PARAM_INT}));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] is named bias, which", PARAM({"bias", ATTUNE_PARAM_FLOAT}));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0].type is 5", PARAM({"n", (attune_param_type)5}));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0].type is -1", PARAM({"n", (attune_param_type)-1}));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] has the name \"\"", PARAM({"", ATTUNE_PARAM_INT}));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] has the name \"2n\"", PARAM({"2n", ATTUNE_PARAM_INT}));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] has the name \"a-b\"", PARAM({"a-b", ATTUNE_PARAM_INT}));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "\"nnnnnnnnnnnnnnnnnnnnnnnn\"; it takes letters, digits and _, 23 at most",
+         p.params[0] = n, memset(p.params[0].name, 'n', ATTUNE_PARAM_NAME_MAX));
+#undef TEXT
+#undef PARAM
+}
+
+/* Of a class alone the number is known; it names a kernel, but cannot make one. */
+static void test_emit_of_class(void **unused) {
+  (void)unused;
+  attune_problem p = expressive("k <= q + n", "score + slope[head]"), parsed, other = expressive("k <= q", "");
+  char text[ATTUNE_TEXT_MAX], *source;
+  attune_config config;
+  assert_int_equal(attune_problem_print(text, &p), ATTUNE_OK);
+  assert_int_equal(attune_problem_parse(&parsed, text), ATTUNE_OK);
+  assert_int_equal(attune_config_reference(&config, &parsed), ATTUNE_OK);
+  assert_int_equal(config.expressions, attune_problem_expressions(&p));
+  assert_true(config.pattern == 1 && config.score == ATTUNE_SCORE_EXPRESSION);
+  assert_int_equal(attune_emit(&source, &config, &parsed, ATTUNE_TARGET_HOST), ATTUNE_BAD_EXPRESSION);
+  assert_non_null(strstr(attune_message(), "of which only this number is known"));
+  assert_int_equal(attune_emit(&source, &config, NULL, ATTUNE_TARGET_CUDA), ATTUNE_BAD_EXPRESSION);
+  assert_int_equal(attune_emit(&source, &config, &other, ATTUNE_TARGET_CUDA), ATTUNE_BAD_EXPRESSION);
+  assert_non_null(strstr(attune_message(), ", the problem x"));
+  assert_int_equal(attune_emit(&source, &config, &p, ATTUNE_TARGET_HOST), ATTUNE_OK);
+  assert_non_null(strstr(source, "/* mask: (k <= (q + n)) */"));
+  free(source);
+}
+
 static void test_distance(void **unused) {
   (void)unused;
   attune_problem a = usual(), b = usual();
@@ -277,9 +474,13 @@ static void test_bytes(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_accepts),      cmocka_unit_test(test_refuses),         cmocka_unit_test(test_strides),
-      cmocka_unit_test(test_masks),        cmocka_unit_test(test_bound_and_score), cmocka_unit_test(test_text),
-      cmocka_unit_test(test_text_refused), cmocka_unit_test(test_distance),        cmocka_unit_test(test_bytes),
+      cmocka_unit_test(test_accepts),         cmocka_unit_test(test_refuses),
+      cmocka_unit_test(test_strides),         cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_bound_and_score), cmocka_unit_test(test_text),
+      cmocka_unit_test(test_text_refused),    cmocka_unit_test(test_distance),
+      cmocka_unit_test(test_bytes),           cmocka_unit_test(test_class_of_expressions),
+      cmocka_unit_test(test_numbers),         cmocka_unit_test(test_expressions_refused),
+      cmocka_unit_test(test_emit_of_class),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
