@@ -26,6 +26,7 @@ struct attune_host_granule {
   uint16_t writer; /* the thread that stored it or issued the copy */
   uint8_t state, mbarrier;
   uint32_t other_warps, other_time; /* readers that found no place below */
+  uint32_t count;                   /* of the places below, those that were ever taken */
   reader readers[READERS];
 };
 
@@ -146,7 +147,7 @@ static bool superseded(const attune_host_order *order, const reader *r, const at
 static void record(const attune_host_order *order, attune_host_granule *g, reader now,
                    const attune_host_viewer *viewer) {
   reader *free_place = NULL;
-  for (reader *r = g->readers; r < g->readers + READERS; r++) {
+  for (reader *r = g->readers; r < g->readers + g->count; r++) {
     if (r->who == now.who && r->lanes == now.lanes && r->lanes != 0) {
       *r = now;
       return;
@@ -161,6 +162,7 @@ static void record(const attune_host_order *order, attune_host_granule *g, reade
       return;
     }
   }
+  if (!free_place && g->count < READERS) free_place = &g->readers[g->count++];
   if (free_place) {
     *free_place = now;
     return;
@@ -218,7 +220,7 @@ void attune_host_shared_end_product(attune_host_shared *shared, const uint32_t *
                                     uint32_t number) {
   for (int i = 0; i < count; i++)
     for (uint32_t at = offsets[i]; at < offsets[i] + 16; at += 4)
-      for (reader *r = granule_at(shared, at)->readers, *end = r + READERS; r < end; r++)
+      for (reader *r = granule_at(shared, at)->readers, *end = r + granule_at(shared, at)->count; r < end; r++)
         if (r->who == (uint32_t)(A_GROUP + group) && r->lanes == number && r->time == under_way)
           r->time = shared->order.time;
 }
@@ -227,7 +229,7 @@ void attune_host_shared_end_product(attune_host_shared *shared, const uint32_t *
 
 static bool after_reads(const attune_host_order *order, attune_host_conflict *conflict, uint32_t at,
                         const attune_host_granule *g, const attune_host_viewer *viewer) {
-  for (const reader *r = g->readers; r < g->readers + READERS; r++) {
+  for (const reader *r = g->readers; r < g->readers + g->count; r++) {
     int thread = unordered(order, r, viewer);
     if (thread < 0) continue;
     found(conflict, r->who >= A_GROUP ? ATTUNE_HOST_WRITE_OF_OPERAND : ATTUNE_HOST_WRITE_OF_READ, at, thread, r->line);
