@@ -238,8 +238,9 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   attune_step step;
   family->step(&step, config, p);
   steps n = count_steps(config, p, launch.tiles_m);
-  n.mean *= pattern_waste(config, p);
-  n.longest *= pattern_waste(config, p);
+  const double waste = pattern_waste(config, p);
+  n.mean *= waste;
+  n.longest *= waste;
   const double grid = launch.grid, slots = speed.sms * occupancy;
   const double spilled = (double)spill_bytes * launch.threads;
 

@@ -59,6 +59,12 @@ typedef struct attune_expression attune_expression;
  * name is known. free() it. */
 attune_status attune_expression_parse(attune_expression **out, attune_expression_kind kind, const char *text,
                                       const attune_param *params, bool bias);
+/* What a checked problem has compiled in: NULL where there is nothing, or only its number is known (the problem was
+ * parsed from its class). A bias without a score expression is "score + bias". free() it. */
+attune_status attune_problem_expression(attune_expression **out, attune_expression_kind kind,
+                                        const attune_problem *problem);
+/* Whether mask_expr or score_expr holds such a number. */
+bool attune_expression_is_number(const char *text);
 /* What the names stand for; arrays in the caller's memory. */
 typedef struct {
   double score, bias;

@@ -10,7 +10,7 @@
 /* Stands before the number of a problem that is known by its class alone (attune_problem_parse). */
 static const char number_mark = '#';
 
-static bool is_known_by_number(const char *text) {
+bool attune_expression_is_number(const char *text) {
   return text[0] == number_mark;
 }
 
@@ -86,12 +86,12 @@ static attune_status check_text(const char *text, size_t size, const char *name)
   return attune_fail(ATTUNE_BAD_EXPRESSION, "%s has no end within its %zu bytes", name, size);
 }
 
-/* *out is NULL where there is none, or only its number. */
-static attune_status parse(attune_expression **out, attune_expression_kind kind, const attune_problem *problem) {
+attune_status attune_problem_expression(attune_expression **out, attune_expression_kind kind,
+                                        const attune_problem *problem) {
   const char *text = kind == ATTUNE_EXPRESSION_MASK ? mask_text(problem) : score_text(problem);
   *out = NULL;
   if (text[0] == '\0') return ATTUNE_OK;
-  if (!is_known_by_number(text))
+  if (!attune_expression_is_number(text))
     return attune_expression_parse(out, kind, text, problem->params, problem->want_bias != 0);
   return is_number(text)
              ? ATTUNE_OK
@@ -103,14 +103,14 @@ attune_status attune_expressions_check(const attune_problem *p) {
   attune_status status = check_text(p->mask_expr, sizeof p->mask_expr, "mask_expr");
   if (status == ATTUNE_OK) status = check_text(p->score_expr, sizeof p->score_expr, "score_expr");
   if (status == ATTUNE_OK) status = check_params(p->params);
-  if (status == ATTUNE_OK) status = parse(&mask, ATTUNE_EXPRESSION_MASK, p);
-  if (status == ATTUNE_OK) status = parse(&score, ATTUNE_EXPRESSION_SCORE, p);
+  if (status == ATTUNE_OK) status = attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, p);
+  if (status == ATTUNE_OK) status = attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, p);
   if (status == ATTUNE_OK && score != NULL && p->softcap > 0)
     status = attune_fail(
         ATTUNE_BAD_EXPRESSION,
         "softcap %g beside a score expression or a bias: write it as %g * tanh(score / %g) where it belongs",
         (double)p->softcap, (double)p->softcap, (double)p->softcap);
-  const bool told = p->want_bias && p->score_expr[0] != '\0' && !is_known_by_number(p->score_expr);
+  const bool told = p->want_bias && p->score_expr[0] != '\0' && !attune_expression_is_number(p->score_expr);
   if (status == ATTUNE_OK && told && (score == NULL || !attune_expression_uses_bias(score)))
     status =
         attune_fail(ATTUNE_BAD_EXPRESSION, "the problem wants a bias, but its score expression does not use it: add "
@@ -143,11 +143,11 @@ static int32_t number_of(const attune_expression *mask, const attune_expression 
 int32_t attune_problem_expressions(const attune_problem *problem) {
   attune_expression *mask = NULL, *score = NULL;
   int32_t number = 0;
-  if (is_known_by_number(problem->mask_expr)) return (int32_t)strtol(problem->mask_expr + 1, NULL, 10);
-  if (is_known_by_number(problem->score_expr)) return (int32_t)strtol(problem->score_expr + 1, NULL, 10);
+  if (attune_expression_is_number(problem->mask_expr)) return (int32_t)strtol(problem->mask_expr + 1, NULL, 10);
+  if (attune_expression_is_number(problem->score_expr)) return (int32_t)strtol(problem->score_expr + 1, NULL, 10);
   if (!attune_problem_has_pattern(problem) && !attune_problem_changes_score(problem)) return 0;
-  if (parse(&mask, ATTUNE_EXPRESSION_MASK, problem) == ATTUNE_OK &&
-      parse(&score, ATTUNE_EXPRESSION_SCORE, problem) == ATTUNE_OK)
+  if (attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem) == ATTUNE_OK &&
+      attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, problem) == ATTUNE_OK)
     number = number_of(mask, score, problem);
   free(mask);
   free(score);
@@ -243,7 +243,8 @@ attune_status attune_expressions_emit(attune_buffer *out, const attune_config *c
   attune_expression *mask = NULL, *score = NULL;
   attune_buffer_add_text(out, head);
   if (config->expressions == 0) return ATTUNE_OK;
-  if (problem == NULL || is_known_by_number(problem->mask_expr) || is_known_by_number(problem->score_expr))
+  if (problem == NULL || attune_expression_is_number(problem->mask_expr) ||
+      attune_expression_is_number(problem->score_expr))
     return attune_fail(ATTUNE_BAD_EXPRESSION,
                        "the config has expressions x%d, of which only this number is known: give the problem's "
                        "--mask-expr and --score-expr (mask_expr and score_expr)",
@@ -252,8 +253,8 @@ attune_status attune_expressions_emit(attune_buffer *out, const attune_config *c
   if (status == ATTUNE_OK && attune_problem_expressions(problem) != config->expressions)
     status = attune_fail(ATTUNE_BAD_EXPRESSION, "the config has expressions x%d, the problem x%d", config->expressions,
                          attune_problem_expressions(problem));
-  if (status == ATTUNE_OK) status = parse(&mask, ATTUNE_EXPRESSION_MASK, problem);
-  if (status == ATTUNE_OK) status = parse(&score, ATTUNE_EXPRESSION_SCORE, problem);
+  if (status == ATTUNE_OK) status = attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem);
+  if (status == ATTUNE_OK) status = attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, problem);
   if (status == ATTUNE_OK) emit(out, problem, mask, score);
   free(mask);
   free(score);

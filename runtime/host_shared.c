@@ -219,10 +219,12 @@ bool attune_host_shared_start_product(attune_host_shared *shared, attune_host_co
 void attune_host_shared_end_product(attune_host_shared *shared, const uint32_t *offsets, int count, int group,
                                     uint32_t number) {
   for (int i = 0; i < count; i++)
-    for (uint32_t at = offsets[i]; at < offsets[i] + 16; at += 4)
-      for (reader *r = granule_at(shared, at)->readers, *end = r + granule_at(shared, at)->count; r < end; r++)
+    for (uint32_t at = offsets[i]; at < offsets[i] + 16; at += 4) {
+      attune_host_granule *g = granule_at(shared, at);
+      for (reader *r = g->readers; r < g->readers + g->count; r++)
         if (r->who == (uint32_t)(A_GROUP + group) && r->lanes == number && r->time == under_way)
           r->time = shared->order.time;
+    }
 }
 
 /* ---- writes ---- */

@@ -60,13 +60,17 @@ constexpr int producer_registers = block_registers - consumers * consumer_regist
 constexpr int section_bytes = 16 << 20; // keys and values of the heads that are worked on together, for L2's sake
 #endif
 
+#if PATTERN
 constexpr int found_slots = 8; // tiles that the scout may be ahead
+#endif
 
 /* The mbarriers, 8 bytes each, and with a pattern 4 bytes for each slot of K: which tile it holds; and for each tile
  * that was found. */
 struct mbarriers {
   shared_address q_full, q_empty, k_full, k_empty, v_full, v_empty, v_landed;
+#if PATTERN
   shared_address found_full, found_empty, found, tiles;
+#endif
 };
 
 ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
@@ -78,10 +82,12 @@ ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
   at.v_full = at.k_empty + 8 * stages;
   at.v_empty = at.v_full + 8 * stages;
   at.v_landed = at.v_empty + 8 * stages; // a ragged V before its tail is cleared
+#if PATTERN
   at.found_full = at.v_landed + 16;
   at.found_empty = at.found_full + 8 * found_slots;
   at.found = at.found_empty + 8 * found_slots;
   at.tiles = at.found + 4 * found_slots;
+#endif
   return at;
 }
 

@@ -51,14 +51,17 @@ static double bound_of(const attune_bed *bed, int bucket) {
 
 /* ---- making ---- */
 
-static attune_status upload(const void **out, attune_machine *machine, const attune_layout *layout,
-                            const uint16_t *from) {
+static attune_status upload(const void **out, attune_machine *machine, const void *from, size_t size) {
   void *memory = NULL;
-  const size_t size = (size_t)attune_layout_extent(layout) * sizeof *from;
   attune_status status = attune_memory_allocate(&memory, machine, size);
   if (status != ATTUNE_OK) return status;
   *out = memory;
   return attune_memory_write(machine, memory, from, size);
+}
+
+static attune_status upload_rows(const void **out, attune_machine *machine, const attune_layout *layout,
+                                 const uint16_t *from) {
+  return upload(out, machine, from, (size_t)attune_layout_extent(layout) * sizeof *from);
 }
 
 static attune_status make_outputs(attune_bed *bed) {
@@ -79,27 +82,13 @@ static attune_status make_outputs(attune_bed *bed) {
                           : attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of LSE", lse_bytes(bed));
 }
 
-/* A bias reaches to the row's last key. */
-static int64_t bias_extent(const attune_problem *p) {
-  return (p->batch - 1) * p->bias.batch + (p->heads_q - 1) * p->bias.heads + (p->seqlen_q - 1) * p->bias.seqlen +
-         p->seqlen_k;
-}
-
-static attune_status upload_bytes(const void **out, attune_machine *machine, const void *from, size_t size) {
-  void *memory = NULL;
-  attune_status status = attune_memory_allocate(&memory, machine, size);
-  if (status != ATTUNE_OK) return status;
-  *out = memory;
-  return attune_memory_write(machine, memory, from, size);
-}
-
 /* Draws what was not given, and uploads all of it. */
 static attune_status make_given(attune_bed *bed, uint64_t seed) {
   const attune_problem *p = &bed->problem;
   attune_value values[ATTUNE_PARAMS_MAX];
   attune_status status = ATTUNE_OK;
   if (p->want_bias && bed->given.bias == NULL) {
-    const attune_layout flat = {.batch = 1, .seqlen = 1, .heads = 1, .head_dim = bias_extent(p)};
+    const attune_layout flat = {.batch = 1, .seqlen = 1, .heads = 1, .head_dim = attune_bias_extent(p)};
     bed->given.bias = bed->bias = attune_draw(&flat, p->dtype, seed + 101, 1.0);
     if (bed->bias == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a bias");
   }
@@ -114,20 +103,20 @@ static attune_status make_given(attune_bed *bed, uint64_t seed) {
     if (short_of_memory) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %d sinks", p->heads_q);
   }
   if (p->want_bias)
-    status = upload_bytes(&bed->tensors.bias, bed->machine, bed->given.bias,
-                          (size_t)bias_extent(p) * sizeof *bed->given.bias);
+    status = upload(&bed->tensors.bias, bed->machine, bed->given.bias,
+                    (size_t)attune_bias_extent(p) * sizeof *bed->given.bias);
   if (status != ATTUNE_OK) return status;
   const void *sinks = NULL;
   if (p->want_sinks)
-    status = upload_bytes(&sinks, bed->machine, bed->given.sinks, (size_t)p->heads_q * sizeof *bed->given.sinks);
+    status = upload(&sinks, bed->machine, bed->given.sinks, (size_t)p->heads_q * sizeof *bed->given.sinks);
   bed->tensors.sinks = sinks;
   attune_given_values(values, &bed->given);
   for (int i = 0; i < ATTUNE_PARAMS_MAX && status == ATTUNE_OK; i++) {
     bed->tensors.values[i] = values[i];
     bed->tensors.values[i].array = NULL;
     if (values[i].count > 0)
-      status = upload_bytes(&bed->tensors.values[i].array, bed->machine, values[i].array,
-                            (size_t)values[i].count * sizeof(int32_t));
+      status = upload(&bed->tensors.values[i].array, bed->machine, values[i].array,
+                      (size_t)values[i].count * sizeof(int32_t));
   }
   return status;
 }
@@ -191,9 +180,9 @@ static attune_status bed_create(attune_bed **out, attune_machine *machine, const
   bed->rows_total = (int64_t)resolved->batch * resolved->seqlen_q * resolved->heads_q;
   bed->tensors.struct_size = sizeof bed->tensors;
   const attune_layout layouts[] = {attune_layout_q(resolved), attune_layout_k(resolved), attune_layout_v(resolved)};
-  if ((status = upload(&bed->tensors.q, machine, &layouts[0], q)) != ATTUNE_OK) goto out;
-  if ((status = upload(&bed->tensors.k, machine, &layouts[1], k)) != ATTUNE_OK) goto out;
-  if ((status = upload(&bed->tensors.v, machine, &layouts[2], v)) != ATTUNE_OK) goto out;
+  if ((status = upload_rows(&bed->tensors.q, machine, &layouts[0], q)) != ATTUNE_OK) goto out;
+  if ((status = upload_rows(&bed->tensors.k, machine, &layouts[1], k)) != ATTUNE_OK) goto out;
+  if ((status = upload_rows(&bed->tensors.v, machine, &layouts[2], v)) != ATTUNE_OK) goto out;
   if ((status = make_given(bed, seed)) != ATTUNE_OK) goto out;
   if ((status = make_outputs(bed)) != ATTUNE_OK) goto out;
   const bool host = attune_machine_device(machine)->arch == 0;

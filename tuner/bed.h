@@ -17,6 +17,8 @@ attune_layout attune_layout_v(const attune_problem *problem);
 attune_layout attune_layout_o(const attune_problem *problem);
 /* Elements from the first to the last, gaps included. */
 int64_t attune_layout_extent(const attune_layout *layout);
+/* The same of the bias: to the last key of the last row. */
+int64_t attune_bias_extent(const attune_problem *problem);
 bool attune_layout_contiguous(const attune_layout *layout);
 int64_t attune_layout_offset(const attune_layout *layout, int64_t batch, int64_t row, int64_t head);
 

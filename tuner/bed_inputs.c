@@ -36,6 +36,11 @@ int64_t attune_layout_extent(const attune_layout *layout) {
   return attune_layout_offset(layout, layout->batch - 1, layout->seqlen - 1, layout->heads - 1) + layout->head_dim;
 }
 
+int64_t attune_bias_extent(const attune_problem *p) {
+  return (p->batch - 1) * p->bias.batch + (p->heads_q - 1) * p->bias.heads + (p->seqlen_q - 1) * p->bias.seqlen +
+         p->seqlen_k;
+}
+
 bool attune_layout_contiguous(const attune_layout *layout) {
   return attune_layout_extent(layout) == layout->batch * layout->seqlen * layout->heads * layout->head_dim &&
          (layout->heads == 1 || layout->strides.heads == layout->head_dim) &&

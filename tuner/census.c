@@ -46,7 +46,7 @@ static void count_row(attune_census *out, const attune_problem *p, const attune_
   for (int64_t column = 0; column < blocks_of(p->seqlen_k, out->block); column++) {
     scope->k = block_range(column, out->block, p->seqlen_k);
     attune_seen seen = seen_by_bounds(p, scope->q, scope->k);
-    if (seen != ATTUNE_SEEN_NONE && mask != NULL) seen = both(seen, attune_expression_seen(mask, scope));
+    if (seen != ATTUNE_SEEN_NONE) seen = both(seen, attune_expression_seen(mask, scope));
     kept += seen != ATTUNE_SEEN_NONE;
     out->whole += seen == ATTUNE_SEEN_WHOLE;
   }
@@ -64,10 +64,8 @@ attune_status attune_census_of(attune_census *out, const attune_problem *problem
   attune_status status = attune_problem_resolve(&p, problem);
   *out = (attune_census){.block = block};
   if (status == ATTUNE_OK && block < 1) status = attune_fail(ATTUNE_BAD_SIZE, "blocks of %d", block);
-  if (status == ATTUNE_OK && p.mask_expr[0] == '#') return ATTUNE_OK; /* of a class: the mask itself is not known */
-  if (status == ATTUNE_OK && attune_problem_has_pattern(&p))
-    status = attune_expression_parse(&mask, ATTUNE_EXPRESSION_MASK, p.mask_expr, p.params, false);
-  if (status != ATTUNE_OK) return status;
+  if (status == ATTUNE_OK) status = attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, &p);
+  if (status != ATTUNE_OK || mask == NULL) return status;
   attune_given_values(values, given);
   attune_range_scope scope = {
       .seqlen_q = {p.seqlen_q, p.seqlen_q}, .seqlen_k = {p.seqlen_k, p.seqlen_k}, .values = values};

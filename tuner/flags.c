@@ -235,7 +235,7 @@ static attune_status read_window(attune_problem *problem, const char *text) {
 attune_status attune_problem_add_mask(attune_problem *problem, const char *text) {
   char *mask = problem->mask_expr;
   char joined[2 * ATTUNE_EXPRESSION_MAX];
-  const bool first = mask[0] == '\0' || mask[0] == '#'; /* a class's number makes way for what it stands for */
+  const bool first = mask[0] == '\0' || attune_expression_is_number(mask); /* which makes way for what it stands for */
   const int length =
       first ? snprintf(joined, sizeof joined, "%s", text) : snprintf(joined, sizeof joined, "(%s) && (%s)", mask, text);
   if (length >= ATTUNE_EXPRESSION_MAX)

@@ -48,54 +48,48 @@ static attune_status bad_value(const char *text) {
                      text);
 }
 
-/* *real: whether any number of the list is no int. */
-static attune_status read_list(attune_given *given, int *count, bool *real, const char *list, const char *text) {
-  double values[ATTUNE_GIVEN_ELEMENTS];
-  *count = 0;
-  *real = false;
-  for (const char *at = list; *at != '\0';) {
-    char *end, *integer_end;
-    errno = 0;
-    const double value = strtod(at, &end);
-    const long long integer = strtoll(at, &integer_end, 10);
-    if (end == at || (*end != ',' && *end != '\0') || !isfinite(value) || fabs(value) > 3.4e38) return bad_value(text);
-    if (integer_end != end || integer < INT32_MIN || integer > INT32_MAX) *real = true;
-    if (given->used + *count == ATTUNE_GIVEN_ELEMENTS)
-      return attune_fail(ATTUNE_BAD_ARGUMENT, "param \"%.40s...\": more than %d values in all; take a file's tensor",
-                         text, ATTUNE_GIVEN_ELEMENTS);
-    values[(*count)++] = value;
-    at = *end == ',' ? end + 1 : end;
-  }
-  if (*count == 0) return bad_value(text);
-  for (int i = 0; i < *count; i++) {
-    if (*real)
-      given->elements[given->used + i].real = (float)values[i];
+attune_status attune_given_numbers(attune_given *given, attune_problem *problem, const char *name, size_t length,
+                                   bool array, bool real, const double *numbers, int count) {
+  int place;
+  if (array && given->used + count > ATTUNE_GIVEN_ELEMENTS)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "param \"%.*s\": more than %d values in all; take a file's tensor",
+                       (int)length, name, ATTUNE_GIVEN_ELEMENTS);
+  const attune_param_type type = array ? (real ? ATTUNE_PARAM_FLOAT_ARRAY : ATTUNE_PARAM_INT_ARRAY)
+                                       : (real ? ATTUNE_PARAM_FLOAT : ATTUNE_PARAM_INT);
+  const attune_status status = declare(&place, problem, name, length, type);
+  if (status != ATTUNE_OK) return status;
+  if (!array && real) given->params[place].real = (float)numbers[0];
+  if (!array && !real) given->params[place].integer = (int32_t)numbers[0];
+  if (!array) return ATTUNE_OK;
+  given->params[place].count = count;
+  given->params[place].first = given->used;
+  for (int i = 0; i < count; i++, given->used++) {
+    if (real)
+      given->elements[given->used].real = (float)numbers[i];
     else
-      given->elements[given->used + i].integer = (int32_t)values[i];
+      given->elements[given->used].integer = (int32_t)numbers[i];
   }
   return ATTUNE_OK;
 }
 
 attune_status attune_given_param(attune_given *given, attune_problem *problem, const char *text) {
   const char *equals = strchr(text, '=');
-  int count, place;
-  bool real;
-  if (equals == NULL) return bad_value(text);
-  attune_status status = read_list(given, &count, &real, equals + 1, text);
-  if (status != ATTUNE_OK) return status;
-  const bool array = strchr(equals, ',') != NULL;
-  const attune_param_type type = array ? (real ? ATTUNE_PARAM_FLOAT_ARRAY : ATTUNE_PARAM_INT_ARRAY)
-                                       : (real ? ATTUNE_PARAM_FLOAT : ATTUNE_PARAM_INT);
-  status = declare(&place, problem, text, (size_t)(equals - text), type);
-  if (status != ATTUNE_OK) return status;
-  if (array) {
-    given->params[place].count = count;
-    given->params[place].first = given->used;
-    given->used += count;
-  } else if (real) {
-    given->params[place].real = given->elements[given->used].real;
-  } else {
-    given->params[place].integer = given->elements[given->used].integer;
+  double numbers[ATTUNE_GIVEN_ELEMENTS];
+  int count = 0;
+  bool real = false; /* any number of the list is no int */
+  if (equals == NULL || equals[1] == '\0') return bad_value(text);
+  const size_t length = (size_t)(equals - text);
+  for (const char *at = equals + 1; *at != '\0';) {
+    char *end, *integer_end;
+    errno = 0;
+    const double value = strtod(at, &end);
+    const long long integer = strtoll(at, &integer_end, 10);
+    if (end == at || (*end != ',' && *end != '\0') || !isfinite(value) || fabs(value) > 3.4e38) return bad_value(text);
+    if (integer_end != end || integer < INT32_MIN || integer > INT32_MAX) real = true;
+    if (count == ATTUNE_GIVEN_ELEMENTS)
+      return attune_given_numbers(given, problem, text, length, true, real, numbers, count + 1); /* too many */
+    numbers[count++] = value;
+    at = *end == ',' ? end + 1 : end;
   }
-  return ATTUNE_OK;
+  return attune_given_numbers(given, problem, text, length, strchr(equals, ',') != NULL, real, numbers, count);
 }

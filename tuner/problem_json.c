@@ -106,43 +106,35 @@ static attune_status read_flag(int32_t *out, const json_place *place) {
   return ATTUNE_OK;
 }
 
-static attune_status add_number(char *text, size_t size, const json_t *number) {
-  const size_t length = strlen(text);
-  const int added = json_is_integer(number)
-                        ? snprintf(text + length, size - length, "%lld", (long long)json_integer_value(number))
-                        : snprintf(text + length, size - length, "%.9g", json_number_value(number));
-  if (json_is_real(number) && strpbrk(text + length, ".en") == NULL) strncat(text, ".0", size - strlen(text) - 1);
-  return json_is_number(number) && (size_t)added + 4 < size - length ? ATTUNE_OK : ATTUNE_BAD_JSON;
+static attune_status read_param(attune_problem *problem, attune_given *given, const json_place *place) {
+  double numbers[ATTUNE_GIVEN_ELEMENTS];
+  const bool array = json_is_array(place->value);
+  const size_t count = array ? json_array_size(place->value) : 1;
+  bool real = false, fits = count > 0 && count <= ATTUNE_GIVEN_ELEMENTS;
+  for (size_t i = 0; i < count && fits; i++) {
+    const json_t *number = array ? json_array_get(place->value, i) : place->value;
+    numbers[i] = json_number_value(number);
+    fits = json_is_number(number) && fabs(numbers[i]) <= 3.4e38;
+    real = real || !json_is_integer(number) || numbers[i] < INT32_MIN || numbers[i] > INT32_MAX;
+  }
+  if (!fits)
+    return attune_fail(ATTUNE_BAD_JSON,
+                       "%s: param \"%.40s\" must be a number or an array of 1 to %d numbers, each a float's",
+                       place->where, place->key, ATTUNE_GIVEN_ELEMENTS);
+  return attune_given_numbers(given, problem, place->key, strlen(place->key), array, real, numbers, (int)count);
 }
 
-/* {"name": number or [numbers], ...}; as --param has it. */
+/* {"name": number or [numbers], ...} */
 static attune_status read_params(attune_problem *problem, attune_given *given, const json_place *place) {
-  const char *name;
-  json_t *value;
-  attune_status status = ATTUNE_OK;
-  enum { DIGITS = 24, TEXT = ATTUNE_GIVEN_ELEMENTS * DIGITS };
+  json_place param = {.where = place->where};
   if (!json_is_object(place->value))
     return attune_fail(ATTUNE_BAD_JSON, "%s: \"params\" must be an object of numbers and arrays of numbers",
                        place->where);
-  char *text = malloc(TEXT);
-  if (text == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for params");
-  json_object_foreach(place->value, name, value) {
-    size_t count = json_is_array(value) ? json_array_size(value) : 1;
-    snprintf(text, TEXT, "%.60s=", name);
-    for (size_t i = 0; i < count && i < ATTUNE_GIVEN_ELEMENTS && status == ATTUNE_OK; i++) {
-      status = add_number(text, TEXT, json_is_array(value) ? json_array_get(value, i) : value);
-      if (json_is_array(value)) strcat(text, ",");
-    }
-    if (status == ATTUNE_OK && count > ATTUNE_GIVEN_ELEMENTS) status = ATTUNE_BAD_JSON;
-    if (status != ATTUNE_OK) {
-      status = attune_fail(ATTUNE_BAD_JSON, "%s: param \"%.40s\" must be a number or an array of at most %d numbers",
-                           place->where, name, ATTUNE_GIVEN_ELEMENTS);
-      break;
-    }
-    if ((status = attune_given_param(given, problem, text)) != ATTUNE_OK) break;
+  json_object_foreach(place->value, param.key, param.value) {
+    const attune_status status = read_param(problem, given, &param);
+    if (status != ATTUNE_OK) return status;
   }
-  free(text);
-  return status;
+  return ATTUNE_OK;
 }
 
 /* [batch, heads, queries], each 1 or the problem's; strides once these are known. */

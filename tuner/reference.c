@@ -124,12 +124,9 @@ static void open_expressions(query_row *row, const attune_problem *problem, int 
                               .values = row->values};
   if (problem->want_bias)
     row->bias = given->bias + batch * problem->bias.batch + head * problem->bias.heads + index * problem->bias.seqlen;
-  const char *score = problem->want_bias && problem->score_expr[0] == '\0' ? "score + bias" : problem->score_expr;
   /* The problem was checked: they parse, unless memory is short, and then the row does not compare. */
-  if (problem->mask_expr[0] != '\0')
-    (void)attune_expression_parse(&row->mask, ATTUNE_EXPRESSION_MASK, problem->mask_expr, problem->params, false);
-  if (score[0] != '\0')
-    (void)attune_expression_parse(&row->score, ATTUNE_EXPRESSION_SCORE, score, problem->params, problem->want_bias);
+  (void)attune_problem_expression(&row->mask, ATTUNE_EXPRESSION_MASK, problem);
+  (void)attune_problem_expression(&row->score, ATTUNE_EXPRESSION_SCORE, problem);
 }
 
 static void close_row(query_row *row) {

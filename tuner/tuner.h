@@ -31,14 +31,18 @@ typedef struct {
 void attune_given_values(attune_value out[ATTUNE_PARAMS_MAX], const attune_given *given);
 /* "name=3", "name=0.5", "name=1,2,3": declares a param of the problem and keeps its value. A comma makes an array. */
 attune_status attune_given_param(attune_given *given, attune_problem *problem, const char *text);
+/* The same of numbers; length: of the name. At most ATTUNE_GIVEN_ELEMENTS in all arrays; real: they are floats, else
+ * ints. */
+attune_status attune_given_numbers(attune_given *given, attune_problem *problem, const char *name, size_t length,
+                                   bool array, bool real, const double *numbers, int count);
 /* Declares an array param whose elements are the caller's. */
 attune_status attune_given_array(attune_given *given, attune_problem *problem, const char *name, attune_param_type type,
                                  const void *array, int64_t count);
 
 /* ---- census.c ---- */
 
-/* Blocks of block x block, over all heads, 0 where the mask is known by its number alone; whole ones hide nothing.
- * rows: of blocks; longest: most that one keeps. */
+/* Blocks of block x block, over all heads, 0 without a pattern, or where only its number is known; whole ones hide
+ * nothing. rows: of blocks; longest: most that one keeps. */
 typedef struct {
   int32_t block;
   int64_t blocks, kept, whole, rows, longest;

@@ -58,7 +58,7 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
     json_decref(rows.array);
   } else if (status == ATTUNE_OK) {
     int rows = 0;
-    if (attune_problem_has_pattern(&item->problem) && census.blocks > 0) print_census(&census);
+    if (census.blocks > 0) print_census(&census);
     printf("%s\nanswer: %s, by the rung \"%s\"\n", choice.explanation, config, choice.rung);
     status = attune_store_measurements(store, &filter, print_row, &rows);
     if (rows == 0) printf("no rows for this problem on this device: attune tune makes them\n");

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "runtime/fail.h"
+#include "tuner/bed.h"
 #include "tuner/command.h"
 #include "tuner/qkv.h"
 
@@ -74,9 +75,7 @@ static attune_status upload(void **out, attune_machine *machine, const uint16_t 
 static attune_status upload_given(work *self, const attune_qkv *qkv) {
   const attune_problem *p = &qkv->problem;
   attune_status status = ATTUNE_OK;
-  const int64_t bias = (p->bias.batch > 0 ? p->batch : 1) * (int64_t)(p->bias.heads > 0 ? p->heads_q : 1) *
-                       (p->bias.seqlen > 0 ? p->seqlen_q : 1) * p->seqlen_k;
-  if (qkv->bias != NULL) status = upload(&self->bias, self->machine, qkv->bias, bias);
+  if (qkv->bias != NULL) status = upload(&self->bias, self->machine, qkv->bias, attune_bias_extent(p));
   if (status == ATTUNE_OK && qkv->sinks != NULL)
     status = upload_bytes(&self->sinks, self->machine, qkv->sinks, (size_t)p->heads_q * sizeof *qkv->sinks);
   attune_given_values(self->values, &qkv->given);

@@ -370,7 +370,7 @@ static void faults_in_json_say_where(void **state) {
       {"{\"params\":[1]}", ATTUNE_BAD_JSON, "here: \"params\" must be an object"},
       {"{\"params\":{\"n\":\"1\"}}", ATTUNE_BAD_JSON, "here: param \"n\" must be a number or an array"},
       {"{\"params\":{\"n\":[1,null]}}", ATTUNE_BAD_JSON, "here: param \"n\" must be a number or an array"},
-      {"{\"params\":{\"n\":[]}}", ATTUNE_BAD_ARGUMENT, "expected name=3"},
+      {"{\"params\":{\"n\":[]}}", ATTUNE_BAD_JSON, "must be a number or an array of 1 to 4096 numbers"},
       {"{\"params\":{\"head\":1}}", ATTUNE_BAD_EXPRESSION, "here: params[0] is named head"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
