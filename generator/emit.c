@@ -73,6 +73,7 @@ static void print_parameters(attune_buffer *out, const attune_config *config, co
   for (int i = 0; i < attune_config_field_count; i++) {
     const attune_config_field *field = &attune_config_fields[i];
     if (field->words != NULL || field->flag) continue;
+    if (field->absent == 0 && attune_config_get(config, field) == 0) continue; /* what it is for is not there */
     if (!attune_source_uses(kernel, field->name) && !attune_source_uses(mask, field->name)) continue;
     attune_buffer_print(out, "constexpr int %s = %d; // %s\n", field->name, attune_config_get(config, field),
                         field->meaning);

@@ -238,9 +238,10 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   attune_step step;
   family->step(&step, config, p);
   steps n = count_steps(config, p, launch.tiles_m);
-  const double waste = pattern_waste(config, p);
-  n.mean *= waste;
-  n.longest *= waste;
+  const int32_t one_in = attune_problem_one_in(p);
+  const double share = pattern_waste(config, p) / (one_in > 0 ? one_in : 1);
+  n.mean *= share;
+  n.longest *= share;
   const double grid = launch.grid, slots = speed.sms * occupancy;
   const double spilled = (double)spill_bytes * launch.threads;
 

@@ -32,7 +32,9 @@ static int64_t shared_bytes(const attune_config *c) {
   const int q_stages = 1 + c->q_prefetch;
   return (int64_t)PANEL_ROW_BYTES * (q_stages * q * c->tile_m + c->stages * kv * c->tile_n) +
          MBARRIER_BYTES * (2 * q_stages + 4 * c->stages + 2) + /* a multiple of 16 */
-         (c->pattern ? TILE_NUMBER_BYTES * STAGES_MAX + FOUND_SLOTS * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES) : 0);
+         (c->pattern || c->list_block > 0
+              ? TILE_NUMBER_BYTES * STAGES_MAX + FOUND_SLOTS * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES)
+              : 0);
 }
 
 /* Accumulators of S and O, and P where it lives beside S. */

@@ -11,7 +11,7 @@
 
 /* ---- problem ---- */
 
-enum { ATTUNE_UNBOUNDED = (1 << 30) - 1, ATTUNE_TEXT_MAX = 192 }; /* i + shift + unbounded + 1 still fits 32 bits */
+enum { ATTUNE_UNBOUNDED = (1 << 30) - 1, ATTUNE_TEXT_MAX = 224 }; /* i + shift + unbounded + 1 still fits 32 bits */
 
 /* What the kernel must know of the mask at compile time. CAUSAL has a right bound only (also a window that is open to
  * the left); WINDOW has a left bound and perhaps a right one. */
@@ -33,16 +33,23 @@ attune_score attune_problem_score(const attune_problem *problem);
 /* Whether there is a mask expression, a score expression or a bias that does anything ("1" and "score" do not). */
 bool attune_problem_has_pattern(const attune_problem *problem);
 bool attune_problem_changes_score(const attune_problem *problem);
+/* Whether an expression or lists leave out keys, so that only a run can tell how many a query sees. */
+bool attune_problem_is_sparse(const attune_problem *problem);
+/* Blocks across seqlen, the last one ragged. */
+int64_t attune_blocks_of(int32_t seqlen, int32_t block);
+/* One block in so many is listed: a power of two; 0: not known, or there are no lists. */
+int32_t attune_problem_one_in(const attune_problem *problem);
 /* What names the problem's expressions in keys: 31 bits of a hash over what they are compiled to; 0: it has none. A
  * problem that was parsed from the text of its class knows this number alone; it cannot be compiled. The problem passed
  * attune_problem_check. */
 int32_t attune_problem_expressions(const attune_problem *problem);
 /* The problem class: everything that a tuned choice depends on, as text, e.g.
  *   forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal
- * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded), pattern,
- * softcap | negated | expression, sinks, xN (attune_problem_expressions), lse. Strides and the values of scale and
- * softcap are not part of it. Mask and window are in their canonical form: what hides no key is left out. Parsing takes
- * no other text than printing gives. */
+ * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded), listN
+ * (block_size) and with it inM (block_density: about one in M, a power of two), pattern, softcap | negated |
+ * expression, sinks, xN (attune_problem_expressions), lse. Strides and the values of scale and softcap are not part of
+ * it. Mask and window are in their canonical form: what hides no key is left out. Parsing takes no other text than
+ * printing gives. */
 attune_status attune_problem_print(char out[ATTUNE_TEXT_MAX], const attune_problem *problem);
 attune_status attune_problem_parse(attune_problem *out, const char *text);
 /* How far a tuned problem is from a wanted one; infinite where a kernel for one is not one for the other. Per-axis: the
@@ -114,6 +121,7 @@ typedef struct {
   int32_t dtype;  /* attune_dtype */
   int32_t head_dim, head_dim_v;
   int32_t bound;        /* attune_bound */
+  int32_t list_block;   /* queries and keys of a listed block; 0: no lists */
   int32_t pattern;      /* 1: a mask expression chooses tiles and keys */
   int32_t score;        /* attune_score */
   int32_t sinks;        /* 0, 1 */

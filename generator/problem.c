@@ -216,6 +216,19 @@ static attune_status check_bias(const attune_problem *p) {
   return ATTUNE_OK;
 }
 
+static attune_status check_lists(const attune_problem *p) {
+  enum { SMALLEST = 16 };
+  if (p->block_size < 0 || p->block_size > ATTUNE_LIST_BLOCK_MAX || p->block_size % SMALLEST != 0)
+    return attune_fail(ATTUNE_BAD_SIZE, "block_size is %d; it must be a multiple of %d up to %d, or 0: no lists",
+                       p->block_size, SMALLEST, ATTUNE_LIST_BLOCK_MAX);
+  if (!(p->block_density >= 0 && p->block_density <= 1))
+    return attune_fail(ATTUNE_BAD_SIZE, "block_density is %g; it must be from 0 to 1", (double)p->block_density);
+  if (p->block_density > 0 && p->block_size == 0)
+    return attune_fail(ATTUNE_BAD_SIZE, "block_density is %g, but there is no block_size: set it to list blocks",
+                       (double)p->block_density);
+  return ATTUNE_OK;
+}
+
 attune_status attune_problem_check(const attune_problem *p) {
   if (p == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "the problem is a null pointer");
   if (p->struct_size != sizeof *p) {
@@ -244,6 +257,7 @@ attune_status attune_problem_check(const attune_problem *p) {
   if ((status = check_score(p))) return status;
   if ((status = attune_expressions_check(p))) return status;
   if ((status = check_bias(p))) return status;
+  if ((status = check_lists(p))) return status;
   const tensor_shape shapes[4] = {
       {"q", &p->q, p->batch, p->seqlen_q, p->heads_q, p->head_dim, false},
       {"k", &p->k, p->batch, p->seqlen_k, p->heads_kv, p->head_dim, false},
@@ -308,6 +322,21 @@ attune_score attune_problem_score(const attune_problem *problem) {
   return problem->scale < 0 ? ATTUNE_SCORE_NEGATED : ATTUNE_SCORE_PLAIN;
 }
 
+bool attune_problem_is_sparse(const attune_problem *problem) {
+  return attune_problem_has_pattern(problem) || problem->block_size > 0;
+}
+
+int64_t attune_blocks_of(int32_t seqlen, int32_t block) {
+  return ((int64_t)seqlen + block - 1) / block;
+}
+
+int32_t attune_problem_one_in(const attune_problem *problem) {
+  enum { MOST = 1 << 16 };
+  if (problem->block_size == 0 || !(problem->block_density > 0)) return 0;
+  const double one_in = exp2(round(-log2((double)problem->block_density)));
+  return one_in < MOST ? (int32_t)one_in : MOST;
+}
+
 /* ---- the class as text ---- */
 
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
@@ -326,12 +355,15 @@ attune_status attune_problem_print(char out[ATTUNE_TEXT_MAX], const attune_probl
     snprintf(window, sizeof window, ".w%d,%d", p.window_left == ATTUNE_UNBOUNDED ? -1 : p.window_left,
              p.window_right == ATTUNE_UNBOUNDED ? -1 : p.window_right);
   }
+  char lists[16] = "", one_in[16] = "";
+  if (p.block_size > 0) snprintf(lists, sizeof lists, ".list%d", p.block_size);
+  if (attune_problem_one_in(&p) > 0) snprintf(one_in, sizeof one_in, ".in%d", attune_problem_one_in(&p));
   static const char *const scores[] = {"", ".negated", ".softcap", ".expression"};
   const int32_t expressions = attune_problem_expressions(&p);
   char number[16] = "";
   if (expressions != 0) snprintf(number, sizeof number, ".x%d", expressions);
-  snprintf(out, ATTUNE_TEXT_MAX, "forward.%s.d%d%s.b%d.h%d.kv%d.q%d.k%d%s%s%s%s%s%s%s", dtype_words[p.dtype],
-           p.head_dim, v, p.batch, p.heads_q, p.heads_kv, p.seqlen_q, p.seqlen_k, mask, window,
+  snprintf(out, ATTUNE_TEXT_MAX, "forward.%s.d%d%s.b%d.h%d.kv%d.q%d.k%d%s%s%s%s%s%s%s%s%s", dtype_words[p.dtype],
+           p.head_dim, v, p.batch, p.heads_q, p.heads_kv, p.seqlen_q, p.seqlen_k, mask, window, lists, one_in,
            attune_problem_has_pattern(&p) ? ".pattern" : "", scores[attune_problem_score(&p)],
            p.want_sinks ? ".sinks" : "", number, p.want_lse ? ".lse" : "");
   return ATTUNE_OK;
@@ -360,6 +392,9 @@ attune_status attune_problem_parse(attune_problem *out, const char *class_text) 
   if (!attune_text_number(&text, "k", &p.seqlen_k)) return bad_class(&text, "k and seqlen_k, as in \"k4096\"");
   if (attune_text_one_of(&text, mask_words, &word)) p.mask = (attune_mask)word;
   attune_text_pair(&text, "w", &p.window_left, &p.window_right);
+  int32_t one_in = 0;
+  if (attune_text_number(&text, "list", &p.block_size) && attune_text_number(&text, "in", &one_in) && one_in > 0)
+    p.block_density = 1 / (float)one_in;
   /* The class knows that there is a softcap, or that the scale is negative, not how much: representative values. */
   const bool pattern = attune_text_word(&text, "pattern");
   if (attune_text_word(&text, "softcap")) p.softcap = 50;
@@ -398,7 +433,7 @@ double attune_problem_distance(const attune_problem *wanted, const attune_proble
   const bool same_kernel = a.dtype == b.dtype && a.head_dim == b.head_dim && a.head_dim_v == b.head_dim_v &&
                            attune_problem_bound(&a) == attune_problem_bound(&b) &&
                            attune_problem_score(&a) == attune_problem_score(&b) && a.want_lse == b.want_lse &&
-                           a.want_sinks == b.want_sinks &&
+                           a.want_sinks == b.want_sinks && a.block_size == b.block_size &&
                            attune_problem_has_pattern(&a) == attune_problem_has_pattern(&b);
   if (!same_kernel) return INFINITY;
   double distance = axis(a.batch, b.batch) + axis(a.heads_q, b.heads_q) + axis(a.heads_kv, b.heads_kv) +
@@ -406,6 +441,8 @@ double attune_problem_distance(const attune_problem *wanted, const attune_proble
   /* The kernel is made anew from the schedule. Another score may want another one, another pattern surely does. */
   if (attune_problem_expressions(&a) != attune_problem_expressions(&b))
     distance += attune_problem_has_pattern(&a) ? INFINITY : 1;
+  if (attune_problem_one_in(&a) > 0 && attune_problem_one_in(&b) > 0)
+    distance += axis(attune_problem_one_in(&a), attune_problem_one_in(&b));
   if (attune_problem_bound(&a) == ATTUNE_BOUND_WINDOW) distance += axis(a.window_left + 1, b.window_left + 1);
   return distance;
 }

@@ -37,6 +37,10 @@ static attune_status check_computed(const attune_config *c) {
                        "expressions is %d, with pattern %d and score %d; it names what those two have", c->expressions,
                        c->pattern, c->score);
   }
+  if (c->list_block < 0 || c->list_block > ATTUNE_LIST_BLOCK_MAX || c->list_block % 16 != 0) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "list_block is %d; it must be a multiple of 16 up to %d", c->list_block,
+                       ATTUNE_LIST_BLOCK_MAX);
+  }
   const int32_t dims[2] = {c->head_dim, c->head_dim_v};
   for (int i = 0; i < 2; i++) {
     if (dims[i] < 8 || dims[i] > 256 || dims[i] % 8 != 0) {
@@ -90,6 +94,15 @@ static attune_status check_residence(const attune_config *c, const attune_family
   return ATTUNE_OK;
 }
 
+/* A tile lies in one listed block. The reference family goes by rows, and takes any. */
+static attune_status check_lists(const attune_config *c) {
+  if (c->list_block == 0 || c->family == ATTUNE_FAMILY_REFERENCE) return ATTUNE_OK;
+  if (c->tile_m > 0 && c->tile_n > 0 && c->list_block % c->tile_m == 0 && c->list_block % c->tile_n == 0)
+    return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tiles of %d x %d do not divide listed blocks of %d x %d", c->tile_m,
+                     c->tile_n, c->list_block, c->list_block);
+}
+
 attune_status attune_config_legal(const attune_config *config, const attune_device *device) {
   if (config == NULL || device == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "legality: null pointer");
   const attune_family_row *family = attune_family_find(config->family);
@@ -98,6 +111,7 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
   }
   attune_status status;
   if ((status = check_computed(config))) return status;
+  if ((status = check_lists(config))) return status;
   if ((status = family->legal(config, device))) return status;
   return check_residence(config, family, device);
 }
@@ -240,7 +254,9 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
   attune_status status = check_scale(config, problem);
   if (status == ATTUNE_OK && family->serves != NULL) status = family->serves(config, problem);
   if (status) return status;
-  const int64_t tiles = ((int64_t)problem->seqlen_q + config->tile_m - 1) / config->tile_m;
+  /* Whole rows of listed blocks: tiles past the last query have no rows. */
+  const int64_t step = config->list_block > 0 ? config->list_block : config->tile_m;
+  const int64_t tiles = (problem->seqlen_q + step - 1) / step * step / config->tile_m;
   int64_t grid;
   if (__builtin_mul_overflow(tiles * problem->heads_q, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
     return attune_fail(ATTUNE_BAD_SIZE,

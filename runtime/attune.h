@@ -89,6 +89,8 @@ typedef struct {
   attune_param_type type;
 } attune_param;
 
+enum { ATTUNE_LIST_BLOCK_MAX = 1 << 16 };
+
 /* What is to be computed: O = softmax(scale * Q K^T [softcap] [mask]) V.
  * Fill with attune_problem_init, then set fields. Values only: no ownership. */
 typedef struct {
@@ -116,6 +118,11 @@ typedef struct {
   int32_t want_bias;
   attune_strides bias;
   int32_t want_sinks; /* 1: each head has one more key, whose score is sinks[head] and whose value is zero */
+  /* Not 0: of the keys that mask, window and mask_expr leave, a query sees those in blocks of block_size queries x
+   * block_size keys that are listed (attune_block_lists), a multiple of 16. Kernels need tiles that divide it: with 64
+   * or 128 the fast ones run. */
+  int32_t block_size;
+  float block_density; /* about which share of the blocks will be listed, for tuning; 0: not known */
 } attune_problem;
 
 typedef struct attune_context attune_context;
@@ -138,6 +145,19 @@ typedef struct {
   float real;
 } attune_value;
 
+/* Which blocks are seen: for each batch, head and row of blocks the columns of those that are, compressed sparse rows.
+ * Memory grows with the blocks that are listed. In device memory, borrowed for the time of a run; another run may bring
+ * others. Lists that break these rules give wrong results, and no access out of bounds. */
+typedef struct {
+  int32_t batch, heads;  /* 1: the same lists for all, or as many as the problem has */
+  const int32_t *rows;   /* (batch * heads * ceil(seqlen_q / block_size) + 1): where each row begins in blocks; the last
+                            element is where the last one ends */
+  const int32_t *blocks; /* ascending in a row: 2 * column + 1, or 2 * column where mask_expr must also be asked */
+  int64_t capacity;      /* elements of blocks; what rows say beyond it is not listed */
+  const int32_t *order;  /* the numbers of the rows, in the order in which they are begun, so that those with most
+                            blocks come first; NULL: as the kernel likes */
+} attune_block_lists;
+
 /* Device pointers (host pointers for the host device), borrowed for the time of the run. q, k, v and o are 16-byte
  * aligned, the others as their type is. */
 typedef struct {
@@ -151,6 +171,7 @@ typedef struct {
   attune_value values[ATTUNE_PARAMS_MAX]; /* of the problem's params, in their order */
   const void *bias;                       /* where the problem wants it */
   const float *sinks;                     /* (heads_q) where the problem wants them, natural logits */
+  attune_block_lists lists;               /* where the problem has a block_size */
 } attune_tensors;
 
 /* Thread-local, valid until the next failing call of this thread; "" before any. Says what, why and what to do. */

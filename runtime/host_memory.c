@@ -80,6 +80,13 @@ attune_status attune_host_memory_of(attune_host_memory *out, const attune_config
   if ((status = add(out, "sinks", a->sinks, false, 4, a->heads_q, one, none)) != ATTUNE_OK) return status;
   int64_t bias[3] = {a->bias_batch, a->bias_seqlen, a->bias_heads};
   if ((status = add(out, "bias", a->bias, false, 2, a->seqlen_k, bias, size_q)) != ATTUNE_OK) return status;
+  if (config->list_block > 0) {
+    const int64_t rows = (int64_t)a->list_batch * a->list_heads * attune_blocks_of(a->seqlen_q, config->list_block);
+    const int *blocks = a->list_capacity > 0 ? a->list_blocks : NULL;
+    if ((status = add(out, "lists.rows", a->list_rows, false, 4, rows + 1, one, none)) != ATTUNE_OK) return status;
+    if ((status = add(out, "lists.blocks", blocks, false, 4, a->list_capacity, one, none)) != ATTUNE_OK) return status;
+    if ((status = add(out, "lists.order", a->list_order, false, 4, rows, one, none)) != ATTUNE_OK) return status;
+  }
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
     const struct attune_argument *value = &a->values[i];
     const void *array = value->count > 0 ? value->array : NULL;

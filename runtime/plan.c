@@ -108,6 +108,7 @@ static attune_status create(attune_plan **out, attune_context *context, const at
   plan->want_lse = resolved.want_lse;
   plan->want_bias = resolved.want_bias;
   plan->want_sinks = resolved.want_sinks;
+  plan->want_lists = resolved.block_size > 0;
   memcpy(plan->params, resolved.params, sizeof plan->params);
   attempt a = {.plan = plan, .problem = &resolved};
   status = config ? use_named(&a, config) : choose(&a);

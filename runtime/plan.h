@@ -17,7 +17,7 @@ struct attune_plan {
   attune_loaded *loaded;
   attune_launch launch;
   attune_arguments arguments; /* all but the pointers */
-  bool want_lse, want_bias, want_sinks;
+  bool want_lse, want_bias, want_sinks, want_lists;
   attune_param params[ATTUNE_PARAMS_MAX];
   size_t workspace;
   const char *rung;

@@ -33,6 +33,23 @@ static attune_status check_values(const attune_plan *plan, const attune_tensors 
   return ATTUNE_OK;
 }
 
+static attune_status check_lists(const attune_plan *plan, const attune_block_lists *lists) {
+  const attune_arguments *p = &plan->arguments;
+  attune_status status;
+  if (!plan->want_lists && lists->rows)
+    return attune_fail(ATTUNE_BAD_POINTER, "lists are given, but the plan knows none: set block_size in the problem");
+  if (!plan->want_lists) return ATTUNE_OK;
+  if ((lists->batch != 1 && lists->batch != p->batch) || (lists->heads != 1 && lists->heads != p->heads_q))
+    return attune_fail(ATTUNE_BAD_SIZE,
+                       "lists are for batch %d and heads %d; each must be 1 or the problem's %d and %d", lists->batch,
+                       lists->heads, p->batch, p->heads_q);
+  if (lists->capacity < 0)
+    return attune_fail(ATTUNE_BAD_SIZE, "lists.capacity is %lld; it must not be negative", (long long)lists->capacity);
+  if ((status = check_pointer("lists.rows", lists->rows, WORD_ALIGNMENT))) return status;
+  if (lists->capacity > 0 && (status = check_pointer("lists.blocks", lists->blocks, WORD_ALIGNMENT))) return status;
+  return lists->order ? check_pointer("lists.order", lists->order, WORD_ALIGNMENT) : ATTUNE_OK;
+}
+
 static attune_status check_tensors(const attune_plan *plan, const attune_tensors *tensors) {
   attune_status status;
   if ((status = check_pointer("q", tensors->q, TENSOR_ALIGNMENT))) return status;
@@ -43,6 +60,7 @@ static attune_status check_tensors(const attune_plan *plan, const attune_tensors
   if (plan->want_bias && (status = check_pointer("bias", tensors->bias, ELEMENT_ALIGNMENT))) return status;
   if (plan->want_sinks && (status = check_pointer("sinks", tensors->sinks, WORD_ALIGNMENT))) return status;
   if ((status = check_values(plan, tensors))) return status;
+  if ((status = check_lists(plan, &tensors->lists))) return status;
   if (tensors->seqlens_q && (status = check_pointer("seqlens_q", tensors->seqlens_q, WORD_ALIGNMENT))) return status;
   if (tensors->seqlens_k && (status = check_pointer("seqlens_k", tensors->seqlens_k, WORD_ALIGNMENT))) return status;
   return ATTUNE_OK;
@@ -79,5 +97,6 @@ attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors,
   arguments.bias = tensors->bias;
   arguments.sinks = tensors->sinks;
   attune_arguments_values(&arguments, tensors);
+  attune_arguments_lists(&arguments, &tensors->lists);
   return attune_launch_kernel(plan->loaded, &plan->launch, &arguments, stream);
 }

@@ -61,8 +61,9 @@ attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_lau
 attune_status attune_arguments_of(attune_arguments *out, const attune_config *config, const attune_problem *problem,
                                   const attune_tensors *tensors);
 
-/* The values of params alone. */
+/* The values of params alone, and the lists. */
 void attune_arguments_values(attune_arguments *out, const attune_tensors *tensors);
+void attune_arguments_lists(attune_arguments *out, const attune_block_lists *lists);
 
 /* Memory of the machine; on the host device plain memory that kernels may touch only inside what is registered
  * (allocations here, and the tensors of attune_run). */

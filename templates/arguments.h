@@ -32,6 +32,8 @@ struct attune_arguments {
   const void *bias;
   long long bias_batch, bias_seqlen, bias_heads;
   struct attune_argument values[8];
+  const int *list_rows, *list_blocks, *list_order; /* attune_block_lists of attune.h */
+  int list_capacity, list_batch, list_heads;
 };
 
 /* What the tensor copy engine reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */

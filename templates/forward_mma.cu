@@ -209,18 +209,29 @@ struct no {
   static constexpr bool value = false;
 };
 
-ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+/* What the block works on. */
+ATTUNE_DEVICE void find_usual(int &place, int &tile, const attune_arguments &problem) {
 #if ORDER_HEADS || ORDER_LONGEST
   const int heads = problem.heads_q * problem.batch;
-  const int place = block_index() % heads;
-  int tile = block_index() / heads;
+  place = block_index() % heads;
+  tile = block_index() / heads;
 #else
-  const int place = block_index() / problem.tiles_m;
-  int tile = block_index() % problem.tiles_m;
+  place = block_index() / problem.tiles_m;
+  tile = block_index() % problem.tiles_m;
 #endif
 #if ORDER_REVERSED || ORDER_LONGEST
   tile = problem.tiles_m - 1 - tile;
 #endif
+}
+
+ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+  int place, tile;
+#if LIST_BLOCK
+  if (problem.list_order) {
+    if (!find_ordered(place, tile, problem, block_index())) return;
+  } else
+#endif
+    find_usual(place, tile, problem);
   row_tile at;
   at.head = place % problem.heads_q;
   at.batch = place / problem.heads_q;
@@ -256,7 +267,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 
   // load_k and load_v copy the tile that copying is at, which another() moves on; false: there is none.
   const char *k_first = copy_source<head_dim>(k, k_row_bytes), *v_first = copy_source<head_dim_v>(v, v_row_bytes);
-#if PATTERN
+#if PATTERN || LIST_BLOCK
   tile_walk working = first_tile(problem, at), copying = working;
   auto another = [&]() {
     if (copying.more) {
@@ -332,7 +343,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   int i = 0, slot = 0;
   auto step = [&](auto masked) {
     float s[atoms][tile_n / 8][4];
-#if PATTERN
+#if PATTERN || LIST_BLOCK
     const int key = working.tile * tile_n;
 #else
     const int key = (at.last_tile - i) * tile_n;
@@ -368,7 +379,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     i++;
     slot = slot == stages - 1 ? 0 : slot + 1;
   };
-#if PATTERN
+#if PATTERN || LIST_BLOCK
   for (bool left = at.tiles > 0; left;) {
     if (working.whole)
       step(no());
@@ -383,7 +394,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   while (i < at.tiles && at.last_tile - i >= at.full_begin)
     step(no());
 #endif
-#if BOUND_WINDOW && !PATTERN
+#if BOUND_WINDOW && !PATTERN && !LIST_BLOCK
   while (i < at.tiles)
     step(yes());
 #endif

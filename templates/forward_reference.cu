@@ -50,14 +50,15 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   for (int c = 0; c < columns; c++)
     o[c] = 0.0f;
 
-  for (int first = keys.begin; first < keys.end; first += 32) {
+  auto attend = [&](int first, int end, bool whole) {
 #if PATTERN
-    if (!pattern_of(problem, batch, head, row, row, first, minimum(first + 32, keys.end) - 1, at.seqlen_q, at.seqlen_k)
+    if (!whole &&
+        !pattern_of(problem, batch, head, row, row, first, minimum(first + 32, end) - 1, at.seqlen_q, at.seqlen_k)
              .maybe)
-      continue;
+      return;
 #endif
     float score = -infinity();
-    if (first + lane < keys.end) {
+    if (first + lane < end) {
       score = 0.0f;
       const char *key = k + 2 * ((first + lane) * problem.k_seqlen);
       for (int d = 0; d < head_dim; d += 8) {
@@ -82,7 +83,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
                             at.seqlen_q, at.seqlen_k);
 #endif
 #if PATTERN
-      if (!is_seen<integer, float>(problem, batch, head, row, first + lane, at.seqlen_q, at.seqlen_k))
+      if (!whole && !is_seen<integer, float>(problem, batch, head, row, first + lane, at.seqlen_q, at.seqlen_k))
         score = -infinity();
 #endif
     }
@@ -91,7 +92,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     for (int mask = 16; mask >= 1; mask /= 2)
       next = maximum(next, shuffle_xor(next, mask));
 #if PATTERN || SCORE_EXPRESSION
-    if (next == -infinity()) continue; // nothing is seen yet, and -inf - -inf is not a number
+    if (next == -infinity()) return; // nothing is seen yet, and -inf - -inf is not a number
 #endif
     const float factor = exp2_approximate((high - next) * problem.log2_scale);
     const float p = exp2_approximate((score - next) * problem.log2_scale);
@@ -99,7 +100,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     sum = sum * factor + p;
     store_shared_float(p_shared + 4 * lane, p);
     warp_barrier();
-    const int count = minimum(32, keys.end - first);
+    const int count = minimum(32, end - first);
 #pragma unroll
     for (int c = 0; c < columns; c++)
       o[c] *= factor;
@@ -111,7 +112,20 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
         if (lane + 32 * c < head_dim_v) o[c] += weight * element(value, lane + 32 * c);
     }
     warp_barrier(); // P is read before the next keys overwrite it
+  };
+#if LIST_BLOCK
+  const listed_row list = row_of_lists(problem, at);
+  for (int i = 0; i < list.count; i++) {
+    const listed_block block = block_of_list(problem, list, i);
+    if (block.column < 0) continue;
+    const int begin = block.column * list_block, end = minimum(keys.end, begin + list_block);
+    for (int first = maximum(keys.begin, begin); first < end; first += 32)
+      attend(first, end, block.whole);
   }
+#else
+  for (int first = keys.begin; first < keys.end; first += 32)
+    attend(first, keys.end, false);
+#endif
 
 #pragma unroll
   for (int mask = 16; mask >= 1; mask /= 2)

@@ -1,8 +1,8 @@
 /* Forward attention on Hopper (sm_90a): wgmma, tiles by the tensor copy engine, one warpgroup that loads for one to
  * three that compute.
  *
- * Roles. The first warpgroup gives its registers away; its first warp fills Q, K and V, and with a pattern its second
- * one, the scout, walks ahead and finds the tiles that are left. Every other warpgroup owns 64
+ * Roles. The first warpgroup gives its registers away; its first warp fills Q, K and V; with a pattern or lists its
+ * second one, the scout, walks ahead and finds the tiles that are left. Every other warpgroup owns 64
  * of the block's tile_m query rows and sees every key, in tiles of tile_n from the last visible one to the first, so
  * that the ragged and the diagonal tiles come first. A block goes through as many (tile, head, batch) as the grid
  * leaves it.
@@ -32,7 +32,7 @@ constexpr int q_stages = 2;
 #else
 constexpr int q_stages = 1;
 #endif
-#if PATTERN
+#if PATTERN || LIST_BLOCK
 constexpr int speakers = 4; // of a warpgroup: each warp tells that it has left a slot, and has read whose tile it was
 #else
 constexpr int speakers = 1;
@@ -60,7 +60,7 @@ constexpr int producer_registers = block_registers - consumers * consumer_regist
 constexpr int section_bytes = 16 << 20; // keys and values of the heads that are worked on together, for L2's sake
 #endif
 
-#if PATTERN
+#if PATTERN || LIST_BLOCK
 constexpr int found_slots = 8; // tiles that the scout may be ahead
 #endif
 
@@ -68,7 +68,7 @@ constexpr int found_slots = 8; // tiles that the scout may be ahead
  * that was found. */
 struct mbarriers {
   shared_address q_full, q_empty, k_full, k_empty, v_full, v_empty, v_landed;
-#if PATTERN
+#if PATTERN || LIST_BLOCK
   shared_address found_full, found_empty, found, tiles;
 #endif
 };
@@ -82,7 +82,7 @@ ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
   at.v_full = at.k_empty + 8 * stages;
   at.v_empty = at.v_full + 8 * stages;
   at.v_landed = at.v_empty + 8 * stages; // a ragged V before its tail is cleared
-#if PATTERN
+#if PATTERN || LIST_BLOCK
   at.found_full = at.v_landed + 16;
   at.found_empty = at.found_full + 8 * found_slots;
   at.found = at.found_empty + 8 * found_slots;
@@ -105,26 +105,36 @@ struct work : row_tile {
   int place; // head of the whole batch
 };
 
-/* The index-th item; false: there is nothing in it. */
-ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int index) {
+ATTUNE_DEVICE void find_usual(int &place, int &tile, const attune_arguments &problem, int index) {
 #if ORDER_SECTIONS
   const int key_bytes = 2 * (head_dim + head_dim_v), heads = problem.heads_q * problem.batch;
   const int section = maximum(1, section_bytes / key_bytes / problem.seqlen_k) * problem.group;
   const int before = index / (section * problem.tiles_m) * section; // heads of the sections before
   const int inside = index - before * problem.tiles_m, across = minimum(section, heads - before);
-  w.place = before + inside % across;
-  int tile = inside / across;
+  place = before + inside % across;
+  tile = inside / across;
 #elif ORDER_HEADS || ORDER_LONGEST
   const int heads = problem.heads_q * problem.batch;
-  w.place = index % heads;
-  int tile = index / heads;
+  place = index % heads;
+  tile = index / heads;
 #else
-  w.place = index / problem.tiles_m;
-  int tile = index % problem.tiles_m;
+  place = index / problem.tiles_m;
+  tile = index % problem.tiles_m;
 #endif
 #if ORDER_REVERSED || ORDER_LONGEST || ORDER_SECTIONS
   tile = problem.tiles_m - 1 - tile;
 #endif
+}
+
+/* The index-th item; false: there is nothing in it. */
+ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int index) {
+  int tile;
+#if LIST_BLOCK
+  if (problem.list_order) {
+    if (!find_ordered(w.place, tile, problem, index)) return false;
+  } else
+#endif
+    find_usual(w.place, tile, problem, index);
   w.head = w.place % problem.heads_q;
   w.batch = w.place / problem.heads_q;
   return find_keys(w, problem, tile);
@@ -163,7 +173,7 @@ ATTUNE_DEVICE void clear_tail(shared_address v, int limit) {
   warp_barrier();
 }
 
-#if PATTERN
+#if PATTERN || LIST_BLOCK
 /* A tile in a word, as it is told: its number, whether others follow, whether it is whole. */
 ATTUNE_DEVICE unsigned word_of(const tile_walk &walk, bool more) {
   return (unsigned)(walk.tile * 4 + more * 2 + walk.whole);
@@ -183,7 +193,7 @@ ATTUNE_DEVICE void find_tiles(const attune_arguments &problem, const mbarriers &
   for (unsigned round = 0; item_of_round(round) < count_items(problem); round++) {
     work w;
     if (!find_work(w, problem, (int)item_of_round(round)) || w.tiles == 0) continue;
-    tile_walk walk = start_walk(w);
+    tile_walk walk = start_walk(problem, w);
     bool any = false;
     while (has_unseen(walk, w)) {
       look(walk, problem, w);
@@ -204,7 +214,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
   ring<q_stages> q;
   ring<stages> k, v;
   int landed_parity = 0;
-#if PATTERN
+#if PATTERN || LIST_BLOCK
   ring<found_slots> found;
 #endif
   for (unsigned round = 0; item_of_round(round) < count_items(problem); round++) {
@@ -212,7 +222,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
     if (!find_work(w, problem, (int)item_of_round(round)) || w.tiles == 0) continue;
     const int kv_head = w.head / problem.group;
     const bool ragged = problem.seqlens_k && w.last_tile * tile_n + tile_n > w.seqlen_k;
-#if PATTERN
+#if PATTERN || LIST_BLOCK
     // What the scout found next, in all lanes.
     auto next_found = [&]() {
       int told = 0;
@@ -229,7 +239,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
     auto load_k = [&](int tile) {
       if (loads) {
         mbarrier_wait(at.k_empty + 8 * k.slot, k.parity ^ 1);
-#if PATTERN
+#if PATTERN || LIST_BLOCK
         store_shared_32(at.tiles + 4 * k.slot, (unsigned)told);
 #endif
         mbarrier_arrive_expect(at.k_full + 8 * k.slot, k_slot_bytes);
@@ -256,7 +266,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
       }
       advance(v);
     };
-#if PATTERN
+#if PATTERN || LIST_BLOCK
     load_k(told >> 2);
 #else
     load_k(w.last_tile);
@@ -268,7 +278,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
                                            at.q_full + 8 * q.slot);
     }
     advance(q);
-#if PATTERN
+#if PATTERN || LIST_BLOCK
     while (told & 2) {
       const int before = told >> 2;
       told = next_found();
@@ -470,7 +480,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
 
   // To the next tile, whose K has arrived.
   auto meet_tile = [&]() {
-#if PATTERN
+#if PATTERN || LIST_BLOCK
     const int told = warp_uniform(speaks ? load_shared_int(at.tiles + 4 * k.slot) : 0);
     tile = told >> 2;
     more = told & 2;
@@ -613,7 +623,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUN
       mbarrier_init(at.v_empty + 8 * i, speakers * consumers);
     }
     mbarrier_init(at.v_landed, 1);
-#if PATTERN
+#if PATTERN || LIST_BLOCK
     for (int i = 0; i < found_slots; i++) {
       mbarrier_init(at.found_full + 8 * i, 1);
       mbarrier_init(at.found_empty + 8 * i, 1);
@@ -629,7 +639,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUN
 #endif
     const int warp = warp_uniform(thread_index() / 32);
     if (warp == 0) produce(problem, maps, shared, at);
-#if PATTERN
+#if PATTERN || LIST_BLOCK
     if (warp == 1) find_tiles(problem, at);
 #endif
   } else {

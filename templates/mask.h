@@ -82,43 +82,135 @@ ATTUNE_DEVICE verdict pattern_of(const attune_arguments &problem, int batch, int
   return is_seen<range, unknown>(problem, range(batch), range(head), range(first_row, last_row),
                                  range(first_key, last_key), range(seqlen_q), range(seqlen_k));
 }
+#endif
 
-/* The walk over the tiles that the pattern leaves. A warp looks at 32 at a time, each lane at one, so that a tile left
- * out costs next to nothing. All lanes of the warp take part. */
+#if LIST_BLOCK
+/* A row of blocks: `count` of them from `first` on. */
+struct listed_row {
+  int first, count;
+};
+
+/* Never more than the lists hold, nor than the keys have, whatever they say. */
+ATTUNE_DEVICE listed_row row_of_lists(const attune_arguments &problem, const row_tile &at) {
+  const int rows = (problem.seqlen_q + list_block - 1) / list_block;
+  const int columns = (problem.seqlen_k + list_block - 1) / list_block;
+  const int list =
+      (problem.list_batch > 1 ? at.batch : 0) * problem.list_heads + (problem.list_heads > 1 ? at.head : 0);
+  const int *row = problem.list_rows + (long long)list * rows + at.row_begin / list_block;
+  const int first = maximum(load_constant_int(row), 0);
+  const int end = minimum(load_constant_int(row + 1), problem.list_capacity);
+  listed_row found = {first, end > first ? minimum(end - first, columns) : 0};
+  return found;
+}
+
+struct listed_block {
+  int column; // -1: none
+  bool whole;
+};
+
+ATTUNE_DEVICE listed_block block_of_list(const attune_arguments &problem, const listed_row &row, int i) {
+  const int block = load_constant_int(problem.list_blocks + row.first + i), column = block >> 1;
+  const bool exists = column >= 0 && column < (problem.seqlen_k + list_block - 1) / list_block;
+  listed_block found = {exists ? column : -1, (block & 1) != 0};
+  return found;
+}
+
+/* The index-th item where the lists bring an order of their own: a row's tiles, for each head that the row is for,
+ * before the next row's. false: the order names a row that there is not. */
+ATTUNE_DEVICE bool find_ordered(int &place, int &tile, const attune_arguments &problem, int index) {
+  constexpr int parts = list_block / tile_m;
+  const int rows = problem.tiles_m / parts;
+  const int batches = problem.list_batch > 1 ? 1 : problem.batch, heads = problem.list_heads > 1 ? 1 : problem.heads_q;
+  const int row = load_constant_int(problem.list_order + index / (parts * batches * heads));
+  const int list = row / rows, copy = index / parts % (batches * heads);
+  if (row < 0 || list >= problem.list_batch * problem.list_heads) return false;
+  const int head = problem.list_heads > 1 ? list % problem.list_heads : copy % heads;
+  const int batch = problem.list_batch > 1 ? list / problem.list_heads : copy / heads;
+  place = batch * problem.heads_q + head;
+  tile = row % rows * parts + index % parts;
+  return true;
+}
+#endif
+
+#if PATTERN || LIST_BLOCK
+/* The walk over the tiles that are left: those of the listed blocks, or those that the pattern does not hide. A warp
+ * looks at 32 at a time, each lane at one, so that a tile left out costs next to nothing. All lanes take part. */
 struct tile_walk {
   int tile;            // where the walk is
   bool whole, more;    // nothing is hidden in it; others follow
-  int window;          // tiles below this one were not looked at yet
+  int window;          // what is below was not looked at yet: tiles; with lists, places in the row
   unsigned kept, full; // of the 32 from there on: still to come, whole
+#if LIST_BLOCK
+  listed_row row;
+  int looked_at; // this lane's tile
+#endif
 };
 
+#if LIST_BLOCK
+constexpr int tiles_of_block = list_block / tile_n;
+#endif
+
 ATTUNE_DEVICE bool has_unseen(const tile_walk &walk, const row_tile &at) {
+#if LIST_BLOCK
+  return walk.window > 0;
+#else
   return walk.window > at.last_tile - at.tiles + 1;
+#endif
+}
+
+ATTUNE_DEVICE bool is_within(const row_tile &at, int tile) {
+  return tile > at.last_tile - at.tiles && tile <= at.last_tile;
 }
 
 /* At the next 32. */
 ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const row_tile &at) {
   walk.window -= 32;
-  const int tile = walk.window + thread_index() % 32;
-  verdict seen = {false, false};
-  if (tile > at.last_tile - at.tiles && tile <= at.last_tile)
-    seen = pattern_of(problem, at.batch, at.head, at.row_begin, minimum(at.row_begin + tile_m, at.seqlen_q) - 1,
-                      tile * tile_n, minimum(tile * tile_n + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
-  walk.kept = lanes_where(seen.maybe);
-  walk.full = lanes_where(seen.always && tile >= at.full_begin && tile < at.full_end);
+  int tile = walk.window + thread_index() % 32;
+  bool seen = false, whole = false;
+#if LIST_BLOCK
+  if (tile >= 0) {
+    const listed_block block = block_of_list(problem, walk.row, tile / tiles_of_block);
+    tile = block.column * tiles_of_block + tile % tiles_of_block;
+    seen = block.column >= 0 && is_within(at, tile);
+    whole = block.whole;
+  }
+  walk.looked_at = tile;
+#else
+  if (is_within(at, tile)) {
+    const verdict found =
+        pattern_of(problem, at.batch, at.head, at.row_begin, minimum(at.row_begin + tile_m, at.seqlen_q) - 1,
+                   tile * tile_n, minimum(tile * tile_n + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
+    seen = found.maybe;
+    whole = found.always;
+  }
+#endif
+  walk.kept = lanes_where(seen);
+  walk.full = lanes_where(whole && tile >= at.full_begin && tile < at.full_end);
 }
 
 /* To the highest of the 32. */
 ATTUNE_DEVICE void take_tile(tile_walk &walk) {
   const int bit = highest_bit(walk.kept);
+#if LIST_BLOCK
+  walk.tile = shuffle(walk.looked_at, bit);
+#else
   walk.tile = walk.window + bit;
+#endif
   walk.whole = walk.full >> bit & 1;
   walk.kept ^= 1u << bit;
 }
 
-/* Before the first one. Where the pattern leaves none, the walk is of one tile in which all is hidden. */
-ATTUNE_DEVICE tile_walk start_walk(const row_tile &at) {
-  tile_walk walk = {at.last_tile, false, false, (at.last_tile / 32 + 1) * 32, 0, 0};
+/* Before the first one. Where none is left, the walk is of one tile past the end of the keys, in which all is hidden.
+ */
+ATTUNE_DEVICE tile_walk start_walk(const attune_arguments &problem, const row_tile &at) {
+  tile_walk walk = {};
+  walk.tile = (problem.seqlen_k + tile_n - 1) / tile_n;
+#if LIST_BLOCK
+  walk.row = row_of_lists(problem, at);
+  walk.window = walk.row.count * tiles_of_block;
+#else
+  walk.window = (at.last_tile / 32 + 1) * 32;
+#endif
   return walk;
 }
 
@@ -130,7 +222,7 @@ ATTUNE_DEVICE void next_tile(tile_walk &walk, const attune_arguments &problem, c
 }
 
 ATTUNE_DEVICE tile_walk first_tile(const attune_arguments &problem, const row_tile &at) {
-  tile_walk walk = start_walk(at);
+  tile_walk walk = start_walk(problem, at);
   next_tile(walk, problem, at); // looks ahead
   if (walk.more) next_tile(walk, problem, at);
   return walk;

@@ -6,6 +6,7 @@
 #define BOUND_CAUSAL 1 /* a right bound only */
 #define BOUND_WINDOW 0 /* left and right bounds */
 #define PATTERN 1      /* a mask expression */
+#define LIST_BLOCK 128 /* as `list_block` below; 0: no lists */
 #define SCORE_NEGATED 0
 #define SCORE_SOFTCAP 0
 #define SCORE_EXPRESSION 0
@@ -24,6 +25,7 @@
 #define ORDER_SECTIONS 0
 constexpr int head_dim = 128;
 constexpr int head_dim_v = 128;
+constexpr int list_block = 128;
 constexpr int tile_m = 128;
 constexpr int tile_n = 64;
 constexpr int warps = 4;

@@ -100,6 +100,11 @@ ATTUNE_DEVICE float shuffle(float value, int lane) {
   asm volatile("shfl.sync.idx.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(result) : "f"(value), "r"(lane));
   return result;
 }
+ATTUNE_DEVICE int shuffle(int value, int lane) {
+  int result;
+  asm volatile("shfl.sync.idx.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=r"(result) : "r"(value), "r"(lane));
+  return result;
+}
 
 // @primitive any_lane
 ATTUNE_DEVICE bool any_lane(bool condition) {

@@ -113,6 +113,11 @@ ATTUNE_DEVICE float shuffle(float value, int lane, int line = __builtin_LINE()) 
   host->collective(ATTUNE_HOST_SHUFFLE, in, &out, line);
   return float_of_bits(out);
 }
+ATTUNE_DEVICE int shuffle(int value, int lane, int line = __builtin_LINE()) {
+  unsigned in[2] = {(unsigned)value, (unsigned)lane}, out;
+  host->collective(ATTUNE_HOST_SHUFFLE, in, &out, line);
+  return (int)out;
+}
 
 // @primitive any_lane
 ATTUNE_DEVICE bool any_lane(bool condition, int line = __builtin_LINE()) {

@@ -27,6 +27,7 @@ struct attune_bed {
   attune_given given;     /* in host memory */
   uint16_t *bias;         /* drawn, or NULL */
   float *sinks;
+  attune_lists lists;   /* drawn */
   attune_layout layout; /* of O */
   uint16_t *span;       /* O as it lies in the machine's memory, gaps included */
   uint16_t *o;          /* O, contiguous; the same memory as span where that is contiguous */
@@ -80,6 +81,32 @@ static attune_status make_outputs(attune_bed *bed) {
   bed->lse = malloc(lse_bytes(bed));
   return bed->lse != NULL ? ATTUNE_OK
                           : attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of LSE", lse_bytes(bed));
+}
+
+static attune_status upload_words(const int32_t **out, attune_machine *machine, const int32_t *from, int64_t count) {
+  const void *memory = NULL;
+  *out = NULL;
+  if (from == NULL || count == 0) return ATTUNE_OK;
+  const attune_status status = upload(&memory, machine, from, (size_t)count * sizeof *from);
+  *out = memory;
+  return status;
+}
+
+static attune_status make_lists(attune_bed *bed, uint64_t seed) {
+  const attune_problem *p = &bed->problem;
+  attune_block_lists *there = &bed->tensors.lists, *here = &bed->given.lists;
+  attune_status status = ATTUNE_OK;
+  if (p->block_size == 0) return ATTUNE_OK;
+  if (here->rows == NULL) {
+    if ((status = attune_lists_draw(&bed->lists, p, seed)) != ATTUNE_OK) return status;
+    *here = bed->lists.view;
+  }
+  *there = *here;
+  there->rows = there->blocks = there->order = NULL;
+  const int64_t rows = (int64_t)here->batch * here->heads * attune_blocks_of(p->seqlen_q, p->block_size);
+  status = upload_words(&there->rows, bed->machine, here->rows, rows + 1);
+  if (status == ATTUNE_OK) status = upload_words(&there->blocks, bed->machine, here->blocks, here->capacity);
+  return status == ATTUNE_OK ? upload_words(&there->order, bed->machine, here->order, rows) : status;
 }
 
 /* Draws what was not given, and uploads all of it. */
@@ -184,6 +211,7 @@ static attune_status bed_create(attune_bed **out, attune_machine *machine, const
   if ((status = upload_rows(&bed->tensors.k, machine, &layouts[1], k)) != ATTUNE_OK) goto out;
   if ((status = upload_rows(&bed->tensors.v, machine, &layouts[2], v)) != ATTUNE_OK) goto out;
   if ((status = make_given(bed, seed)) != ATTUNE_OK) goto out;
+  if ((status = make_lists(bed, seed)) != ATTUNE_OK) goto out;
   if ((status = make_outputs(bed)) != ATTUNE_OK) goto out;
   const bool host = attune_machine_device(machine)->arch == 0;
   if ((status = attune_rows_create(&bed->rows, resolved, &bed->given, q, k, v, seed, host)) != ATTUNE_OK) goto out;
@@ -227,8 +255,9 @@ attune_status attune_bed_create_with(attune_bed **out, attune_machine *machine, 
 
 void attune_bed_destroy(attune_bed *bed) {
   if (bed == NULL) return;
-  const void *const memory[] = {bed->tensors.q,   bed->tensors.k,    bed->tensors.v,    bed->tensors.o,
-                                bed->tensors.lse, bed->tensors.bias, bed->tensors.sinks};
+  const attune_tensors *t = &bed->tensors;
+  const void *const memory[] = {
+      t->q, t->k, t->v, t->o, t->lse, t->bias, t->sinks, t->lists.rows, t->lists.blocks, t->lists.order};
   for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
     if (memory[i] != NULL) attune_memory_free(bed->machine, (void *)(uintptr_t)memory[i]);
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
@@ -237,6 +266,7 @@ void attune_bed_destroy(attune_bed *bed) {
   attune_rows_free(&bed->rows);
   free(bed->bias);
   free(bed->sinks);
+  attune_lists_free(&bed->lists);
   if (bed->o != bed->span) free(bed->o);
   free(bed->span);
   free(bed->lse);
@@ -395,7 +425,7 @@ static void note(sweep *self, int64_t unwritten, int64_t unwritten_at, int64_t d
 /* With a pattern it is not known how many keys a row sees: then the widest that any bucket allows. */
 static double apart_of(const attune_bed *bed, int row) {
   double widest = 0.0;
-  if (!attune_problem_has_pattern(&bed->problem)) return bed->apart[attune_bucket(&bed->problem, row)];
+  if (!attune_problem_is_sparse(&bed->problem)) return bed->apart[attune_bucket(&bed->problem, row)];
   for (int i = 0; i < ATTUNE_BUCKETS; i++)
     widest = fmax(widest, bed->apart[i]);
   return widest;

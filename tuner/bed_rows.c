@@ -61,8 +61,7 @@ int attune_bucket(const attune_problem *problem, int row) {
 }
 
 static int64_t affordable_rows(const attune_problem *problem) {
-  const bool evaluates =
-      attune_problem_has_pattern(problem) || attune_problem_score(problem) == ATTUNE_SCORE_EXPRESSION;
+  const bool evaluates = attune_problem_is_sparse(problem) || attune_problem_score(problem) == ATTUNE_SCORE_EXPRESSION;
   const int64_t products = 3 * (int64_t)(problem->head_dim + problem->head_dim_v) + PRODUCTS_PER_SCORE +
                            (evaluates ? PRODUCTS_PER_EXPRESSION : 0);
   const int64_t rows = (int64_t)PRODUCTS_PER_SECOND * attune_cores() / (products * most_visible_keys(problem));
@@ -183,7 +182,7 @@ static void judge_rows(void *user, int64_t begin, int64_t end) {
   double unfused[256];
   for (int64_t i = begin; i < end; i++) {
     attune_row *row = &self->rows->rows[i];
-    row->bucket = !attune_problem_has_pattern(problem)
+    row->bucket = !attune_problem_is_sparse(problem)
                       ? attune_bucket(problem, row->row)
                       : bucket_of_keys(attune_reference_keys(problem, row->batch, row->head, row->row, self->given));
     double *exact = &self->rows->o[i * problem->head_dim_v];
@@ -223,7 +222,7 @@ static void summarize(attune_rows *out, const double *errors, const bucket_rows 
   }
   /* Of a pattern's buckets nothing is known but the rows that were judged. */
   for (int i = 0; i < ATTUNE_BUCKETS; i++)
-    rows[i] = !attune_problem_has_pattern(problem) ? population(buckets, problem, i) : judged[i];
+    rows[i] = !attune_problem_is_sparse(problem) ? population(buckets, problem, i) : judged[i];
   for (int i = 0; i < ATTUNE_BUCKETS; i++)
     out->unfused_errors[i] = pooled_error(largest, rows, i);
 }

@@ -6,10 +6,6 @@
 
 enum { MOST_CELLS = 1 << 22 }; /* about a second; beyond, rows of blocks are a sample */
 
-static int64_t blocks_of(int32_t seqlen, int32_t block) {
-  return ((int64_t)seqlen + block - 1) / block;
-}
-
 static attune_range block_range(int64_t index, int32_t block, int32_t seqlen) {
   const int64_t end = (index + 1) * block;
   return (attune_range){(int32_t)(index * block), (int32_t)(end < seqlen ? end : seqlen) - 1};
@@ -43,14 +39,14 @@ static void count_row(attune_census *out, const attune_problem *p, const attune_
                       attune_range_scope *scope, int64_t row) {
   int64_t kept = 0;
   scope->q = block_range(row, out->block, p->seqlen_q);
-  for (int64_t column = 0; column < blocks_of(p->seqlen_k, out->block); column++) {
+  for (int64_t column = 0; column < attune_blocks_of(p->seqlen_k, out->block); column++) {
     scope->k = block_range(column, out->block, p->seqlen_k);
     attune_seen seen = seen_by_bounds(p, scope->q, scope->k);
     if (seen != ATTUNE_SEEN_NONE) seen = both(seen, attune_expression_seen(mask, scope));
     kept += seen != ATTUNE_SEEN_NONE;
     out->whole += seen == ATTUNE_SEEN_WHOLE;
   }
-  out->blocks += blocks_of(p->seqlen_k, out->block);
+  out->blocks += attune_blocks_of(p->seqlen_k, out->block);
   out->kept += kept;
   out->rows++;
   if (kept > out->longest) out->longest = kept;
@@ -69,7 +65,7 @@ attune_status attune_census_of(attune_census *out, const attune_problem *problem
   attune_given_values(values, given);
   attune_range_scope scope = {
       .seqlen_q = {p.seqlen_q, p.seqlen_q}, .seqlen_k = {p.seqlen_k, p.seqlen_k}, .values = values};
-  const int64_t rows = blocks_of(p.seqlen_q, block), columns = blocks_of(p.seqlen_k, block);
+  const int64_t rows = attune_blocks_of(p.seqlen_q, block), columns = attune_blocks_of(p.seqlen_k, block);
   const int64_t all = (int64_t)p.batch * p.heads_q * rows;
   const int64_t affordable = MOST_CELLS / columns > 0 ? MOST_CELLS / columns : 1;
   const int64_t step = (all + affordable - 1) / affordable;

@@ -67,6 +67,7 @@ typedef enum {
   PARAM,
   BIAS,
   SINKS,
+  DENSITY,
   PROBLEM_TEXT,
   BLOCK_SIZE,
   DEVICE_NAME,
@@ -114,6 +115,8 @@ static const struct {
     [BIAS] = {"bias", "B,H,Q", SHAPE,
               "a tensor is added to the scores, of these sizes (each 1 or the problem's) and all keys"},
     [SINKS] = {"sinks", NULL, SHAPE, "each head has one more key, with a score of its own and no value"},
+    [DENSITY] = {"density", "X", SHAPE,
+                 "blocks of --block-size are listed, about this share of them; tuning draws such lists"},
     [PROBLEM_TEXT] = {"problem", "FILE|TEXT", SHAPE, "a JSON file, or forward.bf16.d128...; flags change it"},
     [BLOCK_SIZE] = {"block-size", "N", BLOCKS,
                     "queries and keys of a block: of block_mask, of what explain counts (128)"},
@@ -360,6 +363,8 @@ static attune_status take_problem_flag(attune_flags *flags, flag_id id, const ch
   case SINKS:
     problem->want_sinks = 1;
     break;
+  case DENSITY:
+    return read_float(&problem->block_density, id, text);
   default: /* LSE */
     problem->want_lse = 1;
   }
@@ -472,7 +477,6 @@ attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
   enum { USUAL_SEQLEN = 512, USUAL_BLOCK = 128 };
   memset(out, 0, sizeof *out);
   out->effort = "normal";
-  out->block_size = USUAL_BLOCK;
   attune_problem_init(&out->problem);
   out->problem.seqlen_q = out->problem.seqlen_k = USUAL_SEQLEN;
   for (int i = 1; i < argc; i++) /* so that even a fault is told as asked */
@@ -483,6 +487,9 @@ attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
   if ((status = pass(out, argc, argv, FLAG_COUNT)) != ATTUNE_OK) return status;
   if ((status = check_input(out)) != ATTUNE_OK) return status;
   follow(&out->problem, &before, out->seen);
+  const bool lists = out->problem.block_size > 0 || (out->seen & 1u << DENSITY) != 0;
+  if (out->block_size == 0) out->block_size = out->problem.block_size > 0 ? out->problem.block_size : USUAL_BLOCK;
+  if (lists) out->problem.block_size = out->block_size;
   const attune_strides sizes = out->problem.bias;
   if (out->problem.want_bias && (out->seen & 1u << BIAS) == 0) /* of a file, whose sizes flags may have changed */
     status =

@@ -18,7 +18,7 @@ enum {
   ATTUNE_SEEN_SCALE = 1u << 10,
   ATTUNE_SEEN_SOFTCAP = 1u << 11,
   ATTUNE_SEEN_LSE = 1u << 12,
-  ATTUNE_SEEN_PROBLEM = 1u << 19 /* after those of expressions, bias and sinks */
+  ATTUNE_SEEN_PROBLEM = 1u << 20 /* after those of expressions, bias, sinks and lists */
 };
 
 /* NULL-terminated, in the order of attune_dtype and attune_mask. */

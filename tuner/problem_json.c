@@ -186,6 +186,10 @@ static attune_status read_field(attune_problem *problem, attune_given *given, co
     status = read_flag(&problem->want_lse, place);
   } else if (strcmp(place->key, "sinks") == 0) {
     status = read_flag(&problem->want_sinks, place);
+  } else if (strcmp(place->key, "block_size") == 0) {
+    status = read_int32(&problem->block_size, place);
+  } else if (strcmp(place->key, "block_density") == 0) {
+    status = read_float(&problem->block_density, place);
   } else if (strcmp(place->key, "mask_expr") == 0) {
     status = read_text(mask, sizeof mask, place);
     if (status == ATTUNE_OK && mask[0] != '\0') status = attune_problem_add_mask(problem, mask);
@@ -205,7 +209,7 @@ static attune_status read_field(attune_problem *problem, attune_given *given, co
                     "%s: \"%.40s\" is no field of a problem; there are dtype, head_dim, head_dim_v, batch, heads_q, "
                     "heads_kv, seqlen_q, seqlen_k, mask, window, scale, softcap, lse, pattern or mask_expr, "
                     "score_expr, params, bias, "
-                    "sinks and {q,k,v,o}_strides",
+                    "sinks, block_size, block_density and {q,k,v,o}_strides",
                     place->where, place->key);
   }
   return status;
@@ -258,6 +262,9 @@ static void write_expressions(json_t *object, const attune_problem *problem, con
   if (problem->mask_expr[0] != '\0') json_object_set_new(object, "mask_expr", json_string(problem->mask_expr));
   if (problem->score_expr[0] != '\0') json_object_set_new(object, "score_expr", json_string(problem->score_expr));
   if (problem->want_sinks) json_object_set_new(object, "sinks", json_true());
+  if (problem->block_size > 0) json_object_set_new(object, "block_size", json_integer(problem->block_size));
+  if (problem->block_density > 0)
+    json_object_set_new(object, "block_density", json_real((double)problem->block_density));
   if (problem->want_bias)
     json_object_set_new(object, "bias",
                         json_pack("[i,i,i]", problem->bias.batch > 0 ? problem->batch : 1,

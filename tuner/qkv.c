@@ -176,35 +176,29 @@ static attune_status read_params(attune_qkv *out, const attune_safetensors *file
   return ATTUNE_OK;
 }
 
-/* Which blocks are kept, as an array param and the mask that asks it. */
+/* Which blocks are kept, as lists; the problem's density is theirs. */
 static attune_status read_block_mask(attune_qkv *out, const attune_safetensors *file, int32_t block) {
-  static const char name[] = "block_mask";
   attune_problem *p = &out->problem;
-  const attune_tensor *mask = attune_safetensors_find(file, name);
+  const attune_tensor *mask = attune_safetensors_find(file, "block_mask");
   if (mask == NULL) return ATTUNE_OK;
-  const int64_t rows = ((int64_t)p->seqlen_q + block - 1) / block, columns = ((int64_t)p->seqlen_k + block - 1) / block;
+  const int64_t rows = attune_blocks_of(p->seqlen_q, block), columns = attune_blocks_of(p->seqlen_k, block);
   const bool bytes = strcmp(mask->dtype, "U8") == 0 || strcmp(mask->dtype, "BOOL") == 0;
   const bool fits = mask->rank == RANK && (mask->shape[0] == 1 || mask->shape[0] == p->batch) &&
                     (mask->shape[1] == 1 || mask->shape[1] == p->heads_q) && mask->shape[2] == rows &&
                     mask->shape[3] == columns;
-  if (!bytes || !fits || mask->size > INT32_MAX)
-    return attune_fail(
-        ATTUNE_BAD_FILE,
-        "tensor \"block_mask\" must be U8 or BOOL of shape (%d or 1, %d or 1, %lld, %lld): blocks of %d x "
-        "%d (--block-size), less than 2^31 of them",
-        p->batch, p->heads_q, (long long)rows, (long long)columns, block, block);
-  int32_t *kept = malloc(mask->size * sizeof *kept);
-  if (kept == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu blocks", mask->size);
-  for (size_t i = 0; i < mask->size; i++)
-    kept[i] = ((const uint8_t *)mask->data)[i];
-  out->block_mask = kept;
-  char expression[ATTUNE_EXPRESSION_MAX];
-  snprintf(expression, sizeof expression, "%s[((%s * %lld + %s) * %lld + q / %d) * %lld + k / %d]", name,
-           mask->shape[0] > 1 ? "batch" : "0", (long long)mask->shape[1], mask->shape[1] > 1 ? "head" : "0",
-           (long long)rows, block, (long long)columns, block);
-  const attune_status status =
-      attune_given_array(&out->given, p, name, ATTUNE_PARAM_INT_ARRAY, kept, (int64_t)mask->size);
-  return status == ATTUNE_OK ? attune_problem_add_mask(p, expression) : status;
+  if (!bytes || !fits)
+    return attune_fail(ATTUNE_BAD_FILE,
+                       "tensor \"block_mask\" must be U8 or BOOL of shape (%d or 1, %d or 1, %lld, %lld): blocks of %d "
+                       "x %d (--block-size)",
+                       p->batch, p->heads_q, (long long)rows, (long long)columns, block, block);
+  p->block_size = block;
+  attune_status status = attune_problem_check(p);
+  if (status == ATTUNE_OK)
+    status = attune_lists_of_mask(&out->lists, p, (int32_t)mask->shape[0], (int32_t)mask->shape[1], mask->data);
+  if (status != ATTUNE_OK) return status;
+  p->block_density = (float)out->lists.view.capacity / (float)mask->size;
+  out->given.lists = out->lists.view;
+  return ATTUNE_OK;
 }
 
 static attune_status read_tensors(attune_qkv *out, const attune_safetensors *file, const attune_flags *flags) {
@@ -265,7 +259,7 @@ void attune_qkv_free(attune_qkv *qkv) {
   free(qkv->v);
   free(qkv->bias);
   free(qkv->sinks);
-  free(qkv->block_mask);
+  attune_lists_free(&qkv->lists);
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     free(qkv->arrays[i]);
   *qkv = (attune_qkv){0};

@@ -11,7 +11,7 @@ typedef struct {
   uint16_t *bias;                  /* of the tensor bias (batch or 1, heads or 1, queries or 1, keys), or NULL */
   float *sinks;                    /* of the tensor sinks (heads), or NULL */
   void *arrays[ATTUNE_PARAMS_MAX]; /* of tensors "param.NAME", I32 or F32 */
-  int32_t *block_mask;             /* of the tensor block_mask, or NULL */
+  attune_lists lists;              /* of the tensor block_mask, if there is one */
   attune_given given;
 } attune_qkv;
 

@@ -107,10 +107,36 @@ typedef struct {
   const uint16_t *bias;            /* of the row, or NULL */
   attune_value values[ATTUNE_PARAMS_MAX];
   attune_scope scope;
+  const int32_t *listed; /* blocks of the row, if the problem has lists */
+  int32_t listed_count;
 } query_row;
 
 static bool bounded(int32_t side) {
   return side >= 0 && side < (1 << 30);
+}
+
+static void open_lists(query_row *row, const attune_problem *problem, int batch, int head, int index,
+                       const attune_given *given) {
+  if (problem->block_size == 0) return;
+  const attune_block_lists *lists = &given->lists;
+  const int64_t list = (int64_t)(lists->batch > 1 ? batch : 0) * lists->heads + (lists->heads > 1 ? head : 0);
+  const int32_t *from =
+      lists->rows + list * attune_blocks_of(problem->seqlen_q, problem->block_size) + index / problem->block_size;
+  row->listed = lists->blocks + from[0];
+  row->listed_count = from[1] - from[0];
+}
+
+static int compare_columns(const void *a, const void *b) {
+  const int32_t left = *(const int32_t *)a >> 1, right = *(const int32_t *)b >> 1;
+  return (left > right) - (left < right);
+}
+
+/* The key's block in the row's list, or NULL. */
+static const int32_t *find_listed(const query_row *row, int64_t key) {
+  const int32_t wanted = (int32_t)(key / row->problem->block_size) * 2;
+  return row->listed_count == 0
+             ? NULL
+             : bsearch(&wanted, row->listed, (size_t)row->listed_count, sizeof wanted, compare_columns);
 }
 
 static void open_expressions(query_row *row, const attune_problem *problem, int batch, int head, int index,
@@ -135,6 +161,11 @@ static void close_row(query_row *row) {
 }
 
 static bool is_seen(query_row *row, int64_t key) {
+  if (row->problem->block_size > 0) {
+    const int32_t *block = find_listed(row, key);
+    if (block == NULL) return false;
+    if (*block & 1) return true;
+  }
   if (row->mask == NULL) return true;
   row->scope.k = (int32_t)key;
   return attune_expression_evaluate(row->mask, &row->scope) != 0.0;
@@ -173,6 +204,7 @@ static void open_row(query_row *row, const attune_problem *problem, const uint16
                             problem->head_dim);
   bound_row(row, problem, index);
   open_expressions(row, problem, batch, head, index, given);
+  open_lists(row, problem, batch, head, index, given);
 }
 
 /* head_dim is a multiple of 8. Eight sums at a time, since a single one waits for every addition. */
@@ -230,6 +262,7 @@ int64_t attune_reference_keys(const attune_problem *problem, int batch, int head
   row.problem = problem;
   bound_row(&row, problem, index);
   open_expressions(&row, problem, batch, head, index, given);
+  open_lists(&row, problem, batch, head, index, given);
   for (int64_t key = row.first; key < row.last; key++)
     keys += is_seen(&row, key);
   close_row(&row);

@@ -24,8 +24,9 @@ typedef struct {
     float real;
   } elements[ATTUNE_GIVEN_ELEMENTS];
   int32_t used;
-  const uint16_t *bias; /* laid out as the problem says; NULL: drawn */
-  const float *sinks;   /* NULL: drawn */
+  const uint16_t *bias;     /* laid out as the problem says; NULL: drawn */
+  const float *sinks;       /* NULL: drawn */
+  attune_block_lists lists; /* in host memory; rows is NULL: drawn with the problem's density */
 } attune_given;
 /* As attune_tensors has them; arrays lie in `given`. */
 void attune_given_values(attune_value out[ATTUNE_PARAMS_MAX], const attune_given *given);
@@ -38,6 +39,26 @@ attune_status attune_given_numbers(attune_given *given, attune_problem *problem,
 /* Declares an array param whose elements are the caller's. */
 attune_status attune_given_array(attune_given *given, attune_problem *problem, const char *name, attune_param_type type,
                                  const void *array, int64_t count);
+
+/* ---- lists.c ---- */
+
+/* Block lists in host memory; free them with attune_lists_free. */
+typedef struct {
+  attune_block_lists view;
+  int32_t *rows, *blocks, *order;
+} attune_lists;
+/* What becomes of a block; called once for each, a row after the other. */
+typedef attune_seen attune_block_seen(void *user, int32_t batch, int32_t head, int32_t row, int32_t column);
+/* Lists for batch (1 or the problem's) and heads (likewise) of the problem's block_size. With the longest rows first.
+ * ATTUNE_BAD_SIZE beyond 2^31 - 1 blocks. */
+attune_status attune_lists_make(attune_lists *out, const attune_problem *problem, int32_t batch, int32_t heads,
+                                attune_block_seen *seen, void *user);
+/* Of a mask (batch, heads, rows, columns): not 0 is listed, and whole unless the problem has a mask expression. */
+attune_status attune_lists_of_mask(attune_lists *out, const attune_problem *problem, int32_t batch, int32_t heads,
+                                   const uint8_t *mask);
+/* Every block by chance with the problem's density, or one in four where that is not known; for each head and batch. */
+attune_status attune_lists_draw(attune_lists *out, const attune_problem *problem, uint64_t seed);
+void attune_lists_free(attune_lists *lists);
 
 /* ---- census.c ---- */
 
@@ -121,10 +142,11 @@ attune_status attune_safetensors_write(const char *path, const attune_tensor *te
 typedef struct {
   attune_problem
       problem; /* from --dtype --head-dim --head-dim-v --batch --heads-q --heads-kv --seqlen-q --seqlen-k --mask
-                  --window --scale --softcap --lse --pattern --mask-expr --score-expr --param --bias --sinks, or
+                  --window --scale --softcap --lse --pattern --mask-expr --score-expr --param --bias --sinks
+                  --density, or
                   --problem FILE.json / --problem CLASS-TEXT */
   attune_given given;
-  int32_t block_size; /* --block-size: of a block mask, and of what explain counts */
+  int32_t block_size; /* --block-size: of lists, and of what explain counts */
   const char *device, *arch, *database, *family, *config, *input, *output, *workload;
   bool json, help;
   bool force;            /* --force: measure again what the store has */

@@ -1,6 +1,5 @@
 /* Patterns, expressions, biases and sinks in every family, on the host device: against double precision, the same under
  * every schedule, and with hidden tiles really left out. */
-#include <jansson.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,11 +10,9 @@
 
 #include <cmocka.h>
 
-#include "runtime/fail.h"
-#include "tuner/bed.h"
+#include "tests/unit/host_case.h"
 
 enum { SCHEDULES = 2 };
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static attune_machine *machines[SCHEDULES];
 
@@ -52,57 +49,6 @@ static const char *const schedules[ATTUNE_FAMILY_COUNT][2] = {
     {"m64.n32.w4.s2.lazy.b1", "m64.n48.w4.s1.qr.heads.b1"},
     {"m128.n32.w12.s2.lazy.qq.overlap.turns.persistent.b1", "m64.n48.w8.s3.b1"},
 };
-
-static void problem_of(attune_problem *out, attune_given *given, const char *differs) {
-  char text[1024];
-  json_error_t error;
-  snprintf(text, sizeof text,
-           "{\"head_dim\":64,\"batch\":2,\"heads_q\":4,\"heads_kv\":2,\"seqlen_q\":150,\"seqlen_k\":170,%s}", differs);
-  json_t *object = json_loads(text, 0, &error);
-  if (object == NULL) fail_msg("%s: %s", text, error.text);
-  if (attune_problem_of_json(out, given, object, "case") != ATTUNE_OK) fail_msg("%s", attune_message());
-  json_decref(object);
-}
-
-/* The schedule with what the problem says before it. */
-static void config_of(attune_config *out, attune_family family, const char *schedule, const attune_problem *problem) {
-  attune_config described;
-  char text[ATTUNE_TEXT_MAX];
-  attune_problem resolved;
-  snprintf(text, sizeof text, "forward.%s.bf16.d64.%s", attune_family_name(family), schedule);
-  if (attune_config_parse(out, text) != ATTUNE_OK) fail_msg("%s", attune_message());
-  assert_int_equal(attune_problem_resolve(&resolved, problem), ATTUNE_OK);
-  attune_config_of_problem(&described, family, &resolved);
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
-    if (!field->schedule) attune_config_set(out, field, attune_config_get(&described, field));
-  }
-}
-
-static attune_kernel *compiled(const attune_config *config, const attune_problem *problem) {
-  attune_kernel *kernel;
-  if (attune_kernel_compile(&kernel, config, problem, "host") != ATTUNE_OK) fail_msg("%s", attune_message());
-  return kernel;
-}
-
-static size_t elements_of(const attune_problem *p) {
-  return (size_t)p->batch * (size_t)p->seqlen_q * (size_t)p->heads_q * (size_t)p->head_dim_v;
-}
-
-/* O of one verified run; malloc'ed. */
-static uint16_t *verified(attune_bed *bed, attune_machine *machine, const attune_kernel *kernel,
-                          const attune_config *config, const attune_problem *problem, const char *about) {
-  attune_loaded *loaded;
-  attune_verdict verdict;
-  uint16_t *o = malloc(elements_of(problem) * sizeof *o);
-  assert_non_null(o);
-  if (attune_load(&loaded, machine, kernel, config) != ATTUNE_OK ||
-      attune_bed_verify(bed, loaded, config, &verdict) != ATTUNE_OK || attune_bed_outputs(bed, o, NULL) != ATTUNE_OK)
-    fail_msg("%s: %s", about, attune_message());
-  if (!verdict.passed) fail_msg("%s: %s", about, verdict.worst);
-  attune_unload(loaded);
-  return o;
-}
 
 static void check_case(void **state) {
   const char *const *differs = *state;

@@ -1,0 +1,236 @@
+/* Block lists in every family, on the host device: random ones of every density against double precision, the same as
+ * formulas bit for bit, in any order of rows; and damaged ones, which must not reach out of bounds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/host_case.h"
+
+enum { SCHEDULES = 2, ROWS = 3, COLUMNS = 3 }; /* blocks of 64 in 150 queries and 170 keys */
+
+static attune_machine *machines[SCHEDULES];
+
+/* All divide blocks of 64. */
+static const char *const schedules[ATTUNE_FAMILY_COUNT][2] = {
+    {"m4.n32.w4.s1.b1", "m4.n32.w4.s1.b1"},
+    {"m64.n32.w4.s2.lazy.b1", "m32.n64.w2.s1.qr.heads.b1"},
+    {"m64.n32.w8.s2.lazy.qq.overlap.persistent.b1", "m64.n64.w8.s3.b1"},
+};
+
+typedef struct {
+  const char *name, *problem;
+  int batch, heads; /* of the lists */
+  const char *mask; /* a row of blocks after the other, for every list again; NULL: by chance */
+} list_case;
+
+#define LISTS "\"block_size\":64,\"lse\":true"
+static const list_case cases[] = {
+    {"none", LISTS, 1, 1, "000000000"},
+    {"one block", LISTS, 1, 1, "000010000"},
+    {"all", LISTS, 1, 1, "111111111"},
+    {"rows of one block, and an empty one", LISTS, 1, 1, "001000100"},
+    {"ragged last blocks", LISTS, 1, 1, "001001111"},
+    {"for each head", LISTS ",\"block_density\":0.5", 1, 4, NULL},
+    {"for each batch", LISTS ",\"block_density\":0.3", 2, 1, NULL},
+    {"for each of both", LISTS ",\"block_density\":0.4,\"mask\":\"causal\"", 2, 4, NULL},
+    {"few", LISTS ",\"block_density\":0.1,\"window\":[70,20]", 2, 4, NULL},
+    {"above a diagonal", LISTS ",\"mask\":\"causal\"", 1, 1, "011001000"},
+    {"partly", LISTS ",\"block_density\":0.6,\"mask_expr\":\"k % 3 != q % 2\"", 2, 4, NULL},
+    {"scores", LISTS ",\"block_density\":0.5,\"score_expr\":\"score - 0.1 * abs(q - k)\",\"sinks\":true", 2, 1, NULL},
+};
+
+/* The case's lists; density: of those by chance. */
+static void lists_of(attune_lists *out, const list_case *c, const attune_problem *problem) {
+  uint8_t mask[2 * 4 * ROWS * COLUMNS];
+  const int size = c->batch * c->heads * ROWS * COLUMNS;
+  uint32_t state = 12345;
+  for (int i = 0; i < size; i++) {
+    state = state * 1664525u + 1013904223u;
+    mask[i] = c->mask != NULL ? c->mask[i % (ROWS * COLUMNS)] == '1'
+                              : (double)(state >> 8) < (double)problem->block_density * (1 << 24);
+  }
+  if (attune_lists_of_mask(out, problem, c->batch, c->heads, mask) != ATTUNE_OK) fail_msg("%s", attune_message());
+}
+
+static void check_case(void **state) {
+  const list_case *c = *state;
+  attune_problem problem;
+  attune_given given;
+  attune_lists lists;
+  attune_bed *beds[SCHEDULES];
+  problem_of(&problem, &given, c->problem);
+  lists_of(&lists, c, &problem);
+  given.lists = lists.view;
+  for (int i = 0; i < SCHEDULES; i++) {
+    if (i == 1) given.lists.order = NULL; /* no order of rows changes a bit */
+    if (attune_bed_create(&beds[i], machines[i], &problem, &given, 3, 1.0) != ATTUNE_OK)
+      fail_msg("%s: %s", c->name, attune_message());
+  }
+  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
+    attune_config config;
+    config_of(&config, (attune_family)family, schedules[family][(c - cases) % 2], &problem);
+    assert_int_equal(attune_config_legal(&config, attune_machine_device(machines[0])), ATTUNE_OK);
+    attune_kernel *kernel = compiled(&config, &problem);
+    uint16_t *first = verified(beds[0], machines[0], kernel, &config, &problem, c->name);
+    uint16_t *second = verified(beds[1], machines[1], kernel, &config, &problem, c->name);
+    assert_memory_equal(first, second, elements_of(&problem) * sizeof *first);
+    free(first);
+    free(second);
+    free(kernel);
+  }
+  for (int i = 0; i < SCHEDULES; i++)
+    attune_bed_destroy(beds[i]);
+  attune_lists_free(&lists);
+}
+
+static uint16_t *computed(attune_family family, const attune_problem *problem, const attune_given *given) {
+  attune_bed *bed;
+  attune_config config;
+  config_of(&config, family, schedules[family][0], problem);
+  attune_kernel *kernel = compiled(&config, problem);
+  if (attune_bed_create(&bed, machines[0], problem, given, 3, 1.0) != ATTUNE_OK) fail_msg("%s", attune_message());
+  uint16_t *o = verified(bed, machines[0], kernel, &config, problem, problem->mask_expr);
+  attune_bed_destroy(bed);
+  free(kernel);
+  return o;
+}
+
+/* What an expression says of a block. */
+typedef struct {
+  const attune_expression *mask;
+  const attune_problem *problem;
+} by_expression;
+
+static attune_range block_range(int32_t block, int32_t seqlen) {
+  return (attune_range){block * 64, (block + 1) * 64 < seqlen ? block * 64 + 63 : seqlen - 1};
+}
+
+static attune_seen seen_by_expression(void *user, int32_t batch, int32_t head, int32_t row, int32_t column) {
+  const by_expression *self = user;
+  const attune_problem *p = self->problem;
+  const attune_range_scope scope = {.batch = {batch, batch},
+                                    .head = {head, head},
+                                    .q = block_range(row, p->seqlen_q),
+                                    .k = block_range(column, p->seqlen_k),
+                                    .seqlen_q = {p->seqlen_q, p->seqlen_q},
+                                    .seqlen_k = {p->seqlen_k, p->seqlen_k}};
+  return attune_expression_seen(self->mask, &scope);
+}
+
+/* A pattern and the lists made of it, whose partial blocks ask the same expression, give the same bits. */
+static void formula_equals_lists(void **state) {
+  static const char *const patterns[] = {"\"pattern\":\"butterfly:64\"", "\"pattern\":\"window:40 | global:10\""};
+  (void)state;
+  for (size_t i = 0; i < COUNT(patterns); i++) {
+    attune_problem formula, data;
+    attune_given given, given_data;
+    attune_expression *mask;
+    attune_lists lists;
+    problem_of(&formula, &given, patterns[i]);
+    data = formula;
+    given_data = given;
+    data.block_size = 64;
+    assert_int_equal(attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, &formula), ATTUNE_OK);
+    by_expression self = {mask, &formula};
+    assert_int_equal(attune_lists_make(&lists, &data, 1, 1, seen_by_expression, &self), ATTUNE_OK);
+    given_data.lists = lists.view;
+    for (int family = 1; family < ATTUNE_FAMILY_COUNT; family++) {
+      uint16_t *by_formula = computed((attune_family)family, &formula, &given);
+      uint16_t *by_lists = computed((attune_family)family, &data, &given_data);
+      assert_memory_equal(by_formula, by_lists, elements_of(&formula) * sizeof *by_formula);
+      free(by_formula);
+      free(by_lists);
+    }
+    attune_lists_free(&lists);
+    free(mask);
+  }
+}
+
+/* The host device reports any access outside of a tensor; what comes out is not looked at. */
+static void damaged_lists_stay_in_bounds(void **state) {
+  enum { ALL = ROWS + 1 };
+  static const int32_t rows[][ALL] = {
+      {0, 2, 4, 6},          {0, 2, 4, 600},         {6, 4, 2, 0},
+      {-5, 2, INT32_MAX, 6}, {INT32_MIN, -1, -7, 9}, {0, INT32_MAX, 4, 2000000},
+      {0, 0, 0, INT32_MIN},
+  };
+  static const int32_t blocks[6] = {1, 5, INT32_MAX, -3, 7, 2000000001};
+  static const int32_t orders[][ROWS] = {{0, 1, 2}, {2, 2, 2}, {-1, 3, 1000000}, {INT32_MIN, INT32_MAX, 0}};
+  (void)state;
+  attune_problem problem;
+  attune_given given;
+  problem_of(&problem, &given, LISTS);
+  assert_int_equal(attune_problem_resolve(&problem, &problem), ATTUNE_OK);
+  attune_tensors tensors;
+  attune_tensors_init(&tensors);
+  const size_t size = (size_t)2 * 170 * 4 * 64 * 2;
+  void *memory[5];
+  for (size_t i = 0; i < COUNT(memory); i++) {
+    assert_non_null(memory[i] = aligned_alloc(256, size));
+    memset(memory[i], 0, size);
+  }
+  tensors.q = memory[0], tensors.k = memory[1], tensors.v = memory[2], tensors.o = memory[3], tensors.lse = memory[4];
+  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
+    attune_config config;
+    attune_loaded *loaded;
+    attune_launch how;
+    config_of(&config, (attune_family)family, schedules[family][0], &problem);
+    attune_kernel *kernel = compiled(&config, &problem);
+    assert_int_equal(attune_load(&loaded, machines[0], kernel, &config), ATTUNE_OK);
+    assert_int_equal(attune_launch_of(&how, &config, &problem), ATTUNE_OK);
+    for (size_t r = 0; r < COUNT(rows); r++)
+      for (size_t o = 0; o < COUNT(orders); o++) {
+        attune_arguments arguments;
+        tensors.lists = (attune_block_lists){1, 1, rows[r], blocks, r % 2 == 0 ? 6 : 0, orders[o]};
+        assert_int_equal(attune_arguments_of(&arguments, &config, &problem, &tensors), ATTUNE_OK);
+        if (attune_launch_kernel(loaded, &how, &arguments, NULL) != ATTUNE_OK) fail_msg("%s", attune_message());
+      }
+    attune_unload(loaded);
+    free(kernel);
+  }
+  for (size_t i = 0; i < COUNT(memory); i++)
+    free(memory[i]);
+}
+
+static void tiles_that_do_not_divide_are_refused(void **state) {
+  (void)state;
+  attune_problem problem;
+  attune_given given;
+  attune_config config;
+  problem_of(&problem, &given, LISTS);
+  config_of(&config, ATTUNE_FAMILY_MMA, "m128.n64.w4.s2.b1", &problem);
+  assert_int_equal(attune_config_legal(&config, attune_machine_device(machines[0])), ATTUNE_ILLEGAL_CONFIG);
+  assert_non_null(strstr(attune_message(), "tiles of 128 x 64 do not divide listed blocks of 64 x 64"));
+}
+
+static int set_up(void **state) {
+  (void)state;
+  for (uint64_t i = 0; i < SCHEDULES; i++)
+    if (attune_machine_open(&machines[i], "host", i) != ATTUNE_OK) return -1;
+  return 0;
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  for (int i = 0; i < SCHEDULES; i++)
+    attune_machine_close(machines[i]);
+  return 0;
+}
+
+int main(void) {
+  static struct CMUnitTest tests[COUNT(cases) + 3] = {
+      cmocka_unit_test(formula_equals_lists),
+      cmocka_unit_test(damaged_lists_stay_in_bounds),
+      cmocka_unit_test(tiles_that_do_not_divide_are_refused),
+  };
+  for (size_t i = 0; i < COUNT(cases); i++)
+    tests[3 + i] = (struct CMUnitTest){
+        .name = cases[i].name, .test_func = check_case, .initial_state = (void *)(uintptr_t)&cases[i]};
+  return cmocka_run_group_tests_name("host_lists", tests, set_up, tear_down);
+}
