@@ -8,7 +8,7 @@
 #include "generator/text.h"
 #include "runtime/fail.h"
 
-static const char *const family_words[] = {"reference", "mma", "wgmma", NULL};
+static const char *const family_words[] = {"reference", "mma", "wgmma", "lists", NULL};
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
 static const char *const bound_words[] = {"none", "causal", "window", NULL};
 static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
@@ -218,5 +218,5 @@ void attune_config_of_problem(attune_config *out, attune_family family, const at
 }
 
 const char *attune_family_name(attune_family family) {
-  return (int)family >= 0 && family < ATTUNE_FAMILY_COUNT ? family_words[family] : "unknown";
+  return (int)family >= 0 && family <= ATTUNE_FAMILY_LISTS ? family_words[family] : "unknown";
 }

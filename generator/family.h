@@ -48,7 +48,8 @@ typedef struct {
   void (*step)(attune_step *out, const attune_config *config, const attune_problem *problem);
 } attune_family_row;
 
-extern const attune_family_row attune_family_reference_row, attune_family_mma_row, attune_family_wgmma_row;
+extern const attune_family_row attune_family_reference_row, attune_family_mma_row, attune_family_wgmma_row,
+    attune_family_lists_row;
 
 /* NULL if there is none. */
 const attune_family_row *attune_family_find(int32_t family);

@@ -101,7 +101,8 @@ typedef enum {
   ATTUNE_FAMILY_REFERENCE = 0,
   ATTUNE_FAMILY_MMA = 1,
   ATTUNE_FAMILY_WGMMA = 2,
-  ATTUNE_FAMILY_COUNT
+  ATTUNE_FAMILY_COUNT,
+  ATTUNE_FAMILY_LISTS = ATTUNE_FAMILY_COUNT /* no attention: builds and checks block lists; not in the space */
 } attune_family;
 /* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next
  * tile, again from the first row or from the last: with a causal mask the longest tiles then start first everywhere. */
@@ -203,6 +204,9 @@ attune_status attune_space(const attune_problem *problem, const attune_device *d
                            void *user);
 /* The config to use where nothing was measured: the least estimate among the legal ones of the fastest family. */
 attune_status attune_config_default(attune_config *out, const attune_problem *problem, const attune_device *device);
+/* The config that builds and checks the problem's lists; of the problem it has the mask alone, as *mask, which is what
+ * compiles. ATTUNE_BAD_SIZE if it has no block_size. */
+attune_status attune_config_lists(attune_config *out, attune_problem *mask, const attune_problem *problem);
 /* The reference family's config: legal for every problem and device. */
 attune_status attune_config_reference(attune_config *out, const attune_problem *problem);
 

@@ -6,14 +6,15 @@
 #include "generator/text.h"
 #include "runtime/fail.h"
 
-static const attune_family_row *const families[ATTUNE_FAMILY_COUNT] = {
+static const attune_family_row *const families[ATTUNE_FAMILY_COUNT + 1] = {
     [ATTUNE_FAMILY_REFERENCE] = &attune_family_reference_row,
     [ATTUNE_FAMILY_MMA] = &attune_family_mma_row,
     [ATTUNE_FAMILY_WGMMA] = &attune_family_wgmma_row,
+    [ATTUNE_FAMILY_LISTS] = &attune_family_lists_row,
 };
 
 const attune_family_row *attune_family_find(int32_t family) {
-  return family >= 0 && family < ATTUNE_FAMILY_COUNT ? families[family] : NULL;
+  return family >= 0 && family <= ATTUNE_FAMILY_LISTS ? families[family] : NULL;
 }
 
 /* ---- legal ---- */

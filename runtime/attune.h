@@ -40,6 +40,7 @@ typedef enum {
   ATTUNE_BAD_EXPRESSION, /* a mask or score expression that does not parse, or names what there is not */
   ATTUNE_BAD_CONFIG,     /* config text that does not parse */
   ATTUNE_ILLEGAL_CONFIG, /* a config that this device cannot run; the message names the limit */
+  ATTUNE_BAD_LISTS,      /* block lists that break their rules; the message has the first row that does */
   ATTUNE_BAD_FILE,       /* unreadable, truncated or lying file (safetensors, workload) */
   ATTUNE_BAD_JSON,       /* JSON that does not parse (the message has the line) or does not fit (which item) */
   ATTUNE_STORE_TOO_NEW,  /* database written by a newer version */
@@ -147,15 +148,16 @@ typedef struct {
 
 /* Which blocks are seen: for each batch, head and row of blocks the columns of those that are, compressed sparse rows.
  * Memory grows with the blocks that are listed. In device memory, borrowed for the time of a run; another run may bring
- * others. Lists that break these rules give wrong results, and no access out of bounds. */
+ * others. Lists that break these rules give wrong results, and no access out of bounds. attune_lister_build makes
+ * them; runs only read them. */
 typedef struct {
-  int32_t batch, heads;  /* 1: the same lists for all, or as many as the problem has */
-  const int32_t *rows;   /* (batch * heads * ceil(seqlen_q / block_size) + 1): where each row begins in blocks; the last
-                            element is where the last one ends */
-  const int32_t *blocks; /* ascending in a row: 2 * column + 1, or 2 * column where mask_expr must also be asked */
-  int64_t capacity;      /* elements of blocks; what rows say beyond it is not listed */
-  const int32_t *order;  /* the numbers of the rows, in the order in which they are begun, so that those with most
-                            blocks come first; NULL: as the kernel likes */
+  int32_t batch, heads; /* 1: the same lists for all, or as many as the problem has */
+  int32_t *rows;        /* (batch * heads * ceil(seqlen_q / block_size) + 1): where each row begins in blocks; the last
+                           element is where the last one ends */
+  int32_t *blocks;      /* ascending in a row: 2 * column + 1, or 2 * column where mask_expr must also be asked */
+  int64_t capacity;     /* elements of blocks; what rows say beyond it is not listed */
+  int32_t *order;       /* the numbers of the rows, in the order in which they are begun, so that those with most
+                           blocks come first; NULL: as the kernel likes */
 } attune_block_lists;
 
 /* Device pointers (host pointers for the host device), borrowed for the time of the run. q, k, v and o are 16-byte
@@ -219,6 +221,40 @@ ATTUNE_API const char *attune_plan_explain(const attune_plan *plan);
  * is). The host device ignores the stream, starts threads, and returns when done. */
 ATTUNE_API attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace,
                                     size_t workspace_size, attune_stream stream);
+
+/* ---- block lists on the device ---- */
+
+typedef enum {
+  ATTUNE_LISTS_OF_EXPRESSION = 0, /* blocks in which the problem's mask_expr may be true of a key; those in which it is
+                                     true of all are whole. Without one: all blocks that mask and window leave */
+  ATTUNE_LISTS_OF_MASK = 1,       /* uint8_t (batch, heads, rows, columns) of the lists: not 0 is listed */
+  ATTUNE_LISTS_OF_BLOCKS = 2      /* int32_t (count, 4): batch, head, row, column of each, ascending */
+} attune_list_kind;
+typedef struct {
+  attune_list_kind kind;
+  const void *data;                       /* in device memory; OF_EXPRESSION: NULL */
+  int64_t count;                          /* OF_BLOCKS */
+  attune_value values[ATTUNE_PARAMS_MAX]; /* OF_EXPRESSION: of the problem's params */
+} attune_list_source;
+
+/* Builds and checks the lists of one problem; immutable and shared by threads, as a plan. It outlives neither its
+ * context nor the device. */
+typedef struct attune_lister attune_lister;
+ATTUNE_API attune_status attune_lister_create(attune_lister **out, attune_context *context,
+                                              const attune_problem *problem);
+ATTUNE_API void attune_lister_destroy(attune_lister *lister);
+/* Bytes of device memory that build needs for lists of that batch and heads; the caller owns it. */
+ATTUNE_API size_t attune_lister_workspace(const attune_lister *lister, int32_t batch, int32_t heads);
+/* Enqueues on the stream what fills in rows, blocks and, if it is not NULL, order: each list's longest rows first.
+ * Blocks that mask and window hide are left out; blocks of a mask or of blocks are whole unless the problem has a
+ * mask_expr. What does not fit in capacity is dropped, and the last element of rows says how many there are: a build of
+ * capacity 0 only counts. Blocks of the source that are out of order or of the problem are dropped. Allocates nothing
+ * and never synchronises. */
+ATTUNE_API attune_status attune_lister_build(const attune_lister *lister, const attune_list_source *source,
+                                             const attune_block_lists *lists, void *workspace, size_t workspace_size,
+                                             attune_stream stream);
+/* ATTUNE_OK, or ATTUNE_BAD_LISTS and the first row that breaks a rule. Allocates, and waits for the device. */
+ATTUNE_API attune_status attune_lister_check(const attune_lister *lister, const attune_block_lists *lists);
 
 #ifdef __cplusplus
 }

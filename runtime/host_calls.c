@@ -176,10 +176,10 @@ static void barrier(int line) {
 /* ---- plain accesses ---- */
 
 static void check_size(attune_host_block *block, const char *what, int size, int least, int line) {
-  if ((size != 2 && size != 4 && size != 8 && size != 16) || size < least)
+  if ((size & (size - 1)) != 0 || size < least || size > 16)
     attune_host_fault(block, block->running->index, line,
-                      "%s of %d bytes, which the host device cannot model: it takes %s4, 8 or 16", what, size,
-                      least == 2 ? "2, " : "");
+                      "%s of %d bytes, which the host device cannot model: it takes powers of two from %d to 16", what,
+                      size, least);
 }
 
 /* A size that the compiler knows is a move, not a call. */
@@ -237,7 +237,7 @@ static bool poisoned(const void *from, int size) {
 
 static void load_global(void *to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
-  check_size(block, "a global load", size, 2, line);
+  check_size(block, "a global load", size, 1, line);
   check_global(block, from, size, false, line);
   move(to, from, size);
 }

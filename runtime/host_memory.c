@@ -59,6 +59,31 @@ static attune_status add(attune_host_memory *memory, const char *name, const voi
   return ATTUNE_OK;
 }
 
+static attune_status add_words(attune_host_memory *memory, const char *name, const int *base, bool written,
+                               int64_t count) {
+  static const int64_t none[3] = {0, 0, 0}, one[3] = {1, 1, 1};
+  return count > 0 ? add(memory, name, base, written, 4, count, none, one) : ATTUNE_OK;
+}
+
+/* Lists that are read, those that are built, and what they are built from. */
+static attune_status add_lists(attune_host_memory *memory, const attune_config *config,
+                               const struct attune_arguments *a) {
+  static const int64_t none[3] = {0, 0, 0}, one[3] = {1, 1, 1};
+  const struct attune_list_work *work = &a->list_work;
+  const int64_t rows = (int64_t)a->list_batch * a->list_heads * attune_blocks_of(a->seqlen_q, config->list_block);
+  const int64_t mask = rows * attune_blocks_of(a->seqlen_k, config->list_block);
+  const int64_t source = work->kind == ATTUNE_LISTS_OF_MASK ? mask : 16 * (int64_t)work->count;
+  attune_status status;
+  if ((status = add_words(memory, "lists.rows", a->list_rows, false, rows + 1))) return status;
+  if ((status = add_words(memory, "lists.blocks", a->list_blocks, false, a->list_capacity))) return status;
+  if ((status = add_words(memory, "lists.order", a->list_order, false, rows))) return status;
+  if ((status = add_words(memory, "workspace", work->counts, work->step != ATTUNE_LIST_FILL, rows))) return status;
+  if ((status = add_words(memory, "built rows", work->rows, true, rows + 1))) return status;
+  if ((status = add_words(memory, "built blocks", work->blocks, true, a->list_capacity))) return status;
+  if ((status = add_words(memory, "built order", work->order, true, rows))) return status;
+  return source > 0 ? add(memory, "source.data", work->source, false, 1, source, none, one) : ATTUNE_OK;
+}
+
 attune_status attune_host_memory_of(attune_host_memory *out, const attune_config *config,
                                     const struct attune_arguments *a) {
   *out = (attune_host_memory){.count = 0};
@@ -80,13 +105,7 @@ attune_status attune_host_memory_of(attune_host_memory *out, const attune_config
   if ((status = add(out, "sinks", a->sinks, false, 4, a->heads_q, one, none)) != ATTUNE_OK) return status;
   int64_t bias[3] = {a->bias_batch, a->bias_seqlen, a->bias_heads};
   if ((status = add(out, "bias", a->bias, false, 2, a->seqlen_k, bias, size_q)) != ATTUNE_OK) return status;
-  if (config->list_block > 0) {
-    const int64_t rows = (int64_t)a->list_batch * a->list_heads * attune_blocks_of(a->seqlen_q, config->list_block);
-    const int *blocks = a->list_capacity > 0 ? a->list_blocks : NULL;
-    if ((status = add(out, "lists.rows", a->list_rows, false, 4, rows + 1, one, none)) != ATTUNE_OK) return status;
-    if ((status = add(out, "lists.blocks", blocks, false, 4, a->list_capacity, one, none)) != ATTUNE_OK) return status;
-    if ((status = add(out, "lists.order", a->list_order, false, 4, rows, one, none)) != ATTUNE_OK) return status;
-  }
+  if (config->list_block > 0 && (status = add_lists(out, config, a)) != ATTUNE_OK) return status;
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
     const struct attune_argument *value = &a->values[i];
     const void *array = value->count > 0 ? value->array : NULL;

@@ -8,7 +8,7 @@
 #include "generator/generator.h"
 #include "templates/arguments.h"
 
-enum { ATTUNE_HOST_TENSORS_MAX = 9 + 8 + 3 }; /* and the arrays of expressions, and lists */
+enum { ATTUNE_HOST_TENSORS_MAX = 9 + 8 + 8 }; /* and the arrays of expressions, and lists */
 
 /* Dimensions from the widest stride to the narrowest, then `row` bytes that lie together. */
 typedef struct {

@@ -25,4 +25,9 @@ struct attune_plan {
   char config[ATTUNE_TEXT_MAX];
 };
 
+/* run.c: what is checked before a launch. */
+attune_status attune_check_pointer(const char *name, const void *pointer, uintptr_t alignment);
+attune_status attune_lists_check_sizes(const attune_block_lists *lists, int32_t batch, int32_t heads);
+attune_status attune_lists_check_pointers(const attune_block_lists *lists);
+
 #endif

@@ -3,7 +3,7 @@
 
 enum { TENSOR_ALIGNMENT = 16, WORD_ALIGNMENT = 4, ELEMENT_ALIGNMENT = 2 };
 
-static attune_status check_pointer(const char *name, const void *pointer, uintptr_t alignment) {
+attune_status attune_check_pointer(const char *name, const void *pointer, uintptr_t alignment) {
   if (!pointer) return attune_fail(ATTUNE_BAD_POINTER, "%s is NULL; run needs it", name);
   if ((uintptr_t)pointer % alignment)
     return attune_fail(ATTUNE_BAD_POINTER, "%s is %p, %u bytes past a multiple of %u; align it to %u bytes", name,
@@ -12,7 +12,7 @@ static attune_status check_pointer(const char *name, const void *pointer, uintpt
 }
 
 static attune_status check_lse(const attune_plan *plan, const attune_tensors *tensors) {
-  if (plan->want_lse) return check_pointer("lse", tensors->lse, WORD_ALIGNMENT);
+  if (plan->want_lse) return attune_check_pointer("lse", tensors->lse, WORD_ALIGNMENT);
   if (!tensors->lse) return ATTUNE_OK;
   return attune_fail(ATTUNE_BAD_POINTER,
                      "lse is given, but the plan writes none; set want_lse in the problem, or lse to NULL");
@@ -27,42 +27,53 @@ static attune_status check_values(const attune_plan *plan, const attune_tensors 
       return attune_fail(ATTUNE_BAD_SIZE, "values[%d] (%s) has a count of %lld; it must not be negative", i,
                          plan->params[i].name, (long long)value->count);
     if (value->count == 0) continue;
-    const attune_status status = check_pointer(plan->params[i].name, value->array, WORD_ALIGNMENT);
+    const attune_status status = attune_check_pointer(plan->params[i].name, value->array, WORD_ALIGNMENT);
     if (status) return status;
   }
   return ATTUNE_OK;
 }
 
+attune_status attune_lists_check_sizes(const attune_block_lists *lists, int32_t batch, int32_t heads) {
+  if ((lists->batch != 1 && lists->batch != batch) || (lists->heads != 1 && lists->heads != heads))
+    return attune_fail(ATTUNE_BAD_SIZE,
+                       "lists are for batch %d and heads %d; each must be 1 or the problem's %d and %d", lists->batch,
+                       lists->heads, batch, heads);
+  if (lists->capacity < 0)
+    return attune_fail(ATTUNE_BAD_SIZE, "lists.capacity is %lld; it must not be negative", (long long)lists->capacity);
+  return ATTUNE_OK;
+}
+
+attune_status attune_lists_check_pointers(const attune_block_lists *lists) {
+  attune_status status = attune_check_pointer("lists.rows", lists->rows, WORD_ALIGNMENT);
+  if (status == ATTUNE_OK && lists->capacity > 0)
+    status = attune_check_pointer("lists.blocks", lists->blocks, WORD_ALIGNMENT);
+  return status != ATTUNE_OK || !lists->order ? status
+                                              : attune_check_pointer("lists.order", lists->order, WORD_ALIGNMENT);
+}
+
 static attune_status check_lists(const attune_plan *plan, const attune_block_lists *lists) {
-  const attune_arguments *p = &plan->arguments;
-  attune_status status;
   if (!plan->want_lists && lists->rows)
     return attune_fail(ATTUNE_BAD_POINTER, "lists are given, but the plan knows none: set block_size in the problem");
   if (!plan->want_lists) return ATTUNE_OK;
-  if ((lists->batch != 1 && lists->batch != p->batch) || (lists->heads != 1 && lists->heads != p->heads_q))
-    return attune_fail(ATTUNE_BAD_SIZE,
-                       "lists are for batch %d and heads %d; each must be 1 or the problem's %d and %d", lists->batch,
-                       lists->heads, p->batch, p->heads_q);
-  if (lists->capacity < 0)
-    return attune_fail(ATTUNE_BAD_SIZE, "lists.capacity is %lld; it must not be negative", (long long)lists->capacity);
-  if ((status = check_pointer("lists.rows", lists->rows, WORD_ALIGNMENT))) return status;
-  if (lists->capacity > 0 && (status = check_pointer("lists.blocks", lists->blocks, WORD_ALIGNMENT))) return status;
-  return lists->order ? check_pointer("lists.order", lists->order, WORD_ALIGNMENT) : ATTUNE_OK;
+  const attune_status status = attune_lists_check_sizes(lists, plan->arguments.batch, plan->arguments.heads_q);
+  return status == ATTUNE_OK ? attune_lists_check_pointers(lists) : status;
 }
 
 static attune_status check_tensors(const attune_plan *plan, const attune_tensors *tensors) {
   attune_status status;
-  if ((status = check_pointer("q", tensors->q, TENSOR_ALIGNMENT))) return status;
-  if ((status = check_pointer("k", tensors->k, TENSOR_ALIGNMENT))) return status;
-  if ((status = check_pointer("v", tensors->v, TENSOR_ALIGNMENT))) return status;
-  if ((status = check_pointer("o", tensors->o, TENSOR_ALIGNMENT))) return status;
+  if ((status = attune_check_pointer("q", tensors->q, TENSOR_ALIGNMENT))) return status;
+  if ((status = attune_check_pointer("k", tensors->k, TENSOR_ALIGNMENT))) return status;
+  if ((status = attune_check_pointer("v", tensors->v, TENSOR_ALIGNMENT))) return status;
+  if ((status = attune_check_pointer("o", tensors->o, TENSOR_ALIGNMENT))) return status;
   if ((status = check_lse(plan, tensors))) return status;
-  if (plan->want_bias && (status = check_pointer("bias", tensors->bias, ELEMENT_ALIGNMENT))) return status;
-  if (plan->want_sinks && (status = check_pointer("sinks", tensors->sinks, WORD_ALIGNMENT))) return status;
+  if (plan->want_bias && (status = attune_check_pointer("bias", tensors->bias, ELEMENT_ALIGNMENT))) return status;
+  if (plan->want_sinks && (status = attune_check_pointer("sinks", tensors->sinks, WORD_ALIGNMENT))) return status;
   if ((status = check_values(plan, tensors))) return status;
   if ((status = check_lists(plan, &tensors->lists))) return status;
-  if (tensors->seqlens_q && (status = check_pointer("seqlens_q", tensors->seqlens_q, WORD_ALIGNMENT))) return status;
-  if (tensors->seqlens_k && (status = check_pointer("seqlens_k", tensors->seqlens_k, WORD_ALIGNMENT))) return status;
+  if (tensors->seqlens_q && (status = attune_check_pointer("seqlens_q", tensors->seqlens_q, WORD_ALIGNMENT)))
+    return status;
+  if (tensors->seqlens_k && (status = attune_check_pointer("seqlens_k", tensors->seqlens_k, WORD_ALIGNMENT)))
+    return status;
   return ATTUNE_OK;
 }
 
@@ -71,7 +82,7 @@ static attune_status check_workspace(const attune_plan *plan, const void *worksp
     return attune_fail(ATTUNE_WORKSPACE_TOO_SMALL,
                        "the plan needs %zu bytes of workspace, has %zu; ask attune_plan_workspace", plan->workspace,
                        size);
-  return plan->workspace ? check_pointer("workspace", workspace, TENSOR_ALIGNMENT) : ATTUNE_OK;
+  return plan->workspace ? attune_check_pointer("workspace", workspace, TENSOR_ALIGNMENT) : ATTUNE_OK;
 }
 
 attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace, size_t workspace_size,

@@ -11,6 +11,25 @@ struct attune_argument {
   float real;
 };
 
+/* What the kernel of lists is to do: count the blocks of each row; fill in rows, blocks and order; or check those that
+ * attune_arguments has. */
+enum attune_list_step { ATTUNE_LIST_COUNT = 0, ATTUNE_LIST_FILL = 1, ATTUNE_LIST_CHECK = 2 };
+/* Which of the lists' rules a row breaks. */
+enum attune_list_fault {
+  ATTUNE_LIST_SOUND = 0,
+  ATTUNE_LIST_BAD_ROW = 1,    /* its begin and end */
+  ATTUNE_LIST_BAD_COLUMN = 2, /* there is no such column */
+  ATTUNE_LIST_UNSORTED = 3,   /* or twice the same */
+  ATTUNE_LIST_BAD_ORDER = 4   /* the order names it never, or more than once */
+};
+struct attune_list_work {
+  int step, kind;     /* attune_list_step; attune_list_kind of attune.h */
+  const void *source; /* attune_list_source of attune.h */
+  long long count;
+  int *counts; /* of each row; or its attune_list_fault */
+  int *rows, *blocks, *order;
+};
+
 struct attune_arguments {
   const void *q, *k, *v;
   void *o;
@@ -34,6 +53,7 @@ struct attune_arguments {
   struct attune_argument values[8];
   const int *list_rows, *list_blocks, *list_order; /* attune_block_lists of attune.h */
   int list_capacity, list_batch, list_heads;
+  struct attune_list_work list_work; /* of templates/lists.cu */
 };
 
 /* What the tensor copy engine reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */

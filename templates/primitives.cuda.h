@@ -151,6 +151,11 @@ ATTUNE_DEVICE int highest_bit(unsigned x) {
   return 31 - __clz((int)x);
 }
 
+// @primitive count_bits
+ATTUNE_DEVICE int count_bits(unsigned x) {
+  return __popc(x);
+}
+
 // @primitive square_root
 ATTUNE_DEVICE float square_root(float x) {
   return __fsqrt_rn(x);
@@ -185,6 +190,11 @@ ATTUNE_DEVICE words load_constant_128(const void *from) {
 // @primitive load_constant_16
 ATTUNE_DEVICE unsigned load_constant_16(const void *from) {
   return __ldg((const unsigned short *)from);
+}
+
+// @primitive load_constant_8
+ATTUNE_DEVICE unsigned load_constant_8(const void *from) {
+  return __ldg((const unsigned char *)from);
 }
 
 // @primitive load_shared_int
@@ -300,6 +310,11 @@ ATTUNE_DEVICE void store_global_128(void *to, words value) {
 // @primitive store_global_float
 ATTUNE_DEVICE void store_global_float(float *to, float value) {
   asm volatile("st.global.f32 [%0], %1;" ::"l"(to), "f"(value) : "memory");
+}
+
+// @primitive store_global_int
+ATTUNE_DEVICE void store_global_int(int *to, int value) {
+  asm volatile("st.global.s32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
 }
 
 // @primitive store_shared_128

@@ -153,6 +153,11 @@ ATTUNE_DEVICE int highest_bit(unsigned x) {
   return x == 0 ? -1 : 31 - __builtin_clz(x);
 }
 
+// @primitive count_bits
+ATTUNE_DEVICE int count_bits(unsigned x) {
+  return __builtin_popcount(x);
+}
+
 // @primitive square_root
 ATTUNE_DEVICE float square_root(float x) {
   return __builtin_sqrtf(x);
@@ -192,6 +197,13 @@ ATTUNE_DEVICE words load_constant_128(const void *from, int line = __builtin_LIN
 // @primitive load_constant_16
 ATTUNE_DEVICE unsigned load_constant_16(const void *from, int line = __builtin_LINE()) {
   unsigned short value;
+  host->load_global(&value, from, sizeof value, line);
+  return value;
+}
+
+// @primitive load_constant_8
+ATTUNE_DEVICE unsigned load_constant_8(const void *from, int line = __builtin_LINE()) {
+  unsigned char value;
   host->load_global(&value, from, sizeof value, line);
   return value;
 }
@@ -310,6 +322,11 @@ ATTUNE_DEVICE void store_global_128(void *to, words value, int line = __builtin_
 
 // @primitive store_global_float
 ATTUNE_DEVICE void store_global_float(float *to, float value, int line = __builtin_LINE()) {
+  host->store_global(to, &value, sizeof value, line);
+}
+
+// @primitive store_global_int
+ATTUNE_DEVICE void store_global_int(int *to, int value, int line = __builtin_LINE()) {
   host->store_global(to, &value, sizeof value, line);
 }
 

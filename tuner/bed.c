@@ -83,13 +83,14 @@ static attune_status make_outputs(attune_bed *bed) {
                           : attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of LSE", lse_bytes(bed));
 }
 
-static attune_status upload_words(const int32_t **out, attune_machine *machine, const int32_t *from, int64_t count) {
-  const void *memory = NULL;
+static attune_status upload_words(int32_t **out, attune_machine *machine, const int32_t *from, int64_t count) {
+  void *memory = NULL;
   *out = NULL;
   if (from == NULL || count == 0) return ATTUNE_OK;
-  const attune_status status = upload(&memory, machine, from, (size_t)count * sizeof *from);
+  const attune_status status = attune_memory_allocate(&memory, machine, (size_t)count * sizeof *from);
+  if (status != ATTUNE_OK) return status;
   *out = memory;
-  return status;
+  return attune_memory_write(machine, memory, from, (size_t)count * sizeof *from);
 }
 
 static attune_status make_lists(attune_bed *bed, uint64_t seed) {

@@ -35,14 +35,14 @@ static const struct {
   int groups;
 } verbs[] = {
     {"devices", 0},
-    {"emit", PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
-    {"compile", PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
+    {"emit", BLOCKS | PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
+    {"compile", BLOCKS | PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
     {"run", BLOCKS | SCORE | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | OUTPUT | SEED},
     {"verify", BLOCKS | PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED},
-    {"tune", PROBLEM | DEVICE | ARCH | FAMILY | DATABASE | WORKLOAD | SEARCH | SEED | JOBS},
+    {"tune", BLOCKS | PROBLEM | DEVICE | ARCH | FAMILY | DATABASE | WORKLOAD | SEARCH | SEED | JOBS},
     {"explain", BLOCKS | PROBLEM | DEVICE | ARCH | DATABASE | WORKLOAD},
-    {"bench", PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | WORKLOAD | SEED},
-    {"store", PROBLEM | DEVICE | ARCH | CONFIG | DATABASE | POSITIONAL},
+    {"bench", BLOCKS | PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | WORKLOAD | SEED},
+    {"store", BLOCKS | PROBLEM | DEVICE | ARCH | CONFIG | DATABASE | POSITIONAL},
 };
 
 /* What getopt_long returns for a flag: its row in the table, beyond every character. */

@@ -49,7 +49,8 @@ typedef struct {
 } attune_lists;
 /* What becomes of a block; called once for each, a row after the other. */
 typedef attune_seen attune_block_seen(void *user, int32_t batch, int32_t head, int32_t row, int32_t column);
-/* Lists for batch (1 or the problem's) and heads (likewise) of the problem's block_size. With the longest rows first.
+/* Lists for batch (1 or the problem's) and heads (likewise) of the problem's block_size. One list
+ * after the other, in each the longest rows first.
  * ATTUNE_BAD_SIZE beyond 2^31 - 1 blocks. */
 attune_status attune_lists_make(attune_lists *out, const attune_problem *problem, int32_t batch, int32_t heads,
                                 attune_block_seen *seen, void *user);

@@ -25,7 +25,8 @@ class Problem(C.Structure):
                 ("scale", C.c_float), ("softcap", C.c_float), ("want_lse", C.c_int32),
                 ("q", Strides), ("k", Strides), ("v", Strides), ("o", Strides), ("mask_expr", C.c_char * EXPRESSION_MAX),
                 ("score_expr", C.c_char * EXPRESSION_MAX), ("params", Param * PARAMS_MAX), ("want_bias", C.c_int32),
-                ("bias", Strides), ("want_sinks", C.c_int32)]
+                ("bias", Strides), ("want_sinks", C.c_int32),
+                ("block_size", C.c_int32), ("block_density", C.c_float)]
 
 
 class Options(C.Structure):
@@ -37,10 +38,15 @@ class Value(C.Structure):
     _fields_ = [("array", C.c_void_p), ("count", C.c_int64), ("integer", C.c_int32), ("real", C.c_float)]
 
 
+class BlockLists(C.Structure):
+    _fields_ = [("batch", C.c_int32), ("heads", C.c_int32), ("rows", C.c_void_p), ("blocks", C.c_void_p),
+                ("capacity", C.c_int64), ("order", C.c_void_p)]
+
+
 class Tensors(C.Structure):
     _fields_ = [("struct_size", C.c_size_t), ("q", C.c_void_p), ("k", C.c_void_p), ("v", C.c_void_p), ("o", C.c_void_p),
                 ("lse", C.c_void_p), ("seqlens_q", C.c_void_p), ("seqlens_k", C.c_void_p), ("values", Value * PARAMS_MAX),
-                ("bias", C.c_void_p), ("sinks", C.c_void_p)]
+                ("bias", C.c_void_p), ("sinks", C.c_void_p), ("lists", BlockLists)]
 
 
 def load(path=None):

@@ -155,13 +155,13 @@ static void formula_equals_lists(void **state) {
 /* The host device reports any access outside of a tensor; what comes out is not looked at. */
 static void damaged_lists_stay_in_bounds(void **state) {
   enum { ALL = ROWS + 1 };
-  static const int32_t rows[][ALL] = {
+  static int32_t rows[][ALL] = {
       {0, 2, 4, 6},          {0, 2, 4, 600},         {6, 4, 2, 0},
       {-5, 2, INT32_MAX, 6}, {INT32_MIN, -1, -7, 9}, {0, INT32_MAX, 4, 2000000},
       {0, 0, 0, INT32_MIN},
   };
-  static const int32_t blocks[6] = {1, 5, INT32_MAX, -3, 7, 2000000001};
-  static const int32_t orders[][ROWS] = {{0, 1, 2}, {2, 2, 2}, {-1, 3, 1000000}, {INT32_MIN, INT32_MAX, 0}};
+  static int32_t blocks[6] = {1, 5, INT32_MAX, -3, 7, 2000000001};
+  static int32_t orders[][ROWS] = {{0, 1, 2}, {2, 2, 2}, {-1, 3, 1000000}, {INT32_MIN, INT32_MAX, 0}};
   (void)state;
   attune_problem problem;
   attune_given given;

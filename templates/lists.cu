@@ -1,0 +1,227 @@
+/* Block lists (attune.h) built and checked where they lie. A warp works on a row of blocks, a lane on a block at a
+ * time.
+ *
+ * Building takes two launches, since a row begins where all before it end: the first counts, the second adds up what
+ * the rows before it count, and fills in. Nothing is shared between blocks of the grid, and there is no memory for what
+ * is not listed. A tile of mask.h is here a whole block: list_block queries x list_block keys. */
+#include "arguments.h"
+#include "mask.h"
+#include "parameters.h"
+#include "primitives.h"
+
+constexpr int threads = warps * 32;
+enum source_kind { OF_EXPRESSION = 0, OF_MASK = 1, OF_BLOCKS = 2 }; // attune_list_kind
+
+/* The rows of blocks of all lists, one after the other. */
+struct block_row : row_tile {
+  int index, list, row; // of all; row / rows, row % rows
+  long long first;      // OF_BLOCKS: the first of the source that is of this row
+  int candidates;       // blocks that may be listed
+};
+
+ATTUNE_DEVICE int lane() {
+  return thread_index() % 32;
+}
+
+ATTUNE_DEVICE int rows_of_list(const attune_arguments &problem) {
+  return (problem.seqlen_q + list_block - 1) / list_block;
+}
+
+ATTUNE_DEVICE int count_rows(const attune_arguments &problem) {
+  return rows_of_list(problem) * problem.list_batch * problem.list_heads;
+}
+
+/* Of all lanes, at most 2^31 - 1; the terms are not negative. */
+ATTUNE_DEVICE int saturated(int a, int b) {
+  const unsigned sum = (unsigned)a + (unsigned)b;
+  return sum > 0x7fffffffu ? 0x7fffffff : (int)sum;
+}
+ATTUNE_DEVICE int sum_of_lanes(int x) {
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2)
+    x = saturated(x, shuffle(x, lane() ^ mask));
+  return x;
+}
+
+/* ---- the source ---- */
+
+ATTUNE_DEVICE const int *block_of_source(const attune_arguments &problem, long long i) {
+  return (const int *)problem.list_work.source + 4 * i; // batch, head, row, column
+}
+
+/* Which row of all lists a block of the source is of. */
+ATTUNE_DEVICE long long row_of_source(const attune_arguments &problem, long long i) {
+  const int *block = block_of_source(problem, i);
+  return ((long long)load_constant_int(block) * problem.list_heads + load_constant_int(block + 1)) *
+             rows_of_list(problem) +
+         load_constant_int(block + 2);
+}
+
+/* The first block of the source that is of the row or a later one. */
+ATTUNE_DEVICE long long find_row(const attune_arguments &problem, int row) {
+  long long low = 0, high = problem.list_work.count;
+  while (low < high) {
+    const long long middle = (low + high) / 2;
+    if (row_of_source(problem, middle) < row)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+ATTUNE_DEVICE block_row find_block_row(const attune_arguments &problem, int index) {
+  block_row at = {};
+  at.index = index;
+  at.list = index / rows_of_list(problem);
+  at.row = index % rows_of_list(problem);
+  at.batch = at.list / problem.list_heads;
+  at.head = at.list % problem.list_heads;
+  find_keys(at, problem, at.row);
+  at.candidates = at.tiles;
+  if (problem.list_work.kind == OF_BLOCKS) {
+    at.first = find_row(problem, index);
+    const long long end = find_row(problem, index + 1);
+    at.candidates = end > at.first ? (int)(end - at.first < 0x7fffffff ? end - at.first : 0x7fffffff) : 0;
+  }
+  return at;
+}
+
+#if PATTERN
+/* What the mask expression says of a block, for all heads and batches that the list is for. */
+ATTUNE_DEVICE listed_block block_of_expression(const attune_arguments &problem, const block_row &at, int column) {
+  const verdict seen =
+      is_seen<range, unknown>(problem, problem.list_batch > 1 ? range(at.batch) : range(0, problem.batch - 1),
+                              problem.list_heads > 1 ? range(at.head) : range(0, problem.heads_q - 1),
+                              range(at.row_begin, minimum(at.row_begin + list_block, at.seqlen_q) - 1),
+                              range(column * list_block, minimum((column + 1) * list_block, at.seqlen_k) - 1),
+                              range(at.seqlen_q), range(at.seqlen_k));
+  listed_block found = {seen.maybe ? column : -1, seen.always};
+  return found;
+}
+#endif
+
+/* The i-th candidate. */
+ATTUNE_DEVICE listed_block find_block(const attune_arguments &problem, const block_row &at, int i) {
+#if PATTERN
+  listed_block found = {-1, false};
+#else
+  listed_block found = {-1, true};
+#endif
+  if (i >= at.candidates) return found;
+  if (problem.list_work.kind == OF_BLOCKS) {
+    const long long place = at.first + i;
+    const int column = load_constant_int(block_of_source(problem, place) + 3);
+    const bool after = i == 0 || load_constant_int(block_of_source(problem, place - 1) + 3) < column;
+    if (after && is_within(at, column) && row_of_source(problem, place) == at.index) found.column = column;
+    return found;
+  }
+  const int column = at.last_tile - at.tiles + 1 + i;
+  if (problem.list_work.kind == OF_MASK) {
+    const long long columns = (problem.seqlen_k + list_block - 1) / list_block;
+    if (load_constant_8((const char *)problem.list_work.source + at.index * columns + column)) found.column = column;
+    return found;
+  }
+#if PATTERN
+  return block_of_expression(problem, at, column);
+#else
+  found.column = column;
+  return found;
+#endif
+}
+
+/* ---- building ---- */
+
+ATTUNE_DEVICE void count_blocks(const attune_arguments &problem, const block_row &at) {
+  int count = 0;
+  for (int first = 0; first < at.candidates; first += 32)
+    count += count_bits(lanes_where(find_block(problem, at, first + lane()).column >= 0));
+  if (lane() == 0) store_global_int(problem.list_work.counts + at.index, count);
+}
+
+/* How many blocks the rows before this one have. */
+ATTUNE_DEVICE int blocks_before(const attune_arguments &problem, const block_row &at) {
+  int sum = 0;
+  for (int row = lane(); row < at.index; row += 32)
+    sum = saturated(sum, load_constant_int(problem.list_work.counts + row));
+  return sum_of_lanes(sum);
+}
+
+/* How many rows of its list come before this one: those that are longer, and of those as long the earlier ones. */
+ATTUNE_DEVICE int rank_in_list(const attune_arguments &problem, const block_row &at, int count) {
+  const int rows = rows_of_list(problem), first = at.list * rows;
+  int rank = 0;
+  for (int row = lane(); row < rows; row += 32) {
+    const int other = load_constant_int(problem.list_work.counts + first + row);
+    rank += other > count || (other == count && row < at.row);
+  }
+  return sum_of_lanes(rank);
+}
+
+ATTUNE_DEVICE void fill_row(const attune_arguments &problem, const block_row &at) {
+  const attune_list_work &work = problem.list_work;
+  const int begin = blocks_before(problem, at), count = load_constant_int(work.counts + at.index);
+  if (work.order) {
+    const int rank = rank_in_list(problem, at, count);
+    if (lane() == 0) store_global_int(work.order + at.list * rows_of_list(problem) + rank, at.index);
+  }
+  if (lane() == 0) store_global_int(work.rows + at.index, begin);
+  if (lane() == 0 && at.index == count_rows(problem) - 1)
+    store_global_int(work.rows + at.index + 1, saturated(begin, count));
+  int written = begin;
+  for (int first = 0; first < at.candidates; first += 32) {
+    const listed_block block = find_block(problem, at, first + lane());
+    const unsigned kept = lanes_where(block.column >= 0);
+    const int place = saturated(written, count_bits(kept & ((1u << lane()) - 1)));
+    if (block.column >= 0 && place < problem.list_capacity)
+      store_global_int(work.blocks + place, block.column * 2 + block.whole);
+    written = saturated(written, count_bits(kept));
+  }
+}
+
+/* ---- checking ---- */
+
+ATTUNE_DEVICE int fault_of_blocks(const attune_arguments &problem, int begin, int end) {
+  const int columns = (problem.seqlen_k + list_block - 1) / list_block;
+  bool outside = false, unsorted = false;
+  for (int i = begin + lane(); i < end; i += 32) {
+    const int column = load_constant_int(problem.list_blocks + i) >> 1;
+    outside |= column < 0 || column >= columns;
+    unsorted |= i > begin && load_constant_int(problem.list_blocks + i - 1) >> 1 >= column;
+  }
+  return any_lane(outside) ? ATTUNE_LIST_BAD_COLUMN : any_lane(unsorted) ? ATTUNE_LIST_UNSORTED : ATTUNE_LIST_SOUND;
+}
+
+ATTUNE_DEVICE bool is_ordered_once(const attune_arguments &problem, int index) {
+  int times = 0;
+  for (int i = lane(); i < count_rows(problem); i += 32)
+    times += load_constant_int(problem.list_order + i) == index;
+  return sum_of_lanes(times) == 1;
+}
+
+ATTUNE_DEVICE void check_row(const attune_arguments &problem, int index) {
+  const int begin = load_constant_int(problem.list_rows + index),
+            end = load_constant_int(problem.list_rows + index + 1);
+  int fault = ATTUNE_LIST_SOUND;
+  if (begin < 0 || end < begin || end > problem.list_capacity || (index == 0 && begin != 0))
+    fault = ATTUNE_LIST_BAD_ROW;
+  else
+    fault = fault_of_blocks(problem, begin, end);
+  if (fault == ATTUNE_LIST_SOUND && problem.list_order && !is_ordered_once(problem, index))
+    fault = ATTUNE_LIST_BAD_ORDER;
+  if (lane() == 0) store_global_int(problem.list_work.counts + index, fault);
+}
+
+ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+  const int index = warp_uniform(block_index() * warps + thread_index() / 32);
+  if (index >= count_rows(problem)) return;
+  if (problem.list_work.step == ATTUNE_LIST_CHECK) {
+    check_row(problem, index);
+    return;
+  }
+  const block_row at = find_block_row(problem, index);
+  if (problem.list_work.step == ATTUNE_LIST_COUNT)
+    count_blocks(problem, at);
+  else
+    fill_row(problem, at);
+}
