@@ -87,17 +87,26 @@ typedef struct {
   double mean, longest;
 } steps;
 
-static double steps_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
+/* Keys that mask and window leave to a tile of queries: from begin to end - 1. */
+typedef struct {
+  int64_t begin, end;
+} key_span;
+
+static key_span keys_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
   const int64_t shift = p->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)p->seqlen_k - p->seqlen_q : 0;
   const int64_t first = tile * c->tile_m + shift;
   const int64_t rows_end = (tile + 1) * c->tile_m < p->seqlen_q ? (tile + 1) * c->tile_m : p->seqlen_q;
-  int64_t begin = 0, end = p->seqlen_k;
-  if (p->window_right != ATTUNE_UNBOUNDED && rows_end + shift + p->window_right < end) {
-    end = rows_end + shift + p->window_right;
-  }
-  if (p->window_left != ATTUNE_UNBOUNDED && first - p->window_left > 0) begin = first - p->window_left;
-  if (end <= begin) return 0;
-  return (double)((end + c->tile_n - 1) / c->tile_n - begin / c->tile_n);
+  key_span keys = {0, p->seqlen_k};
+  if (p->window_right != ATTUNE_UNBOUNDED && rows_end + shift + p->window_right < keys.end)
+    keys.end = rows_end + shift + p->window_right;
+  if (p->window_left != ATTUNE_UNBOUNDED && first - p->window_left > 0) keys.begin = first - p->window_left;
+  return keys;
+}
+
+static double steps_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
+  const key_span keys = keys_of_tile(c, p, tile);
+  if (keys.end <= keys.begin) return 0;
+  return (double)((keys.end + c->tile_n - 1) / c->tile_n - keys.begin / c->tile_n);
 }
 
 /* From at most 8 tiles, evenly spread, the first and the last among them. */
@@ -109,6 +118,65 @@ static steps count_steps(const attune_config *config, const attune_problem *prob
     const double n = steps_of_tile(config, problem, count == 1 ? 0 : i * (tiles - 1) / (count - 1));
     result.mean += n / (double)count;
     if (n > result.longest) result.longest = n;
+  }
+  return result;
+}
+
+/* ---- the same with a mask expression: tiles that it leaves, as kernels find them ---- */
+
+static attune_range tile_range(int64_t tile, int32_t size, int32_t seqlen) {
+  const int64_t end = (tile + 1) * size;
+  return (attune_range){(int32_t)(tile * size), (int32_t)(end < seqlen ? end : seqlen) - 1};
+}
+
+/* Of a long row every so many tiles; the step is odd, so that it falls in with no power of two. */
+static double pattern_steps_of_tile(const attune_config *c, const attune_problem *p, const attune_expression *mask,
+                                    int64_t tile) {
+  enum { MOST = 512 };
+  const key_span keys = keys_of_tile(c, p, tile);
+  const int64_t first = keys.begin / c->tile_n, end = (keys.end + c->tile_n - 1) / c->tile_n;
+  const int64_t step = end - first <= MOST ? 1 : (end - first) / MOST | 1;
+  attune_range_scope scope = {.q = tile_range(tile, c->tile_m, p->seqlen_q),
+                              .seqlen_q = {p->seqlen_q, p->seqlen_q},
+                              .seqlen_k = {p->seqlen_k, p->seqlen_k}};
+  int64_t seen = 0;
+  for (int64_t i = first; i < end; i += step) {
+    scope.k = tile_range(i, c->tile_n, p->seqlen_k);
+    seen += attune_expression_seen(mask, &scope) != ATTUNE_SEEN_NONE;
+  }
+  return (double)(seen * step);
+}
+
+static steps count_pattern_steps(const attune_config *config, const attune_problem *problem, int64_t tiles,
+                                 const attune_expression *mask) {
+  static const double places[] = {0.19, 0.47, 0.63, 0.91};
+  enum { SAMPLES = sizeof places / sizeof *places };
+  steps result = {0, 0};
+  for (int i = 0; i < SAMPLES; i++) {
+    const double n = fmax(1, pattern_steps_of_tile(config, problem, mask, (int64_t)((double)tiles * places[i])));
+    result.mean += n / SAMPLES;
+    if (n > result.longest) result.longest = n;
+  }
+  return result;
+}
+
+static steps steps_of(const attune_config *config, const attune_problem *problem, int64_t tiles,
+                      attune_estimate_memo *memo) {
+  attune_expression *mask = NULL;
+  if (!attune_problem_has_pattern(problem)) return count_steps(config, problem, tiles);
+  for (int i = 0; i < memo->count; i++)
+    if (memo->shapes[i].tile_m == config->tile_m && memo->shapes[i].tile_n == config->tile_n)
+      return (steps){memo->shapes[i].mean, memo->shapes[i].longest};
+  (void)attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem);
+  /* Only its number may be known. */
+  const steps result =
+      mask != NULL ? count_pattern_steps(config, problem, tiles, mask) : count_steps(config, problem, tiles);
+  free(mask);
+  if (memo->count < ATTUNE_TILE_SHAPES_MAX) {
+    memo->shapes[memo->count].tile_m = config->tile_m;
+    memo->shapes[memo->count].tile_n = config->tile_n;
+    memo->shapes[memo->count].mean = result.mean;
+    memo->shapes[memo->count++].longest = result.longest;
   }
   return result;
 }
@@ -190,41 +258,19 @@ double attune_problem_floor(const attune_problem *problem, const attune_device *
 
 double attune_estimate(const attune_config *config, const attune_problem *problem, const attune_device *device,
                        int registers, int spill_bytes) {
+  attune_estimate_memo memo = {.count = 0};
+  return attune_estimate_with(config, problem, device, registers, spill_bytes, &memo);
+}
+
+double attune_estimate_with(const attune_config *config, const attune_problem *problem, const attune_device *device,
+                            int registers, int spill_bytes, attune_estimate_memo *memo) {
   attune_problem resolved;
   if (attune_problem_resolve(&resolved, problem)) return INFINITY;
-  return attune_estimate_resolved(config, &resolved, device, registers, spill_bytes);
-}
-
-static int64_t greatest_divisor(int64_t a, int64_t b) {
-  while (b != 0) {
-    const int64_t rest = a % b;
-    a = b;
-    b = rest;
-  }
-  return a;
-}
-
-/* The blocks that a mask expression is made of: what it divides by, as in q / 128 == k / 128. 0: none, or so small that
- * every tile holds many. */
-static int64_t pattern_block(const char *mask) {
-  enum { SMALLEST = 64 };
-  int64_t block = 0;
-  for (const char *at = mask; (at = strchr(at, '/')) != NULL; at++)
-    block = greatest_divisor(block, strtol(at + 1, NULL, 10));
-  return block < SMALLEST ? 0 : block;
-}
-
-/* How many times the tiles of a pattern that its blocks would be; tiles that lie across blocks touch more of them. */
-static double pattern_waste(const attune_config *config, const attune_problem *problem) {
-  const int64_t block = pattern_block(problem->mask_expr), tiles[] = {config->tile_m, config->tile_n};
-  double waste = 1;
-  for (int i = 0; i < 2 && block > 1; i++)
-    waste *= (double)(block + tiles[i] - greatest_divisor(block, tiles[i])) / (double)block;
-  return waste;
+  return attune_estimate_resolved(config, &resolved, device, registers, spill_bytes, memo);
 }
 
 double attune_estimate_resolved(const attune_config *config, const attune_problem *p, const attune_device *device,
-                                int registers, int spill_bytes) {
+                                int registers, int spill_bytes, attune_estimate_memo *memo) {
   attune_launch launch;
   const attune_family_row *family = attune_family_find(config->family);
   if (family == NULL || attune_launch_of(&launch, config, p)) return INFINITY;
@@ -237,11 +283,12 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
 
   attune_step step;
   family->step(&step, config, p);
-  steps n = count_steps(config, p, launch.tiles_m);
+  steps n = steps_of(config, p, launch.tiles_m, memo);
   const int32_t one_in = attune_problem_one_in(p);
-  const double share = pattern_waste(config, p) / (one_in > 0 ? one_in : 1);
-  n.mean *= share;
-  n.longest *= share;
+  if (one_in > 1) {
+    n.mean /= one_in;
+    n.longest /= one_in;
+  }
   const double grid = launch.grid, slots = speed.sms * occupancy;
   const double spilled = (double)spill_bytes * launch.threads;
 

@@ -57,9 +57,9 @@ const attune_family_row *attune_family_find(int32_t family);
 /* What a family has to work with: 255, less where several blocks share an SM's registers. */
 int attune_register_cap(const attune_config *config, const attune_device *device);
 
-/* attune_estimate for a resolved problem. */
+/* attune_estimate_with for a resolved problem. */
 double attune_estimate_resolved(const attune_config *config, const attune_problem *problem, const attune_device *device,
-                                int registers, int spill_bytes);
+                                int registers, int spill_bytes, attune_estimate_memo *memo);
 
 /* The typical part of the device's architecture, or of the newest one before it. */
 void attune_device_typical(attune_device *out, const attune_device *device);

@@ -227,6 +227,19 @@ int32_t attune_launch_blocks(const attune_launch *launch, const attune_device *d
  * thread as the compiler reports, or 0: estimated from the tile. spill_bytes of local memory per thread, or 0. */
 double attune_estimate(const attune_config *config, const attune_problem *problem, const attune_device *device,
                        int registers, int spill_bytes);
+/* How many tiles of keys a tile of queries goes through, by its shape: what is slow to find for a mask expression. For
+ * one problem, begun with count 0. */
+enum { ATTUNE_TILE_SHAPES_MAX = 192 };
+typedef struct {
+  int count;
+  struct {
+    int32_t tile_m, tile_n;
+    double mean, longest;
+  } shapes[ATTUNE_TILE_SHAPES_MAX];
+} attune_estimate_memo;
+/* The same for many configs of one problem. */
+double attune_estimate_with(const attune_config *config, const attune_problem *problem, const attune_device *device,
+                            int registers, int spill_bytes, attune_estimate_memo *memo);
 /* The least seconds that the device's matrix units and memory allow for the problem, whatever the kernel. */
 double attune_problem_floor(const attune_problem *problem, const attune_device *device);
 int attune_registers_estimate(const attune_config *config); /* per thread */

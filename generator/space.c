@@ -183,12 +183,13 @@ typedef struct {
   const attune_device *device;
   attune_config best;
   double best_seconds;
+  attune_estimate_memo memo;
 } default_search;
 
 static bool visit_default(void *user, const attune_config *config) {
   default_search *search = user;
   if (attune_config_legal(config, search->device) != ATTUNE_OK) return true;
-  const double seconds = attune_estimate_resolved(config, search->problem, search->device, 0, 0);
+  const double seconds = attune_estimate_resolved(config, search->problem, search->device, 0, 0, &search->memo);
   if (seconds < search->best_seconds ||
       (seconds == search->best_seconds && attune_config_compare(config, &search->best) < 0)) {
     search->best = *config;

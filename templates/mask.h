@@ -115,15 +115,15 @@ ATTUNE_DEVICE listed_block block_of_list(const attune_arguments &problem, const 
   return found;
 }
 
-/* The index-th item where the lists bring an order of their own: a row's tiles, for each head that the row is for,
- * before the next row's. false: the order names a row that there is not. */
+/* The index-th item where the lists bring an order of their own. Lists that are for several heads or batches are gone
+ * through once for each, so that the keys of one stay in L2. false: the order names a row that there is not. */
 ATTUNE_DEVICE bool find_ordered(int &place, int &tile, const attune_arguments &problem, int index) {
   constexpr int parts = list_block / tile_m;
-  const int rows = problem.tiles_m / parts;
-  const int batches = problem.list_batch > 1 ? 1 : problem.batch, heads = problem.list_heads > 1 ? 1 : problem.heads_q;
-  const int row = load_constant_int(problem.list_order + index / (parts * batches * heads));
-  const int list = row / rows, copy = index / parts % (batches * heads);
-  if (row < 0 || list >= problem.list_batch * problem.list_heads) return false;
+  const int rows = problem.tiles_m / parts, all = rows * problem.list_batch * problem.list_heads;
+  const int copy = index / (all * parts);
+  const int row = load_constant_int(problem.list_order + index % (all * parts) / parts);
+  if (row < 0 || row >= all) return false;
+  const int list = row / rows, heads = problem.list_heads > 1 ? 1 : problem.heads_q;
   const int head = problem.list_heads > 1 ? list % problem.list_heads : copy % heads;
   const int batch = problem.list_batch > 1 ? list / problem.list_heads : copy / heads;
   place = batch * problem.heads_q + head;
@@ -321,32 +321,41 @@ ATTUNE_DEVICE void change_scores(fragment &s, const attune_arguments &problem, c
 #endif
 }
 
-/* Makes -inf of what is hidden. */
-template <class fragment>
-ATTUNE_DEVICE void hide_scores(fragment &s, const attune_arguments &problem, const row_tile &at, int row, int key) {
-  const int column = 2 * (thread_index() % 4);
+/* hidden(half, column): of the thread's two rows, and of the tile's columns from the thread's first one on. */
+template <class fragment, class predicate> ATTUNE_DEVICE void hide_where(fragment &s, const predicate &hidden) {
 #pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const visible_keys keys = keys_of_rows(problem, row + half * 8, row + half * 8, at.shift, at.seqlen_k);
-    const int last = keys.end - 1 - key - column;
-#if BOUND_WINDOW
-    const int first = keys.begin - key - column;
-#endif
+  for (int half = 0; half < 2; half++)
 #pragma unroll
     for (int n = 0; n < tile_n / 8; n++)
 #pragma unroll
-      for (int e = 0; e < 2; e++) {
-        if (n * 8 + e > last) score_at(s, n, half, e) = -infinity();
+      for (int e = 0; e < 2; e++)
+        if (hidden(half, n * 8 + e)) score_at(s, n, half, e) = -infinity();
+}
+
+/* Makes -inf of what is hidden. A tile asks for those sides alone that reach into it. */
+template <class fragment>
+ATTUNE_DEVICE void hide_scores(fragment &s, const attune_arguments &problem, const row_tile &at, int row, int key) {
+  const int column = key + 2 * (thread_index() % 4);
+  int first[2], last[2]; // columns that are seen
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const visible_keys keys = keys_of_rows(problem, row + half * 8, row + half * 8, at.shift, at.seqlen_k);
+    first[half] = keys.begin - column;
+    last[half] = keys.end - 1 - column;
+  }
+#if BOUND_WINDOW || PATTERN || LIST_BLOCK
+  if (key >= at.full_end * tile_n)
+#endif
+    hide_where(s, [&](int half, int c) { return c > last[half]; });
 #if BOUND_WINDOW
-        if (n * 8 + e < first) score_at(s, n, half, e) = -infinity();
+  if (key < at.full_begin * tile_n) hide_where(s, [&](int half, int c) { return c < first[half]; });
 #endif
 #if PATTERN
-        if (!is_seen<integer, float>(problem, at.batch, at.head, row + half * 8, integer(key + column, n * 8 + e),
-                                     at.seqlen_q, at.seqlen_k))
-          score_at(s, n, half, e) = -infinity();
+  hide_where(s, [&](int half, int c) {
+    return !is_seen<integer, float>(problem, at.batch, at.head, row + half * 8, integer(column, c), at.seqlen_q,
+                                    at.seqlen_k);
+  });
 #endif
-      }
-  }
 }
 
 /* ---- a row's end ---- */

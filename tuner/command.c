@@ -115,6 +115,7 @@ typedef struct {
   double seconds;
   int visited, legal;
   char reason[256]; /* of the last refusal */
+  attune_estimate_memo memo;
 } family_search;
 
 static bool visit(void *user, const attune_config *config, bool legal, const char *reason) {
@@ -124,7 +125,7 @@ static bool visit(void *user, const attune_config *config, bool legal, const cha
     snprintf(self->reason, sizeof self->reason, "%s", reason);
     return true;
   }
-  const double seconds = attune_estimate(config, self->problem, self->device, 0, 0);
+  const double seconds = attune_estimate_with(config, self->problem, self->device, 0, 0, &self->memo);
   const bool better =
       seconds < self->seconds || (seconds <= self->seconds && attune_config_compare(config, &self->best) < 0);
   if (self->legal++ == 0 || better) {

@@ -50,13 +50,14 @@ static void rank_uncompiled(attune_trial **trials, int count) {
  * assumes to overlap and the compiler has serialised has no estimate that holds. */
 static attune_status rank(attune_search *search, attune_trial **trials, int count) {
   attune_status status = attune_search_compile(search, trials, count, search->arch);
+  attune_estimate_memo memo = {.count = 0};
   for (int i = 0; i < count; i++) {
     attune_trial *trial = trials[i];
     const attune_kernel *kernel = trial->kernel;
     if (!kernel) continue;
     int registers = kernel->registers > 0 ? kernel->registers : 0,
         spills = kernel->spill_bytes > 0 ? kernel->spill_bytes : 0;
-    trial->seconds = attune_estimate(&trial->config, &search->problem, search->device, registers, spills);
+    trial->seconds = attune_estimate_with(&trial->config, &search->problem, search->device, registers, spills, &memo);
     bool fits = isfinite(trial->seconds);
     trial->status = fits ? ATTUNE_MEASURED_OK : ATTUNE_MEASURED_INVALID;
     snprintf(trial->note, sizeof trial->note, "model: %d registers, %d bytes spilled%s", registers, spills,

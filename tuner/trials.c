@@ -61,6 +61,7 @@ attune_status attune_trials_collect(attune_trials *out, const attune_problem *pr
   attune_config initial;
   *out = (attune_trials){0};
   collection collection = {.trials = out, .skip_reference = !family_name};
+  attune_estimate_memo memo = {.count = 0};
   attune_status status = family_of(&family, family_name);
   if (status != ATTUNE_OK) return status;
   status = attune_space(problem, device, family, visit, &collection);
@@ -81,7 +82,7 @@ attune_status attune_trials_collect(attune_trials *out, const attune_problem *pr
   qsort(out->all, (size_t)out->count, sizeof *out->all, by_config);
   for (int i = 0; i < out->count; i++) {
     attune_trial *trial = &out->all[i];
-    trial->seconds = attune_estimate(&trial->config, problem, device, 0, 0);
+    trial->seconds = attune_estimate_with(&trial->config, problem, device, 0, 0, &memo);
     trial->complexity = i + 1;
   }
   qsort(out->all, (size_t)out->count, sizeof *out->all, by_seconds);

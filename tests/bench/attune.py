@@ -49,6 +49,13 @@ class Tensors(C.Structure):
                 ("bias", C.c_void_p), ("sinks", C.c_void_p), ("lists", BlockLists)]
 
 
+class ListSource(C.Structure):
+    _fields_ = [("kind", C.c_int32), ("data", C.c_void_p), ("count", C.c_int64), ("values", Value * PARAMS_MAX)]
+
+
+OF_EXPRESSION, OF_MASK, OF_BLOCKS = range(3)  # attune_list_kind
+
+
 def load(path=None):
     """The shared library, with its functions' types declared."""
     lib = C.CDLL(os.fspath(path or TOP / "build" / "libattune.so"))
@@ -64,7 +71,13 @@ def load(path=None):
             ("plan_destroy", None, [C.c_void_p]), ("plan_workspace", C.c_size_t, [C.c_void_p]),
             ("plan_config", C.c_char_p, [C.c_void_p]), ("plan_rung", C.c_char_p, [C.c_void_p]),
             ("plan_explain", C.c_char_p, [C.c_void_p]),
-            ("run", C.c_int, [C.c_void_p, C.POINTER(Tensors), C.c_void_p, C.c_size_t, C.c_void_p])]:
+            ("run", C.c_int, [C.c_void_p, C.POINTER(Tensors), C.c_void_p, C.c_size_t, C.c_void_p]),
+            ("lister_create", C.c_int, [handle, C.c_void_p, C.POINTER(Problem)]),
+            ("lister_destroy", None, [C.c_void_p]),
+            ("lister_workspace", C.c_size_t, [C.c_void_p, C.c_int32, C.c_int32]),
+            ("lister_build", C.c_int, [C.c_void_p, C.POINTER(ListSource), C.POINTER(BlockLists), C.c_void_p,
+                                       C.c_size_t, C.c_void_p]),
+            ("lister_check", C.c_int, [C.c_void_p, C.POINTER(BlockLists)])]:
         function = getattr(lib, "attune_" + name)
         function.restype, function.argtypes = result, arguments
     for struct, name in ((Problem, "problem"), (Options, "options"), (Tensors, "tensors")):
@@ -102,6 +115,9 @@ class Context:
             problem.params[i] = Param(name.encode(), PARAM_TYPES.index(word))
         return problem
 
+    def lister(self, problem):
+        return Lister(self, problem)
+
     def plan(self, problem, config=None):
         return Plan(self, problem, config)
 
@@ -120,10 +136,50 @@ def as_value(word, value):
     return Value(integer=value) if word == "int" else Value(real=value)
 
 
+def param_types(problem):
+    """{name: its word}, in the problem's order."""
+    return {p.name.decode(): PARAM_TYPES[p.type] for p in problem.params if p.type}
+
+
+class Lister:
+    """Builds and checks block lists."""
+
+    def __init__(self, context, problem):
+        self.context, self.lib, self.handle = context, context.lib, C.c_void_p()
+        self.params = param_types(problem)
+        context.check(self.lib.attune_lister_create(C.byref(self.handle), context.handle, C.byref(problem)))
+
+    def workspace(self, batch, heads):
+        return self.lib.attune_lister_workspace(self.handle, batch, heads)
+
+    def bind(self, lists, workspace, kind, data=None, count=0, values=None, stream=None):
+        """A call without arguments that enqueues one build over these addresses."""
+        source = ListSource(kind, data, count)
+        for i, (name, word) in enumerate(self.params.items()):
+            source.values[i] = as_value(word, values[name])
+        size = self.workspace(lists.batch, lists.heads)
+
+        def call():
+            self.context.check(self.lib.attune_lister_build(self.handle, C.byref(source), C.byref(lists), workspace, size,
+                                                            stream))
+
+        return call
+
+    def check(self, lists):
+        self.context.check(self.lib.attune_lister_check(self.handle, C.byref(lists)))
+
+    def close(self):
+        if self.handle:
+            self.lib.attune_lister_destroy(self.handle)
+            self.handle = C.c_void_p()
+
+    __del__ = close
+
+
 class Plan:
     def __init__(self, context, problem, config):
         self.context, self.lib, self.handle = context, context.lib, C.c_void_p()
-        self.params = {p.name.decode(): PARAM_TYPES[p.type] for p in problem.params if p.type}
+        self.params = param_types(problem)
         if config:
             context.check(self.lib.attune_plan_create_with(C.byref(self.handle), context.handle, C.byref(problem),
                                                            config.encode()))
@@ -134,13 +190,16 @@ class Plan:
         self.explanation = self.lib.attune_plan_explain(self.handle).decode()
         self.workspace = self.lib.attune_plan_workspace(self.handle)
 
-    def bind(self, q, k, v, o, lse=None, workspace=None, stream=None, values=None, bias=None, sinks=None):
+    def bind(self, q, k, v, o, lse=None, workspace=None, stream=None, values=None, bias=None, sinks=None,
+             lists=None):
         """A call without arguments that enqueues one run over these addresses. values: {param's name: a number, or an
         array's (address, count)}."""
         tensors = Tensors()
         self.lib.attune_tensors_init(C.byref(tensors))
         tensors.q, tensors.k, tensors.v, tensors.o, tensors.lse = q, k, v, o, lse
         tensors.bias, tensors.sinks = bias, sinks
+        if lists is not None:
+            tensors.lists = lists
         for i, (name, word) in enumerate(self.params.items()):
             tensors.values[i] = as_value(word, values[name])
         run, check, handle, at = self.lib.attune_run, self.context.check, self.handle, C.byref(tensors)
