@@ -79,6 +79,8 @@ static const struct {
     [RANDOM] = {"random", "random_bits", 3, INTEGERS_TO_INTEGER},
 };
 
+static const char find_name[] = "find";
+
 /* ---- parsing ---- */
 
 typedef struct {
@@ -229,6 +231,32 @@ static int parse_param(parser *p, int index, const char *where) {
   return add_node(p, (node){.kind = ELEMENT, .type = has == INTEGERS ? INTEGER : REAL, .operand = {place, at}});
 }
 
+static int find_param(const parser *p, const char *name, size_t length) {
+  for (int i = 0; i < ATTUNE_PARAMS_MAX && p->params != NULL && p->params[i].type != ATTUNE_PARAM_NONE; i++)
+    if (strlen(p->params[i].name) == length && memcmp(name, p->params[i].name, length) == 0) return i;
+  return -1;
+}
+
+/* find(array, int) */
+static int parse_find(parser *p) {
+  if (!take(p, '(')) return refuse(p, p->at, "expected '(': %s is a function", find_name);
+  skip_blanks(p);
+  const char *where = p->at;
+  size_t length = 0;
+  while (is_word(p->at[length]))
+    length++;
+  const int param = find_param(p, where, length);
+  if (param < 0 || p->params[param].type != ATTUNE_PARAM_INT_ARRAY)
+    return refuse(p, where, "%s looks in an array of int: name a param that is one", find_name);
+  p->at += length;
+  const int array = add_node(p, (node){.kind = PARAM, .type = INTEGERS, .index = param});
+  expect(p, ',', "the array's name");
+  const char *inside = p->at;
+  const int x = convert(p, parse_ternary(p), INTEGER, inside);
+  expect(p, ')', "a function's values");
+  return add_node(p, (node){.kind = FIND, .type = INTEGER, .operand = {array, x}});
+}
+
 static int parse_name(parser *p) {
   const char *where = p->at;
   char name[ATTUNE_PARAM_NAME_MAX];
@@ -241,6 +269,7 @@ static int parse_name(parser *p) {
   p->at += length;
   for (int i = 0; i < FUNCTION_COUNT; i++)
     if (strcmp(name, functions[i].name) == 0) return parse_call(p, i, where);
+  if (strcmp(name, find_name) == 0) return parse_find(p);
   for (int i = 0; i < NAME_COUNT; i++) {
     if (strcmp(name, names[i].name) != 0) continue;
     if (i == SCORE && p->kind == ATTUNE_EXPRESSION_MASK) return refuse(p, where, "a mask does not know the score");
@@ -248,8 +277,8 @@ static int parse_name(parser *p) {
       return refuse(p, where, "the problem has no bias%s", p->kind == ATTUNE_EXPRESSION_MASK ? " for masks" : "");
     return add_node(p, (node){.kind = NAME, .type = names[i].type, .index = i});
   }
-  for (int i = 0; i < ATTUNE_PARAMS_MAX && p->params != NULL && p->params[i].type != ATTUNE_PARAM_NONE; i++)
-    if (strcmp(name, p->params[i].name) == 0) return parse_param(p, i, where);
+  const int param = find_param(p, name, length);
+  if (param >= 0) return parse_param(p, param, where);
   return refuse(p, where, "no such name: %s; declare it as a param", name);
 }
 
@@ -350,6 +379,7 @@ static int operands_of(const node *n) {
     return 1;
   case BINARY:
   case ELEMENT:
+  case FIND:
     return 2;
   case SELECT:
     return 3;
@@ -364,7 +394,7 @@ static int operands_of(const node *n) {
 static bool is_constant(const attune_expression *tree, int place, bool *reads) {
   const node *n = &tree->nodes[place];
   if (n->kind == NAME) return n->index == BATCH || n->index == HEAD || n->index == SEQLEN_Q || n->index == SEQLEN_K;
-  if (n->kind == ELEMENT) *reads = true;
+  if (n->kind == ELEMENT || n->kind == FIND) *reads = true;
   for (int i = 0; i < operands_of(n); i++)
     if (!is_constant(tree, n->operand[i], reads)) return false;
   return true;
@@ -551,6 +581,9 @@ static void print_node(const printer *p, int place) {
     print_node(p, n->operand[1]);
     attune_buffer_add_text(p->out, "]");
     break;
+  case FIND:
+    print_list(p, p->emits ? "find_in" : find_name, n, 2);
+    break;
   case CALL:
     print_list(p, p->emits ? functions[n->index].emitted : functions[n->index].name, n, functions[n->index].operands);
     break;
@@ -597,6 +630,7 @@ int attune_expression_operands(int function) {
 }
 
 bool attune_expression_knows(const char *name) {
+  if (strcmp(name, find_name) == 0) return true;
   for (int i = 0; i < FUNCTION_COUNT; i++)
     if (strcmp(name, functions[i].name) == 0) return true;
   for (int i = 0; i < NAME_COUNT; i++)

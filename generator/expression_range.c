@@ -178,6 +178,14 @@ static range element_range(const walk *w, const node *n) {
   return all;
 }
 
+/* It only grows with what is looked for. */
+static range find_range(const walk *w, const node *n) {
+  const range x = of_node(w, n->operand[1]);
+  if (w->scope->values == NULL) return of_ints(0, INT32_MAX);
+  const attune_value *array = &w->scope->values[w->tree->nodes[n->operand[0]].index];
+  return of_ints(attune_expression_find(array, (int32_t)x.low), attune_expression_find(array, (int32_t)x.high));
+}
+
 static range selected(range condition, range yes, range no, bool truth) {
   if (condition.always) return yes;
   if (!condition.maybe) return no;
@@ -201,6 +209,7 @@ static range of_node(const walk *w, int place) {
     return of_ints(w->scope->values[n->index].integer, w->scope->values[n->index].integer);
   }
   if (n->kind == ELEMENT) return element_range(w, n);
+  if (n->kind == FIND) return find_range(w, n);
   const type inner = w->tree->nodes[n->operand[0]].type;
   operand[0] = of_node(w, n->operand[0]);
   if (n->kind == TO_TRUTH) return inner == REAL ? of_truth(true, false) : compared(UNEQUAL, operand[0], of_ints(0, 0));

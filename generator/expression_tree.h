@@ -25,6 +25,7 @@ typedef enum {
   BINARY,
   SELECT,
   ELEMENT,
+  FIND, /* how many elements of an array are at most that */
   CALL
 } node_kind;
 
@@ -75,6 +76,9 @@ int attune_expression_operands(int function);
 /* Whether the int at the node is from -2^22 to 2^22 - 1 for all lengths up to most_seqlen (queries and keys may lie a
  * tile further). */
 bool attune_expression_small(const attune_expression *expression, int place, int32_t most_seqlen);
+/* What find() gives: of an ascending array how many elements are at most x; of any other, what halving it comes to. As
+ * templates/arithmetic.h has it. */
+int32_t attune_expression_find(const attune_value *array, int32_t x);
 /* What random() gives; as templates/arithmetic.h has it. */
 int32_t attune_expression_random(int32_t a, int32_t b, int32_t c);
 

@@ -123,6 +123,18 @@ static value element(const attune_expression *tree, const attune_scope *scope, c
   return (value){.real = (double)((const float *)array->array)[index]};
 }
 
+int32_t attune_expression_find(const attune_value *array, int32_t x) {
+  int64_t low = 0, high = array->count < INT32_MAX ? array->count : INT32_MAX;
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (((const int32_t *)array->array)[middle] <= x)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return (int32_t)low;
+}
+
 static value name_value(const attune_scope *scope, int index) {
   const int32_t integers[NAME_COUNT] = {
       [BATCH] = scope->batch, [HEAD] = scope->head,         [QUERY] = scope->q,
@@ -172,6 +184,9 @@ static value evaluate(const attune_expression *tree, const attune_scope *scope, 
     return evaluate(tree, scope, n->operand[evaluate(tree, scope, n->operand[0]).integer ? 1 : 2]);
   case ELEMENT:
     return element(tree, scope, n);
+  case FIND:
+    return (value){.integer = attune_expression_find(&scope->values[tree->nodes[n->operand[0]].index],
+                                                     evaluate(tree, scope, n->operand[1]).integer)};
   case CALL:
     for (int i = 0; i < attune_expression_operands(n->index); i++)
       operand[i] = evaluate(tree, scope, n->operand[i]);

@@ -403,6 +403,25 @@ struct integers : array<int> {
   }
 };
 
+/* Of an ascending array how many elements are at most x; of any other, what halving it comes to. */
+ATTUNE_DEVICE int count_up_to(const integers &in, int x) {
+  int low = 0, high = in.count;
+  while (low < high) {
+    const int middle = (int)(((unsigned)low + (unsigned)high) / 2);
+    if (load_constant_int(in.data + middle) <= x)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+ATTUNE_DEVICE integer find_in(const integers &in, integer x) {
+  return count_up_to(in, x.value());
+}
+ATTUNE_DEVICE range find_in(const integers &in, range x) { // it only grows with x
+  return range(count_up_to(in, x.low), count_up_to(in, x.high));
+}
+
 struct reals : array<float> {
   ATTUNE_MEMBER reals(const attune_arguments &problem, int i) : array(problem, i) {}
   ATTUNE_MEMBER float operator[](integer i) const {

@@ -84,6 +84,44 @@ def sparse_table(path):
              for (name, S, peer), ours in sorted(times.items(), key=lambda t: t[0][1])
              if name == "butterfly" and peer == "attune" and ("dense", S, peer) in times]
     yield f"- a butterfly of blocks against our own dense forward, times as fast: {', '.join(gains)}"
+    yield ""
+    yield from plot(times)
+
+
+def plot(times):
+    seqs = [S for name, S, peer in sorted(times) if name == "butterfly" and peer == "attune" and ("dense", S, peer) in times]
+    fast = [f"{times['dense', S, 'attune'] / times['butterfly', S, 'attune']:.1f}" for S in seqs]
+    yield "```mermaid"
+    yield "xychart-beta"
+    yield '    title "butterfly of 128 x 128 blocks: times as fast as our own dense forward"'
+    yield f"    x-axis \"tokens\" [{', '.join(f'{S // 1024}k' for S in seqs)}]"
+    yield '    y-axis "times"'
+    yield f"    bar [{', '.join(fast)}]"
+    yield "```"
+    yield ""
+
+
+def lists_table(path):
+    rows = [r for r in read(path) if r["set"] == "lists"]
+    built = [r for r in rows if "kept" in r]
+    sizes = list(dict.fromkeys((r["Sq"], r["H"]) for r in built))
+    yield heading(path, read(path), "Block lists of 128 x 128 blocks: milliseconds to build them on the device, from each source")
+    yield ""
+    yield "| source | " + " | ".join(f"{S:,} tokens, heads {H}" for S, H in sizes) + " |"
+    yield "|---|" + "---:|" * len(sizes)
+    for name in dict.fromkeys(r["name"] for r in built):
+        found = {(r["Sq"], r["H"]): r["ms"] for r in built if r["name"] == name}
+        yield f"| {name} | " + " | ".join(cell(found.get(size), 3) for size in sizes) + " |"
+    yield ""
+    yield "and attention over a butterfly's lists beside the same by formula, head_dim 128, 16 heads, milliseconds:"
+    yield ""
+    attention = [r for r in rows if "config" in r]
+    names = list(dict.fromkeys(r["name"].removeprefix("attention, ") for r in attention))
+    yield "| seqlen | " + " | ".join(names) + " |"
+    yield "|---:|" + "---:|" * len(names)
+    for S in dict.fromkeys(r["Sq"] for r in attention):
+        yield f"| {S:,} | " + " | ".join(cell(r["ms"], 3) for r in attention if r["Sq"] == S) + " |"
+    yield ""
 
 
 def section():
@@ -97,6 +135,8 @@ def section():
             lines += set_summary(path, name)
     for path in sorted(RESULTS.glob("*-sparse.jsonl")):
         lines += sparse_table(path)
+    for path in sorted(RESULTS.glob("*-lists.jsonl")):
+        lines += lists_table(path)
     others = [f for f in figures() if "forward" not in f[0]]
     if others:
         lines += ["| measured | | wanted | in |", "|---|---:|---|---|"]

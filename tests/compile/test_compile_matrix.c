@@ -25,6 +25,7 @@ static const char *const classes[] = {
     "forward.fp16.d8.b1.h1.kv1.q300.k500.causal.softcap",
     "forward.bf16.d192.v128.b2.h16.kv16.q4096.k4096.causal.lse",
     "forward.fp16.d96.b1.h16.kv16.q8192.k8192.causal.w1024,0.negated",
+    "forward.bf16.d128.b1.h16.kv16.q4096.k4096.causal.list128.in8",
 };
 enum { CLASSES = sizeof classes / sizeof *classes };
 
@@ -156,6 +157,17 @@ static bool add_expressed(const expressed *e, const char *arch, const attune_dev
   return attune_problem_resolve(&problem, &parsed) == ATTUNE_OK && add_families(&problem, arch, device, turn);
 }
 
+/* What builds and checks lists. */
+static bool add_lists(const char *arch, const attune_device *device) {
+  attune_problem problem, mask;
+  attune_config config;
+  attune_problem_init(&problem);
+  problem.seqlen_q = problem.seqlen_k = 4096;
+  problem.block_size = 64;
+  snprintf(problem.mask_expr, sizeof problem.mask_expr, "%s", expressions[1].mask);
+  return attune_config_lists(&config, &mask, &problem) == ATTUNE_OK && add(&config, arch, device, &mask, false);
+}
+
 static bool make_jobs(void) {
   for (int a = 0; a < ARCHS; a++) {
     attune_device device;
@@ -163,6 +175,7 @@ static bool make_jobs(void) {
     for (int c = 0; c < CLASSES; c++)
       if (!add_class(classes[c], archs[a], &device, a + c)) return false;
     if (!add_expressed(&expressions[a % EXPRESSIONS], archs[a], &device, a)) return false;
+    if (!add_lists(archs[a], &device)) return false;
   }
   return true;
 }

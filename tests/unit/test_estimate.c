@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,6 +113,29 @@ static void test_preferences(void **unused) {
   assert_true(attune_estimate(&c, &full, &d, 0, 0) < attune_estimate(&c, &more, &d, 0, 0));
 }
 
+/* A tile across the blocks of a butterfly leaves out nothing; a list of fewer blocks takes less. */
+static void test_sparse(void **unused) {
+  (void)unused;
+  const attune_device d = device_of("sm_90");
+  attune_problem p = grid_point(128, 16384, ATTUNE_MASK_NONE);
+  assert_int_equal(attune_pattern_expression(p.mask_expr, "butterfly:128"), ATTUNE_OK);
+  char whole[ATTUNE_TEXT_MAX], across[ATTUNE_TEXT_MAX], number[16];
+  snprintf(number, sizeof number, "x%d", attune_problem_expressions(&p));
+  snprintf(whole, sizeof whole, "forward.mma.bf16.d128.pattern.%s.m128.n64.w4.s1.b2", number);
+  snprintf(across, sizeof across, "forward.mma.bf16.d128.pattern.%s.m128.n96.w4.s1.b2", number);
+  const double dense = estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &p, &d);
+  assert_true(estimate(across, &p, &d) > 4 * estimate(whole, &p, &d));
+  assert_true(estimate(whole, &p, &d) < 0.2 * dense);
+  attune_problem lists = grid_point(128, 16384, ATTUNE_MASK_NONE);
+  lists.block_size = 128;
+  const char *config = "forward.mma.bf16.d128.list128.m128.n64.w4.s1.b2";
+  const double unknown = estimate(config, &lists, &d);
+  lists.block_density = 0.5f;
+  const double half = estimate(config, &lists, &d);
+  lists.block_density = 0.06f;
+  assert_true(estimate(config, &lists, &d) < 0.25 * half && half < unknown);
+}
+
 /* What cannot run is infinitely slow, and unknown rates are those of a typical part. */
 static void test_edges(void **unused) {
   (void)unused;
@@ -150,6 +174,7 @@ int main(void) {
       cmocka_unit_test(test_defaults_near_what_is_known),
       cmocka_unit_test(test_rates_are_possible),
       cmocka_unit_test(test_preferences),
+      cmocka_unit_test(test_sparse),
       cmocka_unit_test(test_edges),
       cmocka_unit_test(test_occupancy),
   };

@@ -170,6 +170,7 @@ static void test_text(void **unused) {
       {"-doc[doc[q]]", "(-doc[doc[q]])"},
       {"min (q,k)", "min(q, k)"},
       {"random(q,k,1)", "random(q, k, 1)"},
+      {"find( doc , q+1 )", "find(doc, (q + 1))"},
       {"int(float(q))", "int(float(q))"},
       {"name_of_23_characters__", "name_of_23_characters__"},
       {"0x1F", "31"},
@@ -320,6 +321,12 @@ static double first_and_near(const attune_scope *s) {
 static double bottom_right(const attune_scope *s) {
   return s->k <= s->q + s->seqlen_k - s->seqlen_q;
 }
+/* doc ascends by one every 50 elements, from -1. */
+static double up_to_the_document(const attune_scope *s) {
+  const int32_t at_most = s->q / 50 * 50 + 50;
+  return s->k < (at_most < DOCUMENTED ? at_most : DOCUMENTED);
+}
+
 static double blocks_at_random(const attune_scope *s) {
   return random_by_hand(s->head, s->q / 64, s->k / 64) < 1 << 30;
 }
@@ -407,6 +414,7 @@ static const struct {
     {MASK, "k <= q + (seqlen_k - seqlen_q)", bottom_right},
     {MASK, "random(head, q / 64, k / 64) < 1 << 30", blocks_at_random},
     {MASK, "random(7, q * 4096 + k, batch * 4 + head) % 100 >= 30", dropped},
+    {MASK, "find(doc, q / 50 - 1) > k", up_to_the_document},
     {MASK, "head & 1 ? k <= q : q <= k", direction_of_head},
     {MASK, "q >> 3 == k >> 3 || ((q ^ k) & 0x3f) == 0", shifted},
     {MASK, "doc[k] && !doc[q]", documents_as_truth},
@@ -577,6 +585,9 @@ static void test_values(void **unused) {
       {"1 / 0.0", INFINITY},
       {"0.0 / 0", NAN},
       /* elements */
+      {"find(doc, 1)", 150},
+      {"find(doc, -2)", 0},
+      {"find(doc, 2147483647)", 300},
       {"doc[299]", 4},
       {"doc[0]", -1},
       {"doc[300]", 0},
@@ -715,6 +726,12 @@ static void test_refused(void **unused) {
       {SCORE, "min()", "column 5: expected a value, found ')'"},
       {SCORE, "min(q, k, 1)", "column 9: expected ')'"},
       {SCORE, "abs(q, k)", "column 6: expected ')'"},
+      {MASK, "find + 1", "column 6: expected '(': find is a function"},
+      {MASK, "find(q, k)", "column 6: find looks in an array of int"},
+      {MASK, "find(slope, k)", "column 6: find looks in an array of int"},
+      {MASK, "find(doc)", "column 9: expected ','"},
+      {MASK, "find(doc, 0.5)", "column 10: a float where an int is needed"},
+      {MASK, "find(doc, k", "column 12: expected ')'"},
       {SCORE, "random(q, k)", "column 12: random takes 3 values"},
       {SCORE, "random(q, k, 0.5)", "column 1: a float where an int is needed; write int(...)"},
       {SCORE, "exp(q", "column 6: expected ')'"},

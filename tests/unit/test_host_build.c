@@ -142,6 +142,7 @@ static void from_an_expression(void **state) {
       "\"block_size\":16,\"pattern\":\"window:20 | global:3\",\"mask\":\"causal\"",
       "\"block_size\":16,\"mask\":\"causal\"",
       "\"block_size\":16,\"mask_expr\":\"doc[q] == doc[k]\",\"params\":{\"doc\":[0,0,0,0,1,1,1,2,2,2,2,2,2,2,2,2,2,5]}",
+      "\"block_size\":16,\"mask_expr\":\"find(cu, q) == find(cu, k)\",\"params\":{\"cu\":[0,16,40,41,96,150]}",
       "\"block_size\":16,\"mask_expr\":\"k < 20 * head + 50 * batch || k % 40 == q % 40\"",
   };
   static const int counts[][2] = {{1, 1}, {1, HEADS}, {BATCH, HEADS}};
@@ -267,6 +268,50 @@ static void bad_arguments(void **state) {
   attune_lister_destroy(NULL);
 }
 
+/* What run refuses before anything is launched. */
+static void bad_runs(void **state) {
+  (void)state;
+  static uint16_t memory[4][BATCH * 170 * HEADS * 64] __attribute__((aligned(16)));
+  attune_problem problem;
+  attune_given given;
+  attune_plan *plan, *plain;
+  attune_tensors tensors;
+  built_lists built;
+  attune_list_source source = {.kind = ATTUNE_LISTS_OF_EXPRESSION};
+  problem_of(&problem, &given, "\"block_size\":16");
+  if (attune_plan_create_with(&plan, context, &problem, "forward.reference.bf16.d64.list16.m4.n32.w4.s1.b1") !=
+      ATTUNE_OK)
+    fail_msg("%s", attune_message());
+  attune_lister *lister = lister_of(&problem);
+  clear(&built, 1, 1, CELLS);
+  build(lister, &built, &source);
+  attune_tensors_init(&tensors);
+  tensors.q = memory[0], tensors.k = memory[1], tensors.v = memory[2], tensors.o = memory[3];
+  assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_SIZE); /* lists for batch 0 */
+  tensors.lists = built.view;
+  assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_OK);
+  tensors.lists.heads = 2;
+  assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_SIZE);
+  tensors.lists.heads = 1;
+  tensors.lists.capacity = -1;
+  assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_SIZE);
+  tensors.lists.capacity = CELLS;
+  tensors.lists.rows = NULL;
+  assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER);
+  tensors.lists = built.view;
+  tensors.lists.blocks = (int32_t *)((char *)built.blocks + 2);
+  assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER);
+  tensors.lists = built.view;
+  problem.block_size = 0;
+  if (attune_plan_create_with(&plain, context, &problem, "forward.reference.bf16.d64.m4.n32.w4.s1.b1") != ATTUNE_OK)
+    fail_msg("%s", attune_message());
+  assert_int_equal(attune_run(plain, &tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER);
+  assert_non_null(strstr(attune_message(), "set block_size in the problem"));
+  attune_lister_destroy(lister);
+  attune_plan_destroy(plan);
+  attune_plan_destroy(plain);
+}
+
 static int set_up(void **state) {
   (void)state;
   attune_options options;
@@ -286,6 +331,7 @@ int main(void) {
   static const struct CMUnitTest tests[] = {
       cmocka_unit_test(from_a_mask),   cmocka_unit_test(from_blocks),      cmocka_unit_test(from_an_expression),
       cmocka_unit_test(short_of_room), cmocka_unit_test(faults_are_found), cmocka_unit_test(bad_arguments),
+      cmocka_unit_test(bad_runs),
   };
   return cmocka_run_group_tests_name("host_build", tests, set_up, tear_down);
 }

@@ -26,6 +26,7 @@ static const char *const cases[] = {
     "\"pattern\":\"chunked:50\",\"window\":[30,-1]",
     "\"mask_expr\":\"doc[q] == doc[k] && k < limit\",\"params\":{\"doc\":[0,0,0,0,1,1,1,2,2,2,2,2,2,2,2,2,2,2,2,2,5],"
     "\"limit\":130},\"lse\":true",
+    "\"mask_expr\":\"find(cu, q) == find(cu, k)\",\"params\":{\"cu\":[0,37,64,65,128,150]},\"lse\":true",
     "\"mask_expr\":\"k < prefix[batch] || k <= q\",\"params\":{\"prefix\":[70,0]},\"lse\":true",
     "\"mask_expr\":\"q >= 100 && k % 2 == 1 && head != 1\",\"lse\":true",
     "\"mask_expr\":\"0\",\"lse\":true",

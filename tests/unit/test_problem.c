@@ -404,6 +404,12 @@ static void test_expressions_refused(void **unused) {
   REFUSE(ATTUNE_BAD_EXPRESSION, "\"#2147483648\" is neither", TEXT(score_expr, "#2147483648"));
   REFUSE(ATTUNE_BAD_ARGUMENT, "want_bias is 2", p.want_bias = 2);
   REFUSE(ATTUNE_BAD_ARGUMENT, "want_sinks is -1", p.want_sinks = -1);
+  REFUSE(ATTUNE_BAD_SIZE, "block_size is 24; it must be a multiple of 16", p.block_size = 24);
+  REFUSE(ATTUNE_BAD_SIZE, "block_size is -16", p.block_size = -16);
+  REFUSE(ATTUNE_BAD_SIZE, "block_size is 65552", p.block_size = 65552);
+  REFUSE(ATTUNE_BAD_SIZE, "block_density is 1.5", p.block_size = 64, p.block_density = 1.5f);
+  REFUSE(ATTUNE_BAD_SIZE, "block_density is nan", p.block_size = 64, p.block_density = NAN);
+  REFUSE(ATTUNE_BAD_SIZE, "there is no block_size", p.block_density = 0.5f);
   REFUSE(ATTUNE_BAD_STRIDE, "a stride of bias is -8", p.want_bias = 1, p.bias.heads = -8);
   REFUSE(ATTUNE_BAD_SIZE, "bias reaches over", p.want_bias = 1, p.bias.batch = INT64_MAX / 2);
   /* params, used or not */
@@ -472,14 +478,63 @@ static void test_bytes(void **unused) {
   assert_true(attune_problem_bytes(&p) == expected + 4.0 * 2 * 8 * 100);
 }
 
+/* The class keeps of the density a power of two. */
+static void test_lists(void **unused) {
+  (void)unused;
+  static const struct {
+    int32_t block;
+    float density;
+    const char *parts;
+    int32_t one_in;
+  } cases[] = {
+      {0, 0, "", 0},
+      {128, 0, ".list128", 0},
+      {64, 1, ".list64.in1", 1},
+      {16, 0.1f, ".list16.in8", 8},
+      {128, 0.0215f, ".list128.in64", 64},
+      {128, 1e-30f, ".list128.in65536", 65536},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attune_problem p, parsed;
+    char text[ATTUNE_TEXT_MAX], expected[ATTUNE_TEXT_MAX];
+    attune_problem_init(&p);
+    p.block_size = cases[i].block;
+    p.block_density = cases[i].density;
+    snprintf(expected, sizeof expected, "forward.bf16.d64.b1.h1.kv1.q1.k1%s", cases[i].parts);
+    assert_int_equal(attune_problem_print(text, &p), ATTUNE_OK);
+    assert_string_equal(text, expected);
+    assert_int_equal(attune_problem_one_in(&p), cases[i].one_in);
+    assert_int_equal(attune_problem_is_sparse(&p), cases[i].block > 0);
+    if (attune_problem_parse(&parsed, text) != ATTUNE_OK) fail_msg("%s", attune_message());
+    assert_int_equal(parsed.block_size, cases[i].block);
+    assert_true(attune_problem_distance(&p, &parsed) == 0);
+    parsed.block_size += 16;
+    assert_true(isinf(attune_problem_distance(&p, &parsed)));
+  }
+  attune_problem a, b;
+  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q512.k512.list64.in8"), ATTUNE_OK);
+  assert_int_equal(attune_problem_parse(&b, "forward.bf16.d64.b1.h1.kv1.q512.k512.list64.in2"), ATTUNE_OK);
+  assert_true(attune_problem_distance(&a, &b) == 2);
+  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.list64.in3"), ATTUNE_BAD_ARGUMENT);
+  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.list20"), ATTUNE_BAD_SIZE);
+  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.in8"), ATTUNE_BAD_ARGUMENT);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_accepts),         cmocka_unit_test(test_refuses),
-      cmocka_unit_test(test_strides),         cmocka_unit_test(test_masks),
-      cmocka_unit_test(test_bound_and_score), cmocka_unit_test(test_text),
-      cmocka_unit_test(test_text_refused),    cmocka_unit_test(test_distance),
-      cmocka_unit_test(test_bytes),           cmocka_unit_test(test_class_of_expressions),
-      cmocka_unit_test(test_numbers),         cmocka_unit_test(test_expressions_refused),
+      cmocka_unit_test(test_lists),
+      cmocka_unit_test(test_accepts),
+      cmocka_unit_test(test_refuses),
+      cmocka_unit_test(test_strides),
+      cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_bound_and_score),
+      cmocka_unit_test(test_text),
+      cmocka_unit_test(test_text_refused),
+      cmocka_unit_test(test_distance),
+      cmocka_unit_test(test_bytes),
+      cmocka_unit_test(test_class_of_expressions),
+      cmocka_unit_test(test_numbers),
+      cmocka_unit_test(test_expressions_refused),
       cmocka_unit_test(test_emit_of_class),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
