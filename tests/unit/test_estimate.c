@@ -123,7 +123,8 @@ static void test_sparse(void **unused) {
   snprintf(number, sizeof number, "x%d", attune_problem_expressions(&p));
   snprintf(whole, sizeof whole, "forward.mma.bf16.d128.pattern.%s.m128.n64.w4.s1.b2", number);
   snprintf(across, sizeof across, "forward.mma.bf16.d128.pattern.%s.m128.n96.w4.s1.b2", number);
-  const double dense = estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &p, &d);
+  const attune_problem full = grid_point(128, 16384, ATTUNE_MASK_NONE);
+  const double dense = estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &full, &d);
   assert_true(estimate(across, &p, &d) > 4 * estimate(whole, &p, &d));
   assert_true(estimate(whole, &p, &d) < 0.2 * dense);
   attune_problem lists = grid_point(128, 16384, ATTUNE_MASK_NONE);
