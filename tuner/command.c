@@ -105,7 +105,7 @@ static attune_status check_fit(const attune_config *config, const attune_problem
 static attune_status family_index(int *out, const char *name) {
   for (*out = 0; *out < ATTUNE_FAMILY_COUNT; ++*out)
     if (strcmp(attune_family_name((attune_family)*out), name) == 0) return ATTUNE_OK;
-  return attune_fail(ATTUNE_BAD_ARGUMENT, "--family \"%.40s\": there are mma and reference", name);
+  return attune_fail(ATTUNE_BAD_ARGUMENT, "--family \"%.40s\": there are reference, mma and wgmma", name);
 }
 
 typedef struct {
@@ -182,6 +182,8 @@ attune_status attune_problem_of_config(attune_problem *out, const attune_flags *
   if (config.score == ATTUNE_SCORE_NEGATED) out->scale = -1.0f;
   if (config.score == ATTUNE_SCORE_SOFTCAP) out->softcap = 50.0f;
   out->want_lse = config.lse;
+  out->want_sinks = config.sinks;
+  out->block_size = config.list_block;
   return attune_problem_check(out);
 }
 

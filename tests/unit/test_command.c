@@ -177,7 +177,7 @@ static void misuse_is_exit_code_2(void **state) {
   expect(run("emit --arch sm_90 --mask causal --window 3,4"), 2, "window_right is 4");
   expect(run("emit --arch sm_90 --device host"), 2, "one of them");
   expect(run("emit --arch sm_12345"), 1, "sm_12345");
-  expect(run("emit --arch sm_90 --family flash"), 2, "there are mma and reference");
+  expect(run("emit --arch sm_90 --family flash"), 2, "there are reference, mma and wgmma");
   expect(run("emit --arch sm_90 --config forward.mma.nonsense"), 2, "nonsense");
   expect(run("run --output out"), 2, "--input is missing");
   expect(run("run --input in"), 2, "--output is missing");
@@ -213,6 +213,13 @@ static void emit_prints_what_its_config_reproduces(void **state) {
   assert_int_equal(found->exit_code, 0);
   assert_string_not_equal(found->out, first);
   expect(run("emit --arch sm_90 --head-dim 64 --config %s", config), 2, "is for head_dim 128, the problem has 64");
+  object = json_of(run("emit --arch sm_90 --head-dim 128 --density 0.1 --sinks --json"));
+  found = run("emit --arch sm_90 --config %s", text_at(object, "config"));
+  assert_non_null(strstr(text_at(object, "config"), "forward.wgmma.bf16.d128.list128.sinks."));
+  assert_string_equal(found->out, text_at(object, "source"));
+  json_decref(object);
+  expect(run("emit --arch sm_90 --config forward.lists.bf16.d64.list64.m64.n64.w4.s1.b1"), 0,
+         "The kernel of block lists");
   expect(run("emit --arch sm_90 --head-dim 128 --mask causal --dtype fp16 --config %s", config), 2,
          "is for dtype bf16, the problem has fp16");
   expect(run("emit --arch sm_90 --family reference --config %s", config), 2, "contradict");
