@@ -190,8 +190,10 @@ static void move(void *to, const void *from, int size) {
     memcpy(to, from, 8);
   else if (size == 4)
     memcpy(to, from, 4);
-  else
+  else if (size == 2)
     memcpy(to, from, 2);
+  else
+    memcpy(to, from, 1);
 }
 
 static void load_shared(void *to, unsigned from, int size, int line) {

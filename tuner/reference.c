@@ -122,8 +122,8 @@ static void open_lists(query_row *row, const attune_problem *problem, int batch,
   const int64_t list = (int64_t)(lists->batch > 1 ? batch : 0) * lists->heads + (lists->heads > 1 ? head : 0);
   const int32_t *from =
       lists->rows + list * attune_blocks_of(problem->seqlen_q, problem->block_size) + index / problem->block_size;
-  row->listed = lists->blocks + from[0];
   row->listed_count = from[1] - from[0];
+  if (row->listed_count > 0) row->listed = lists->blocks + from[0];
 }
 
 static int compare_columns(const void *a, const void *b) {
