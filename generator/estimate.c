@@ -124,11 +124,6 @@ static steps count_steps(const attune_config *config, const attune_problem *prob
 
 /* ---- the same with a mask expression: tiles that it leaves, as kernels find them ---- */
 
-static attune_range tile_range(int64_t tile, int32_t size, int32_t seqlen) {
-  const int64_t end = (tile + 1) * size;
-  return (attune_range){(int32_t)(tile * size), (int32_t)(end < seqlen ? end : seqlen) - 1};
-}
-
 /* Of a long row every so many tiles; the step is odd, so that it falls in with no power of two. */
 static double pattern_steps_of_tile(const attune_config *c, const attune_problem *p, const attune_expression *mask,
                                     int64_t tile) {
@@ -136,12 +131,12 @@ static double pattern_steps_of_tile(const attune_config *c, const attune_problem
   const key_span keys = keys_of_tile(c, p, tile);
   const int64_t first = keys.begin / c->tile_n, end = (keys.end + c->tile_n - 1) / c->tile_n;
   const int64_t step = end - first <= MOST ? 1 : (end - first) / MOST | 1;
-  attune_range_scope scope = {.q = tile_range(tile, c->tile_m, p->seqlen_q),
+  attune_range_scope scope = {.q = attune_block_range(tile, c->tile_m, p->seqlen_q),
                               .seqlen_q = {p->seqlen_q, p->seqlen_q},
                               .seqlen_k = {p->seqlen_k, p->seqlen_k}};
   int64_t seen = 0;
   for (int64_t i = first; i < end; i += step) {
-    scope.k = tile_range(i, c->tile_n, p->seqlen_k);
+    scope.k = attune_block_range(i, c->tile_n, p->seqlen_k);
     seen += attune_expression_seen(mask, &scope) != ATTUNE_SEEN_NONE;
   }
   return (double)(seen * step);

@@ -24,6 +24,11 @@ typedef enum {
   ATTUNE_SCORE_EXPRESSION = 3 /* of the natural score */
 } attune_score;
 
+/* All values from low to high. */
+typedef struct {
+  int32_t low, high;
+} attune_range;
+
 /* Copies the problem with every default made explicit: scale, contiguous strides, window sides (ATTUNE_UNBOUNDED: none;
  * a causal mask is a right side of 0); checks it first. Mask and window become canonical: a side that hides no key is
  * unbounded. */
@@ -37,6 +42,8 @@ bool attune_problem_changes_score(const attune_problem *problem);
 bool attune_problem_is_sparse(const attune_problem *problem);
 /* Blocks across seqlen, the last one ragged. */
 int64_t attune_blocks_of(int32_t seqlen, int32_t block);
+/* The queries or keys of one of them. */
+attune_range attune_block_range(int64_t index, int32_t block, int32_t seqlen);
 /* One block in so many is listed: a power of two; 0: not known, or there are no lists. */
 int32_t attune_problem_one_in(const attune_problem *problem);
 /* What names the problem's expressions in keys: 31 bits of a hash over what they are compiled to; 0: it has none. A
@@ -80,10 +87,6 @@ typedef struct {
 } attune_scope;
 /* In double where kernels compute in float. A mask's value is 0 or 1. */
 double attune_expression_evaluate(const attune_expression *expression, const attune_scope *scope);
-/* All values from low to high. */
-typedef struct {
-  int32_t low, high;
-} attune_range;
 typedef struct {
   attune_range batch, head, q, k, seqlen_q, seqlen_k;
   const attune_value *values; /* NULL: they may be anything */

@@ -330,6 +330,11 @@ int64_t attune_blocks_of(int32_t seqlen, int32_t block) {
   return ((int64_t)seqlen + block - 1) / block;
 }
 
+attune_range attune_block_range(int64_t index, int32_t block, int32_t seqlen) {
+  const int64_t end = (index + 1) * block;
+  return (attune_range){(int32_t)(index * block), (int32_t)(end < seqlen ? end : seqlen) - 1};
+}
+
 int32_t attune_problem_one_in(const attune_problem *problem) {
   enum { MOST = 1 << 16 };
   if (problem->block_size == 0 || !(problem->block_density > 0)) return 0;

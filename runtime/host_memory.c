@@ -72,7 +72,7 @@ static attune_status add_lists(attune_host_memory *memory, const attune_config *
   const struct attune_list_work *work = &a->list_work;
   const int64_t rows = (int64_t)a->list_batch * a->list_heads * attune_blocks_of(a->seqlen_q, config->list_block);
   const int64_t mask = rows * attune_blocks_of(a->seqlen_k, config->list_block);
-  const int64_t source = work->kind == ATTUNE_LISTS_OF_MASK ? mask : 16 * (int64_t)work->count;
+  const int64_t source = work->kind == ATTUNE_LIST_OF_MASK ? mask : 16 * (int64_t)work->count;
   attune_status status;
   if ((status = add_words(memory, "lists.rows", a->list_rows, false, rows + 1))) return status;
   if ((status = add_words(memory, "lists.blocks", a->list_blocks, false, a->list_capacity))) return status;

@@ -3,6 +3,11 @@
 
 #include "runtime/plan.h"
 
+_Static_assert((int)ATTUNE_LISTS_OF_EXPRESSION == (int)ATTUNE_LIST_OF_EXPRESSION &&
+                   (int)ATTUNE_LISTS_OF_MASK == (int)ATTUNE_LIST_OF_MASK &&
+                   (int)ATTUNE_LISTS_OF_BLOCKS == (int)ATTUNE_LIST_OF_BLOCKS,
+               "the kernel knows sources by the same numbers");
+
 struct attune_lister {
   attune_context *context;
   attune_loaded *loaded;

@@ -14,6 +14,8 @@ struct attune_argument {
 /* What the kernel of lists is to do: count the blocks of each row; fill in rows, blocks and order; or check those that
  * attune_arguments has. */
 enum attune_list_step { ATTUNE_LIST_COUNT = 0, ATTUNE_LIST_FILL = 1, ATTUNE_LIST_CHECK = 2 };
+/* What they are built from, as attune_list_kind of attune.h. */
+enum attune_list_origin { ATTUNE_LIST_OF_EXPRESSION = 0, ATTUNE_LIST_OF_MASK = 1, ATTUNE_LIST_OF_BLOCKS = 2 };
 /* Which of the lists' rules a row breaks. */
 enum attune_list_fault {
   ATTUNE_LIST_SOUND = 0,
@@ -23,7 +25,7 @@ enum attune_list_fault {
   ATTUNE_LIST_BAD_ORDER = 4   /* the order names it never, or more than once */
 };
 struct attune_list_work {
-  int step, kind;     /* attune_list_step; attune_list_kind of attune.h */
+  int step, kind;     /* attune_list_step, attune_list_origin */
   const void *source; /* attune_list_source of attune.h */
   long long count;
   int *counts; /* of each row; or its attune_list_fault */

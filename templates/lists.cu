@@ -10,12 +10,11 @@
 #include "primitives.h"
 
 constexpr int threads = warps * 32;
-enum source_kind { OF_EXPRESSION = 0, OF_MASK = 1, OF_BLOCKS = 2 }; // attune_list_kind
 
 /* The rows of blocks of all lists, one after the other. */
 struct block_row : row_tile {
   int index, list, row; // of all; row / rows, row % rows
-  long long first;      // OF_BLOCKS: the first of the source that is of this row
+  long long first;      // of blocks: the first of the source that is of this row
   int candidates;       // blocks that may be listed
 };
 
@@ -23,12 +22,8 @@ ATTUNE_DEVICE int lane() {
   return thread_index() % 32;
 }
 
-ATTUNE_DEVICE int rows_of_list(const attune_arguments &problem) {
-  return (problem.seqlen_q + list_block - 1) / list_block;
-}
-
 ATTUNE_DEVICE int count_rows(const attune_arguments &problem) {
-  return rows_of_list(problem) * problem.list_batch * problem.list_heads;
+  return block_rows(problem) * problem.list_batch * problem.list_heads;
 }
 
 /* Of all lanes, at most 2^31 - 1; the terms are not negative. */
@@ -53,7 +48,7 @@ ATTUNE_DEVICE const int *block_of_source(const attune_arguments &problem, long l
 ATTUNE_DEVICE long long row_of_source(const attune_arguments &problem, long long i) {
   const int *block = block_of_source(problem, i);
   return ((long long)load_constant_int(block) * problem.list_heads + load_constant_int(block + 1)) *
-             rows_of_list(problem) +
+             block_rows(problem) +
          load_constant_int(block + 2);
 }
 
@@ -73,13 +68,13 @@ ATTUNE_DEVICE long long find_row(const attune_arguments &problem, int row) {
 ATTUNE_DEVICE block_row find_block_row(const attune_arguments &problem, int index) {
   block_row at = {};
   at.index = index;
-  at.list = index / rows_of_list(problem);
-  at.row = index % rows_of_list(problem);
+  at.list = index / block_rows(problem);
+  at.row = index % block_rows(problem);
   at.batch = at.list / problem.list_heads;
   at.head = at.list % problem.list_heads;
   find_keys(at, problem, at.row);
   at.candidates = at.tiles;
-  if (problem.list_work.kind == OF_BLOCKS) {
+  if (problem.list_work.kind == ATTUNE_LIST_OF_BLOCKS) {
     at.first = find_row(problem, index);
     const long long end = find_row(problem, index + 1);
     at.candidates = end > at.first ? (int)(end - at.first < 0x7fffffff ? end - at.first : 0x7fffffff) : 0;
@@ -109,7 +104,7 @@ ATTUNE_DEVICE listed_block find_block(const attune_arguments &problem, const blo
   listed_block found = {-1, true};
 #endif
   if (i >= at.candidates) return found;
-  if (problem.list_work.kind == OF_BLOCKS) {
+  if (problem.list_work.kind == ATTUNE_LIST_OF_BLOCKS) {
     const long long place = at.first + i;
     const int column = load_constant_int(block_of_source(problem, place) + 3);
     const bool after = i == 0 || load_constant_int(block_of_source(problem, place - 1) + 3) < column;
@@ -117,8 +112,8 @@ ATTUNE_DEVICE listed_block find_block(const attune_arguments &problem, const blo
     return found;
   }
   const int column = at.last_tile - at.tiles + 1 + i;
-  if (problem.list_work.kind == OF_MASK) {
-    const long long columns = (problem.seqlen_k + list_block - 1) / list_block;
+  if (problem.list_work.kind == ATTUNE_LIST_OF_MASK) {
+    const long long columns = block_columns(problem);
     if (load_constant_8((const char *)problem.list_work.source + at.index * columns + column)) found.column = column;
     return found;
   }
@@ -149,7 +144,7 @@ ATTUNE_DEVICE int blocks_before(const attune_arguments &problem, const block_row
 
 /* How many rows of its list come before this one: those that are longer, and of those as long the earlier ones. */
 ATTUNE_DEVICE int rank_in_list(const attune_arguments &problem, const block_row &at, int count) {
-  const int rows = rows_of_list(problem), first = at.list * rows;
+  const int rows = block_rows(problem), first = at.list * rows;
   int rank = 0;
   for (int row = lane(); row < rows; row += 32) {
     const int other = load_constant_int(problem.list_work.counts + first + row);
@@ -163,7 +158,7 @@ ATTUNE_DEVICE void fill_row(const attune_arguments &problem, const block_row &at
   const int begin = blocks_before(problem, at), count = load_constant_int(work.counts + at.index);
   if (work.order) {
     const int rank = rank_in_list(problem, at, count);
-    if (lane() == 0) store_global_int(work.order + at.list * rows_of_list(problem) + rank, at.index);
+    if (lane() == 0) store_global_int(work.order + at.list * block_rows(problem) + rank, at.index);
   }
   if (lane() == 0) store_global_int(work.rows + at.index, begin);
   if (lane() == 0 && at.index == count_rows(problem) - 1)
@@ -182,7 +177,7 @@ ATTUNE_DEVICE void fill_row(const attune_arguments &problem, const block_row &at
 /* ---- checking ---- */
 
 ATTUNE_DEVICE int fault_of_blocks(const attune_arguments &problem, int begin, int end) {
-  const int columns = (problem.seqlen_k + list_block - 1) / list_block;
+  const int columns = block_columns(problem);
   bool outside = false, unsorted = false;
   for (int i = begin + lane(); i < end; i += 32) {
     const int column = load_constant_int(problem.list_blocks + i) >> 1;

@@ -85,6 +85,13 @@ ATTUNE_DEVICE verdict pattern_of(const attune_arguments &problem, int batch, int
 #endif
 
 #if LIST_BLOCK
+ATTUNE_DEVICE int block_rows(const attune_arguments &problem) {
+  return (problem.seqlen_q + list_block - 1) / list_block;
+}
+ATTUNE_DEVICE int block_columns(const attune_arguments &problem) {
+  return (problem.seqlen_k + list_block - 1) / list_block;
+}
+
 /* A row of blocks: `count` of them from `first` on. */
 struct listed_row {
   int first, count;
@@ -92,14 +99,12 @@ struct listed_row {
 
 /* Never more than the lists hold, nor than the keys have, whatever they say. */
 ATTUNE_DEVICE listed_row row_of_lists(const attune_arguments &problem, const row_tile &at) {
-  const int rows = (problem.seqlen_q + list_block - 1) / list_block;
-  const int columns = (problem.seqlen_k + list_block - 1) / list_block;
   const int list =
       (problem.list_batch > 1 ? at.batch : 0) * problem.list_heads + (problem.list_heads > 1 ? at.head : 0);
-  const int *row = problem.list_rows + (long long)list * rows + at.row_begin / list_block;
+  const int *row = problem.list_rows + (long long)list * block_rows(problem) + at.row_begin / list_block;
   const int first = maximum(load_constant_int(row), 0);
   const int end = minimum(load_constant_int(row + 1), problem.list_capacity);
-  listed_row found = {first, end > first ? minimum(end - first, columns) : 0};
+  listed_row found = {first, end > first ? minimum(end - first, block_columns(problem)) : 0};
   return found;
 }
 
@@ -110,7 +115,7 @@ struct listed_block {
 
 ATTUNE_DEVICE listed_block block_of_list(const attune_arguments &problem, const listed_row &row, int i) {
   const int block = load_constant_int(problem.list_blocks + row.first + i), column = block >> 1;
-  const bool exists = column >= 0 && column < (problem.seqlen_k + list_block - 1) / list_block;
+  const bool exists = column >= 0 && column < block_columns(problem);
   listed_block found = {exists ? column : -1, (block & 1) != 0};
   return found;
 }
@@ -119,7 +124,7 @@ ATTUNE_DEVICE listed_block block_of_list(const attune_arguments &problem, const 
  * through once for each, so that the keys of one stay in L2. false: the order names a row that there is not. */
 ATTUNE_DEVICE bool find_ordered(int &place, int &tile, const attune_arguments &problem, int index) {
   constexpr int parts = list_block / tile_m;
-  const int rows = problem.tiles_m / parts, all = rows * problem.list_batch * problem.list_heads;
+  const int rows = block_rows(problem), all = rows * problem.list_batch * problem.list_heads;
   const int copy = index / (all * parts);
   const int row = load_constant_int(problem.list_order + index % (all * parts) / parts);
   if (row < 0 || row >= all) return false;

@@ -83,31 +83,15 @@ static attune_status make_outputs(attune_bed *bed) {
                           : attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of LSE", lse_bytes(bed));
 }
 
-static attune_status upload_words(int32_t **out, attune_machine *machine, const int32_t *from, int64_t count) {
-  void *memory = NULL;
-  *out = NULL;
-  if (from == NULL || count == 0) return ATTUNE_OK;
-  const attune_status status = attune_memory_allocate(&memory, machine, (size_t)count * sizeof *from);
-  if (status != ATTUNE_OK) return status;
-  *out = memory;
-  return attune_memory_write(machine, memory, from, (size_t)count * sizeof *from);
-}
-
 static attune_status make_lists(attune_bed *bed, uint64_t seed) {
   const attune_problem *p = &bed->problem;
-  attune_block_lists *there = &bed->tensors.lists, *here = &bed->given.lists;
-  attune_status status = ATTUNE_OK;
   if (p->block_size == 0) return ATTUNE_OK;
-  if (here->rows == NULL) {
-    if ((status = attune_lists_draw(&bed->lists, p, seed)) != ATTUNE_OK) return status;
-    *here = bed->lists.view;
+  if (bed->given.lists.rows == NULL) {
+    const attune_status status = attune_lists_draw(&bed->lists, p, seed);
+    if (status != ATTUNE_OK) return status;
+    bed->given.lists = bed->lists.view;
   }
-  *there = *here;
-  there->rows = there->blocks = there->order = NULL;
-  const int64_t rows = (int64_t)here->batch * here->heads * attune_blocks_of(p->seqlen_q, p->block_size);
-  status = upload_words(&there->rows, bed->machine, here->rows, rows + 1);
-  if (status == ATTUNE_OK) status = upload_words(&there->blocks, bed->machine, here->blocks, here->capacity);
-  return status == ATTUNE_OK ? upload_words(&there->order, bed->machine, here->order, rows) : status;
+  return attune_lists_upload(&bed->tensors.lists, bed->machine, p, &bed->given.lists);
 }
 
 /* Draws what was not given, and uploads all of it. */
@@ -256,9 +240,8 @@ attune_status attune_bed_create_with(attune_bed **out, attune_machine *machine, 
 
 void attune_bed_destroy(attune_bed *bed) {
   if (bed == NULL) return;
-  const attune_tensors *t = &bed->tensors;
-  const void *const memory[] = {
-      t->q, t->k, t->v, t->o, t->lse, t->bias, t->sinks, t->lists.rows, t->lists.blocks, t->lists.order};
+  const void *const memory[] = {bed->tensors.q,   bed->tensors.k,    bed->tensors.v,    bed->tensors.o,
+                                bed->tensors.lse, bed->tensors.bias, bed->tensors.sinks};
   for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
     if (memory[i] != NULL) attune_memory_free(bed->machine, (void *)(uintptr_t)memory[i]);
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
@@ -267,6 +250,7 @@ void attune_bed_destroy(attune_bed *bed) {
   attune_rows_free(&bed->rows);
   free(bed->bias);
   free(bed->sinks);
+  attune_lists_release(bed->machine, &bed->tensors.lists);
   attune_lists_free(&bed->lists);
   if (bed->o != bed->span) free(bed->o);
   free(bed->span);

@@ -6,11 +6,6 @@
 
 enum { MOST_CELLS = 1 << 22 }; /* about a second; beyond, rows of blocks are a sample */
 
-static attune_range block_range(int64_t index, int32_t block, int32_t seqlen) {
-  const int64_t end = (index + 1) * block;
-  return (attune_range){(int32_t)(index * block), (int32_t)(end < seqlen ? end : seqlen) - 1};
-}
-
 static bool bounded(int32_t side) {
   return side >= 0 && side < ATTUNE_UNBOUNDED;
 }
@@ -38,9 +33,9 @@ static attune_seen both(attune_seen a, attune_seen b) {
 static void count_row(attune_census *out, const attune_problem *p, const attune_expression *mask,
                       attune_range_scope *scope, int64_t row) {
   int64_t kept = 0;
-  scope->q = block_range(row, out->block, p->seqlen_q);
+  scope->q = attune_block_range(row, out->block, p->seqlen_q);
   for (int64_t column = 0; column < attune_blocks_of(p->seqlen_k, out->block); column++) {
-    scope->k = block_range(column, out->block, p->seqlen_k);
+    scope->k = attune_block_range(column, out->block, p->seqlen_k);
     attune_seen seen = seen_by_bounds(p, scope->q, scope->k);
     if (seen != ATTUNE_SEEN_NONE) seen = both(seen, attune_expression_seen(mask, scope));
     kept += seen != ATTUNE_SEEN_NONE;

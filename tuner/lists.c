@@ -12,6 +12,30 @@ void attune_lists_free(attune_lists *lists) {
   *lists = (attune_lists){0};
 }
 
+static attune_status upload(int32_t **out, attune_machine *machine, const int32_t *from, int64_t count) {
+  void *memory = NULL;
+  if (from == NULL || count == 0) return ATTUNE_OK;
+  const attune_status status = attune_memory_allocate(&memory, machine, (size_t)count * sizeof *from);
+  if (status != ATTUNE_OK) return status;
+  *out = memory;
+  return attune_memory_write(machine, memory, from, (size_t)count * sizeof *from);
+}
+
+attune_status attune_lists_upload(attune_block_lists *out, attune_machine *machine, const attune_problem *problem,
+                                  const attune_block_lists *lists) {
+  const int64_t rows = (int64_t)lists->batch * lists->heads * attune_blocks_of(problem->seqlen_q, problem->block_size);
+  *out = (attune_block_lists){.batch = lists->batch, .heads = lists->heads, .capacity = lists->capacity};
+  attune_status status = upload(&out->rows, machine, lists->rows, rows + 1);
+  if (status == ATTUNE_OK) status = upload(&out->blocks, machine, lists->blocks, lists->capacity);
+  return status == ATTUNE_OK ? upload(&out->order, machine, lists->order, rows) : status;
+}
+
+void attune_lists_release(attune_machine *machine, const attune_block_lists *lists) {
+  int32_t *const memory[] = {lists->rows, lists->blocks, lists->order};
+  for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+    if (memory[i] != NULL) attune_memory_free(machine, memory[i]);
+}
+
 static attune_status append(attune_lists *lists, int64_t *count, int64_t *room, int32_t block) {
   if (*count == *room) {
     *room = *room < INT32_MAX / 2 ? *room * 2 + 64 : INT32_MAX;

@@ -60,6 +60,10 @@ attune_status attune_lists_of_mask(attune_lists *out, const attune_problem *prob
 /* Every block by chance with the problem's density, or one in four where that is not known; for each head and batch. */
 attune_status attune_lists_draw(attune_lists *out, const attune_problem *problem, uint64_t seed);
 void attune_lists_free(attune_lists *lists);
+/* The same in a machine's memory; what was allocated is released by the caller, also after a failure. */
+attune_status attune_lists_upload(attune_block_lists *out, attune_machine *machine, const attune_problem *problem,
+                                  const attune_block_lists *lists);
+void attune_lists_release(attune_machine *machine, const attune_block_lists *lists);
 
 /* ---- census.c ---- */
 

@@ -27,21 +27,20 @@ typedef struct {
   void *q, *k, *v, *o, *lse, *workspace; /* on the machine */
   void *bias, *sinks, *arrays[ATTUNE_PARAMS_MAX];
   attune_value values[ATTUNE_PARAMS_MAX];
-  void *list_rows, *list_blocks, *list_order;
-  attune_block_lists lists;
-  int64_t rows, elements; /* of O */
+  attune_block_lists lists; /* on the machine */
+  int64_t rows, elements;   /* of O */
   uint16_t *host_o;
   float *host_lse;
   void *tensor_o; /* in the file's type */
 } work;
 
 static void end(work *self) {
-  void *const memory[] = {self->q,    self->k,     self->v,         self->o,           self->lse,       self->workspace,
-                          self->bias, self->sinks, self->list_rows, self->list_blocks, self->list_order};
+  void *const memory[] = {self->q, self->k, self->v, self->o, self->lse, self->workspace, self->bias, self->sinks};
   for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
     if (memory[i] != NULL) attune_memory_free(self->machine, memory[i]);
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     if (self->arrays[i] != NULL) attune_memory_free(self->machine, self->arrays[i]);
+  attune_lists_release(self->machine, &self->lists);
   attune_plan_destroy(self->plan);
   attune_context_destroy(self->context);
   free(self->host_o);
@@ -75,21 +74,6 @@ static attune_status upload(void **out, attune_machine *machine, const uint16_t 
   return upload_bytes(out, machine, elements, (size_t)count * sizeof *elements);
 }
 
-static attune_status upload_lists(work *self, const attune_qkv *qkv) {
-  const attune_block_lists *from = &qkv->given.lists;
-  const attune_problem *p = &qkv->problem;
-  if (from->rows == NULL) return ATTUNE_OK;
-  const size_t word = sizeof *from->rows,
-               rows = (size_t)from->batch * (size_t)from->heads * (size_t)attune_blocks_of(p->seqlen_q, p->block_size);
-  attune_status status = upload_bytes(&self->list_rows, self->machine, from->rows, (rows + 1) * word);
-  if (status == ATTUNE_OK && from->capacity > 0)
-    status = upload_bytes(&self->list_blocks, self->machine, from->blocks, (size_t)from->capacity * word);
-  if (status == ATTUNE_OK) status = upload_bytes(&self->list_order, self->machine, from->order, rows * word);
-  self->lists = (attune_block_lists){from->batch,       from->heads,    self->list_rows,
-                                     self->list_blocks, from->capacity, self->list_order};
-  return status;
-}
-
 static attune_status upload_given(work *self, const attune_qkv *qkv) {
   const attune_problem *p = &qkv->problem;
   attune_status status = ATTUNE_OK;
@@ -117,7 +101,8 @@ static attune_status make_memory(work *self, const attune_qkv *qkv) {
   if ((status = upload(&self->k, self->machine, qkv->k, rows_k * p->head_dim)) != ATTUNE_OK) return status;
   if ((status = upload(&self->v, self->machine, qkv->v, rows_k * p->head_dim_v)) != ATTUNE_OK) return status;
   if ((status = upload_given(self, qkv)) != ATTUNE_OK) return status;
-  if ((status = upload_lists(self, qkv)) != ATTUNE_OK) return status;
+  if (p->block_size > 0) status = attune_lists_upload(&self->lists, self->machine, p, &qkv->given.lists);
+  if (status != ATTUNE_OK) return status;
   status = attune_memory_allocate(&self->o, self->machine, (size_t)self->elements * sizeof *self->host_o);
   if (status != ATTUNE_OK) return status;
   status = attune_memory_allocate(&self->lse, self->machine, (size_t)self->rows * sizeof *self->host_lse);

@@ -12,6 +12,24 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+/* A machine for each schedule. */
+enum { SCHEDULES = 2 };
+static attune_machine *machines[SCHEDULES];
+
+static inline int open_machines(void **state) {
+  (void)state;
+  for (uint64_t i = 0; i < SCHEDULES; i++)
+    if (attune_machine_open(&machines[i], "host", i) != ATTUNE_OK) return -1;
+  return 0;
+}
+
+static inline int close_machines(void **state) {
+  (void)state;
+  for (int i = 0; i < SCHEDULES; i++)
+    attune_machine_close(machines[i]);
+  return 0;
+}
+
 /* What of the problem differs from the usual one, as JSON. */
 static inline void problem_of(attune_problem *out, attune_given *given, const char *differs) {
   char text[1024];
@@ -62,6 +80,20 @@ static inline uint16_t *verified(attune_bed *bed, attune_machine *machine, const
     fail_msg("%s: %s", about, attune_message());
   if (!verdict.passed) fail_msg("%s: %s", about, verdict.worst);
   attune_unload(loaded);
+  return o;
+}
+
+/* O of the problem on the first machine, verified; malloc'ed. */
+static inline uint16_t *computed(attune_family family, const char *schedule, const attune_problem *problem,
+                                 const attune_given *given) {
+  attune_bed *bed;
+  attune_config config;
+  config_of(&config, family, schedule, problem);
+  attune_kernel *kernel = compiled(&config, problem);
+  if (attune_bed_create(&bed, machines[0], problem, given, 3, 1.0) != ATTUNE_OK) fail_msg("%s", attune_message());
+  uint16_t *o = verified(bed, machines[0], kernel, &config, problem, problem->mask_expr);
+  attune_bed_destroy(bed);
+  free(kernel);
   return o;
 }
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/host_case.h"
+#include "tests/unit/host_lists.h"
 
 enum { BATCH = 2, HEADS = 4, ROWS = 10, COLUMNS = 11, CELLS = ROWS * COLUMNS }; /* blocks of 16 */
 
@@ -109,31 +109,6 @@ static void from_blocks(void **state) {
   assert_int_equal(built.rows[BATCH * HEADS * ROWS], 0);
   attune_lists_free(&expected);
   attune_lister_destroy(lister);
-}
-
-typedef struct {
-  const attune_expression *mask;
-  const attune_problem *problem;
-  const attune_value *values;
-  int batch, heads;
-} by_expression;
-
-static attune_range block_range(int32_t block, int32_t seqlen) {
-  return (attune_range){block * 16, (block + 1) * 16 < seqlen ? block * 16 + 15 : seqlen - 1};
-}
-
-static attune_seen seen_by_expression(void *user, int32_t batch, int32_t head, int32_t row, int32_t column) {
-  const by_expression *self = user;
-  const attune_problem *p = self->problem;
-  const attune_range_scope scope = {.batch = {self->batch > 1 ? batch : 0, self->batch > 1 ? batch : p->batch - 1},
-                                    .head = {self->heads > 1 ? head : 0, self->heads > 1 ? head : p->heads_q - 1},
-                                    .q = block_range(row, p->seqlen_q),
-                                    .k = block_range(column, p->seqlen_k),
-                                    .seqlen_q = {p->seqlen_q, p->seqlen_q},
-                                    .seqlen_k = {p->seqlen_k, p->seqlen_k},
-                                    .values = self->values};
-  if (p->mask == ATTUNE_MASK_CAUSAL && scope.k.low > scope.q.high) return ATTUNE_SEEN_NONE;
-  return self->mask != NULL ? attune_expression_seen(self->mask, &scope) : ATTUNE_SEEN_WHOLE;
 }
 
 static void from_an_expression(void **state) {

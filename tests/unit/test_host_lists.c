@@ -10,11 +10,9 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/host_case.h"
+#include "tests/unit/host_lists.h"
 
-enum { SCHEDULES = 2, ROWS = 3, COLUMNS = 3 }; /* blocks of 64 in 150 queries and 170 keys */
-
-static attune_machine *machines[SCHEDULES];
+enum { ROWS = 3, COLUMNS = 3 }; /* blocks of 64 in 150 queries and 170 keys */
 
 /* All divide blocks of 64. */
 static const char *const schedules[ATTUNE_FAMILY_COUNT][2] = {
@@ -89,40 +87,6 @@ static void check_case(void **state) {
   attune_lists_free(&lists);
 }
 
-static uint16_t *computed(attune_family family, const attune_problem *problem, const attune_given *given) {
-  attune_bed *bed;
-  attune_config config;
-  config_of(&config, family, schedules[family][0], problem);
-  attune_kernel *kernel = compiled(&config, problem);
-  if (attune_bed_create(&bed, machines[0], problem, given, 3, 1.0) != ATTUNE_OK) fail_msg("%s", attune_message());
-  uint16_t *o = verified(bed, machines[0], kernel, &config, problem, problem->mask_expr);
-  attune_bed_destroy(bed);
-  free(kernel);
-  return o;
-}
-
-/* What an expression says of a block. */
-typedef struct {
-  const attune_expression *mask;
-  const attune_problem *problem;
-} by_expression;
-
-static attune_range block_range(int32_t block, int32_t seqlen) {
-  return (attune_range){block * 64, (block + 1) * 64 < seqlen ? block * 64 + 63 : seqlen - 1};
-}
-
-static attune_seen seen_by_expression(void *user, int32_t batch, int32_t head, int32_t row, int32_t column) {
-  const by_expression *self = user;
-  const attune_problem *p = self->problem;
-  const attune_range_scope scope = {.batch = {batch, batch},
-                                    .head = {head, head},
-                                    .q = block_range(row, p->seqlen_q),
-                                    .k = block_range(column, p->seqlen_k),
-                                    .seqlen_q = {p->seqlen_q, p->seqlen_q},
-                                    .seqlen_k = {p->seqlen_k, p->seqlen_k}};
-  return attune_expression_seen(self->mask, &scope);
-}
-
 /* A pattern and the lists made of it, whose partial blocks ask the same expression, give the same bits. */
 static void formula_equals_lists(void **state) {
   static const char *const patterns[] = {"\"pattern\":\"butterfly:64\"", "\"pattern\":\"window:40 | global:10\""};
@@ -137,12 +101,12 @@ static void formula_equals_lists(void **state) {
     given_data = given;
     data.block_size = 64;
     assert_int_equal(attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, &formula), ATTUNE_OK);
-    by_expression self = {mask, &formula};
+    by_expression self = {mask, &data, NULL, 1, 1};
     assert_int_equal(attune_lists_make(&lists, &data, 1, 1, seen_by_expression, &self), ATTUNE_OK);
     given_data.lists = lists.view;
     for (int family = 1; family < ATTUNE_FAMILY_COUNT; family++) {
-      uint16_t *by_formula = computed((attune_family)family, &formula, &given);
-      uint16_t *by_lists = computed((attune_family)family, &data, &given_data);
+      uint16_t *by_formula = computed((attune_family)family, schedules[family][0], &formula, &given);
+      uint16_t *by_lists = computed((attune_family)family, schedules[family][0], &data, &given_data);
       assert_memory_equal(by_formula, by_lists, elements_of(&formula) * sizeof *by_formula);
       free(by_formula);
       free(by_lists);
@@ -209,20 +173,6 @@ static void tiles_that_do_not_divide_are_refused(void **state) {
   assert_non_null(strstr(attune_message(), "tiles of 128 x 64 do not divide listed blocks of 64 x 64"));
 }
 
-static int set_up(void **state) {
-  (void)state;
-  for (uint64_t i = 0; i < SCHEDULES; i++)
-    if (attune_machine_open(&machines[i], "host", i) != ATTUNE_OK) return -1;
-  return 0;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  for (int i = 0; i < SCHEDULES; i++)
-    attune_machine_close(machines[i]);
-  return 0;
-}
-
 int main(void) {
   static struct CMUnitTest tests[COUNT(cases) + 3] = {
       cmocka_unit_test(formula_equals_lists),
@@ -232,5 +182,5 @@ int main(void) {
   for (size_t i = 0; i < COUNT(cases); i++)
     tests[3 + i] = (struct CMUnitTest){
         .name = cases[i].name, .test_func = check_case, .initial_state = (void *)(uintptr_t)&cases[i]};
-  return cmocka_run_group_tests_name("host_lists", tests, set_up, tear_down);
+  return cmocka_run_group_tests_name("host_lists", tests, open_machines, close_machines);
 }

@@ -12,10 +12,6 @@
 
 #include "tests/unit/host_case.h"
 
-enum { SCHEDULES = 2 };
-
-static attune_machine *machines[SCHEDULES];
-
 /* What of the problem differs from the usual one, as JSON. */
 static const char *const cases[] = {
     "\"pattern\":\"butterfly:32\"",
@@ -78,18 +74,6 @@ static void check_case(void **state) {
     attune_bed_destroy(beds[i]);
 }
 
-static uint16_t *computed(attune_family family, const attune_problem *problem, const attune_given *given) {
-  attune_bed *bed;
-  attune_config config;
-  config_of(&config, family, schedules[family][0], problem);
-  attune_kernel *kernel = compiled(&config, problem);
-  if (attune_bed_create(&bed, machines[0], problem, given, 3, 1.0) != ATTUNE_OK) fail_msg("%s", attune_message());
-  uint16_t *o = verified(bed, machines[0], kernel, &config, problem, problem->mask_expr);
-  attune_bed_destroy(bed);
-  free(kernel);
-  return o;
-}
-
 /* What is not known of a tile costs time, and changes no bit. */
 static void formula_equals_data(void **state) {
   (void)state;
@@ -102,8 +86,8 @@ static void formula_equals_data(void **state) {
   problem_of(&formula, &given, "\"pattern\":\"chunked:50\"");
   problem_of(&data, &given_data, list);
   for (int family = 1; family < ATTUNE_FAMILY_COUNT; family++) {
-    uint16_t *by_formula = computed((attune_family)family, &formula, &given);
-    uint16_t *by_data = computed((attune_family)family, &data, &given_data);
+    uint16_t *by_formula = computed((attune_family)family, schedules[family][0], &formula, &given);
+    uint16_t *by_data = computed((attune_family)family, schedules[family][0], &data, &given_data);
     assert_memory_equal(by_formula, by_data, elements_of(&formula) * sizeof *by_formula);
     free(by_formula);
     free(by_data);
@@ -208,20 +192,6 @@ static void own_lengths(void **state) {
   free(alone);
 }
 
-static int set_up(void **state) {
-  (void)state;
-  for (uint64_t i = 0; i < SCHEDULES; i++)
-    if (attune_machine_open(&machines[i], "host", i) != ATTUNE_OK) return -1;
-  return 0;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  for (int i = 0; i < SCHEDULES; i++)
-    attune_machine_close(machines[i]);
-  return 0;
-}
-
 int main(void) {
   static struct CMUnitTest tests[COUNT(cases) + 3];
   for (size_t i = 0; i < COUNT(cases); i++)
@@ -230,5 +200,5 @@ int main(void) {
   tests[COUNT(cases)] = (struct CMUnitTest)cmocka_unit_test(formula_equals_data);
   tests[COUNT(cases) + 1] = (struct CMUnitTest)cmocka_unit_test(hidden_tiles_are_left_out);
   tests[COUNT(cases) + 2] = (struct CMUnitTest)cmocka_unit_test(own_lengths);
-  return cmocka_run_group_tests_name("host_patterns", tests, set_up, tear_down);
+  return cmocka_run_group_tests_name("host_patterns", tests, open_machines, close_machines);
 }
