@@ -19,7 +19,7 @@ static attune_tensor_box box_of(const void *base, int32_t columns, int32_t seqle
   };
 }
 
-void attune_tensor_boxes(attune_tensor_box out[3], const attune_config *config,
+void attune_tensor_boxes(attune_tensor_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
                          const struct attune_arguments *arguments) {
   const struct attune_arguments *a = arguments;
   const int32_t heads_kv = a->heads_q / a->group;
@@ -29,4 +29,6 @@ void attune_tensor_boxes(attune_tensor_box out[3], const attune_config *config,
                   (const long long[]){a->k_seqlen, a->k_heads, a->k_batch}, config->tile_n);
   out[2] = box_of(a->v, config->head_dim_v, a->seqlen_k, heads_kv, a->batch,
                   (const long long[]){a->v_seqlen, a->v_heads, a->v_batch}, config->tile_n);
+  out[3] = box_of(a->o, config->head_dim_v, a->seqlen_q, a->heads_q, a->batch,
+                  (const long long[]){a->o_seqlen, a->o_heads, a->o_batch}, config->tile_m);
 }

@@ -42,6 +42,8 @@ const attune_config_field attune_config_fields[] = {
      .meaning = "softmax beside the products of neighbouring tiles"},
     {AT(turns), .prefix = "turns", .absent = 0, .flag = true, .schedule = true,
      .meaning = "warpgroups take turns at the matrix units"},
+    {AT(halves), .prefix = "halves", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "a warpgroup leaves out half a tile of which it sees nothing"},
     {AT(persistent), .prefix = "persistent", .absent = 0, .flag = true, .schedule = true,
      .meaning = "one block an SM goes through all tiles"},
     {AT(order), .prefix = "", .absent = ATTUNE_ORDER_LINEAR, .schedule = true, .words = order_words,

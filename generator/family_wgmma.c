@@ -83,6 +83,7 @@ static attune_status check_shape(const attune_config *c) {
       {"q_prefetch", c->q_prefetch, 0, c->persistent},
       {"overlap", c->overlap, 0, 1},
       {"turns", c->turns, 0, c->tile_m > ROWS},
+      {"halves", c->halves, 0, c->tile_n % 32 == 0},
       {"persistent", c->persistent, 0, 1},
       {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
       {"blocks", c->blocks, 1, BLOCKS_MAX},
@@ -139,7 +140,8 @@ static attune_status serves(const attune_config *config, const attune_problem *p
     int32_t seqlen, heads;
   } tensors[] = {{"q", &p->q, p->seqlen_q, p->heads_q},
                  {"k", &p->k, p->seqlen_k, p->heads_kv},
-                 {"v", &p->v, p->seqlen_k, p->heads_kv}};
+                 {"v", &p->v, p->seqlen_k, p->heads_kv},
+                 {"o", &p->o, p->seqlen_q, p->heads_q}};
   (void)config;
   for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
     const struct {
@@ -191,6 +193,11 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
   }
   /* It comes before `persistent` in the table, without which it is refused. */
   if (field->offset == offsetof(attune_config, q_prefetch)) *out = (attune_axis){.values = {0, 1}, .count = 2};
+  /* Bounds reach into tiles differently for each warpgroup; without one, only a ragged end leaves half a tile. */
+  if (field->offset == offsetof(attune_config, halves) && config->bound != ATTUNE_BOUND_NONE &&
+      config->tile_n % 32 == 0) {
+    *out = (attune_axis){.values = {0, 1}, .count = 2};
+  }
   /* Without a bound all tiles are equally long: only the order of heads matters. */
   if (field->offset == offsetof(attune_config, order) && config->bound == ATTUNE_BOUND_NONE) out->count = 2;
   /* Blocks that take their tiles in fixed rounds need rounds that are alike, or that shrink from first to last. */
@@ -201,6 +208,7 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
 
 static void print_primitives(struct attune_buffer *out, const attune_config *config) {
   attune_print_product(out, config->tile_n, config->dtype, false);
+  if (config->halves) attune_print_product(out, config->tile_n / 2, config->dtype, false);
   attune_print_product(out, config->head_dim_v, config->dtype, true);
 }
 

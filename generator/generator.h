@@ -140,6 +140,7 @@ typedef struct {
   int32_t q_prefetch;   /* wgmma, 1: the next tile's Q is loaded while this one's is worked on */
   int32_t overlap;      /* wgmma, 1: the softmax of a tile runs beside the products of its neighbours */
   int32_t turns;        /* wgmma, 1: warpgroups take turns at the matrix units */
+  int32_t halves;       /* wgmma, 1: a warpgroup leaves out half a tile of which its rows see no key */
   int32_t persistent;   /* wgmma, 1: one block an SM goes through all tiles, 0: a block a tile */
   int32_t order;        /* attune_order */
   int32_t blocks;       /* blocks an SM should hold: caps the registers of a thread */
@@ -262,8 +263,8 @@ typedef struct {
   int32_t rows;      /* of a box */
 } attune_tensor_box;
 struct attune_arguments;
-/* Q's, K's and V's. */
-void attune_tensor_boxes(attune_tensor_box out[3], const attune_config *config,
+/* Q's, K's, V's and O's. */
+void attune_tensor_boxes(attune_tensor_box out[4], const attune_config *config,
                          const struct attune_arguments *arguments);
 
 /* ---- source ---- */

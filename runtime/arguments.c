@@ -42,6 +42,15 @@ static void fill_scales(attune_arguments *out, const attune_problem *problem) {
   }
 }
 
+attune_divisor attune_divisor_of(int32_t d) {
+  unsigned bits = 0;
+  if (d == 1) return (attune_divisor){.multiplier = 1, .shift = 0};
+  while ((int64_t)1 << bits < d)
+    bits++;
+  const uint64_t power = (uint64_t)1 << (31 + bits);
+  return (attune_divisor){.multiplier = (unsigned)((power + (uint64_t)d - 1) / (uint64_t)d), .shift = 31 + bits};
+}
+
 void attune_arguments_values(attune_arguments *out, const attune_tensors *tensors) {
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
     const attune_value *value = &tensors->values[i];
@@ -77,6 +86,9 @@ attune_status attune_arguments_of(attune_arguments *out, const attune_config *co
       .seqlen_q = problem->seqlen_q,
       .seqlen_k = problem->seqlen_k,
       .tiles_m = launch.tiles_m,
+      .by_tiles_m = attune_divisor_of(launch.tiles_m),
+      .by_heads_q = attune_divisor_of(problem->heads_q),
+      .by_heads = attune_divisor_of(problem->heads_q * problem->batch),
       .align_end = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT,
       .window_left = bounded(problem->window_left),
       .window_right = problem->mask == ATTUNE_MASK_NONE ? bounded(problem->window_right) : 0,

@@ -335,5 +335,7 @@ const struct attune_host_calls attune_host_runner_calls = {
     .mbarrier_arrive = attune_host_mbarrier_arrive,
     .mbarrier_wait = attune_host_mbarrier_wait,
     .load_tile = attune_host_load_tile,
+    .store_tile = attune_host_store_tile,
+    .finish_stores = attune_host_finish_stores,
     .fence_async = attune_host_fence_async,
 };

@@ -134,6 +134,12 @@ void attune_host_fault_conflict(attune_host_block *block, const attune_host_conf
                       " barrier after its warpgroup_wait is missing",
                       what, conflict->offset, other / 128, at,
                       conflict->under_way ? "still reads" : "has read with no barrier since");
+  case ATTUNE_HOST_WRITE_OF_STORED:
+    attune_host_fault(block, thread, line,
+                      "write-after-read race: %s overwrites shared offset %u, which the tile's store that thread %d"
+                      " issued%s %s; a barrier after its finish_stores is missing",
+                      what, conflict->offset, other, at,
+                      conflict->under_way ? "still reads" : "has read with no barrier since");
   case ATTUNE_HOST_UNFENCED:
     attune_host_fault(block, thread, line,
                       "%s accesses shared offset %u asynchronously, which thread %d wrote%s with ordinary stores:"

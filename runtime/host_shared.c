@@ -6,10 +6,15 @@
 #include "runtime/fail.h"
 
 enum { UNWRITTEN, STORED, FLYING, LANDED, TILE_FLYING, TILE_LANDED, MBARRIER };
-enum { READERS = 12, A_GROUP = ATTUNE_HOST_WARPS_MAX }; /* as many warps as compute in the widest block */
-static const uint32_t under_way = UINT32_MAX;           /* the time of a read that has not ended */
+enum {
+  READERS = 12, /* as many warps as compute in the widest block */
+  A_GROUP = ATTUNE_HOST_WARPS_MAX,
+  A_STORE = A_GROUP + ATTUNE_HOST_WARPS_MAX
+};
+static const uint32_t under_way = UINT32_MAX; /* the time of a read that has not ended */
 
-/* Lanes of one warp, or products of one warpgroup (who: A_GROUP + group). */
+/* Lanes of one warp, products of one warpgroup (who: A_GROUP + group), or tiles' stores of one warp's lanes (A_STORE +
+ * warp). */
 typedef struct {
   uint32_t time;  /* of their first read, or of a lone reader's last */
   uint32_t lanes; /* 0: free; of a warpgroup: the number of the last product */
@@ -123,14 +128,15 @@ static bool fenced(const attune_host_order *order, const attune_host_granule *g,
 /* A thread among the readers that is not ordered before the viewer, or -1. */
 static int unordered(const attune_host_order *order, const reader *r, const attune_host_viewer *viewer) {
   if (r->lanes == 0 || r->time < order->block_time) return -1;
-  if (r->who >= A_GROUP) {
+  if (r->who >= A_STORE && r->time == under_way) return (int)(r->who - A_STORE) * 32 + __builtin_ctz(r->lanes);
+  if (r->who >= A_GROUP && r->who < A_STORE) {
     int group = (int)r->who - A_GROUP;
     bool ordered =
         r->time != under_way && r->time <= attune_host_order_bound(order, viewer, ATTUNE_HOST_OF_GROUP + group);
     return ordered ? -1 : group * 128;
   }
   for (int i = 0; i < 32; i++) {
-    int thread = (int)r->who * 32 + i;
+    int thread = (int)(r->who >= A_STORE ? r->who - A_STORE : r->who) * 32 + i;
     if (!(r->lanes >> i & 1)) continue;
     if (r->time > attune_host_order_bound(order, viewer, ATTUNE_HOST_OF_THREAD + thread)) return thread;
   }
@@ -155,7 +161,8 @@ static void record(const attune_host_order *order, attune_host_granule *g, reade
     if (superseded(order, r, viewer)) {
       r->lanes = 0;
       free_place = r;
-    } else if (r->who == now.who) { /* one warpgroup's products end in order: the last one speaks for all */
+    } else if (r->who == now.who && now.who < A_STORE) {
+      /* one warpgroup's products end in order: the last one speaks for all */
       r->lanes = now.who >= A_GROUP ? now.lanes : r->lanes | now.lanes;
       r->line = now.line;
       if (now.who >= A_GROUP) r->time = now.time;
@@ -168,7 +175,9 @@ static void record(const attune_host_order *order, attune_host_granule *g, reade
     return;
   }
   if (g->other_time < order->block_time) g->other_warps = 0;
-  g->other_warps |= now.who < A_GROUP ? 1u << now.who : 15u << (now.who - A_GROUP) * 4;
+  g->other_warps |= now.who < A_GROUP   ? 1u << now.who
+                    : now.who < A_STORE ? 15u << (now.who - A_GROUP) * 4
+                                        : 1u << (now.who - A_STORE);
   g->other_time = order->time;
 }
 
@@ -227,6 +236,30 @@ void attune_host_shared_end_product(attune_host_shared *shared, const uint32_t *
     }
 }
 
+bool attune_host_shared_start_store(attune_host_shared *shared, attune_host_conflict *conflict, uint32_t offset,
+                                    uint32_t size, int thread, int line) {
+  if (!inside(shared, conflict, offset, size)) return false;
+  const attune_host_viewer viewer = attune_host_view_of(thread);
+  const reader now = {
+      .time = under_way, .lanes = 1u << thread % 32, .line = line, .who = (uint32_t)(A_STORE + thread / 32)};
+  for (uint32_t at = offset; at < offset + size; at += 4) {
+    attune_host_granule *g = granule_at(shared, at);
+    if (!readable(&shared->order, conflict, at, g, &viewer)) return false;
+    if (!fenced(&shared->order, g, &viewer)) return found_write(conflict, ATTUNE_HOST_UNFENCED, at, g);
+    record(&shared->order, g, now, &viewer);
+  }
+  return true;
+}
+
+void attune_host_shared_end_store(attune_host_shared *shared, uint32_t offset, uint32_t size, int thread) {
+  for (uint32_t at = offset; at < offset + size; at += 4) {
+    attune_host_granule *g = granule_at(shared, at);
+    for (reader *r = g->readers; r < g->readers + g->count; r++)
+      if (r->who == (uint32_t)(A_STORE + thread / 32) && r->lanes == 1u << thread % 32 && r->time == under_way)
+        r->time = shared->order.time;
+  }
+}
+
 /* ---- writes ---- */
 
 static bool after_reads(const attune_host_order *order, attune_host_conflict *conflict, uint32_t at,
@@ -234,7 +267,11 @@ static bool after_reads(const attune_host_order *order, attune_host_conflict *co
   for (const reader *r = g->readers; r < g->readers + g->count; r++) {
     int thread = unordered(order, r, viewer);
     if (thread < 0) continue;
-    found(conflict, r->who >= A_GROUP ? ATTUNE_HOST_WRITE_OF_OPERAND : ATTUNE_HOST_WRITE_OF_READ, at, thread, r->line);
+    found(conflict,
+          r->who >= A_STORE   ? ATTUNE_HOST_WRITE_OF_STORED
+          : r->who >= A_GROUP ? ATTUNE_HOST_WRITE_OF_OPERAND
+                              : ATTUNE_HOST_WRITE_OF_READ,
+          at, thread, r->line);
     conflict->under_way = r->time == under_way;
     return false;
   }

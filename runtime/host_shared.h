@@ -24,6 +24,7 @@ typedef enum {
   ATTUNE_HOST_WRITE_OF_TILE,
   ATTUNE_HOST_WRITE_OF_READ,    /* a write of what another thread has read, no barrier between */
   ATTUNE_HOST_WRITE_OF_OPERAND, /* a write of what a product reads, or has read with no barrier since its wait */
+  ATTUNE_HOST_WRITE_OF_STORED,  /* a write of what a tile's store reads, or has read with no barrier since */
   ATTUNE_HOST_UNFENCED,         /* an asynchronous access to what a thread stored, no proxy fence between */
   ATTUNE_HOST_ON_MBARRIER       /* a plain access to an mbarrier's bytes */
 } attune_host_conflict_kind;
@@ -33,7 +34,7 @@ typedef struct {
   uint32_t offset;  /* of the four bytes concerned */
   int thread, line; /* of the other access; line 0: not known */
   int mbarrier;     /* that the tile lands on */
-  bool under_way;   /* the tile, or the product that reads */
+  bool under_way;   /* the tile, or the product or store that reads */
 } attune_host_conflict;
 
 typedef struct attune_host_granule attune_host_granule;
@@ -70,6 +71,11 @@ int attune_host_shared_mbarrier(const attune_host_shared *shared, uint32_t offse
 bool attune_host_shared_depart_tile(attune_host_shared *shared, attune_host_conflict *conflict, uint32_t offset,
                                     uint32_t size, int thread, int mbarrier, int line);
 void attune_host_shared_land_tile(attune_host_shared *shared, uint32_t offset, uint32_t size);
+
+/* A thread's store of a tile starts to read `size` bytes; and has read them, as it is waited for. */
+bool attune_host_shared_start_store(attune_host_shared *shared, attune_host_conflict *conflict, uint32_t offset,
+                                    uint32_t size, int thread, int line);
+void attune_host_shared_end_store(attune_host_shared *shared, uint32_t offset, uint32_t size, int thread);
 
 /* A product of the warpgroup starts to read 16 bytes at each of the offsets; and has read them, as it is waited for.
  * number: of the product, counted up from 1 in the block. */

@@ -9,6 +9,8 @@
 #include "runtime/host_fiber.h"
 #include "runtime/host_shared.h"
 
+enum { ATTUNE_HOST_STORES_MAX = 64 };
+
 typedef struct {
   uint32_t to; /* offset in shared memory */
   int valid, line;
@@ -65,6 +67,12 @@ typedef struct {
   bool arrived; /* its bytes are there; nobody need know */
 } attune_host_tile;
 
+/* A tile that store_tile has issued and that its thread has not waited for. */
+typedef struct {
+  uint32_t from, bytes;
+  int line, thread;
+} attune_host_stored_tile;
+
 typedef struct {
   int threads, arrived, line; /* arrived 0: nobody is there */
   uint32_t warps, waiting;    /* as bits */
@@ -91,6 +99,8 @@ struct attune_host_block {
   int mbarrier_count;
   attune_host_tile *tiles; /* in flight */
   int tile_count, tile_capacity;
+  attune_host_stored_tile stores[ATTUNE_HOST_STORES_MAX]; /* whose source is still being read */
+  int store_count;
   attune_host_named named[ATTUNE_HOST_NAMED_MAX];
   attune_host_group groups[ATTUNE_HOST_GROUPS_MAX];
   int free_registers;
@@ -124,6 +134,9 @@ void attune_host_mbarrier_arrive(unsigned barrier, int bytes, int line);
 void attune_host_mbarrier_wait(unsigned barrier, int parity, int line);
 void attune_host_load_tile(unsigned to, const struct attune_tensor_map *map, const int at[4], unsigned barrier,
                            int line);
+/* host_store.c */
+void attune_host_store_tile(const struct attune_tensor_map *map, const int at[4], unsigned from, int line);
+void attune_host_finish_stores(int line);
 void attune_host_fence_async(int line);
 int64_t attune_host_bytes_under_way(const attune_host_block *block, int mbarrier);
 /* From here on the block keeps rows of what happened before what. */

@@ -28,7 +28,7 @@ struct attune_host_queue {
 };
 
 void attune_host_groups_reset(attune_host_block *block) {
-  block->mbarrier_count = block->tile_count = 0;
+  block->mbarrier_count = block->tile_count = block->store_count = 0;
   block->products = 0;
   memset(block->named, 0, sizeof block->named);
   const int pool = REGISTERS / (block->grid->on_an_sm > 0 ? block->grid->on_an_sm : 1);
@@ -57,6 +57,11 @@ void attune_host_check_exit(attune_host_block *block) {
   if (queue && queue->count > 0)
     attune_host_fault(block, lane->index, in_flight(queue, 0)->line,
                       "leaves the kernel with a product in flight that was not waited for");
+  for (int i = 0; i < block->store_count; i++)
+    if (block->stores[i].thread == lane->index)
+      attune_host_fault(block, lane->index, block->stores[i].line,
+                        "leaves the kernel with a tile's store under way that may still read shared memory:"
+                        " finish_stores is missing");
   if (block->exited == block->threads - 1 && block->tile_count > 0)
     attune_host_fault(block, block->tiles[0].thread, block->tiles[0].line,
                       "the block ends with this tile's load under way: nobody has waited for it");

@@ -262,10 +262,10 @@ static attune_status encode_maps(struct attune_tensor_maps *out, const cuda_load
                                  const attune_arguments *arguments) {
   enum { RANK = 4, PANEL = 64 };
   const attune_driver *driver = cuda_of(loaded->base.machine)->driver;
-  struct attune_tensor_map *const maps[3] = {&out->q, &out->k, &out->v};
-  attune_tensor_box boxes[3];
+  struct attune_tensor_map *const maps[ATTUNE_TENSOR_MAPS] = {&out->q, &out->k, &out->v, &out->o};
+  attune_tensor_box boxes[ATTUNE_TENSOR_MAPS];
   attune_tensor_boxes(boxes, &loaded->config, arguments);
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < ATTUNE_TENSOR_MAPS; i++) {
     const attune_tensor_box *box = &boxes[i];
     unsigned long long sizes[RANK], strides[RANK - 1];
     const unsigned extents[RANK] = {PANEL, (unsigned)box->rows, 1, 1}, ones[RANK] = {1, 1, 1, 1};

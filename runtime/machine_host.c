@@ -90,10 +90,10 @@ static attune_status load(attune_loaded **out, attune_machine *machine, const at
 }
 
 static void fill_maps(struct attune_tensor_maps *out, const attune_config *config, const attune_arguments *arguments) {
-  struct attune_tensor_map *const maps[3] = {&out->q, &out->k, &out->v};
-  attune_tensor_box boxes[3];
+  struct attune_tensor_map *const maps[ATTUNE_TENSOR_MAPS] = {&out->q, &out->k, &out->v, &out->o};
+  attune_tensor_box boxes[ATTUNE_TENSOR_MAPS];
   attune_tensor_boxes(boxes, config, arguments);
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < ATTUNE_TENSOR_MAPS; i++)
     attune_host_tensor_map_fill(maps[i], boxes[i].base, boxes[i].size, boxes[i].stride, boxes[i].rows);
 }
 

@@ -12,6 +12,7 @@
 #include "templates/arguments.h"
 
 typedef struct attune_arguments attune_arguments;
+typedef struct attune_divisor attune_divisor;
 
 /* ---- compile: config -> binary; thread-safe, no device needed ---- */
 
@@ -57,6 +58,8 @@ void attune_unload(attune_loaded *loaded);
  * block and thread. */
 attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
                                    const attune_arguments *arguments, attune_stream stream);
+/* d: from 1 to 2^31 - 1. */
+attune_divisor attune_divisor_of(int32_t d);
 /* Arguments of a resolved problem; pointers come from the tensors. */
 attune_status attune_arguments_of(attune_arguments *out, const attune_config *config, const attune_problem *problem,
                                   const attune_tensors *tensors);

@@ -32,6 +32,11 @@ struct attune_list_work {
   int *rows, *blocks, *order;
 };
 
+/* n / d for 0 <= n < 2^31 is n * multiplier >> shift: a division of a kernel's takes it a hundred clocks. */
+struct attune_divisor {
+  unsigned multiplier, shift;
+};
+
 struct attune_arguments {
   const void *q, *k, *v;
   void *o;
@@ -42,9 +47,10 @@ struct attune_arguments {
   long long k_batch, k_seqlen, k_heads;
   long long v_batch, v_seqlen, v_heads;
   long long o_batch, o_seqlen, o_heads;
-  int batch, heads_q, group;     /* group: query heads on one key head */
-  int seqlen_q, seqlen_k;        /* upper bounds where seqlens_* are given */
-  int tiles_m;                   /* ceil(seqlen_q / tile_m) */
+  int batch, heads_q, group;                              /* group: query heads on one key head */
+  int seqlen_q, seqlen_k;                                 /* upper bounds where seqlens_* are given */
+  int tiles_m;                                            /* ceil(seqlen_q / tile_m) */
+  struct attune_divisor by_tiles_m, by_heads_q, by_heads; /* by_heads: heads_q * batch */
   int align_end;                 /* 1: the mask's diagonal ends at the last key (shift = seqlen_k - seqlen_q) */
   int window_left, window_right; /* visible: i+shift-left <= j <= i+shift+right; unbounded: 2^30 - 1 */
   float log2_scale; /* score times this is the exponent of 2; never 0, never negative (see score kinds in generator) */
@@ -63,9 +69,10 @@ struct __attribute__((aligned(64))) attune_tensor_map {
   unsigned long long opaque[16];
 };
 
-/* The second argument of kernels that load tiles by map: Q, K and V as (head_dim, seqlen, heads, batch). */
+/* The second argument of kernels that move tiles by map: Q, K, V and O as (head_dim, seqlen, heads, batch). */
+enum { ATTUNE_TENSOR_MAPS = 4 };
 struct attune_tensor_maps {
-  struct attune_tensor_map q, k, v;
+  struct attune_tensor_map q, k, v, o;
 };
 
 #endif

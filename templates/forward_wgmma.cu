@@ -1,11 +1,12 @@
 /* Forward attention on Hopper (sm_90a): wgmma, tiles by the tensor copy engine, one warpgroup that loads for one to
  * three that compute.
  *
- * Roles. The first warpgroup gives its registers away; its first warp fills Q, K and V; with a pattern or lists its
- * second one, the scout, walks ahead and finds the tiles that are left. Every other warpgroup owns 64
- * of the block's tile_m query rows and sees every key, in tiles of tile_n from the last visible one to the first, so
- * that the ragged and the diagonal tiles come first. A block goes through as many (tile, head, batch) as the grid
- * leaves it.
+ * Roles. The first warpgroup gives its registers away; its first warp, the producer, fills K and V; with a pattern or
+ * lists its second one, the scout, walks ahead and finds the tiles that are left; its third one, the porter, brings Q
+ * and takes O away. Every other warpgroup
+ * owns 64 of the block's tile_m query rows and sees every key, in tiles of tile_n from the last visible one to the
+ * first, so that the ragged and the diagonal tiles come first. A block goes through as many (tile, head, batch) as the
+ * grid leaves it.
  *
  * Rings. Q, K and V pass through slots of shared memory; each slot has two mbarriers. full: its bytes have arrived.
  * empty: those who read it have left. A ring's parity flips when it wraps, so that a wait names the passage it means.
@@ -67,7 +68,7 @@ constexpr int found_slots = 8; // tiles that the scout may be ahead
 /* The mbarriers, 8 bytes each, and with a pattern 4 bytes for each slot of K: which tile it holds; and for each tile
  * that was found. */
 struct mbarriers {
-  shared_address q_full, q_empty, k_full, k_empty, v_full, v_empty, v_landed;
+  shared_address q_full, o_full, k_full, k_empty, v_full, v_empty, v_landed;
 #if PATTERN || LIST_BLOCK
   shared_address found_full, found_empty, found, tiles;
 #endif
@@ -76,14 +77,14 @@ struct mbarriers {
 ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
   mbarriers at;
   at.q_full = first;
-  at.q_empty = at.q_full + 8 * q_stages;
-  at.k_full = at.q_empty + 8 * q_stages;
+  at.o_full = at.q_full + 8 * q_stages;
+  at.k_full = at.o_full + 8 * q_stages;
   at.k_empty = at.k_full + 8 * stages;
   at.v_full = at.k_empty + 8 * stages;
   at.v_empty = at.v_full + 8 * stages;
   at.v_landed = at.v_empty + 8 * stages; // a ragged V before its tail is cleared
 #if PATTERN || LIST_BLOCK
-  at.found_full = at.v_landed + 16;
+  at.found_full = at.v_landed + 8;
   at.found_empty = at.found_full + 8 * found_slots;
   at.found = at.found_empty + 8 * found_slots;
   at.tiles = at.found + 4 * found_slots;
@@ -114,12 +115,11 @@ ATTUNE_DEVICE void find_usual(int &place, int &tile, const attune_arguments &pro
   place = before + inside % across;
   tile = inside / across;
 #elif ORDER_HEADS || ORDER_LONGEST
-  const int heads = problem.heads_q * problem.batch;
-  place = index % heads;
-  tile = index / heads;
+  tile = divide(index, problem.by_heads);
+  place = index - tile * problem.heads_q * problem.batch;
 #else
-  place = index / problem.tiles_m;
-  tile = index % problem.tiles_m;
+  place = divide(index, problem.by_tiles_m);
+  tile = index - place * problem.tiles_m;
 #endif
 #if ORDER_REVERSED || ORDER_LONGEST || ORDER_SECTIONS
   tile = problem.tiles_m - 1 - tile;
@@ -135,8 +135,8 @@ ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int index
   } else
 #endif
     find_usual(w.place, tile, problem, index);
-  w.head = w.place % problem.heads_q;
-  w.batch = w.place / problem.heads_q;
+  w.batch = divide(w.place, problem.by_heads_q);
+  w.head = w.place - w.batch * problem.heads_q;
   return find_keys(w, problem, tile);
 }
 
@@ -149,6 +149,13 @@ ATTUNE_DEVICE unsigned item_of_round(unsigned round) { // unsigned: up to twice 
 
 ATTUNE_DEVICE unsigned count_items(const attune_arguments &problem) {
   return (unsigned)(problem.tiles_m * problem.heads_q * problem.batch);
+}
+
+/* The block's next item that has keys to see. */
+ATTUNE_DEVICE bool next_work(work &w, unsigned &round, const attune_arguments &problem) {
+  while (item_of_round(round) < count_items(problem))
+    if (find_work(w, problem, (int)item_of_round(round++)) && w.tiles > 0) return true;
+  return false;
 }
 
 /* ---- the producer: one warp, whose first lane starts the copies ---- */
@@ -190,9 +197,8 @@ ATTUNE_DEVICE void find_tiles(const attune_arguments &problem, const mbarriers &
     }
     advance(found);
   };
-  for (unsigned round = 0; item_of_round(round) < count_items(problem); round++) {
-    work w;
-    if (!find_work(w, problem, (int)item_of_round(round)) || w.tiles == 0) continue;
+  work w;
+  for (unsigned round = 0; next_work(w, round, problem);) {
     tile_walk walk = start_walk(problem, w);
     bool any = false;
     while (has_unseen(walk, w)) {
@@ -211,15 +217,13 @@ ATTUNE_DEVICE void find_tiles(const attune_arguments &problem, const mbarriers &
 ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_maps &maps, shared_address shared,
                            const mbarriers &at) {
   const bool loads = thread_index() % 32 == 0;
-  ring<q_stages> q;
   ring<stages> k, v;
   int landed_parity = 0;
 #if PATTERN || LIST_BLOCK
   ring<found_slots> found;
 #endif
-  for (unsigned round = 0; item_of_round(round) < count_items(problem); round++) {
-    work w;
-    if (!find_work(w, problem, (int)item_of_round(round)) || w.tiles == 0) continue;
+  work w;
+  for (unsigned round = 0; next_work(w, round, problem);) {
     const int kv_head = w.head / problem.group;
     const bool ragged = problem.seqlens_k && w.last_tile * tile_n + tile_n > w.seqlen_k;
 #if PATTERN || LIST_BLOCK
@@ -271,13 +275,6 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
 #else
     load_k(w.last_tile);
 #endif
-    if (loads) {
-      mbarrier_wait(at.q_empty + 8 * q.slot, q.parity ^ 1);
-      mbarrier_arrive_expect(at.q_full + 8 * q.slot, k_panels * q_panel_bytes);
-      load_panels<k_panels, q_panel_bytes>(shared + q.slot * q_slot_bytes, maps.q, w.row_begin, w.head, w.batch,
-                                           at.q_full + 8 * q.slot);
-    }
-    advance(q);
 #if PATTERN || LIST_BLOCK
     while (told & 2) {
       const int before = told >> 2;
@@ -296,7 +293,64 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
   }
 }
 
+/* ---- the porter: one warp, which brings Q and, from the same slot, takes away the O that consumers leave there ----
+ */
+
+/* Those of the tile's rows that there are, where that is known in device memory only. */
+ATTUNE_DEVICE void copy_rows(const attune_arguments &problem, const work &w, shared_address slot) {
+  constexpr int chunks = head_dim_v / 8;
+#pragma unroll 1
+  for (int c = thread_index() % 32; c < (w.seqlen_q - w.row_begin) * chunks; c += 32) {
+    const int row = c / chunks, chunk = c % chunks;
+    store_global_128((char *)problem.o + 2 * (w.batch * problem.o_batch + w.head * problem.o_heads +
+                                              (w.row_begin + row) * problem.o_seqlen + chunk * 8),
+                     load_shared_128(slot + chunk / 8 * q_panel_bytes + row * row_bytes + (chunk % 8 ^ row % 8) * 16));
+  }
+  fence_async(); // the copy engine writes here next
+  warp_barrier();
+}
+
+ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tensor_maps &maps, shared_address shared,
+                              const mbarriers &at) {
+  const bool moves = thread_index() % 32 == 0;
+  ring<q_stages> coming, leaving;
+  unsigned next_coming = 0, next_leaving = 0; // rounds
+  work w;
+  auto bring = [&]() {
+    if (!next_work(w, next_coming, problem)) return;
+    if (moves) {
+      const shared_address full = at.q_full + 8 * coming.slot;
+      mbarrier_arrive_expect(full, k_panels * q_panel_bytes);
+      load_panels<k_panels, q_panel_bytes>(shared + coming.slot * q_slot_bytes, maps.q, w.row_begin, w.head, w.batch,
+                                           full);
+    }
+    advance(coming);
+  };
+  for (int i = 0; i < q_stages; i++)
+    bring();
+  while (next_work(w, next_leaving, problem)) {
+    const shared_address slot = shared + leaving.slot * q_slot_bytes;
+    mbarrier_wait(at.o_full + 8 * leaving.slot, leaving.parity);
+    if (problem.seqlens_q && w.row_begin + tile_m > w.seqlen_q) {
+      copy_rows(problem, w, slot);
+    } else if (moves) {
+#pragma unroll
+      for (int p = 0; p < v_panels; p++)
+        store_tile(maps.o, p * 64, w.row_begin, w.head, w.batch, slot + p * q_panel_bytes);
+      finish_stores();
+    }
+    advance(leaving);
+    bring();
+  }
+}
+
 /* ---- a consumer: one warpgroup, 64 query rows ---- */
+
+#if LAZY_RESCALE
+/* O and the sum are rescaled only when some row's maximum has grown by more than a factor of 2^8: until then P may
+ * exceed 1, which costs no accuracy in floating point, and the sum is taken against the same maximum. */
+constexpr float growth = 8.0f;
+#endif
 
 /* What a thread holds of its two rows (lane / 4 and lane / 4 + 8 of its warp's 16). */
 struct state {
@@ -307,8 +361,8 @@ struct state {
   bool grown;      // whether it is
 };
 
-/* Starts S = Q K. */
-ATTUNE_DEVICE void start_scores(float (&s)[tile_n / 2], unsigned long long q, unsigned long long k) {
+/* Starts S = Q K, for as many keys as S has columns. */
+template <int n> ATTUNE_DEVICE void start_scores(float (&s)[n], unsigned long long q, unsigned long long k) {
 #pragma unroll
   for (int d = 0; d < depth / 16; d++)
     warpgroup_multiply(s, q + (d / 4 * q_panel_bytes + d % 4 * 32) / 16, k + (d / 4 * kv_panel_bytes + d % 4 * 32) / 16,
@@ -317,29 +371,27 @@ ATTUNE_DEVICE void start_scores(float (&s)[tile_n / 2], unsigned long long q, un
 }
 
 /* Starts O += P V. */
-ATTUNE_DEVICE void start_values(state &row, unsigned (&p)[tile_n / 16][4], unsigned long long v) {
+template <int steps> ATTUNE_DEVICE void start_values(state &row, unsigned (&p)[steps][4], unsigned long long v) {
 #pragma unroll
-  for (int n = 0; n < tile_n / 16; n++)
+  for (int n = 0; n < steps; n++)
     warpgroup_multiply_registers(row.o, p[n], v + n * 16 * row_bytes / 16, true);
   warpgroup_commit();
 }
 
-/* From scores to probabilities, in place; the factor for O is left to be applied. */
-ATTUNE_DEVICE void softmax(state &row, float (&s)[tile_n / 2], float log2_scale) {
+/* Takes the rows' maxima along; the factors for O are left to be applied. */
+template <int count> ATTUNE_DEVICE void update_maxima(state &row, const float (&s)[count], float log2_scale) {
   float high[2];
 #pragma unroll
   for (int half = 0; half < 2; half++) {
     float h = row.max[half];
 #pragma unroll
-    for (int n = 0; n < tile_n / 8; n++)
+    for (int n = 0; n < count / 4; n++)
       h = maximum(h, maximum(s[4 * n + 2 * half], s[4 * n + 2 * half + 1]));
     h = maximum(h, shuffle_xor(h, 1)); // the four lanes of a row
     high[half] = maximum(h, shuffle_xor(h, 2));
   }
 #if LAZY_RESCALE
-  // O and the sum are rescaled only when some row's maximum has grown by more than a factor of 2^8: until then P may
-  // exceed 1, which costs no accuracy in floating point, and the sum is taken against the same maximum.
-  row.grown = any_lane((high[0] - row.max[0]) * log2_scale > 8.0f || (high[1] - row.max[1]) * log2_scale > 8.0f);
+  row.grown = any_lane((high[0] - row.max[0]) * log2_scale > growth || (high[1] - row.max[1]) * log2_scale > growth);
   if (row.grown)
 #else
   row.grown = true;
@@ -353,12 +405,38 @@ ATTUNE_DEVICE void softmax(state &row, float (&s)[tile_n / 2], float log2_scale)
       row.sum[half] *= row.factor[half];
     }
   }
+}
+
+/* The same where few maxima grow: whether one might have is seen without the other lanes, and with the bits of floats,
+ * which are in order where the larger one is positive: three of them in an instruction. */
+template <int count>
+ATTUNE_DEVICE void follow_maxima(state &row, const float (&s)[count], float log2_scale, float slack) {
+#if LAZY_RESCALE
+  bool grown = false;
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const float limit = row.max[half] + slack;
+    int top = 0;
+#pragma unroll
+    for (int n = 0; n < count / 4; n++)
+      top = maximum(top, maximum(float_bits(s[4 * n + 2 * half]), float_bits(s[4 * n + 2 * half + 1])));
+    grown = grown || !(limit > 0) || top > float_bits(limit);
+  }
+  row.grown = false;
+  if (!any_lane(grown)) return;
+#endif
+  update_maxima(row, s, log2_scale);
+}
+
+/* From scores to probabilities, in place: columns 8 first to 8 end - 1. */
+template <int first, int end, int count>
+ATTUNE_DEVICE void exponentiate(state &row, float (&s)[count], float log2_scale) {
 #pragma unroll
   for (int half = 0; half < 2; half++) {
     const float shift = row.max[half] == -infinity() ? 0.0f : row.max[half] * log2_scale;
     float sum = row.sum[half];
 #pragma unroll
-    for (int n = 0; n < tile_n / 8; n++)
+    for (int n = first; n < end; n++)
 #pragma unroll
       for (int e = 0; e < 2; e++) {
         const float p = exp2_approximate(s[4 * n + 2 * half + e] * log2_scale - shift);
@@ -380,16 +458,16 @@ ATTUNE_DEVICE void rescale(state &row) {
 }
 
 /* The accumulator layout of S is, packed, the A-operand layout of P. */
-ATTUNE_DEVICE void pack_probabilities(unsigned (&p)[tile_n / 16][4], const float (&s)[tile_n / 2]) {
+template <int steps> ATTUNE_DEVICE void pack_probabilities(unsigned (&p)[steps][4], const float (&s)[steps * 8]) {
 #pragma unroll
-  for (int n = 0; n < tile_n / 16; n++)
+  for (int n = 0; n < steps; n++)
 #pragma unroll
     for (int e = 0; e < 4; e++)
       p[n][e] = pack(s[8 * n + 2 * e], s[8 * n + 2 * e + 1]);
 }
 
-/* O / sum to device memory, through this warp's 16 rows of Q's slot; and LSE. */
-ATTUNE_DEVICE void store_rows(const state &row, const attune_arguments &problem, const work &w, shared_address slot,
+/* O / sum to this warp's 16 rows of Q's slot; and LSE. */
+ATTUNE_DEVICE void leave_rows(const state &row, const attune_arguments &problem, const work &w, shared_address slot,
                               int warp_row, float log2_scale) {
   const int lane = thread_index() % 32;
 #pragma unroll
@@ -407,16 +485,6 @@ ATTUNE_DEVICE void store_rows(const state &row, const attune_arguments &problem,
     if (lane % 4 == 0 && w.row_begin + at < w.seqlen_q)
       store_global_float(problem.lse + (long long)w.place * problem.seqlen_q + w.row_begin + at, result.lse);
 #endif
-  }
-  warp_barrier();
-  constexpr int chunks = head_dim_v / 8;
-#pragma unroll 4
-  for (int c = lane; c < 16 * chunks; c += 32) {
-    const int at = warp_row + c / chunks, chunk = c % chunks;
-    if (w.row_begin + at < w.seqlen_q)
-      store_global_128((char *)problem.o + 2 * (w.batch * problem.o_batch + w.head * problem.o_heads +
-                                                (w.row_begin + at) * problem.o_seqlen + chunk * 8),
-                       load_shared_128(slot + chunk / 8 * q_panel_bytes + at * row_bytes + (chunk % 8 ^ at % 8) * 16));
   }
 }
 
@@ -465,6 +533,11 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   const int warp_row = thread_index() / 32 * 16 - 64; // the producer's warpgroup comes before
   const bool speaks = thread_index() % (128 / speakers) == 0;
   const float log2_scale = problem.log2_scale;
+#if LAZY_RESCALE
+  const float slack = growth / log2_scale;
+#else
+  const float slack = 0;
+#endif
   const unsigned long long k_first = matrix_k_major(shared + k_offset),
                            v_first = matrix_n_major(shared + v_offset, kv_panel_bytes);
   ring<q_stages> q;
@@ -477,9 +550,13 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   int tile = 0;
   bool whole = false, more = true; // of this tile, after it
   tile_bias bias;
+#if HALVES
+  visible_keys seen; // by the warpgroup's rows
+#endif
 
-  // To the next tile, whose K has arrived.
+  // To the next tile, once its K has arrived.
   auto meet_tile = [&]() {
+    mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
 #if PATTERN || LIST_BLOCK
     const int told = warp_uniform(speaks ? load_shared_int(at.tiles + 4 * k.slot) : 0);
     tile = told >> 2;
@@ -502,16 +579,13 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     named_barrier_arrive(1 + (group + 1) % consumers, 256);
 #endif
   };
-  auto multiply_scores = [&]() {
-    start_scores(s, matrix_k_major(shared + q.slot * q_slot_bytes + group * 64 * row_bytes),
-                 k_first + k.slot * (k_slot_bytes / 16));
-  };
-  auto multiply_values = [&]() { start_values(row, p, v_first + v.slot * (v_slot_bytes / 16)); };
-  auto to_probabilities = [&]() {
-    const int own_row = w.row_begin + warp_row + lane / 4, key = tile * tile_n;
-    change_scores(s, problem, w, own_row, key, bias);
-    if (!whole) hide_scores(s, problem, w, own_row, key);
-    softmax(row, s, log2_scale);
+  auto q_operand = [&]() { return matrix_k_major(shared + q.slot * q_slot_bytes + group * 64 * row_bytes); };
+  auto k_operand = [&]() { return k_first + k.slot * (k_slot_bytes / 16); };
+  auto v_operand = [&]() { return v_first + v.slot * (v_slot_bytes / 16); };
+  auto mask_scores = [&](auto &scores, int key) {
+    const int own_row = w.row_begin + warp_row + lane / 4;
+    change_scores(scores, problem, w, own_row, key, bias);
+    if (!whole) hide_scores(scores, problem, w, own_row, key);
   };
   auto leave_k = [&]() {
     if (speaks) mbarrier_arrive(at.k_empty + 8 * k.slot);
@@ -521,6 +595,49 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     if (speaks) mbarrier_arrive(at.v_empty + 8 * v.slot);
     advance(v);
   };
+  auto sees_half = [&]() {
+#if HALVES
+    const int middle = tile * tile_n + tile_n / 2;
+    return seen.end <= middle || seen.begin >= middle;
+#else
+    return false;
+#endif
+  };
+  // A tile of which this warpgroup sees one half at most, by itself.
+  auto take_half = [&]() {
+#if HALVES
+    const int half = seen.end <= tile * tile_n + tile_n / 2 ? 0 : 1, key = tile * tile_n + half * (tile_n / 2);
+    const bool none = seen.end <= key || seen.begin >= key + tile_n / 2;
+    float(&scores)[tile_n / 4] = (float(&)[tile_n / 4]) s;
+    unsigned(&probabilities)[tile_n / 32][4] = (unsigned(&)[tile_n / 32][4]) p;
+    wait_turn();
+    if (!none) {
+      hold(scores);
+      warpgroup_fence();
+      start_scores(scores, q_operand(), k_operand() + half * (tile_n / 2 * row_bytes / 16));
+      warpgroup_wait<0>();
+      hold(scores);
+    }
+    pass_turn();
+    leave_k();
+    mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
+    if (!none) {
+      mask_scores(scores, key);
+      update_maxima(row, scores, log2_scale);
+      rescale(row);
+      exponentiate<0, tile_n / 16>(row, scores, log2_scale);
+      pack_probabilities(probabilities, scores);
+      hold(row.o);
+      hold(probabilities);
+      warpgroup_fence();
+      start_values(row, probabilities, v_operand() + half * (tile_n / 2 * row_bytes / 16));
+      warpgroup_wait<0>();
+      hold(row.o);
+      hold(probabilities);
+    }
+    leave_v();
+#endif
+  };
 #if TURNS
   // A turn is the named barrier of its warpgroup: the one before arrives, it waits. The first turn is given away here.
   if (group == consumers - 1) named_barrier_arrive(1, 256);
@@ -528,82 +645,107 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   while (take_item(w, round, problem, warp_row)) {
     clear(row);
     tile = w.last_tile + 1;
+#if HALVES
+    seen = keys_of_rows(problem, w.row_begin + group * 64, w.row_begin + group * 64 + 63, w.shift, w.seqlen_k);
+#endif
     mbarrier_wait(at.q_full + 8 * q.slot, q.parity);
 #if OVERLAP
-    mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
-    meet_tile();
-    wait_turn();
-    hold(s);
-    warpgroup_fence();
-    multiply_scores();
-    warpgroup_wait<0>();
-    pass_turn();
-    hold(s);
-    leave_k();
-    to_probabilities();
-    pack_probabilities(p, s);
-    while (more) {
-      mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
-      meet_tile();
+    bool met = false; // the tile where the pipeline is to begin
+    do {
+      if (!met) meet_tile();
+      met = false;
+      if (sees_half()) {
+        take_half();
+        continue;
+      }
       wait_turn();
       hold(s);
-      hold(row.o);
-      hold(p);
       warpgroup_fence();
-      multiply_scores();
-      mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
-      warpgroup_fence();
-      multiply_values();
+      start_scores(s, q_operand(), k_operand());
+      warpgroup_wait<0>();
       pass_turn();
-      warpgroup_wait<1>();
       hold(s);
       leave_k();
-      to_probabilities();
-      warpgroup_wait<0>();
+      mask_scores(s, tile * tile_n);
+      update_maxima(row, s, log2_scale);
+#if HALVES
+      rescale(row); // O is not 0 after a half
+#endif
+      exponentiate<0, tile_n / 8>(row, s, log2_scale);
+      pack_probabilities(p, s);
+      while (more) {
+        meet_tile();
+        met = sees_half();
+        if (met) break;
+        wait_turn();
+        hold(s);
+        hold(row.o);
+        hold(p);
+        warpgroup_fence();
+        start_scores(s, q_operand(), k_operand());
+        mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
+        warpgroup_fence();
+        start_values(row, p, v_operand());
+        pass_turn();
+        warpgroup_wait<1>();
+        hold(s);
+        leave_k();
+        mask_scores(s, tile * tile_n);
+        follow_maxima(row, s, log2_scale, slack);
+        exponentiate<0, tile_n / 16>(row, s, log2_scale);
+        hold(s); // now, beside the product
+        warpgroup_wait<0>();
+        hold(row.o);
+        hold(p);
+        leave_v();
+        rescale(row);
+        exponentiate<tile_n / 16, tile_n / 8>(row, s, log2_scale);
+        pack_probabilities(p, s);
+      }
+      mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
       hold(row.o);
       hold(p);
+      warpgroup_fence();
+      start_values(row, p, v_operand());
+      warpgroup_wait<0>();
+      hold(row.o);
       leave_v();
-      rescale(row);
-      pack_probabilities(p, s);
-    }
-    mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
-    hold(row.o);
-    hold(p);
-    warpgroup_fence();
-    multiply_values();
-    warpgroup_wait<0>();
-    hold(row.o);
-    leave_v();
+    } while (met || more);
 #else
     do {
-      mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
       meet_tile();
+      if (sees_half()) {
+        take_half();
+        continue;
+      }
       wait_turn();
       hold(s);
       warpgroup_fence();
-      multiply_scores();
+      start_scores(s, q_operand(), k_operand());
       warpgroup_wait<0>();
       hold(s);
       leave_k();
       pass_turn();
-      to_probabilities();
+      mask_scores(s, tile * tile_n);
+      follow_maxima(row, s, log2_scale, slack);
       rescale(row);
+      exponentiate<0, tile_n / 8>(row, s, log2_scale);
       pack_probabilities(p, s);
       mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
       hold(row.o);
       hold(p);
       warpgroup_fence();
-      multiply_values();
+      start_values(row, p, v_operand());
       warpgroup_wait<0>();
       hold(row.o);
       hold(p);
       leave_v();
     } while (more);
 #endif
-    store_rows(row, problem, w, shared + q.slot * q_slot_bytes, warp_row, log2_scale);
-    fence_async(); // the copy engine writes here next
+    leave_rows(row, problem, w, shared + q.slot * q_slot_bytes, warp_row, log2_scale);
+    fence_async(); // the copy engine reads it
     warp_barrier();
-    if (lane == 0) mbarrier_arrive(at.q_empty + 8 * q.slot);
+    if (lane == 0) mbarrier_arrive(at.o_full + 8 * q.slot);
     advance(q);
   }
 }
@@ -614,7 +756,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUN
   if (thread_index() == 0) {
     for (int i = 0; i < q_stages; i++) {
       mbarrier_init(at.q_full + 8 * i, 1);
-      mbarrier_init(at.q_empty + 8 * i, 4 * consumers); // every warp
+      mbarrier_init(at.o_full + 8 * i, 4 * consumers); // every warp
     }
     for (int i = 0; i < stages; i++) {
       mbarrier_init(at.k_full + 8 * i, 1);
@@ -642,6 +784,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUN
 #if PATTERN || LIST_BLOCK
     if (warp == 1) find_tiles(problem, at);
 #endif
+    if (warp == 2) carry_rows(problem, maps, shared, at);
   } else {
 #if TILE_M > 64 || BLOCKS > 1
     claim_registers<consumer_registers>();

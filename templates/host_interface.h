@@ -66,6 +66,8 @@ struct attune_host_calls {
   void (*mbarrier_arrive)(unsigned barrier, int bytes, int line); /* bytes: more that the phase expects */
   void (*mbarrier_wait)(unsigned barrier, int parity, int line);
   void (*load_tile)(unsigned to, const struct attune_tensor_map *map, const int at[4], unsigned barrier, int line);
+  void (*store_tile)(const struct attune_tensor_map *map, const int at[4], unsigned from, int line);
+  void (*finish_stores)(int line); /* the thread's: they have read shared memory */
   void (*fence_async)(int line);
 };
 

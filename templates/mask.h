@@ -13,6 +13,10 @@
 #include "expressions.h"
 #endif
 
+ATTUNE_DEVICE int divide(int n, const attune_divisor &by) {
+  return (int)((unsigned long long)n * by.multiplier >> by.shift);
+}
+
 /* A tile of query rows of one head, and the tiles of keys that its bounds leave. */
 struct row_tile {
   int head, batch;
@@ -244,6 +248,14 @@ template <int count> ATTUNE_DEVICE float &score_at(float (&s)[count][4], int n, 
   return s[n][2 * half + e];
 }
 
+/* Columns of a fragment, in eights. */
+template <int count> ATTUNE_DEVICE constexpr int eights(const float (&)[count]) {
+  return count / 4;
+}
+template <int count> ATTUNE_DEVICE constexpr int eights(const float (&)[count][4]) {
+  return count;
+}
+
 /* The bias of a tile, two neighbouring keys in a word, for both rows of the thread. It is fetched before the scores are
  * waited for. */
 struct tile_bias {
@@ -296,7 +308,7 @@ ATTUNE_DEVICE void change_scores(fragment &s, const attune_arguments &problem, c
 #pragma unroll
   for (int half = 0; half < 2; half++)
 #pragma unroll
-    for (int n = 0; n < tile_n / 8; n++)
+    for (int n = 0; n < eights(s); n++)
 #pragma unroll
       for (int e = 0; e < 2; e++) {
         float &score = score_at(s, n, half, e), added = 0.0f;
@@ -310,7 +322,7 @@ ATTUNE_DEVICE void change_scores(fragment &s, const attune_arguments &problem, c
 #endif
 #if SCORE_NEGATED || SCORE_SOFTCAP
 #pragma unroll
-  for (int n = 0; n < tile_n / 8; n++)
+  for (int n = 0; n < eights(s); n++)
 #pragma unroll
     for (int half = 0; half < 2; half++)
 #pragma unroll
@@ -331,7 +343,7 @@ template <class fragment, class predicate> ATTUNE_DEVICE void hide_where(fragmen
 #pragma unroll
   for (int half = 0; half < 2; half++)
 #pragma unroll
-    for (int n = 0; n < tile_n / 8; n++)
+    for (int n = 0; n < eights(s); n++)
 #pragma unroll
       for (int e = 0; e < 2; e++)
         if (hidden(half, n * 8 + e)) score_at(s, n, half, e) = -infinity();
@@ -382,7 +394,7 @@ ATTUNE_DEVICE row_result result_of(const attune_arguments &problem, int head, fl
   highest = top;
 #endif
   row_result result;
-  result.factor = sum == 0.0f ? 0.0f : factor / sum; // no visible key: O = 0, LSE = -inf
+  result.factor = sum == 0.0f ? 0.0f : factor * reciprocal(sum); // no visible key: O = 0, LSE = -inf
 #if LSE
   result.lse = sum == 0.0f ? -infinity() : 0.6931471805599453f * (highest + log2_approximate(sum));
 #endif

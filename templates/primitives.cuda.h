@@ -214,6 +214,13 @@ ATTUNE_DEVICE int minimum(int a, int b) {
   return a < b ? a : b;
 }
 
+// @primitive float_bits
+ATTUNE_DEVICE int float_bits(float x) {
+  int bits;
+  asm("mov.b32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+}
+
 // @primitive maximum
 ATTUNE_DEVICE int maximum(int a, int b) {
   return a > b ? a : b;
@@ -375,6 +382,19 @@ ATTUNE_DEVICE void load_tile(shared_address to, const attune_tensor_map &map, in
                "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to),
                "l"(&map), "r"(column), "r"(row), "r"(head), "r"(batch), "r"(barrier)
                : "memory");
+}
+
+// @primitive store_tile
+ATTUNE_DEVICE void store_tile(const attune_tensor_map &map, int column, int row, int head, int batch,
+                              shared_address from) {
+  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3, %4}], [%5];" ::"l"(&map),
+               "r"(column), "r"(row), "r"(head), "r"(batch), "r"(from)
+               : "memory");
+}
+
+// @primitive finish_stores
+ATTUNE_DEVICE void finish_stores() {
+  asm volatile("cp.async.bulk.commit_group;\n\tcp.async.bulk.wait_group.read 0;" ::: "memory");
 }
 
 // @primitive fence_async

@@ -225,6 +225,11 @@ ATTUNE_DEVICE int minimum(int a, int b) {
   return a < b ? a : b;
 }
 
+// @primitive float_bits
+ATTUNE_DEVICE int float_bits(float x) {
+  return (int)bits_of_float(x);
+}
+
 // @primitive maximum
 ATTUNE_DEVICE int maximum(int a, int b) {
   return a > b ? a : b;
@@ -367,6 +372,18 @@ ATTUNE_DEVICE void load_tile(shared_address to, const attune_tensor_map &map, in
                              shared_address barrier, int line = __builtin_LINE()) {
   const int at[4] = {column, row, head, batch};
   host->load_tile(to, &map, at, barrier, line);
+}
+
+// @primitive store_tile
+ATTUNE_DEVICE void store_tile(const attune_tensor_map &map, int column, int row, int head, int batch,
+                              shared_address from, int line = __builtin_LINE()) {
+  const int at[4] = {column, row, head, batch};
+  host->store_tile(&map, at, from, line);
+}
+
+// @primitive finish_stores
+ATTUNE_DEVICE void finish_stores(int line = __builtin_LINE()) {
+  host->finish_stores(line);
 }
 
 // @primitive fence_async

@@ -277,8 +277,8 @@ EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base
     if (strides[i] < 16 || strides[i] % 16 || strides[i] >= 1ull << 40) return INVALID_VALUE;
   memset(map, 0, sizeof(struct attune_tensor_map));
   pthread_mutex_lock(&mutex);
-  record.map[record.maps % 3].base = base;
-  record.map[record.maps++ % 3].rows = box[1];
+  record.map[record.maps % 4].base = base;
+  record.map[record.maps++ % 4].rows = box[1];
   pthread_mutex_unlock(&mutex);
   return 0;
 }

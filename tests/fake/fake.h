@@ -18,7 +18,7 @@ typedef struct {
   struct {
     void *base;
     unsigned rows;
-  } map[3]; /* the last three, in the order of their making */
+  } map[4]; /* the last four, in the order of their making */
   fake_launch last;
 } fake_record;
 typedef void fake_reset_function(void);                                   /* "fake_reset" */

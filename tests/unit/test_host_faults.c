@@ -131,6 +131,7 @@ static void fill_maps(struct attune_tensor_maps *out) {
   attune_host_tensor_map_fill(&out->q, q, size, stride, SEQLEN);
   attune_host_tensor_map_fill(&out->k, k, size, stride, SEQLEN);
   attune_host_tensor_map_fill(&out->v, v, size, padded, SEQLEN);
+  attune_host_tensor_map_fill(&out->o, o, size, stride, SEQLEN);
 }
 
 static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {

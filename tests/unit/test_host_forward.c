@@ -81,6 +81,10 @@ static const char *const configs[] = {
     "wgmma.bf16.d256.window.lse.m64.n48.w8.s1.lazy.overlap.persistent.b1",
     "wgmma.bf16.d64.causal.lse.m128.n64.w12.s3.lazy.qq.persistent.reversed.b2",
     "wgmma.fp16.d64.m64.n48.w8.s2.lazy.overlap.b3",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.halves.persistent.reversed.b1",
+    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.overlap.turns.halves.b1",
+    "wgmma.bf16.d64.window.softcap.lse.m128.n64.w12.s2.lazy.halves.persistent.longest.b1",
+    "wgmma.bf16.d64.lse.m128.n64.w12.s2.lazy.overlap.halves.b1",
 };
 enum { CONFIGS = sizeof configs / sizeof configs[0], PROBLEMS = 12, SEEDS = 4 };
 

@@ -235,12 +235,37 @@ static void an_application_may_ignore_its_children(void **state) {
   free(again);
 }
 
+/* As kernels divide: at the edges of every quotient, for small, large and random divisors. */
+static void divisors_are_exact(void **state) {
+  (void)state;
+  uint64_t random = 1;
+  for (int i = 0; i < 4000; i++) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    const int32_t d = i < 1000   ? i + 1
+                      : i < 1031 ? (int32_t)(((uint32_t)1 << (i - 1000)) - (i > 1000))
+                      : i < 1062 ? (int32_t)(((uint32_t)1 << (i - 1031)) + (i < 1061))
+                                 : (int32_t)(random >> 34) + 1;
+    if (d < 1) continue;
+    const attune_divisor by = attune_divisor_of(d);
+    const int64_t last = INT32_MAX, multiples[] = {1, 2, 3, last / d / 2, last / d - 1, last / d};
+    for (int m = 0; m < 6; m++)
+      for (int64_t n = multiples[m] * d - 1; n <= multiples[m] * d + 1; n++)
+        if (n >= 0 && n <= last) assert_int_equal((uint64_t)n * by.multiplier >> by.shift, n / d);
+    assert_int_equal((uint64_t)last * by.multiplier >> by.shift, last / d);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(one_kernel_serves_several_threads),  cmocka_unit_test(a_fault_leaves_nothing_behind),
-      cmocka_unit_test(a_damaged_binary_is_refused),        cmocka_unit_test(memory_and_time),
-      cmocka_unit_test(the_seed_can_come_from_outside),     cmocka_unit_test(a_missing_compiler_is_named),
-      cmocka_unit_test(a_log_comes_back_and_no_file_stays), cmocka_unit_test(an_application_may_ignore_its_children),
+      cmocka_unit_test(divisors_are_exact),
+      cmocka_unit_test(one_kernel_serves_several_threads),
+      cmocka_unit_test(a_fault_leaves_nothing_behind),
+      cmocka_unit_test(a_damaged_binary_is_refused),
+      cmocka_unit_test(memory_and_time),
+      cmocka_unit_test(the_seed_can_come_from_outside),
+      cmocka_unit_test(a_missing_compiler_is_named),
+      cmocka_unit_test(a_log_comes_back_and_no_file_stays),
+      cmocka_unit_test(an_application_may_ignore_its_children),
   };
   return cmocka_run_group_tests_name("host_machine", tests, set_up, tear_down);
 }

@@ -63,6 +63,16 @@ static const char kernels[] =
     "  for (int i = lane; i < 2048; i += 32)\n"
     "    store_global_float(p.lse + i, load_shared_float(shared_memory() + 1024 + i * 4));\n"
     "}\n"
+    "ATTUNE_KERNEL(32, 1) test_store(const attune_arguments p, ATTUNE_MAPS(m)) {\n"
+    "  for (int i = thread_index(); i < 2048; i += 32)\n"
+    "    store_shared_32(shared_memory() + i * 4, (unsigned)(2 * i) | (unsigned)(2 * i + 1) << 16);\n"
+    "  fence_async();\n"
+    "  warp_barrier();\n"
+    "  if (thread_index() == 0) {\n"
+    "    store_tile(m.o, p.seqlen_k, p.group, p.align_end, p.tiles_m, shared_memory());\n"
+    "    finish_stores();\n"
+    "  }\n"
+    "}\n"
     "template <int n> ATTUNE_DEVICE void put(float *to, const float (&c)[n]) {\n"
     "  const int t = thread_index(), row = t / 32 * 16 + t % 32 / 4, column = t % 4 * 2;\n"
     "  for (int i = 0; i < n; i++)\n"
@@ -364,6 +374,32 @@ static void tiles_are_swizzled_and_zero_outside(void **state) {
   }
 }
 
+/* What lies outside of the tensor stays as it was. */
+static void tiles_are_stored_inside(void **state) {
+  (void)state;
+  enum { COLUMNS = 88, ROWS = 70, HEADS = 2, BATCH = 2, PITCH = 96, UNTOUCHED = 0xffff };
+  static uint16_t tensor[BATCH][ROWS][HEADS][PITCH];
+  struct attune_tensor_maps maps;
+  const int64_t size[4] = {COLUMNS, ROWS, HEADS, BATCH},
+                stride[3] = {HEADS * PITCH * 2, PITCH * 2, ROWS * HEADS * PITCH * 2};
+  attune_host_tensor_map_fill(&maps.o, tensor, size, stride, 64);
+  static const int places[][4] = {{0, 0, 0, 0}, {64, 16, 1, 1}, {64, 40, 0, 1}, {0, 64, 1, 0}};
+  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    const int *at = places[i];
+    const struct attune_arguments arguments = {.seqlen_k = at[0], .group = at[1], .align_end = at[2], .tiles_m = at[3]};
+    memset(tensor, 0xff, sizeof tensor);
+    launch(&bf16, "test_store", &maps, arguments, 32, i);
+    for (int b = 0; b < BATCH; b++)
+      for (int row = 0; row < ROWS; row++)
+        for (int h = 0; h < HEADS; h++)
+          for (int column = 0; column < PITCH; column++) {
+            const int r = row - at[1], c = column - at[0];
+            const bool stored = b == at[3] && h == at[2] && column < COLUMNS && r >= 0 && r < 64 && c >= 0 && c < 64;
+            assert_int_equal(tensor[b][row][h][column], stored ? r * 64 + (c / 8 ^ r % 8) * 8 + c % 8 : UNTOUCHED);
+          }
+  }
+}
+
 static double value_a(int row, int k) {
   return (row * 7 + k * 3) % 11 - 5;
 }
@@ -421,6 +457,7 @@ int main(void) {
       cmocka_unit_test(matrix_loads_put_elements_in_their_lanes),
       cmocka_unit_test(multiplies_follow_the_definition),
       cmocka_unit_test(tiles_are_swizzled_and_zero_outside),
+      cmocka_unit_test(tiles_are_stored_inside),
       cmocka_unit_test(products_follow_the_definition),
   };
   return cmocka_run_group_tests_name("host_primitives", tests, set_up, tear_down);
