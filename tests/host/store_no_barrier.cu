@@ -1,6 +1,6 @@
 // One thread waits for the store, another overwrites the tile without a barrier since.
 // launch: 1 64 8192
-// expect: race: 
+// expect: race:
 ATTUNE_KERNEL(64, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
   const shared_address tile = shared_memory();
   for (int at = thread_index() * 4; at < 8192; at += 256)
