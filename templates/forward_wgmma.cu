@@ -65,6 +65,9 @@ constexpr int section_bytes = 16 << 20; // keys and values of the heads that are
 constexpr int found_slots = 8; // tiles that the scout may be ahead
 #endif
 
+/* What L2 is to keep (the descriptors that createpolicy makes): Q and O pass once, K and V serve other blocks too. */
+constexpr unsigned long long read_once = 0x12f0000000000000, read_again = 0x14f0000000000000;
+
 /* The mbarriers, 8 bytes each, and with a pattern 4 bytes for each slot of K: which tile it holds; and for each tile
  * that was found. */
 struct mbarriers {
@@ -162,10 +165,10 @@ ATTUNE_DEVICE bool next_work(work &w, unsigned &round, const attune_arguments &p
 
 template <int panels, int panel_bytes>
 ATTUNE_DEVICE void load_panels(shared_address to, const attune_tensor_map &map, int row, int head, int batch,
-                               shared_address full) {
+                               shared_address full, unsigned long long policy) {
 #pragma unroll
   for (int p = 0; p < panels; p++)
-    load_tile(to + p * panel_bytes, map, p * 64, row, head, batch, full);
+    load_tile(to + p * panel_bytes, map, p * 64, row, head, batch, full, policy);
 }
 
 /* Clears the rows from `limit` on of V's tile: keys that a length in device memory leaves out may hold anything, and
@@ -248,7 +251,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
 #endif
         mbarrier_arrive_expect(at.k_full + 8 * k.slot, k_slot_bytes);
         load_panels<k_panels, kv_panel_bytes>(shared + k_offset + k.slot * k_slot_bytes, maps.k, tile * tile_n, kv_head,
-                                              w.batch, at.k_full + 8 * k.slot);
+                                              w.batch, at.k_full + 8 * k.slot, read_again);
       }
       advance(k);
     };
@@ -259,7 +262,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
       if (loads) {
         mbarrier_wait(at.v_empty + 8 * v.slot, v.parity ^ 1);
         mbarrier_arrive_expect(arrived, v_slot_bytes);
-        load_panels<v_panels, kv_panel_bytes>(to, maps.v, tile * tile_n, kv_head, w.batch, arrived);
+        load_panels<v_panels, kv_panel_bytes>(to, maps.v, tile * tile_n, kv_head, w.batch, arrived, read_again);
       }
       if (clears) {
         warp_barrier();
@@ -322,7 +325,7 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
       const shared_address full = at.q_full + 8 * coming.slot;
       mbarrier_arrive_expect(full, k_panels * q_panel_bytes);
       load_panels<k_panels, q_panel_bytes>(shared + coming.slot * q_slot_bytes, maps.q, w.row_begin, w.head, w.batch,
-                                           full);
+                                           full, read_once);
     }
     advance(coming);
   };
@@ -336,7 +339,7 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
     } else if (moves) {
 #pragma unroll
       for (int p = 0; p < v_panels; p++)
-        store_tile(maps.o, p * 64, w.row_begin, w.head, w.batch, slot + p * q_panel_bytes);
+        store_tile(maps.o, p * 64, w.row_begin, w.head, w.batch, slot + p * q_panel_bytes, read_once);
       finish_stores();
     }
     advance(leaving);

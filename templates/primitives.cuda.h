@@ -377,18 +377,19 @@ ATTUNE_DEVICE void mbarrier_wait(shared_address barrier, int parity) {
 
 // @primitive load_tile
 ATTUNE_DEVICE void load_tile(shared_address to, const attune_tensor_map &map, int column, int row, int head, int batch,
-                             shared_address barrier) {
-  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
-               "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to),
-               "l"(&map), "r"(column), "r"(row), "r"(head), "r"(batch), "r"(barrier)
+                             shared_address barrier, unsigned long long policy) {
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint "
+               "[%0], [%1, {%2, %3, %4, %5}], [%6], %7;" ::"r"(to),
+               "l"(&map), "r"(column), "r"(row), "r"(head), "r"(batch), "r"(barrier), "l"(policy)
                : "memory");
 }
 
 // @primitive store_tile
 ATTUNE_DEVICE void store_tile(const attune_tensor_map &map, int column, int row, int head, int batch,
-                              shared_address from) {
-  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3, %4}], [%5];" ::"l"(&map),
-               "r"(column), "r"(row), "r"(head), "r"(batch), "r"(from)
+                              shared_address from, unsigned long long policy) {
+  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group.L2::cache_hint "
+               "[%0, {%1, %2, %3, %4}], [%5], %6;" ::"l"(&map),
+               "r"(column), "r"(row), "r"(head), "r"(batch), "r"(from), "l"(policy)
                : "memory");
 }
 

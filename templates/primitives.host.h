@@ -369,14 +369,14 @@ ATTUNE_DEVICE void mbarrier_wait(shared_address barrier, int parity, int line = 
 
 // @primitive load_tile
 ATTUNE_DEVICE void load_tile(shared_address to, const attune_tensor_map &map, int column, int row, int head, int batch,
-                             shared_address barrier, int line = __builtin_LINE()) {
+                             shared_address barrier, unsigned long long, int line = __builtin_LINE()) {
   const int at[4] = {column, row, head, batch};
   host->load_tile(to, &map, at, barrier, line);
 }
 
 // @primitive store_tile
 ATTUNE_DEVICE void store_tile(const attune_tensor_map &map, int column, int row, int head, int batch,
-                              shared_address from, int line = __builtin_LINE()) {
+                              shared_address from, unsigned long long, int line = __builtin_LINE()) {
   const int at[4] = {column, row, head, batch};
   host->store_tile(&map, at, from, line);
 }
