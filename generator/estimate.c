@@ -92,10 +92,10 @@ typedef struct {
   int64_t begin, end;
 } key_span;
 
-static key_span keys_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
+static key_span keys_of_rows(const attune_problem *p, int64_t begin, int64_t end) {
   const int64_t shift = p->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)p->seqlen_k - p->seqlen_q : 0;
-  const int64_t first = tile * c->tile_m + shift;
-  const int64_t rows_end = (tile + 1) * c->tile_m < p->seqlen_q ? (tile + 1) * c->tile_m : p->seqlen_q;
+  const int64_t first = begin + shift;
+  const int64_t rows_end = end < p->seqlen_q ? end : p->seqlen_q;
   key_span keys = {0, p->seqlen_k};
   if (p->window_right != ATTUNE_UNBOUNDED && rows_end + shift + p->window_right < keys.end)
     keys.end = rows_end + shift + p->window_right;
@@ -103,9 +103,32 @@ static key_span keys_of_tile(const attune_config *c, const attune_problem *p, in
   return keys;
 }
 
+static key_span keys_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
+  return keys_of_rows(p, tile * c->tile_m, (tile + 1) * c->tile_m);
+}
+
+/* Where warpgroups leave out halves: the mean of theirs. A half passes by itself, without the overlap that whole tiles
+ * have, so that it counts for more than a half. */
+static double steps_with_halves(const attune_config *c, const attune_problem *p, int64_t tile) {
+  enum { ROWS = 64 };
+  static const double half_costs = 0.7;
+  const int64_t half = c->tile_n / 2, groups = c->tile_m / ROWS;
+  double steps = 0;
+  for (int64_t g = 0; g < groups; g++) {
+    const int64_t row = tile * c->tile_m + g * ROWS;
+    const key_span keys = keys_of_rows(p, row, row + ROWS);
+    if (row >= p->seqlen_q || keys.end <= keys.begin) continue;
+    const int64_t first = keys.begin / half, last = (keys.end - 1) / half; /* halves that are seen */
+    const int64_t alone = first / 2 == last / 2 ? (first == last) : first % 2 + (last % 2 == 0);
+    steps += (double)(last - first + 1 - alone) / 2 + half_costs * (double)alone;
+  }
+  return steps / (double)groups;
+}
+
 static double steps_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
   const key_span keys = keys_of_tile(c, p, tile);
   if (keys.end <= keys.begin) return 0;
+  if (c->halves) return steps_with_halves(c, p, tile);
   return (double)((keys.end + c->tile_n - 1) / c->tile_n - keys.begin / c->tile_n);
 }
 

@@ -65,6 +65,9 @@ def sources(seqlen, heads):
     document = torch.bucketize(torch.arange(seqlen, device="cuda"), ends, right=True, out_int32=True)
     first, last = document[::BLOCK], document[BLOCK - 1::BLOCK]
     shared = (first[:, None] <= last[None, :]) & (first[None, :] <= last[:, None])
+    bounds = torch.cat([torch.zeros_like(ends[:1]), ends, torch.full_like(ends[:1], seqlen)]).to(torch.int32)
+    yield ("cu_seqlens", dict(mask_expr="find(cu_seqlens, q) == find(cu_seqlens, k)", params={"cu_seqlens": "int[]"}),
+           dict(kind=attune.OF_EXPRESSION, values={"cu_seqlens": (bounds.data_ptr(), len(bounds))}, keep=bounds), shared)
     yield ("documents", dict(mask_expr="doc[q] == doc[k]", params={"doc": "int[]"}),
            dict(kind=attune.OF_EXPRESSION, values={"doc": (document.data_ptr(), seqlen)}, keep=document), shared)
 

@@ -1,0 +1,142 @@
+/* Block lists built on a GPU are those that the host device builds with the same kernel, byte for byte: from a mask, a
+ * list of blocks, expressions with and without arrays; without room; and damaged ones are found. A line a case. Exit
+ * 77: no GPU. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/device/bed.h"
+
+enum { SEQLEN = 5000, BLOCK = 128, SIDE = (SEQLEN + BLOCK - 1) / BLOCK, BATCH = 2, HEADS = 3 };
+enum { LISTS = BATCH * HEADS, ROWS = LISTS * SIDE, CELLS = ROWS * SIDE, ARRAY = 9 };
+
+typedef struct {
+  int32_t rows[ROWS + 1], blocks[CELLS], order[ROWS];
+} lists;
+
+typedef struct {
+  const char *name, *mask_expr;
+  attune_list_kind kind;
+  bool array;
+  int64_t capacity;
+} list_case;
+
+static const list_case cases[] = {
+    {"mask", "", ATTUNE_LISTS_OF_MASK, false, CELLS},
+    {"mask, asked again", "(q + k) % 3 == 0", ATTUNE_LISTS_OF_MASK, false, CELLS},
+    {"blocks", "", ATTUNE_LISTS_OF_BLOCKS, false, CELLS},
+    {"blocks, without room", "", ATTUNE_LISTS_OF_BLOCKS, false, 0},
+    {"expression", "k <= q && q - k < 700 || k / 128 == head + batch", ATTUNE_LISTS_OF_EXPRESSION, false, CELLS},
+    {"expression, short of room", "k <= q", ATTUNE_LISTS_OF_EXPRESSION, false, 100},
+    {"documents", "find(ends, q) == find(ends, k)", ATTUNE_LISTS_OF_EXPRESSION, true, CELLS},
+};
+static const int32_t ends[ARRAY] = {0, 256, 300, 1000, 1001, 2048, 4000, 4999, 5000};
+
+static void fail(const char *name, const char *what) {
+  printf("FAIL %-28s %s: %s\n", name, what, attune_message());
+  exit(1);
+}
+
+/* Memory of the machine with `from` in it, or poison. */
+static void *place(attune_machine *machine, const void *from, size_t size, const char *name) {
+  void *memory = NULL;
+  if (attune_memory_allocate(&memory, machine, size) ||
+      (from ? attune_memory_write(machine, memory, from, size) : attune_memory_fill(machine, memory, 0xee, size)))
+    fail(name, "memory");
+  return memory;
+}
+
+static void read_back(attune_machine *machine, lists *out, const attune_block_lists *from, const char *name) {
+  if (attune_machine_synchronize(machine) || attune_memory_read(machine, out->rows, from->rows, sizeof out->rows) ||
+      attune_memory_read(machine, out->blocks, from->blocks, sizeof out->blocks) ||
+      attune_memory_read(machine, out->order, from->order, sizeof out->order))
+    fail(name, "reading back");
+}
+
+/* Builds them and reads them back; *sound: the checker's word on them, *damaged: on them with one column changed. */
+static void build(lists *out, attune_context *context, const list_case *c, const void *data, size_t data_size,
+                  int64_t count, attune_status *sound, attune_status *damaged) {
+  attune_machine *machine = attune_context_machine(context);
+  attune_problem problem;
+  attune_problem_init(&problem);
+  problem.head_dim = problem.head_dim_v = 64;
+  problem.batch = BATCH, problem.heads_q = problem.heads_kv = HEADS;
+  problem.seqlen_q = problem.seqlen_k = SEQLEN;
+  problem.block_size = BLOCK;
+  snprintf(problem.mask_expr, sizeof problem.mask_expr, "%s", c->mask_expr);
+  if (c->array) problem.params[0] = (attune_param){.name = "ends", .type = ATTUNE_PARAM_INT_ARRAY};
+  attune_lister *lister;
+  if (attune_lister_create(&lister, context, &problem)) fail(c->name, "attune_lister_create");
+
+  const size_t workspace_size = attune_lister_workspace(lister, BATCH, HEADS);
+  void *workspace = place(machine, NULL, workspace_size, c->name);
+  void *source_data = data ? place(machine, data, data_size, c->name) : NULL;
+  void *array = place(machine, ends, sizeof ends, c->name);
+  attune_list_source source = {.kind = c->kind, .data = source_data, .count = count};
+  if (c->array) source.values[0] = (attune_value){.array = array, .count = ARRAY};
+  const attune_block_lists view = {.batch = BATCH,
+                                   .heads = HEADS,
+                                   .rows = place(machine, NULL, sizeof out->rows, c->name),
+                                   .blocks = place(machine, NULL, sizeof out->blocks, c->name),
+                                   .capacity = c->capacity,
+                                   .order = place(machine, NULL, sizeof out->order, c->name)};
+  if (attune_lister_build(lister, &source, &view, workspace, workspace_size, NULL))
+    fail(c->name, "attune_lister_build");
+  read_back(machine, out, &view, c->name);
+  *sound = attune_lister_check(lister, &view);
+  const int32_t wrong = 2 * SIDE;
+  if (attune_memory_write(machine, view.blocks, &wrong, sizeof wrong)) fail(c->name, "writing");
+  *damaged = attune_lister_check(lister, &view);
+  attune_lister_destroy(lister);
+  void *const all[] = {workspace, source_data, array, view.rows, view.blocks, view.order};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (all[i]) attune_memory_free(machine, all[i]);
+}
+
+static const void *draw(const list_case *c, size_t *size, int64_t *count) {
+  static uint8_t mask[CELLS];
+  static int32_t blocks[CELLS][4];
+  uint32_t random = 7;
+  *size = 0, *count = 0;
+  for (int i = 0; i < CELLS; i++) {
+    random = random * 1664525u + 1013904223u;
+    mask[i] = random >> 24 < 40;
+    if (mask[i]) {
+      const int32_t block[4] = {i / (HEADS * SIDE * SIDE), i / (SIDE * SIDE) % HEADS, i / SIDE % SIDE, i % SIDE};
+      memcpy(blocks[(*count)++], block, sizeof block);
+    }
+  }
+  if (c->kind == ATTUNE_LISTS_OF_BLOCKS) *size = (size_t)*count * sizeof blocks[0];
+  if (c->kind == ATTUNE_LISTS_OF_MASK) *size = sizeof mask, *count = 0;
+  if (c->kind == ATTUNE_LISTS_OF_EXPRESSION) *count = 0;
+  return c->kind == ATTUNE_LISTS_OF_BLOCKS ? (void *)blocks : c->kind == ATTUNE_LISTS_OF_MASK ? (void *)mask : NULL;
+}
+
+int main(void) {
+  static lists built, expected;
+  attune_context *gpu, *host;
+  int failed = 0;
+  if (!bed_open(&gpu, "cuda:0", ":memory:")) return BED_SKIPPED;
+  if (!bed_open(&host, "host", ":memory:")) return 1;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const list_case *c = &cases[i];
+    size_t size;
+    int64_t count;
+    attune_status sound[2], damaged[2];
+    const void *data = draw(c, &size, &count);
+    build(&built, gpu, c, data, size, count, &sound[0], &damaged[0]);
+    build(&expected, host, c, data, size, count, &sound[1], &damaged[1]);
+    const bool whole = c->capacity == CELLS;
+    const bool same = memcmp(&built, &expected, sizeof built) == 0;
+    const bool judged = sound[0] == sound[1] && damaged[0] == damaged[1] &&
+                        (!whole || (sound[0] == ATTUNE_OK && damaged[0] == ATTUNE_BAD_LISTS));
+    printf("%-4s %-28s %d blocks, %s; checker %s, of damaged ones %s\n", same && judged ? "ok" : "FAIL", c->name,
+           expected.rows[ROWS], same ? "as on the host device" : "others than on the host device",
+           attune_status_name(sound[0]), attune_status_name(damaged[0]));
+    failed += !(same && judged);
+  }
+  attune_context_destroy(host);
+  attune_context_destroy(gpu);
+  printf("%zu cases, %d failed\n", sizeof cases / sizeof *cases, failed);
+  return failed != 0;
+}
