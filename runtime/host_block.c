@@ -112,7 +112,8 @@ attune_status attune_host_block_create(attune_host_block **out, int threads) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE), pitch = STACK_BYTES + page;
   if (!block) goto out;
   block->lanes = calloc((size_t)threads, sizeof *block->lanes);
-  if (!block->lanes) goto out;
+  block->waited = calloc((size_t)threads * ATTUNE_HOST_MBARRIERS_MAX, sizeof *block->waited);
+  if (!block->lanes || !block->waited) goto out;
   block->stacks_size = (size_t)threads * pitch;
   void *stacks = mmap(NULL, block->stacks_size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
@@ -145,6 +146,7 @@ void attune_host_block_destroy(attune_host_block *block) {
   attune_host_shared_release(&block->shared);
   attune_host_groups_release(block);
   free(block->tiles);
+  free(block->waited);
   free(block->lanes);
   free(block);
 }

@@ -26,6 +26,7 @@ void attune_host_mbarrier_init(unsigned barrier, int arrivals, int line) {
   if (!attune_host_shared_set_mbarrier(&block->shared, &conflict, offset, thread, index, line))
     attune_host_fault_conflict(block, &conflict, line, "an mbarrier", barrier, 8);
   memset(block->shared.bytes + offset, 0xff, 8);
+  memset(block->waited + (size_t)index * (size_t)block->capacity, 0, (size_t)block->capacity * sizeof *block->waited);
   block->mbarriers[block->mbarrier_count++] = (attune_host_mbarrier){.offset = offset,
                                                                      .arrivals = arrivals,
                                                                      .pending = arrivals,
@@ -151,7 +152,33 @@ void attune_host_load_tile(unsigned to, const struct attune_tensor_map *map, con
 
 /* ---- phases ---- */
 
+static attune_host_waited *waited_of(const attune_host_block *block, int index, int thread) {
+  return &block->waited[(size_t)index * (size_t)block->capacity + (size_t)thread];
+}
+
+/* A wait names a phase by its parity, so that who waits for one must have seen it before the next one completes: else
+ * it waits for ever, if it happens to be late. That it has is known by what those that arrived know, or by a product of
+ * its warpgroup that they know of, which all of its threads take part in. */
+static void check_late(attune_host_block *block, int index) {
+  const attune_host_mbarrier *b = &block->mbarriers[index];
+  const attune_host_order *order = &block->shared.order;
+  const int32_t *known = attune_host_order_open(order, index);
+  for (int t = 0; t < block->threads; t++) {
+    const attune_host_waited *w = waited_of(block, index, t);
+    if (w->time == 0 || block->lanes[t].state == ATTUNE_HOST_EXITED || w->phase >= (int32_t)b->phase) continue;
+    const bool seen = w->time < order->block_time || (uint32_t)known[ATTUNE_HOST_OF_THREAD + t] >= w->time ||
+                      (uint32_t)known[ATTUNE_HOST_OF_GROUP + t / 128] >= w->time;
+    if (w->phase == (int32_t)b->phase - 1 && seen) continue;
+    attune_host_fault(block, t, w->line,
+                      "may wait for ever: phase %u of the mbarrier at offset %u completes, and nobody who arrived knows"
+                      " that this thread has seen phase %u, whose parity it waits for: a barrier before the arrival is"
+                      " missing",
+                      b->phase, b->offset, b->phase - 1);
+  }
+}
+
 static void complete(attune_host_block *block, int index) {
+  check_late(block, index);
   attune_host_mbarrier *b = &block->mbarriers[index];
   attune_host_order *order = &block->shared.order;
   int32_t *done = attune_host_order_done(order, index), *open = attune_host_order_open(order, index);
@@ -217,6 +244,8 @@ void attune_host_mbarrier_wait(unsigned barrier, int parity, int line) {
   }
   attune_host_order_take(&block->shared.order, attune_host_order_done(&block->shared.order, index), lane->index / 32,
                          1u << lane->index % 32);
+  *waited_of(block, index, lane->index) =
+      (attune_host_waited){.time = block->shared.order.time, .phase = (int32_t)b->phase - 1, .line = line};
 }
 
 void attune_host_fence_async(int line) {

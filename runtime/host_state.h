@@ -48,6 +48,13 @@ typedef struct {
   int operation, line; /* of the collective that lanes have arrived at */
 } attune_host_warp;
 
+/* A thread's last wait for an mbarrier. */
+typedef struct {
+  uint32_t time; /* 0: it never waited */
+  int32_t phase;
+  int32_t line;
+} attune_host_waited;
+
 typedef struct {
   uint32_t offset;
   int arrivals, pending; /* of a phase; of the current one, still to come */
@@ -97,7 +104,8 @@ struct attune_host_block {
   attune_host_warp warps[ATTUNE_HOST_WARPS_MAX];
   attune_host_mbarrier mbarriers[ATTUNE_HOST_MBARRIERS_MAX];
   int mbarrier_count;
-  attune_host_tile *tiles; /* in flight */
+  attune_host_waited *waited; /* (mbarriers, threads) */
+  attune_host_tile *tiles;    /* in flight */
   int tile_count, tile_capacity;
   attune_host_stored_tile stores[ATTUNE_HOST_STORES_MAX]; /* whose source is still being read */
   int store_count;

@@ -3,13 +3,16 @@
  *
  * Roles. The first warpgroup gives its registers away; its first warp, the producer, fills K and V; with a pattern or
  * lists its second one, the scout, walks ahead and finds the tiles that are left; its third one, the porter, brings Q
- * and takes O away. Every other warpgroup
- * owns 64 of the block's tile_m query rows and sees every key, in tiles of tile_n from the last visible one to the
- * first, so that the ragged and the diagonal tiles come first. A block goes through as many (tile, head, batch) as the
- * grid leaves it.
+ * and takes O away. Every other warpgroup owns 64 of the block's tile_m query rows and sees every key, in tiles of
+ * tile_n from the last visible one to the first, so that the ragged and the diagonal tiles come first. A block goes
+ * through as many (tile, head, batch) as the grid leaves it.
  *
  * Rings. Q, K and V pass through slots of shared memory; each slot has two mbarriers. full: its bytes have arrived.
- * empty: those who read it have left. A ring's parity flips when it wraps, so that a wait names the passage it means.
+ * empty: those who read it have left. For Q's slot that is o_full: its readers leave O there, and the porter loads the
+ * next Q once O is out. A ring's parity flips when it wraps, so that a wait names the passage it means; who waits must
+ * have seen it before those it waits with let the next one pass.
+ *
+ * Halves. Of a tile on the edge of a bound a warpgroup's 64 rows may see one half at most: it takes that by itself.
  *
  * Overlap (FlashAttention-3, arXiv 2407.08608, algorithm 2). The product Q K(i) is started before P V(i - 1), and the
  * softmax of the one runs while the matrix units work on the other. Turns (ibid., section 3.1): a warpgroup starts its
@@ -33,8 +36,10 @@ constexpr int q_stages = 2;
 #else
 constexpr int q_stages = 1;
 #endif
-#if PATTERN || LIST_BLOCK
-constexpr int speakers = 4; // of a warpgroup: each warp tells that it has left a slot, and has read whose tile it was
+#if PATTERN || LIST_BLOCK || HALVES
+// Of a warpgroup: each warp tells that it has left a slot, and has read whose tile it was. A tile of which a warpgroup
+// sees nothing brings its warps together in no product, so that one of them may not speak for all.
+constexpr int speakers = 4;
 #else
 constexpr int speakers = 1;
 #endif
@@ -333,7 +338,8 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
     bring();
   while (next_work(w, next_leaving, problem)) {
     const shared_address slot = shared + leaving.slot * q_slot_bytes;
-    mbarrier_wait(at.o_full + 8 * leaving.slot, leaving.parity);
+    if (moves) mbarrier_wait(at.o_full + 8 * leaving.slot, leaving.parity);
+    warp_barrier(); // a lane that waited by itself could come too late for this phase and the next
     if (problem.seqlens_q && w.row_begin + tile_m > w.seqlen_q) {
       copy_rows(problem, w, slot);
     } else if (moves) {
@@ -622,8 +628,10 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       hold(scores);
     }
     pass_turn();
+    if (none) warp_barrier(); // no product has brought the lanes together
     leave_k();
     mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
+    if (none) warp_barrier();
     if (!none) {
       mask_scores(scores, key);
       update_maxima(row, scores, log2_scale);

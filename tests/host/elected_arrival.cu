@@ -15,7 +15,7 @@ ATTUNE_KERNEL(64, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(map
     for (int i = 0; i < 2; i++) {
       mbarrier_wait(empty, 1 - i);
       mbarrier_arrive_expect(full, 8192);
-      load_tile(tile, maps.q, 0, 0, 0, 0, full); // fault
+      load_tile(tile, maps.q, 0, 0, 0, 0, full, 0); // fault
     }
     mbarrier_wait(full, 1);
   }

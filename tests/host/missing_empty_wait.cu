@@ -32,7 +32,7 @@ ATTUNE_KERNEL(256, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(ma
       mbarrier_wait(empty, 1 - i);
 #endif
       mbarrier_arrive_expect(full, 8192);
-      load_tile(tile, maps.q, 0, 0, 0, 0, full); // fault
+      load_tile(tile, maps.q, 0, 0, 0, 0, full, 0); // fault
     }
   }
 }

@@ -11,7 +11,7 @@ ATTUNE_KERNEL(256, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(ma
   barrier();
   if (thread == 0) {
     mbarrier_arrive_expect(full, 8192);
-    load_tile(tile, maps.q, 0, 0, 0, 0, full);
+    load_tile(tile, maps.q, 0, 0, 0, 0, full, 0);
   }
   mbarrier_wait(full, 0);
   float c[32];

@@ -8,7 +8,7 @@ ATTUNE_KERNEL(64, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(map
   fence_async();
   barrier();
   if (thread_index() == 0) {
-    store_tile(maps.o, 0, 0, 0, 0, tile); // fault
+    store_tile(maps.o, 0, 0, 0, 0, tile, 0); // fault
     finish_stores();
   }
 #if BROKEN

@@ -11,6 +11,6 @@ ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(map
 #endif
   barrier();
   if (thread_index() != 0) return;
-  store_tile(maps.o, 0, 0, 0, 0, tile); // fault
+  store_tile(maps.o, 0, 0, 0, 0, tile, 0); // fault
   finish_stores();
 }

@@ -9,7 +9,7 @@ ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(map
   fence_async();
   barrier();
   if (thread_index() != 0) return;
-  store_tile(maps.o, 0, 0, 0, 0, tile);
+  store_tile(maps.o, 0, 0, 0, 0, tile, 0);
 #if !BROKEN
   finish_stores();
 #endif
