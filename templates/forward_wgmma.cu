@@ -633,6 +633,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
     if (none) warp_barrier();
     if (!none) {
+      fetch_bias(bias, problem, w, w.row_begin + warp_row + lane / 4, key); // the tile's began with its first half
       mask_scores(scores, key);
       update_maxima(row, scores, log2_scale);
       rescale(row);

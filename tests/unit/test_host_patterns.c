@@ -37,6 +37,7 @@ static const char *const cases[] = {
     "\"bias\":[2,1,150]",
     "\"bias\":[1,4,1],\"score_expr\":\"score * (1 + q % 3) + bias * "
     "gain\",\"params\":{\"gain\":0.5},\"mask\":\"causal\"",
+    "\"bias\":[2,4,150],\"mask\":\"causal\",\"window\":[70,0]",
     "\"sinks\":true,\"lse\":true,\"mask\":\"causal-bottom-right\"",
     "\"sinks\":true,\"pattern\":\"blocks:16,0\",\"bias\":[2,4,150],\"lse\":true",
 };
@@ -44,7 +45,7 @@ static const char *const cases[] = {
 static const char *const schedules[ATTUNE_FAMILY_COUNT][2] = {
     {"m4.n32.w4.s1.b1", NULL},
     {"m64.n32.w4.s2.lazy.b1", "m64.n48.w4.s1.qr.heads.b1"},
-    {"m128.n32.w12.s2.lazy.qq.overlap.turns.persistent.b1", "m64.n48.w8.s3.b1"},
+    {"m128.n32.w12.s2.lazy.qq.overlap.turns.persistent.b1", "m128.n64.w12.s1.overlap.halves.b1"},
 };
 
 static void check_case(void **state) {
