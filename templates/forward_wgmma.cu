@@ -560,7 +560,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   bool whole = false, more = true; // of this tile, after it
   tile_bias bias;
 #if HALVES
-  visible_keys seen; // by the warpgroup's rows
+  visible_keys seen = {}; // by the warpgroup's rows
 #endif
 
   // To the next tile, once its K has arrived.
