@@ -118,6 +118,18 @@ static void land(attune_host_block *block, int mbarrier) {
   block->tile_count = kept;
 }
 
+void attune_host_check_box(attune_host_block *block, const struct attune_tensor_map *map, unsigned address,
+                           const char *what, int line) {
+  const attune_host_tensor_map m = attune_host_tensor_map_of(map);
+  if (!m.base || m.box_columns != 64 || m.box_rows < 1 || m.box_rows > 256)
+    attune_host_fault(block, block->running->index, line, "%s with a map of boxes of %d rows of %d elements", what,
+                      m.box_rows, m.box_columns);
+  if (address % 1024 != 0)
+    attune_host_fault(block, block->running->index, line,
+                      "%s is misaligned: shared offset %d is not a multiple of 1024, as the swizzle needs", what,
+                      (int)(address - ATTUNE_HOST_SHARED_BASE));
+}
+
 void attune_host_load_tile(unsigned to, const struct attune_tensor_map *map, const int at[4], unsigned barrier,
                            int line) {
   attune_host_block *block = attune_host_current;
@@ -125,13 +137,7 @@ void attune_host_load_tile(unsigned to, const struct attune_tensor_map *map, con
   uint32_t offset = to - ATTUNE_HOST_SHARED_BASE;
   attune_host_conflict conflict;
   attune_host_tensor_map m = attune_host_tensor_map_of(map);
-  if (!m.base || m.box_columns != 64 || m.box_rows < 1 || m.box_rows > 256)
-    attune_host_fault(block, thread, line, "a tile's load with a map of boxes of %d rows of %d elements", m.box_rows,
-                      m.box_columns);
-  if (to % 1024 != 0)
-    attune_host_fault(block, thread, line,
-                      "a tile's load is misaligned: shared offset %d is not a multiple of 1024, as the swizzle needs",
-                      (int)offset);
+  attune_host_check_box(block, map, to, "a tile's load", line);
   uint32_t bytes = (uint32_t)m.box_rows * 128;
   if (!attune_host_shared_depart_tile(&block->shared, &conflict, offset, bytes, thread, index, line))
     attune_host_fault_conflict(block, &conflict, line, "a tile's load", to, bytes);

@@ -142,6 +142,9 @@ void attune_host_mbarrier_arrive(unsigned barrier, int bytes, int line);
 void attune_host_mbarrier_wait(unsigned barrier, int parity, int line);
 void attune_host_load_tile(unsigned to, const struct attune_tensor_map *map, const int at[4], unsigned barrier,
                            int line);
+/* A tile is copied to or from the address: what: "a tile's load", "a tile's store". */
+void attune_host_check_box(attune_host_block *block, const struct attune_tensor_map *map, unsigned address,
+                           const char *what, int line);
 /* host_store.c */
 void attune_host_store_tile(const struct attune_tensor_map *map, const int at[4], unsigned from, int line);
 void attune_host_finish_stores(int line);

@@ -30,13 +30,7 @@ void attune_host_store_tile(const struct attune_tensor_map *map, const int at[4]
   const attune_host_tensor_map m = attune_host_tensor_map_of(map);
   attune_host_conflict conflict;
   attune_host_start_order(block, line);
-  if (!m.base || m.box_columns != 64 || m.box_rows < 1 || m.box_rows > 256)
-    attune_host_fault(block, thread, line, "a tile's store with a map of boxes of %d rows of %d elements", m.box_rows,
-                      m.box_columns);
-  if (from % 1024 != 0)
-    attune_host_fault(block, thread, line,
-                      "a tile's store is misaligned: shared offset %d is not a multiple of 1024, as the swizzle needs",
-                      (int)offset);
+  attune_host_check_box(block, map, from, "a tile's store", line);
   const uint32_t bytes = (uint32_t)m.box_rows * 128;
   /* What is dropped, being outside of the tensor, may be anything. */
   for (int row = 0; row < m.box_rows; row++)

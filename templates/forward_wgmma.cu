@@ -71,7 +71,7 @@ constexpr int found_slots = 8; // tiles that the scout may be ahead
 #endif
 
 /* What L2 is to keep (the descriptors that createpolicy makes): Q and O pass once, K and V serve other blocks too. */
-constexpr unsigned long long read_once = 0x12f0000000000000, read_again = 0x14f0000000000000;
+constexpr unsigned long long passes_once = 0x12f0000000000000, read_again = 0x14f0000000000000;
 
 /* The mbarriers, 8 bytes each, and with a pattern 4 bytes for each slot of K: which tile it holds; and for each tile
  * that was found. */
@@ -330,7 +330,7 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
       const shared_address full = at.q_full + 8 * coming.slot;
       mbarrier_arrive_expect(full, k_panels * q_panel_bytes);
       load_panels<k_panels, q_panel_bytes>(shared + coming.slot * q_slot_bytes, maps.q, w.row_begin, w.head, w.batch,
-                                           full, read_once);
+                                           full, passes_once);
     }
     advance(coming);
   };
@@ -345,7 +345,7 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
     } else if (moves) {
 #pragma unroll
       for (int p = 0; p < v_panels; p++)
-        store_tile(maps.o, p * 64, w.row_begin, w.head, w.batch, slot + p * q_panel_bytes, read_once);
+        store_tile(maps.o, p * 64, w.row_begin, w.head, w.batch, slot + p * q_panel_bytes, passes_once);
       finish_stores();
     }
     advance(leaving);
@@ -355,11 +355,9 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
 
 /* ---- a consumer: one warpgroup, 64 query rows ---- */
 
-#if LAZY_RESCALE
-/* O and the sum are rescaled only when some row's maximum has grown by more than a factor of 2^8: until then P may
- * exceed 1, which costs no accuracy in floating point, and the sum is taken against the same maximum. */
+/* LAZY_RESCALE: O and the sum are rescaled only when some row's maximum has grown by more than a factor of 2^8: until
+ * then P may exceed 1, which costs no accuracy in floating point, and the sum is taken against the same maximum. */
 constexpr float growth = 8.0f;
-#endif
 
 /* What a thread holds of its two rows (lane / 4 and lane / 4 + 8 of its warp's 16). */
 struct state {
@@ -541,12 +539,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   const int lane = thread_index() % 32;
   const int warp_row = thread_index() / 32 * 16 - 64; // the producer's warpgroup comes before
   const bool speaks = thread_index() % (128 / speakers) == 0;
-  const float log2_scale = problem.log2_scale;
-#if LAZY_RESCALE
-  const float slack = growth / log2_scale;
-#else
-  const float slack = 0;
-#endif
+  const float log2_scale = problem.log2_scale, slack = growth / log2_scale;
   const unsigned long long k_first = matrix_k_major(shared + k_offset),
                            v_first = matrix_n_major(shared + v_offset, kv_panel_bytes);
   ring<q_stages> q;
@@ -631,8 +624,9 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     if (none) warp_barrier(); // no product has brought the lanes together
     leave_k();
     mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
-    if (none) warp_barrier();
-    if (!none) {
+    if (none) {
+      warp_barrier();
+    } else {
       fetch_bias(bias, problem, w, w.row_begin + warp_row + lane / 4, key); // the tile's began with its first half
       mask_scores(scores, key);
       update_maxima(row, scores, log2_scale);
