@@ -265,11 +265,11 @@ static int compare_doubles(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-/* The same kernel, loaded once more, so that it can be launched without the library. */
-static attune_status load_bare(CUmodule *module, CUfunction *function, const attune_plan *plan, attune_config *config) {
+/* A kernel that takes its arguments alone, loaded so that it can be launched without the library. */
+static attune_status load_bare(CUmodule *module, CUfunction *function, attune_config *config, const char *text) {
   attune_kernel *kernel;
   char symbol[ATTUNE_TEXT_MAX + 8];
-  attune_status status = attune_config_parse(config, attune_plan_config(plan));
+  attune_status status = attune_config_parse(config, text);
   if (status == ATTUNE_OK) status = attune_config_symbol(symbol, config);
   if (status == ATTUNE_OK)
     status = attune_kernel_get(&kernel, NULL, attune_context_store(context), config, NULL, attune_machine_arch(machine),
@@ -284,10 +284,10 @@ static attune_status load_bare(CUmodule *module, CUfunction *function, const att
   return result == CUDA_SUCCESS ? ATTUNE_OK : attune_driver_failed(driver, result, "loading the kernel once more");
 }
 
-static void test_cost(void) {
+/* What attune_run of a kernel takes beyond cuLaunchKernel, tensor maps included if it has them. */
+static void test_cost(const char *name, const char *config_text) {
   enum { BATCH = 100, BATCHES = 101 };
-  const char *name = "CPU of a warm run";
-  attune_plan *plan;
+  attune_plan *plan, *chosen;
   bed b;
   attune_config config;
   attune_launch launch;
@@ -295,8 +295,11 @@ static void test_cost(void) {
   CUmodule module;
   CUfunction function;
   double run[BATCHES], bare[BATCHES];
-  if (!prepare(name, &plan, &b, "forward.fp16.d64.b1.h8.kv8.q128.k128.causal")) return;
-  attune_status status = load_bare(&module, &function, plan, &config);
+  if (!prepare(name, &chosen, &b, "forward.fp16.d64.b1.h8.kv8.q128.k128.causal")) return;
+  attune_plan_destroy(chosen);
+  attune_status status = attune_plan_create_with(&plan, context, &b.problem, config_text);
+  if (status == ATTUNE_OK)
+    status = load_bare(&module, &function, &config, "forward.mma.fp16.d64.causal.m64.n64.w4.s1.lazy.b1");
   if (status == ATTUNE_OK) status = attune_launch_of(&launch, &config, &b.problem);
   if (status == ATTUNE_OK) status = attune_arguments_of(&arguments, &config, &b.problem, &b.tensors);
   void *parameters[] = {&arguments};
@@ -335,7 +338,8 @@ int main(void) {
   load_cuda();
   test_graph();
   test_threads();
-  test_cost();
+  test_cost("CPU of a run", "forward.mma.fp16.d64.causal.m64.n64.w4.s1.lazy.b1");
+  test_cost("CPU of a run, tensor maps", "forward.wgmma.fp16.d64.causal.m64.n64.w8.s2.lazy.b1");
   test_memory();
   test_large("65,536 tokens", "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse", 64);
   test_large("65,536 tokens, fp16, no mask", "forward.fp16.d64.b1.h4.kv4.q65536.k65536.lse", 64);
