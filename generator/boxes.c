@@ -19,7 +19,7 @@ static attune_tensor_box box_of(const void *base, int32_t columns, int32_t seqle
   };
 }
 
-void attune_tensor_boxes(attune_tensor_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
+void attune_tensor_boxes(attune_tensor_box *out, const attune_config *config,
                          const struct attune_arguments *arguments) {
   const struct attune_arguments *a = arguments;
   const int32_t heads_kv = a->heads_q / a->group;

@@ -12,6 +12,7 @@ static const char *const family_words[] = {"reference", "mma", "wgmma", "lists",
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
 static const char *const bound_words[] = {"none", "causal", "window", NULL};
 static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
+static const char *const rotation_words[] = {"free", "turns", "tokens", NULL};
 static const char *const order_words[] = {"linear", "reversed", "heads", "longest", "sections", NULL};
 
 #define AT(member) .name = #member, .offset = offsetof(attune_config, member)
@@ -40,10 +41,16 @@ const attune_config_field attune_config_fields[] = {
      .meaning = "the next Q is loaded while this one is worked on"},
     {AT(overlap), .prefix = "overlap", .absent = 0, .flag = true, .schedule = true,
      .meaning = "softmax beside the products of neighbouring tiles"},
-    {AT(turns), .prefix = "turns", .absent = 0, .flag = true, .schedule = true,
-     .meaning = "warpgroups take turns at the matrix units"},
+    {AT(rotation), .prefix = "", .absent = ATTUNE_ROTATION_FREE, .schedule = true, .words = rotation_words,
+     .meaning = "what warpgroups take turns at: the matrix units (turns), the exponentials (tokens)"},
     {AT(halves), .prefix = "halves", .absent = 0, .flag = true, .schedule = true,
      .meaning = "a warpgroup leaves out half a tile of which it sees nothing"},
+    {AT(rescale_before), .prefix = "before", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "O is rescaled before P V is started, not once it has been"},
+    {AT(p_shared), .prefix = "ps", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "P passes through shared memory"},
+    {AT(polynomial), .prefix = "poly", .absent = 0, .schedule = true,
+     .meaning = "one of so many exponentials is a polynomial on the FMA units"},
     {AT(persistent), .prefix = "persistent", .absent = 0, .flag = true, .schedule = true,
      .meaning = "one block an SM goes through all tiles"},
     {AT(order), .prefix = "", .absent = ATTUNE_ORDER_LINEAR, .schedule = true, .words = order_words,

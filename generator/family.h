@@ -37,6 +37,8 @@ typedef struct {
   attune_status (*legal)(const attune_config *config, const attune_device *device);
   /* config has the fields that follow from the problem, and every schedule field before this one. */
   void (*axis)(attune_axis *out, const attune_config *config, const attune_config_field *field);
+  /* Further values of a field of a whole config, for attune_space_near; NULL: there are none. */
+  void (*refinements)(attune_axis *out, const attune_config *config, const attune_config_field *field);
   int64_t (*shared_bytes)(const attune_config *config);
   int (*registers)(const attune_config *config); /* that a thread would like to have */
   /* Adds what the primitives of the CUDA target lack for the config; NULL: nothing. */

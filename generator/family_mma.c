@@ -57,10 +57,15 @@ static attune_status check_shape(const attune_config *c) {
   if ((status = check_range("q_registers", c->q_registers, 0, 1))) return status;
   if ((status = check_range("lazy_rescale", c->lazy_rescale, 0, 1))) return status;
   if ((status = check_range("order", c->order, 0, ATTUNE_ORDER_LONGEST))) return status;
-  if (c->q_prefetch || c->overlap || c->turns || c->halves || c->persistent) {
+  if (c->q_prefetch || c->overlap || c->rotation || c->halves || c->persistent) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                       "q_prefetch %d, overlap %d, turns %d, halves %d, persistent %d: family mma has none of them",
-                       c->q_prefetch, c->overlap, c->turns, c->halves, c->persistent);
+                       "q_prefetch %d, overlap %d, rotation %d, halves %d, persistent %d: family mma has none of them",
+                       c->q_prefetch, c->overlap, c->rotation, c->halves, c->persistent);
+  }
+  if (c->rescale_before || c->p_shared || c->polynomial) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "rescale_before %d, p_shared %d, polynomial %d: family mma has none of them", c->rescale_before,
+                       c->p_shared, c->polynomial);
   }
   if (c->tile_m % (FRAGMENT * c->warps) != 0) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tile_m is %d; with %d warps it must be a multiple of %d", c->tile_m,

@@ -11,6 +11,7 @@ enum {
   TILE_N_MAX = 256,
   STAGES_MAX = 4,
   BLOCKS_MAX = 3,
+  POLYNOMIAL_MAX = 16,
   PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
   PANEL_ROW_BYTES = 128,
   MBARRIER_BYTES = 8,
@@ -30,7 +31,8 @@ static int64_t shared_bytes(const attune_config *c) {
   const int q = panels(c->head_dim > c->head_dim_v ? c->head_dim : c->head_dim_v); /* O leaves through it */
   const int kv = panels(c->head_dim) + panels(c->head_dim_v);
   const int q_stages = 1 + c->q_prefetch;
-  return (int64_t)PANEL_ROW_BYTES * (q_stages * q * c->tile_m + c->stages * kv * c->tile_n) +
+  const int p = c->p_shared ? panels(c->tile_n) : 0;
+  return (int64_t)PANEL_ROW_BYTES * ((q_stages * q + p) * c->tile_m + c->stages * kv * c->tile_n) +
          MBARRIER_BYTES * (2 * q_stages + 4 * c->stages + 2) + /* a multiple of 16 */
          (c->pattern || c->list_block > 0
               ? TILE_NUMBER_BYTES * STAGES_MAX + FOUND_SLOTS * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES)
@@ -39,7 +41,7 @@ static int64_t shared_bytes(const attune_config *c) {
 
 /* Accumulators of S and O, and P where it lives beside S. */
 static int accumulators(const attune_config *c) {
-  return c->tile_n / 2 + c->head_dim_v / 2 + (c->overlap ? c->tile_n / 4 : 0);
+  return c->tile_n / 2 + c->head_dim_v / 2 + (c->overlap && !c->p_shared ? c->tile_n / 4 : 0);
 }
 
 static int registers_at_entry(const attune_config *c) {
@@ -82,8 +84,11 @@ static attune_status check_shape(const attune_config *c) {
       {"lazy_rescale", c->lazy_rescale, 0, 1},
       {"q_prefetch", c->q_prefetch, 0, c->persistent},
       {"overlap", c->overlap, 0, 1},
-      {"turns", c->turns, 0, c->tile_m > ROWS},
+      {"rotation", c->rotation, 0, c->tile_m > ROWS ? ATTUNE_ROTATION_TOKENS : 0},
       {"halves", c->halves, 0, c->tile_n % 32 == 0},
+      {"rescale_before", c->rescale_before, 0, c->overlap},
+      {"p_shared", c->p_shared, 0, 1},
+      {"polynomial", c->polynomial, 0, POLYNOMIAL_MAX},
       {"persistent", c->persistent, 0, 1},
       {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
       {"blocks", c->blocks, 1, BLOCKS_MAX},
@@ -188,7 +193,7 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
   if (field->offset == offsetof(attune_config, blocks)) {
     *out = (attune_axis){.values = {1, 2, 3}, .count = BLOCKS_MAX + 1 - consumers(config)};
   }
-  if (field->offset == offsetof(attune_config, turns) && config->tile_m > ROWS) {
+  if (field->offset == offsetof(attune_config, rotation) && config->tile_m > ROWS) {
     *out = (attune_axis){.values = {0, 1}, .count = 2};
   }
   /* It comes before `persistent` in the table, without which it is refused. */
@@ -206,10 +211,21 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
   }
 }
 
+static void refinements(attune_axis *out, const attune_config *config, const attune_config_field *field) {
+  *out = (attune_axis){.count = 0};
+  if (field->offset == offsetof(attune_config, rotation) && config->tile_m > ROWS)
+    *out = (attune_axis){.values = {ATTUNE_ROTATION_TOKENS}, .count = 1};
+  if (field->offset == offsetof(attune_config, rescale_before) && config->overlap)
+    *out = (attune_axis){.values = {1}, .count = 1};
+  if (field->offset == offsetof(attune_config, p_shared)) *out = (attune_axis){.values = {1}, .count = 1};
+  if (field->offset == offsetof(attune_config, polynomial)) *out = (attune_axis){.values = {4, 8}, .count = 2};
+}
+
 static void print_primitives(struct attune_buffer *out, const attune_config *config) {
-  attune_print_product(out, config->tile_n, config->dtype, false);
-  if (config->halves) attune_print_product(out, config->tile_n / 2, config->dtype, false);
-  attune_print_product(out, config->head_dim_v, config->dtype, true);
+  attune_print_product(out, config->tile_n, config->dtype, ATTUNE_PRODUCT_K_MAJOR);
+  if (config->halves) attune_print_product(out, config->tile_n / 2, config->dtype, ATTUNE_PRODUCT_K_MAJOR);
+  attune_print_product(out, config->head_dim_v, config->dtype,
+                       config->p_shared ? ATTUNE_PRODUCT_N_MAJOR : ATTUNE_PRODUCT_REGISTERS);
 }
 
 /* ---- cost ---- */
@@ -219,7 +235,7 @@ static void print_primitives(struct attune_buffer *out, const attune_config *con
 static double serial_share(const attune_config *c) {
   static const double shares[4] = {1, 0.5, 0.4, 0.3};
   const int together = consumers(c) * c->blocks;
-  const double turns = !c->turns ? 0 : consumers(c) == 3 ? -0.15 : 0.05;
+  const double turns = !c->rotation ? 0 : consumers(c) == 3 ? -0.15 : 0.05;
   return shares[together < 4 ? together - 1 : 3] + (c->overlap ? 0 : 0.2) + turns;
 }
 
@@ -227,14 +243,15 @@ static void step(attune_step *out, const attune_config *c, const attune_problem 
   const double depth = (c->head_dim + 15) / 16 * 16, width = c->head_dim_v;
   const double m = c->tile_m, n = c->tile_n;
   const bool softcap = problem->softcap > 0;
+  const double by_polynomial = c->polynomial ? 1.0 / c->polynomial : 0;
   const double q_panel_bytes = 2.0 * m * PANEL * panels(c->head_dim);
   *out = (attune_step){
       .matrix_flops = 2 * m * n * (depth + width),
       /* Each warpgroup reads K and V for its own 64 rows, and Q at every tile. */
-      .shared_bytes = 2 * n * (depth + width) * (consumers(c) + 1) + 2 * m * depth,
+      .shared_bytes = 2 * n * (depth + width) * (consumers(c) + 1) + 2 * m * depth + (c->p_shared ? 4 * m * n : 0),
       .loaded_bytes = 2 * n * (depth + width),
-      .exponentials = m * n * (softcap ? 3 : 1),
-      .float_operations = m * n * (softcap ? 7 : 4) + (c->lazy_rescale ? 0.1 : 1) * m * width,
+      .exponentials = m * n * ((softcap ? 3 : 1) - by_polynomial),
+      .float_operations = m * n * ((softcap ? 7 : 4) + 9 * by_polynomial) + (c->lazy_rescale ? 0.1 : 1) * m * width,
       .latency_clocks = c->stages == 1   ? 800
                         : c->stages == 2 ? 50
                                          : 40,
@@ -248,6 +265,7 @@ const attune_family_row attune_family_wgmma_row = {
     .speed = 2,
     .legal = legal,
     .axis = axis,
+    .refinements = refinements,
     .shared_bytes = shared_bytes,
     .registers = registers,
     .print_primitives = print_primitives,

@@ -11,7 +11,7 @@
 
 /* ---- problem ---- */
 
-enum { ATTUNE_UNBOUNDED = (1 << 30) - 1, ATTUNE_TEXT_MAX = 224 }; /* i + shift + unbounded + 1 still fits 32 bits */
+enum { ATTUNE_UNBOUNDED = (1 << 30) - 1, ATTUNE_TEXT_MAX = 320 }; /* i + shift + unbounded + 1 still fits 32 bits */
 
 /* What the kernel must know of the mask at compile time. CAUSAL has a right bound only (also a window that is open to
  * the left); WINDOW has a left bound and perhaps a right one. */
@@ -117,6 +117,13 @@ typedef enum {
   ATTUNE_ORDER_SECTIONS = 4 /* family wgmma: longest, among so many heads at a time as L2 holds the keys of */
 } attune_order;
 
+/* What the warpgroups of a block take turns at. */
+typedef enum {
+  ATTUNE_ROTATION_FREE = 0,
+  ATTUNE_ROTATION_TURNS = 1, /* the matrix units: one starts its products when the one before has started its own */
+  ATTUNE_ROTATION_TOKENS = 2 /* the exponentials: one begins its softmax when the one before has ended its own */
+} attune_rotation;
+
 /* How a kernel computes it. Every field is an int32_t and has a row in the table of fields (config.c) that drives
  * print, parse, compare, JSON and docs. Those to lse follow from the problem; the rest is the schedule. Canonical
  * text, e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
@@ -124,26 +131,29 @@ typedef struct {
   int32_t family; /* attune_family */
   int32_t dtype;  /* attune_dtype */
   int32_t head_dim, head_dim_v;
-  int32_t bound;        /* attune_bound */
-  int32_t list_block;   /* queries and keys of a listed block; 0: no lists */
-  int32_t pattern;      /* 1: a mask expression chooses tiles and keys */
-  int32_t score;        /* attune_score */
-  int32_t sinks;        /* 0, 1 */
-  int32_t expressions;  /* attune_problem_expressions */
-  int32_t lse;          /* 0, 1 */
-  int32_t tile_m;       /* query rows of a block */
-  int32_t tile_n;       /* key rows of a step */
-  int32_t warps;        /* of a block; mma: each owns tile_m / warps query rows; wgmma: four of them load */
-  int32_t stages;       /* K tiles and V tiles in shared memory */
-  int32_t q_registers;  /* 1: Q's fragments stay in registers, 0: they come from shared memory at every tile */
-  int32_t lazy_rescale; /* 1: O is rescaled only when a row's maximum has grown by 2^8, else at every tile */
-  int32_t q_prefetch;   /* wgmma, 1: the next tile's Q is loaded while this one's is worked on */
-  int32_t overlap;      /* wgmma, 1: the softmax of a tile runs beside the products of its neighbours */
-  int32_t turns;        /* wgmma, 1: warpgroups take turns at the matrix units */
-  int32_t halves;       /* wgmma, 1: a warpgroup leaves out half a tile of which its rows see no key */
-  int32_t persistent;   /* wgmma, 1: one block an SM goes through all tiles, 0: a block a tile */
-  int32_t order;        /* attune_order */
-  int32_t blocks;       /* blocks an SM should hold: caps the registers of a thread */
+  int32_t bound;          /* attune_bound */
+  int32_t list_block;     /* queries and keys of a listed block; 0: no lists */
+  int32_t pattern;        /* 1: a mask expression chooses tiles and keys */
+  int32_t score;          /* attune_score */
+  int32_t sinks;          /* 0, 1 */
+  int32_t expressions;    /* attune_problem_expressions */
+  int32_t lse;            /* 0, 1 */
+  int32_t tile_m;         /* query rows of a block */
+  int32_t tile_n;         /* key rows of a step */
+  int32_t warps;          /* of a block; mma: each owns tile_m / warps query rows; wgmma: four of them load */
+  int32_t stages;         /* K tiles and V tiles in shared memory */
+  int32_t q_registers;    /* 1: Q's fragments stay in registers, 0: they come from shared memory at every tile */
+  int32_t lazy_rescale;   /* 1: O is rescaled only when a row's maximum has grown by 2^8, else at every tile */
+  int32_t q_prefetch;     /* wgmma, 1: the next tile's Q is loaded while this one's is worked on */
+  int32_t overlap;        /* wgmma, 1: the softmax of a tile runs beside the products of its neighbours */
+  int32_t rotation;       /* wgmma: attune_rotation */
+  int32_t halves;         /* wgmma, 1: a warpgroup leaves out half a tile of which its rows see no key */
+  int32_t rescale_before; /* wgmma, overlap, 1: O is rescaled before P V is started, not once it has been */
+  int32_t p_shared;       /* wgmma, 1: P passes through shared memory, 0: it stays in registers */
+  int32_t polynomial;     /* wgmma: one of so many exponentials is a polynomial on the FMA units; 0: none */
+  int32_t persistent;     /* wgmma, 1: one block an SM goes through all tiles, 0: a block a tile */
+  int32_t order;          /* attune_order */
+  int32_t blocks;         /* blocks an SM should hold: caps the registers of a thread */
 } attune_config;
 
 enum { ATTUNE_NEVER_ABSENT = INT32_MIN, ATTUNE_ABSENT_AS_HEAD_DIM = INT32_MIN + 1 };
@@ -206,6 +216,9 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
 typedef bool attune_visit(void *user, const attune_config *config, bool legal, const char *reason);
 attune_status attune_space(const attune_problem *problem, const attune_device *device, int family, attune_visit *visit,
                            void *user);
+/* Every config one step along one axis from this one. Here the axes are longer than in the space: the family's
+ * refinements, which are worth trying around what is good already but would multiply the space, belong to them. */
+void attune_space_near(const attune_config *config, const attune_device *device, attune_visit *visit, void *user);
 /* The config to use where nothing was measured: the least estimate among the legal ones of the fastest family. */
 attune_status attune_config_default(attune_config *out, const attune_problem *problem, const attune_device *device);
 /* The config that builds and checks the problem's lists; of the problem it has the mask alone, as *mask, which is what
@@ -263,9 +276,8 @@ typedef struct {
   int32_t rows;      /* of a box */
 } attune_tensor_box;
 struct attune_arguments;
-/* Q's, K's, V's and O's. */
-void attune_tensor_boxes(attune_tensor_box out[4], const attune_config *config,
-                         const struct attune_arguments *arguments);
+/* Q's, K's, V's and O's: ATTUNE_TENSOR_MAPS of them. */
+void attune_tensor_boxes(attune_tensor_box *out, const attune_config *config, const struct attune_arguments *arguments);
 
 /* ---- source ---- */
 

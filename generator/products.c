@@ -17,10 +17,13 @@ static void print_accumulators(attune_buffer *out, int count) {
     attune_buffer_print(out, "%s\"+f\"(c[%d])", i == 0 ? "" : i % (A_LINE / 2) ? ", " : ",\n                 ", i);
 }
 
-void attune_print_product(attune_buffer *out, int width, int dtype, bool a_registers) {
+void attune_print_product(attune_buffer *out, int width, int dtype, attune_product product) {
+  static const char *const names[] = {"warpgroup_multiply", "warpgroup_multiply_n_major",
+                                      "warpgroup_multiply_registers"};
+  const bool a_registers = product == ATTUNE_PRODUCT_REGISTERS;
   const int accumulators = width / 2, inputs = a_registers ? 5 : 2;
   const char *type = dtype == ATTUNE_BF16 ? "bf16" : "f16";
-  const char *name = a_registers ? "warpgroup_multiply_registers" : "warpgroup_multiply";
+  const char *name = names[product];
   const char *operand = a_registers ? "const unsigned (&a)[4]" : "unsigned long long a";
   attune_buffer_print(out,
                       "\n// @primitive %s\n"
@@ -31,9 +34,12 @@ void attune_print_product(attune_buffer *out, int width, int dtype, bool a_regis
   print_list(out, 0, accumulators);
   attune_buffer_add_text(out, a_registers ? "}, {" : "}, ");
   print_list(out, accumulators, inputs - 1);
-  /* then: B's descriptor, whether C is added to, signs of A and B, and who is transposed: B, where A is in registers */
+  /* then: B's descriptor, whether C is added to, signs of A and B, and which of those in shared memory is transposed */
   attune_buffer_print(out, "%s, %%%d, p, 1, 1, %s;}\"\n               : ", a_registers ? "}" : "",
-                      accumulators + inputs - 1, a_registers ? "1" : "0, 0");
+                      accumulators + inputs - 1,
+                      a_registers                         ? "1"
+                      : product == ATTUNE_PRODUCT_N_MAJOR ? "0, 1"
+                                                          : "0, 0");
   print_accumulators(out, accumulators);
   attune_buffer_print(out,
                       "\n               : %s, \"l\"(b), \"r\"((int)accumulate)\n               : \"memory\");\n}\n",

@@ -2,12 +2,16 @@
 #ifndef ATTUNE_PRODUCTS_H
 #define ATTUNE_PRODUCTS_H
 
-#include <stdbool.h>
-
 #include "generator/buffer.h"
 
-/* The primitive warpgroup_multiply or, with A in registers, warpgroup_multiply_registers for products `width` columns
- * wide (a multiple of 8 from 8 to 256), as a section of primitives.cuda.h. dtype: attune_dtype. */
-void attune_print_product(attune_buffer *out, int width, int dtype, bool a_registers);
+typedef enum {
+  ATTUNE_PRODUCT_K_MAJOR,  /* warpgroup_multiply: A and B in shared memory, both K-major */
+  ATTUNE_PRODUCT_N_MAJOR,  /* warpgroup_multiply_n_major: the same with B N-major */
+  ATTUNE_PRODUCT_REGISTERS /* warpgroup_multiply_registers: A in registers, B N-major */
+} attune_product;
+
+/* The primitive for products `width` columns wide (a multiple of 8 from 8 to 256), as a section of primitives.cuda.h.
+ * dtype: attune_dtype. */
+void attune_print_product(attune_buffer *out, int width, int dtype, attune_product product);
 
 #endif

@@ -140,6 +140,50 @@ static bool walk_fields(const walk *w, attune_config *config, int field) {
   return true;
 }
 
+static bool has(const attune_axis *axis, int32_t value) {
+  for (int i = 0; i < axis->count; i++)
+    if (axis->values[i] == value) return true;
+  return false;
+}
+
+/* The axis of the space, and what refines it. */
+static void long_axis(attune_axis *out, const attune_family_row *family, const attune_config *config,
+                      const attune_config_field *field) {
+  attune_axis more = {.count = 0};
+  family->axis(out, config, field);
+  if (family->refinements != NULL) family->refinements(&more, config, field);
+  for (int i = 0; i < more.count && out->count < ATTUNE_AXIS_MAX; i++)
+    out->values[out->count++] = more.values[i];
+}
+
+/* With another value of one field. Where that leaves a later or an earlier one without its own, as a tile of other rows
+ * does the warps for them, it takes the first there is. */
+static bool visit_moved(const walk *w, const attune_config *config, int moved, int32_t value) {
+  attune_config other = *config;
+  attune_config_set(&other, &attune_config_fields[moved], value);
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const attune_config_field *field = &attune_config_fields[i];
+    attune_axis axis;
+    if (i == moved || !field->schedule) continue;
+    long_axis(&axis, w->family, &other, field);
+    if (!has(&axis, attune_config_get(&other, field))) attune_config_set(&other, field, axis.values[0]);
+  }
+  return w->visit(w->user, &other);
+}
+
+static bool walk_near(const walk *w, const attune_config *config) {
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const attune_config_field *field = &attune_config_fields[i];
+    attune_axis axis;
+    if (!field->schedule) continue;
+    long_axis(&axis, w->family, config, field);
+    for (int v = 0; v < axis.count; v++)
+      if (axis.values[v] != attune_config_get(config, field) && !visit_moved(w, config, i, axis.values[v]))
+        return false;
+  }
+  return true;
+}
+
 static bool walk_family(const attune_problem *problem, int family, bool (*visit)(void *, const attune_config *),
                         void *user) {
   const walk w = {.family = families[family], .visit = visit, .user = user};
@@ -174,6 +218,13 @@ attune_status attune_space(const attune_problem *problem, const attune_device *d
     if ((family < 0 || family == f) && !walk_family(&resolved, f, visit_space, &visitor)) break;
   }
   return ATTUNE_OK;
+}
+
+void attune_space_near(const attune_config *config, const attune_device *device, attune_visit *visit, void *user) {
+  space_visitor visitor = {.device = device, .visit = visit, .user = user};
+  const attune_family_row *family = attune_family_find(config->family);
+  const walk w = {.family = family, .visit = visit_space, .user = &visitor};
+  if (family != NULL) (void)walk_near(&w, config);
 }
 
 /* ---- the default ---- */

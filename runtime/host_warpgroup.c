@@ -14,7 +14,7 @@ enum { IN_FLIGHT_MAX = 64, REGISTERS = 65536 };
 typedef struct {
   uint32_t number, batch; /* of the block's products; of the group's batches */
   int line, n, a_count, count;
-  bool accumulate, bf16, registers;
+  bool accumulate, bf16, registers, n_major; /* A in registers; B N-major */
   float *c[128];
   const unsigned *a[128];
   uint32_t chunks[128 + 2 * ATTUNE_HOST_PRODUCT_N_MAX]; /* shared offsets: A's, then B's */
@@ -74,7 +74,7 @@ static void perform(attune_host_block *block, attune_host_queue *queue, product 
     attune_host_numbers_registers(&queue->numbers, p->a, p->bf16);
   else
     attune_host_numbers_a(&queue->numbers, block->shared.bytes, p->chunks, p->bf16);
-  attune_host_numbers_b(&queue->numbers, block->shared.bytes, p->chunks + p->a_count, p->n, p->registers, p->bf16);
+  attune_host_numbers_b(&queue->numbers, block->shared.bytes, p->chunks + p->a_count, p->n, p->n_major, p->bf16);
   attune_host_numbers_sum(&queue->numbers, p->c, p->n, p->accumulate);
 }
 
@@ -98,8 +98,8 @@ static void locate(attune_host_block *block, product *p, const struct attune_hos
   p->a_count = 0;
   if (!p->registers) wrong = attune_host_k_major(p->chunks, &p->a_count, of->a_matrix, 64);
   if (wrong) attune_host_fault(block, group * 128, line, "a product's descriptor of A: %s", wrong);
-  wrong = p->registers ? attune_host_n_major(p->chunks, &b_count, of->b_matrix, p->n)
-                       : attune_host_k_major(p->chunks + p->a_count, &b_count, of->b_matrix, p->n);
+  wrong =
+      (p->n_major ? attune_host_n_major : attune_host_k_major)(p->chunks + p->a_count, &b_count, of->b_matrix, p->n);
   if (wrong) attune_host_fault(block, group * 128, line, "a product's descriptor of B: %s", wrong);
   p->count = p->a_count + b_count;
   for (int i = 0; i < p->count; i++)
@@ -133,7 +133,8 @@ static void issue(attune_host_block *block, int group, int line) {
                  .n = 2 * of->n,
                  .accumulate = of->accumulate != 0,
                  .bf16 = of->bf16 != 0,
-                 .registers = of->a != NULL};
+                 .registers = of->a != NULL,
+                 .n_major = of->b_n_major != 0};
   locate(block, p, of, group);
   if (!attune_host_shared_start_product(&block->shared, &conflict, p->chunks, p->count, group, p->number, line))
     attune_host_fault_conflict(block, &conflict, line, "a product", conflict.offset + ATTUNE_HOST_SHARED_BASE, 16);

@@ -17,6 +17,7 @@
  * Overlap (FlashAttention-3, arXiv 2407.08608, algorithm 2). The product Q K(i) is started before P V(i - 1), and the
  * softmax of the one runs while the matrix units work on the other. Turns (ibid., section 3.1): a warpgroup starts its
  * products only when the one before it has started its own, so that one computes exponentials while another multiplies.
+ * Tokens: it begins its softmax only when the one before it has ended its own.
  *
  * Tiles lie in panels of 64 columns (128 bytes a row, 128-byte swizzle), padded with zeros by the copy engine. Layouts
  * of fragments and descriptors: PTX ISA, "Asynchronous warpgroup level matrix instructions". */
@@ -51,7 +52,13 @@ constexpr int k_slot_bytes = k_panels * kv_panel_bytes;
 constexpr int v_slot_bytes = v_panels * kv_panel_bytes;
 constexpr int k_offset = q_stages * q_slot_bytes;
 constexpr int v_offset = k_offset + stages * k_slot_bytes;
+#if P_SHARED
+constexpr int p_offset = v_offset + stages * v_slot_bytes; // each warpgroup's 64 rows
+constexpr int p_panels = (tile_n + 63) / 64;
+constexpr int mbarrier_offset = p_offset + p_panels * q_panel_bytes;
+#else
 constexpr int mbarrier_offset = v_offset + stages * v_slot_bytes;
+#endif
 
 #if TILE_M > 64 || BLOCKS > 1
 /* Registers of a thread before the exchange, as the compiler shares out an SM's, and after it. A lone consumer alone on
@@ -377,11 +384,36 @@ template <int n> ATTUNE_DEVICE void start_scores(float (&s)[n], unsigned long lo
   warpgroup_commit();
 }
 
+/* P of a tile: of the thread, the A-operands of the products P V; or a place in shared memory, of which the warpgroup
+ * owns 64 rows. The functions that take it are for as many of its columns as 16 steps. */
+struct probabilities {
+#if P_SHARED
+  shared_address tile;
+  int row; // the thread's first
+#else
+  unsigned fragments[tile_n / 16][4];
+#endif
+};
+
+template <int steps> ATTUNE_DEVICE void hold_probabilities(probabilities &p) {
+#if !P_SHARED
+  hold((unsigned(&)[steps][4])p.fragments);
+#endif
+}
+
 /* Starts O += P V. */
-template <int steps> ATTUNE_DEVICE void start_values(state &row, unsigned (&p)[steps][4], unsigned long long v) {
+template <int steps> ATTUNE_DEVICE void start_values(state &row, probabilities &p, unsigned long long v) {
+#if P_SHARED
+  const unsigned long long matrix = matrix_k_major(p.tile + p.row / 64 * 64 * row_bytes);
+#endif
 #pragma unroll
   for (int n = 0; n < steps; n++)
-    warpgroup_multiply_registers(row.o, p[n], v + n * 16 * row_bytes / 16, true);
+#if P_SHARED
+    warpgroup_multiply_n_major(row.o, matrix + (n / 4 * q_panel_bytes + n % 4 * 32) / 16, v + n * 16 * row_bytes / 16,
+                               true);
+#else
+    warpgroup_multiply_registers(row.o, p.fragments[n], v + n * 16 * row_bytes / 16, true);
+#endif
   warpgroup_commit();
 }
 
@@ -435,6 +467,26 @@ ATTUNE_DEVICE void follow_maxima(state &row, const float (&s)[count], float log2
   update_maxima(row, s, log2_scale);
 }
 
+#if POLYNOMIAL
+/* exp2(x) of x up to 127 on the FMA units: 2^i by the exponent's bits, 2^f for f from -1/2 to 1/2 by the polynomial of
+ * degree 4 with the least relative error, 2.7e-6. 0 below 2^-127, and a NaN stays one. */
+ATTUNE_DEVICE float exp2_polynomial(float x) {
+  constexpr float to_integer = 12582912.0f; // 1.5 x 2^23: adding it rounds to an integer, in the lowest bits
+  x = at_least(-127.0f, x);
+  const float shifted = x + to_integer, f = x - (shifted - to_integer);
+  const float power = float_of_bits(((unsigned)float_bits(shifted) << 23) + 0x3f800000u);
+  return power * ((((0.00957010221f * f + 0.0559178591f) * f + 0.240247443f) * f + 0.693121791f) * f + 0.999999285f);
+}
+#endif
+
+/* exp2 of a thread's i-th score. */
+ATTUNE_DEVICE float exponential(float x, int i) {
+#if POLYNOMIAL
+  if (i % polynomial == polynomial - 1) return exp2_polynomial(x);
+#endif
+  return exp2_approximate(x);
+}
+
 /* From scores to probabilities, in place: columns 8 first to 8 end - 1. */
 template <int first, int end, int count>
 ATTUNE_DEVICE void exponentiate(state &row, float (&s)[count], float log2_scale) {
@@ -446,7 +498,7 @@ ATTUNE_DEVICE void exponentiate(state &row, float (&s)[count], float log2_scale)
     for (int n = first; n < end; n++)
 #pragma unroll
       for (int e = 0; e < 2; e++) {
-        const float p = exp2_approximate(s[4 * n + 2 * half + e] * log2_scale - shift);
+        const float p = exponential(s[4 * n + 2 * half + e] * log2_scale - shift, 2 * n + e);
         s[4 * n + 2 * half + e] = p;
         sum += p;
       }
@@ -464,13 +516,46 @@ ATTUNE_DEVICE void rescale(state &row) {
   }
 }
 
+/* O is rescaled before P V is started, or once it has been. */
+ATTUNE_DEVICE void rescale_before(state &row) {
+#if RESCALE_BEFORE
+  rescale(row);
+  hold(row.o);
+#endif
+}
+
+ATTUNE_DEVICE void rescale_after(state &row) {
+#if !RESCALE_BEFORE
+  rescale(row);
+#endif
+}
+
+/* What a thread has of one of its rows of accumulators, times a factor, to that row of a tile of tile_m: chunks of 16
+ * bytes, swizzled as the copy engine does it. */
+template <int count>
+ATTUNE_DEVICE void store_row(shared_address tile, int row, const float (&c)[count], int half, float factor) {
+  const int lane = thread_index() % 32;
+#pragma unroll
+  for (int n = 0; n < count / 4; n++)
+    store_shared_32(tile + n / 8 * q_panel_bytes + row * row_bytes + (n % 8 ^ row % 8) * 16 + lane % 4 * 4,
+                    pack(c[4 * n + 2 * half] * factor, c[4 * n + 2 * half + 1] * factor));
+}
+
 /* The accumulator layout of S is, packed, the A-operand layout of P. */
-template <int steps> ATTUNE_DEVICE void pack_probabilities(unsigned (&p)[steps][4], const float (&s)[steps * 8]) {
+template <int steps> ATTUNE_DEVICE void pack_probabilities(probabilities &p, const float (&s)[steps * 8]) {
+#if P_SHARED
+#pragma unroll
+  for (int half = 0; half < 2; half++)
+    store_row(p.tile, p.row + half * 8, s, half, 1.0f);
+  fence_async(); // a product reads it
+  named_barrier(1 + consumers + p.row / 64, 128);
+#else
 #pragma unroll
   for (int n = 0; n < steps; n++)
 #pragma unroll
     for (int e = 0; e < 4; e++)
-      p[n][e] = pack(s[8 * n + 2 * e], s[8 * n + 2 * e + 1]);
+      p.fragments[n][e] = pack(s[8 * n + 2 * e], s[8 * n + 2 * e + 1]);
+#endif
 }
 
 /* O / sum to this warp's 16 rows of Q's slot; and LSE. */
@@ -484,10 +569,7 @@ ATTUNE_DEVICE void leave_rows(const state &row, const attune_arguments &problem,
     sum += shuffle_xor(sum, 2);
     const int at = warp_row + half * 8 + lane / 4;
     const row_result result = result_of(problem, w.head, row.max[half] * log2_scale, sum);
-#pragma unroll
-    for (int n = 0; n < head_dim_v / 8; n++) // chunks of 16 bytes, swizzled as the copy engine does it
-      store_shared_32(slot + n / 8 * q_panel_bytes + at * row_bytes + (n % 8 ^ at % 8) * 16 + lane % 4 * 4,
-                      pack(row.o[4 * n + 2 * half] * result.factor, row.o[4 * n + 2 * half + 1] * result.factor));
+    store_row(slot, at, row.o, half, result.factor);
 #if LSE
     if (lane % 4 == 0 && w.row_begin + at < w.seqlen_q)
       store_global_float(problem.lse + (long long)w.place * problem.seqlen_q + w.row_begin + at, result.lse);
@@ -547,7 +629,12 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   work w = {};
   state row;
   float s[tile_n / 2];
-  unsigned p[tile_n / 16][4];
+  constexpr int all = tile_n / 16;
+  probabilities p;
+#if P_SHARED
+  p.tile = shared + p_offset;
+  p.row = warp_row + lane / 4;
+#endif
   unsigned round = 0;
   int tile = 0;
   bool whole = false, more = true; // of this tile, after it
@@ -571,13 +658,23 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
 #endif
     fetch_bias(bias, problem, w, w.row_begin + warp_row + lane / 4, tile * tile_n);
   };
-  auto wait_turn = [&]() {
-#if TURNS
+  auto begin_products = [&]() {
+#if ROTATION_TURNS
     named_barrier(1 + group, 256);
 #endif
   };
-  auto pass_turn = [&]() {
-#if TURNS
+  auto end_products = [&]() {
+#if ROTATION_TURNS
+    named_barrier_arrive(1 + (group + 1) % consumers, 256);
+#endif
+  };
+  auto begin_softmax = [&]() {
+#if ROTATION_TOKENS
+    named_barrier(1 + group, 256);
+#endif
+  };
+  auto end_softmax = [&]() {
+#if ROTATION_TOKENS
     named_barrier_arrive(1 + (group + 1) % consumers, 256);
 #endif
   };
@@ -611,8 +708,8 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     const int half = seen.end <= tile * tile_n + tile_n / 2 ? 0 : 1, key = tile * tile_n + half * (tile_n / 2);
     const bool none = seen.end <= key || seen.begin >= key + tile_n / 2;
     float(&scores)[tile_n / 4] = (float(&)[tile_n / 4]) s;
-    unsigned(&probabilities)[tile_n / 32][4] = (unsigned(&)[tile_n / 32][4]) p;
-    wait_turn();
+    constexpr int steps = tile_n / 32;
+    begin_products();
     if (!none) {
       hold(scores);
       warpgroup_fence();
@@ -620,10 +717,11 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       warpgroup_wait<0>();
       hold(scores);
     }
-    pass_turn();
+    end_products();
     if (none) warp_barrier(); // no product has brought the lanes together
     leave_k();
     mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
+    begin_softmax();
     if (none) {
       warp_barrier();
     } else {
@@ -632,19 +730,20 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       update_maxima(row, scores, log2_scale);
       rescale(row);
       exponentiate<0, tile_n / 16>(row, scores, log2_scale);
-      pack_probabilities(probabilities, scores);
+      pack_probabilities<steps>(p, scores);
       hold(row.o);
-      hold(probabilities);
+      hold_probabilities<steps>(p);
       warpgroup_fence();
-      start_values(row, probabilities, v_operand() + half * (tile_n / 2 * row_bytes / 16));
+      start_values<steps>(row, p, v_operand() + half * (tile_n / 2 * row_bytes / 16));
       warpgroup_wait<0>();
       hold(row.o);
-      hold(probabilities);
+      hold_probabilities<steps>(p);
     }
+    end_softmax();
     leave_v();
 #endif
   };
-#if TURNS
+#if ROTATION_TURNS || ROTATION_TOKENS
   // A turn is the named barrier of its warpgroup: the one before arrives, it waits. The first turn is given away here.
   if (group == consumers - 1) named_barrier_arrive(1, 256);
 #endif
@@ -664,55 +763,61 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
         take_half();
         continue;
       }
-      wait_turn();
+      begin_products();
       hold(s);
       warpgroup_fence();
       start_scores(s, q_operand(), k_operand());
       warpgroup_wait<0>();
-      pass_turn();
+      end_products();
       hold(s);
       leave_k();
+      begin_softmax();
       mask_scores(s, tile * tile_n);
       update_maxima(row, s, log2_scale);
 #if HALVES
-      rescale(row); // O is not 0 after a half
+      rescale_after(row); // O is not 0 after a half
 #endif
       exponentiate<0, tile_n / 8>(row, s, log2_scale);
-      pack_probabilities(p, s);
+      end_softmax();
+      pack_probabilities<all>(p, s);
       while (more) {
         meet_tile();
         met = sees_half();
         if (met) break;
-        wait_turn();
+        begin_products();
         hold(s);
         hold(row.o);
-        hold(p);
+        hold_probabilities<all>(p);
         warpgroup_fence();
         start_scores(s, q_operand(), k_operand());
+        rescale_before(row);
         mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
         warpgroup_fence();
-        start_values(row, p, v_operand());
-        pass_turn();
+        start_values<all>(row, p, v_operand());
+        end_products();
         warpgroup_wait<1>();
         hold(s);
         leave_k();
+        begin_softmax();
         mask_scores(s, tile * tile_n);
         follow_maxima(row, s, log2_scale, slack);
         exponentiate<0, tile_n / 16>(row, s, log2_scale);
         hold(s); // now, beside the product
         warpgroup_wait<0>();
         hold(row.o);
-        hold(p);
+        hold_probabilities<all>(p);
         leave_v();
-        rescale(row);
+        rescale_after(row);
         exponentiate<tile_n / 16, tile_n / 8>(row, s, log2_scale);
-        pack_probabilities(p, s);
+        end_softmax();
+        pack_probabilities<all>(p, s);
       }
+      rescale_before(row);
       mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
       hold(row.o);
-      hold(p);
+      hold_probabilities<all>(p);
       warpgroup_fence();
-      start_values(row, p, v_operand());
+      start_values<all>(row, p, v_operand());
       warpgroup_wait<0>();
       hold(row.o);
       leave_v();
@@ -724,27 +829,29 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
         take_half();
         continue;
       }
-      wait_turn();
+      begin_products();
       hold(s);
       warpgroup_fence();
       start_scores(s, q_operand(), k_operand());
       warpgroup_wait<0>();
       hold(s);
       leave_k();
-      pass_turn();
+      end_products();
+      begin_softmax();
       mask_scores(s, tile * tile_n);
       follow_maxima(row, s, log2_scale, slack);
       rescale(row);
       exponentiate<0, tile_n / 8>(row, s, log2_scale);
-      pack_probabilities(p, s);
+      end_softmax();
+      pack_probabilities<all>(p, s);
       mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
       hold(row.o);
-      hold(p);
+      hold_probabilities<all>(p);
       warpgroup_fence();
-      start_values(row, p, v_operand());
+      start_values<all>(row, p, v_operand());
       warpgroup_wait<0>();
       hold(row.o);
-      hold(p);
+      hold_probabilities<all>(p);
       leave_v();
     } while (more);
 #endif

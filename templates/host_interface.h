@@ -33,7 +33,8 @@ enum attune_host_collective {
 struct attune_host_product {
   float *c;                              /* n of them */
   const unsigned *a;                     /* 4 words, or null: a_matrix */
-  unsigned long long a_matrix, b_matrix; /* descriptors; b is N-major where a is in registers, else both are K-major */
+  unsigned long long a_matrix, b_matrix; /* descriptors; a is K-major */
+  int b_n_major;                         /* else it is K-major */
   int n, accumulate, bf16;
 };
 

@@ -17,8 +17,13 @@
 #define LAZY_RESCALE 0
 #define Q_PREFETCH 1
 #define OVERLAP 1
-#define TURNS 1
-#define TILE_M 128 /* as `tile_m` below */
+#define ROTATION_TURNS 1
+#define ROTATION_TOKENS 0
+#define HALVES 1
+#define RESCALE_BEFORE 0
+#define P_SHARED 0
+#define POLYNOMIAL 4 /* as `polynomial` below; 0: none */
+#define TILE_M 128   /* as `tile_m` below */
 #define ORDER_REVERSED 0
 #define ORDER_HEADS 0
 #define ORDER_LONGEST 0
@@ -30,5 +35,6 @@ constexpr int tile_m = 128;
 constexpr int tile_n = 64;
 constexpr int warps = 4;
 constexpr int stages = 1;
+constexpr int polynomial = 4;
 constexpr int blocks = 2;
 #define KERNEL_NAME attune_forward

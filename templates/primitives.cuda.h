@@ -221,6 +221,13 @@ ATTUNE_DEVICE int float_bits(float x) {
   return bits;
 }
 
+// @primitive at_least
+ATTUNE_DEVICE float at_least(float low, float x) {
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(low), "f"(x));
+  return result;
+}
+
 // @primitive maximum
 ATTUNE_DEVICE int maximum(int a, int b) {
   return a > b ? a : b;

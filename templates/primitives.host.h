@@ -230,6 +230,11 @@ ATTUNE_DEVICE int float_bits(float x) {
   return (int)bits_of_float(x);
 }
 
+// @primitive at_least
+ATTUNE_DEVICE float at_least(float low, float x) {
+  return x < low ? low : x;
+}
+
 // @primitive maximum
 ATTUNE_DEVICE int maximum(int a, int b) {
   return a > b ? a : b;
@@ -451,9 +456,21 @@ template <int n>
 ATTUNE_DEVICE void warpgroup_multiply(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
                                       int line = __builtin_LINE()) {
 #if DTYPE_BF16
-  const attune_host_product product = {c, nullptr, a, b, n, accumulate, 1};
+  const attune_host_product product = {c, nullptr, a, b, 0, n, accumulate, 1};
 #else
-  const attune_host_product product = {c, nullptr, a, b, n, accumulate, 0};
+  const attune_host_product product = {c, nullptr, a, b, 0, n, accumulate, 0};
+#endif
+  host->warpgroup_multiply(&product, line);
+}
+
+// @primitive warpgroup_multiply_n_major
+template <int n>
+ATTUNE_DEVICE void warpgroup_multiply_n_major(float (&c)[n], unsigned long long a, unsigned long long b,
+                                              bool accumulate, int line = __builtin_LINE()) {
+#if DTYPE_BF16
+  const attune_host_product product = {c, nullptr, a, b, 1, n, accumulate, 1};
+#else
+  const attune_host_product product = {c, nullptr, a, b, 1, n, accumulate, 0};
 #endif
   host->warpgroup_multiply(&product, line);
 }
@@ -463,9 +480,9 @@ template <int n>
 ATTUNE_DEVICE void warpgroup_multiply_registers(float (&c)[n], const unsigned (&a)[4], unsigned long long b,
                                                 bool accumulate, int line = __builtin_LINE()) {
 #if DTYPE_BF16
-  const attune_host_product product = {c, a, 0, b, n, accumulate, 1};
+  const attune_host_product product = {c, a, 0, b, 1, n, accumulate, 1};
 #else
-  const attune_host_product product = {c, a, 0, b, n, accumulate, 0};
+  const attune_host_product product = {c, a, 0, b, 1, n, accumulate, 0};
 #endif
   host->warpgroup_multiply(&product, line);
 }

@@ -10,7 +10,7 @@
 enum {
   MOST_IN_BATCH = 64,
   QUICK_TARGET = 13, /* the default and a dozen */
-  NORMAL_TARGET = 60,
+  NORMAL_TARGET = 80,
   DIVERSE_TARGET = 24, /* of a normal search, before it goes along the axes */
   AROUND = 3,          /* of that many best */
   MUCH_SPILLED =
@@ -29,6 +29,10 @@ bool attune_search_interrupted(const attune_search *search) {
 bool attune_search_over(const attune_search *search) {
   double budget = search->options->budget_seconds;
   return attune_search_interrupted(search) || (budget > 0 && attune_now() - search->start >= budget);
+}
+
+int attune_search_near(attune_search *search, int around, attune_trial **out, int most) {
+  return attune_trials_near(&search->trials, &search->problem, search->device, around, out, most);
 }
 
 void attune_search_show(attune_search *search, const char *doing, int done) {
@@ -305,7 +309,16 @@ static int next_batch(measured_search *m, attune_trial **out) {
   if (!search->diverse) return attune_trials_next(&search->trials, out, most);
   int early = DIVERSE_TARGET - search->tried;
   if (early > 0) count = attune_trials_diverse(&search->trials, out, most < early ? most : early);
-  return count > 0 ? count : attune_trials_near(&search->trials, AROUND, out, most);
+  return count > 0 ? count : attune_search_near(search, AROUND, out, most);
+}
+
+/* After the whole space, what refines the best. */
+static int last_batch(measured_search *m, attune_trial **out) {
+  attune_search *search = m->search;
+  if (!search->exhaustive) return 0;
+  const int count = attune_search_near(search, AROUND, out, search->batch);
+  search->target += count;
+  return count;
 }
 
 /* Where the compiler finds fault with nearly all: the least bad of what was passed over. */
@@ -399,7 +412,7 @@ static int tried(const attune_trials *trials) {
 }
 
 static attune_status search_by_measuring(attune_search *search) {
-  measured_search m = {.search = search, .take_poor = strcmp(search->options->effort, "exhaustive") == 0};
+  measured_search m = {.search = search, .take_poor = search->exhaustive};
   attune_trial *batch[MOST_IN_BATCH];
   int count = next_batch(&m, batch);
   if (count == 0 || attune_search_interrupted(search)) return ATTUNE_OK; /* an earlier search did it all */
@@ -412,6 +425,7 @@ static attune_status search_by_measuring(attune_search *search) {
     status = try_batch(&m, batch, count);
     search->tried = tried(&search->trials);
     count = batch[0]->tried && !attune_search_over(search) ? next_batch(&m, batch) : 0;
+    if (count == 0 && batch[0]->tried && !attune_search_over(search)) count = last_batch(&m, batch);
   }
   if (status == ATTUNE_OK && !attune_search_over(search)) status = try_poor(&m);
   if (status == ATTUNE_OK && !attune_search_interrupted(search)) status = final_race(&m);
@@ -435,6 +449,7 @@ static attune_status set_effort(attune_search *search) {
     search->target = NORMAL_TARGET;
     search->diverse = true;
   } else if (strcmp(effort, "exhaustive") == 0) {
+    search->exhaustive = true;
     search->target = count;
     search->batch = MOST_IN_BATCH / 2;
   } else {

@@ -27,9 +27,10 @@ typedef struct {
 } attune_trial;
 
 typedef struct {
-  attune_trial *all; /* least estimate first */
-  int count;
-  int candidates; /* legal or not */
+  attune_trial *all; /* of the space, least estimate first; then those that were met around the best */
+  int count, room;   /* there is room from the start: trials do not move */
+  int candidates;    /* of the space, legal or not */
+  int family;        /* -1: every one but the reference */
   attune_trial *initial;
 } attune_trials;
 
@@ -38,17 +39,19 @@ typedef struct {
 attune_status attune_trials_collect(attune_trials *out, const attune_problem *problem, const attune_device *device,
                                     const char *family);
 void attune_trials_free(attune_trials *trials);
-/* Takes over the newest row of each config that the same generator, device and policy left in the store; returns how
- * many. */
+/* Takes over the newest row of each config that the same generator, device and policy left in the store, those that an
+ * earlier search met around its best included; returns how many. */
 attune_status attune_trials_recall(attune_trials *trials, attune_store *store, const attune_measurement_filter *filter,
                                    int *recalled);
 /* Usable results, fastest first; returns how many of `most` there are. */
 int attune_trials_best(const attune_trials *trials, attune_trial **out, int most);
 /* What to try next, at most `most`: the least estimates; the least estimates of tile shapes that nothing was tried of;
- * untried configs one step along one axis from the `around` best. */
+ * untried configs one step along one axis from the `around` best (attune_space_near), those of them that the space
+ * lacks included. */
 int attune_trials_next(const attune_trials *trials, attune_trial **out, int most);
 int attune_trials_diverse(const attune_trials *trials, attune_trial **out, int most);
-int attune_trials_near(const attune_trials *trials, int around, attune_trial **out, int most);
+int attune_trials_near(attune_trials *trials, const attune_problem *problem, const attune_device *device, int around,
+                       attune_trial **out, int most);
 
 /* ---- compile_all.c: many kernels at once ---- */
 
@@ -108,6 +111,7 @@ typedef struct {
   int batch;     /* at a time */
   int finalists; /* of the head-to-head, or to verify */
   bool diverse;  /* start from different tile shapes, then go along the axes */
+  bool exhaustive;
   char problem_text[ATTUNE_TEXT_MAX], identity[256], arch[16];
   const char *policy;
   double start;
@@ -117,6 +121,7 @@ typedef struct {
   attune_tune_result *result;
 } attune_search;
 
+int attune_search_near(attune_search *search, int around, attune_trial **out, int most); /* attune_trials_near */
 bool attune_search_interrupted(const attune_search *search);
 bool attune_search_over(const attune_search *search); /* interrupted, or the budget is spent */
 void attune_search_show(attune_search *search, const char *doing, int done);

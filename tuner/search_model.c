@@ -82,7 +82,7 @@ static attune_status rank_all(attune_search *search) {
     if (!search->diverse) count = attune_trials_next(&search->trials, batch, most);
     if (search->diverse && search->tried < search->target / 2)
       count = attune_trials_diverse(&search->trials, batch, most);
-    if (search->diverse && count == 0) count = attune_trials_near(&search->trials, AROUND, batch, most);
+    if (search->diverse && count == 0) count = attune_search_near(search, AROUND, batch, most);
     if (count == 0) break;
     attune_status status = compiles ? rank(search, batch, count) : ATTUNE_OK;
     if (status == ATTUNE_NO_NVRTC) {

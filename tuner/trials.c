@@ -4,21 +4,22 @@
 
 #include "tuner/search.h"
 
+enum { ROOM_FOR_NEAR = 2048 }; /* a search meets some hundred */
+
 typedef struct {
   attune_trials *trials;
-  int capacity;
   bool skip_reference, failed;
 } collection;
 
-static bool add(collection *collection, const attune_config *config) {
-  attune_trials *trials = collection->trials;
-  if (trials->count == collection->capacity) {
-    int capacity = collection->capacity ? 2 * collection->capacity : 256;
-    attune_trial *all = realloc(trials->all, (size_t)capacity * sizeof *all);
-    if (!all) return false;
-    trials->all = all;
-    collection->capacity = capacity;
-  }
+static bool make_room(attune_trials *trials, int room) {
+  attune_trial *all = realloc(trials->all, (size_t)room * sizeof *all);
+  if (!all) return false;
+  trials->all = all;
+  trials->room = room;
+  return true;
+}
+
+static bool add(attune_trials *trials, const attune_config *config) {
   attune_trial *trial = &trials->all[trials->count];
   *trial = (attune_trial){.config = *config};
   if (attune_config_print(trial->text, config) != ATTUNE_OK) return false;
@@ -30,8 +31,11 @@ static bool visit(void *user, const attune_config *config, bool legal, const cha
   collection *collection = user;
   (void)reason;
   if (collection->skip_reference && config->family == ATTUNE_FAMILY_REFERENCE) return true;
-  collection->trials->candidates++;
-  if (legal && !add(collection, config)) collection->failed = true;
+  attune_trials *trials = collection->trials;
+  trials->candidates++;
+  if (!legal) return true;
+  if (trials->count == trials->room) collection->failed = !make_room(trials, trials->room ? 2 * trials->room : 256);
+  collection->failed = collection->failed || !add(trials, config);
   return !collection->failed;
 }
 
@@ -57,18 +61,18 @@ static attune_status family_of(int *out, const char *name) {
 
 attune_status attune_trials_collect(attune_trials *out, const attune_problem *problem, const attune_device *device,
                                     const char *family_name) {
-  int family;
   attune_config initial;
   *out = (attune_trials){0};
   collection collection = {.trials = out, .skip_reference = !family_name};
   attune_estimate_memo memo = {.count = 0};
-  attune_status status = family_of(&family, family_name);
+  attune_status status = family_of(&out->family, family_name);
   if (status != ATTUNE_OK) return status;
-  status = attune_space(problem, device, family, visit, &collection);
+  status = attune_space(problem, device, out->family, visit, &collection);
   if (status == ATTUNE_OK && !collection.failed && out->count == 0 && collection.skip_reference) {
     status = attune_config_reference(&initial, problem);
-    if (status == ATTUNE_OK) collection.failed = !add(&collection, &initial);
+    if (status == ATTUNE_OK) collection.failed = !make_room(out, 1) || !add(out, &initial);
   }
+  if (status == ATTUNE_OK && !collection.failed) collection.failed = !make_room(out, out->count + ROOM_FOR_NEAR);
   if (status == ATTUNE_OK && collection.failed)
     status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the space of %d configs", out->count);
   if (status == ATTUNE_OK && out->count == 0)
@@ -103,21 +107,36 @@ void attune_trials_free(attune_trials *trials) {
   *trials = (attune_trials){0};
 }
 
+static attune_trial *find(attune_trials *trials, const attune_config *config) {
+  for (int i = 0; i < trials->count; i++)
+    if (memcmp(&trials->all[i].config, config, sizeof *config) == 0) return &trials->all[i]; /* integers alone */
+  return NULL;
+}
+
+/* One that an earlier search met around its best; NULL: it is not of these families. */
+static attune_trial *add_recalled(attune_trials *trials, const attune_config *config) {
+  if (trials->family >= 0 ? config->family != trials->family : config->family == ATTUNE_FAMILY_REFERENCE) return NULL;
+  if (trials->count == trials->room || !add(trials, config)) return NULL;
+  trials->all[trials->count - 1].complexity = trials->count;
+  return &trials->all[trials->count - 1];
+}
+
 static bool recall(void *user, const attune_measurement *row) {
   attune_trials *trials = user;
-  for (int i = 0; i < trials->count; i++) {
-    attune_trial *trial = &trials->all[i];
-    if (strcmp(row->config, trial->text) != 0) continue;
-    if (strcmp(row->generator, attune_generator_hash((attune_family)trial->config.family)) != 0) break;
-    trial->tried = true;
-    trial->status = row->status;
-    trial->verified = row->verified;
-    trial->error = row->error;
-    trial->bound = row->error_bound;
-    snprintf(trial->note, sizeof trial->note, "%s", row->note);
-    if (row->status == ATTUNE_MEASURED_OK) trial->seconds = row->median;
-    break;
-  }
+  attune_config config;
+  if (attune_config_parse(&config, row->config) != ATTUNE_OK ||
+      strcmp(row->generator, attune_generator_hash((attune_family)config.family)) != 0)
+    return true;
+  attune_trial *trial = find(trials, &config);
+  if (trial == NULL) trial = add_recalled(trials, &config);
+  if (trial == NULL) return true;
+  trial->tried = true;
+  trial->status = row->status;
+  trial->verified = row->verified;
+  trial->error = row->error;
+  trial->bound = row->error_bound;
+  snprintf(trial->note, sizeof trial->note, "%s", row->note);
+  if (row->status == ATTUNE_MEASURED_OK) trial->seconds = row->median;
   return true;
 }
 
@@ -180,34 +199,46 @@ int attune_trials_diverse(const attune_trials *trials, attune_trial **out, int m
   return count;
 }
 
-/* In how many fields of the schedule they differ; more than any schedule has if not in the schedule alone. More rows
- * and the warps for them are one step. */
-static int steps_between(const attune_config *a, const attune_config *b) {
-  int steps = 0;
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
-    int32_t x, y;
-    memcpy(&x, (const char *)a + field->offset, sizeof x);
-    memcpy(&y, (const char *)b + field->offset, sizeof y);
-    if (x == y) continue;
-    if (!field->schedule) return attune_config_field_count;
-    if (field->offset == offsetof(attune_config, warps) && a->tile_m != b->tile_m) continue;
-    steps++;
-  }
-  return steps;
+/* ---- around the best ---- */
+
+typedef struct {
+  attune_trials *trials;
+  const attune_problem *problem;
+  const attune_device *device;
+  attune_estimate_memo memo;
+  attune_trial **out;
+  int count, most;
+} neighbours;
+
+/* One that the space lacks: simpler ones win ties. */
+static attune_trial *add_near(neighbours *n, const attune_config *config) {
+  attune_trials *trials = n->trials;
+  attune_trial *trial = &trials->all[trials->count];
+  if (trials->count == trials->room || !add(trials, config)) return NULL;
+  trial->complexity = trials->count;
+  trial->seconds = attune_estimate_with(config, n->problem, n->device, 0, 0, &n->memo);
+  return trial;
 }
 
-int attune_trials_near(const attune_trials *trials, int around, attune_trial **out, int most) {
+static bool visit_near(void *user, const attune_config *config, bool legal, const char *reason) {
+  neighbours *n = user;
+  (void)reason;
+  if (!legal) return true;
+  attune_trial *trial = find(n->trials, config);
+  if (trial == NULL) trial = add_near(n, config);
+  if (trial == NULL || trial->tried) return true;
+  for (int i = 0; i < n->count; i++)
+    if (n->out[i] == trial) return true;
+  n->count = insert(n->out, n->count, n->most, trial);
+  return true;
+}
+
+int attune_trials_near(attune_trials *trials, const attune_problem *problem, const attune_device *device, int around,
+                       attune_trial **out, int most) {
   attune_trial *best[16];
-  int centres = attune_trials_best(trials, best, around < 16 ? around : 16), count = 0;
-  for (int i = 0; i < trials->count; i++) {
-    attune_trial *trial = &trials->all[i];
-    if (trial->tried) continue;
-    for (int centre = 0; centre < centres; centre++) {
-      if (steps_between(&best[centre]->config, &trial->config) != 1) continue;
-      count = insert(out, count, most, trial);
-      break;
-    }
-  }
-  return count;
+  const int centres = attune_trials_best(trials, best, around < 16 ? around : 16);
+  neighbours n = {.trials = trials, .problem = problem, .device = device, .out = out, .most = most};
+  for (int centre = 0; centre < centres && most > 0; centre++)
+    attune_space_near(&best[centre]->config, device, visit_near, &n);
+  return n.count;
 }

@@ -125,6 +125,8 @@ static bool add_families(const attune_problem *problem, const char *arch, const 
     cover c = {.most = -1, .turn = turn % 13};
     if (attune_space(problem, device, family, consider, &c) != ATTUNE_OK) return false;
     if (c.most < 0 && family == ATTUNE_FAMILY_MMA) return false;
+    const attune_config met = c.best;
+    if (c.most >= 0) attune_space_near(&met, device, consider, &c); /* the refinements' values */
     if (c.most >= 0 && !add(&c.best, arch, device, problem, false)) return false;
   }
   return true;

@@ -148,8 +148,9 @@ static void test_refused(void **unused) {
       {"", "column 1: expected forward"},
       {"forward", "column 8: expected reference|mma|wgmma"},
       {"forward.cutlass.bf16", "column 9: expected reference|mma|wgmma"},
-      {"forward.mma.bf16.d128.m128.n64.w4.s1", "column 37: expected qr, lazy, qq, overlap, turns, halves, persistent, "
-                                               "reversed|heads|longest|sections, b<blocks>"},
+      {"forward.mma.bf16.d128.m128.n64.w4.s1",
+       "column 37: expected qr, lazy, qq, overlap, turns|tokens, halves, before, ps, "
+       "poly<polynomial>, persistent, reversed|heads|longest|sections, b<blocks>"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.", "column 41: expected the end"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.b2", "column 41: expected the end"},
       {"forward.mma.bf16.d128.v128.m128.n64.w4.s1.b2", "column 23: leave this part out"},

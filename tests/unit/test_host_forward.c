@@ -85,6 +85,11 @@ static const char *const configs[] = {
     "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.overlap.turns.halves.b1",
     "wgmma.bf16.d64.window.softcap.lse.m128.n64.w12.s2.lazy.halves.persistent.longest.b1",
     "wgmma.bf16.d64.lse.m128.n64.w12.s2.lazy.overlap.halves.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.tokens.before.persistent.reversed.b1",
+    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.overlap.tokens.halves.before.b1",
+    "wgmma.bf16.d128.lse.m128.n48.w12.s2.overlap.ps.poly4.b1",
+    "wgmma.fp16.d64.window.softcap.lse.m128.n96.w12.s2.lazy.qq.tokens.halves.ps.poly8.persistent.longest.b1",
+    "wgmma.fp16.d40.v72.causal.negated.lse.m64.n128.w8.s1.lazy.overlap.before.ps.poly2.b1",
 };
 enum { CONFIGS = sizeof configs / sizeof configs[0], PROBLEMS = 12, SEEDS = 4 };
 

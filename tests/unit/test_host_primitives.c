@@ -21,7 +21,8 @@
 typedef struct {
   void *object;
   unsigned (*pack)(float low, float high);
-  float (*low)(unsigned word), (*high)(unsigned word), (*exp2)(float x), (*max)(float a, float b);
+  float (*low)(unsigned word), (*high)(unsigned word), (*exp2)(float x), (*max)(float a, float b),
+      (*at_least)(float low, float x);
 } primitives;
 
 static primitives fp16, bf16;
@@ -94,6 +95,23 @@ static const char kernels[] =
     "  warpgroup_wait<0>();\n"
     "  put(p.lse, c);\n"
     "}\n"
+    "template <int n> ATTUNE_DEVICE void product_n_major(const attune_arguments &p, const attune_tensor_maps &m) {\n"
+    "  const shared_address bar = shared_memory(), a = bar + 1024, b = bar + 1024 + 8192;\n"
+    "  const int panels = (2 * n + 63) / 64;\n"
+    "  begin(m.q, 0, 0, 0, 0, 64);\n"
+    "  if (thread_index() == 0) {\n"
+    "    mbarrier_arrive_expect(bar + 8, panels * 8192);\n"
+    "    for (int i = 0; i < panels; i++) load_tile(b + i * 8192, m.v, i * 64, 0, 0, 0, bar + 8, 0);\n"
+    "  }\n"
+    "  mbarrier_wait(bar + 8, 0);\n"
+    "  float c[n];\n"
+    "  warpgroup_fence();\n"
+    "  for (int k = 0; k < 4; k++)\n"
+    "    warpgroup_multiply_n_major(c, matrix_k_major(a) + 2 * k, matrix_n_major(b, 8192) + 128 * k, k > 0);\n"
+    "  warpgroup_commit();\n"
+    "  warpgroup_wait<0>();\n"
+    "  put(p.lse, c);\n"
+    "}\n"
     "ATTUNE_DEVICE float a_of(int row, int k) { return float((row * 7 + k * 3) % 11 - 5); }\n"
     "template <int n> ATTUNE_DEVICE void product_registers(const attune_arguments &p, const attune_tensor_maps &m) {\n"
     "  const shared_address bar = shared_memory(), b = bar + 1024;\n"
@@ -122,11 +140,14 @@ static const char kernels[] =
     "  warpgroup_wait<0>();\n"
     "  put(p.lse, c);\n"
     "}\n"
-    "#define BOTH(n) \\\n"
+    "#define ALL(n) \\\n"
+    "  ATTUNE_KERNEL(128, 1) test_n_major_##n(const attune_arguments p, ATTUNE_MAPS(m)) { product_n_major<n / 2>(p, "
+    "m); } "
+    "\\\n"
     "  ATTUNE_KERNEL(128, 1) test_product_##n(const attune_arguments p, ATTUNE_MAPS(m)) { product<n / 2>(p, m); } \\\n"
     "  ATTUNE_KERNEL(128, 1) test_registers_##n(const attune_arguments p, ATTUNE_MAPS(m)) { product_registers<n / "
     "2>(p, m); }\n"
-    "BOTH(8) BOTH(24) BOTH(64) BOTH(80) BOTH(128) BOTH(256)\n";
+    "ALL(8) ALL(24) ALL(64) ALL(80) ALL(128) ALL(256)\n";
 
 static void build(primitives *out, int is_bf16) {
   char *source = NULL, path[] = "/tmp/attune-test-XXXXXX";
@@ -142,6 +163,7 @@ static void build(primitives *out, int is_bf16) {
                 "float test_low(unsigned word) { return unpack_low(word); }\n"
                 "float test_high(unsigned word) { return unpack_high(word); }\n"
                 "float test_exp2(float x) { return exp2_approximate(x); }\n"
+                "float test_at_least(float low, float x) { return at_least(low, x); }\n"
                 "float test_max(float a, float b) { return maximum(a, b); }\n"
                 "}\n");
   fputs(kernels, text);
@@ -159,6 +181,7 @@ static void build(primitives *out, int is_bf16) {
   *(void **)&out->low = symbol(out->object, "test_low");
   *(void **)&out->high = symbol(out->object, "test_high");
   *(void **)&out->exp2 = symbol(out->object, "test_exp2");
+  *(void **)&out->at_least = symbol(out->object, "test_at_least");
   *(void **)&out->max = symbol(out->object, "test_max");
   void (*bind)(const struct attune_host_calls *);
   *(void **)&bind = symbol(out->object, "attune_host_bind");
@@ -235,6 +258,9 @@ static void ends_of_the_scale_are_as_on_the_gpu(void **state) {
   assert_true(bf16.max(NAN, 1.0f) == 1.0f);
   assert_true(bf16.max(1.0f, NAN) == 1.0f);
   assert_true(bf16.max(-INFINITY, -2.0f) == -2.0f);
+  assert_true(bf16.at_least(-127.0f, -INFINITY) == -127.0f);
+  assert_true(bf16.at_least(-127.0f, 3.0f) == 3.0f);
+  assert_true(isnan(bf16.at_least(-127.0f, NAN)));
 }
 
 /* ---- matrices ---- */
@@ -437,13 +463,13 @@ static void products_follow_the_definition(void **state) {
       attune_host_tensor_map_fill(&maps.k, b, narrow, by_64, sizes[i]);
       attune_host_tensor_map_fill(&maps.v, transposed, wide, by_256, 64);
       for (uint64_t seed = 0; seed < 3; seed++) {
-        char name[32];
-        snprintf(name, sizeof name, "test_product_%d", sizes[i]);
-        launch(is_bf16 ? &bf16 : &fp16, name, &maps, (struct attune_arguments){.q = a}, 128, seed);
-        check_product(name, sizes[i]);
-        snprintf(name, sizeof name, "test_registers_%d", sizes[i]);
-        launch(is_bf16 ? &bf16 : &fp16, name, &maps, (struct attune_arguments){.q = a}, 128, seed);
-        check_product(name, sizes[i]);
+        static const char *const kinds[] = {"product", "n_major", "registers"};
+        for (int kind = 0; kind < 3; kind++) {
+          char name[32];
+          snprintf(name, sizeof name, "test_%s_%d", kinds[kind], sizes[i]);
+          launch(is_bf16 ? &bf16 : &fp16, name, &maps, (struct attune_arguments){.q = a}, 128, seed);
+          check_product(name, sizes[i]);
+        }
       }
     }
   }

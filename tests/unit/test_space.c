@@ -166,6 +166,12 @@ static void test_reasons(void **unused) {
   refuse("forward.mma.bf16.d16.m16.n16.w1.s1.b33", "sm_90", "an SM of this device holds from 1 to 32");
   refuse("forward.mma.bf16.d68.m64.n64.w4.s1.b1", "sm_90", "head_dim is 68; it must be a multiple of 8");
   refuse("forward.reference.bf16.d64.m8.n32.w4.s1.b1", "sm_90", "tile_m 4 only, not 8");
+  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.halves.b1", "sm_90", "halves 1, persistent 0: family mma has none");
+  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.poly4.b1", "sm_90", "polynomial 4: family mma has none of them");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.tokens.b1", "sm_90", "rotation is 2; family wgmma takes it from 0 to 0");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.before.b1", "sm_90", "rescale_before is 1");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.poly17.b1", "sm_90",
+         "polynomial is 17; family wgmma takes it from 0 to 16");
   attune_config config;
   attune_device old = device_of("sm_80");
   old.arch = 75;
@@ -174,6 +180,43 @@ static void test_reasons(void **unused) {
   assert_non_null(strstr(attune_message(), "needs sm_80 or later, this device is sm_75"));
   config.family = ATTUNE_FAMILY_COUNT;
   assert_int_equal(attune_config_legal(&config, &old), ATTUNE_ILLEGAL_CONFIG);
+}
+
+typedef struct {
+  const attune_config *centre;
+  int met, refined, rows_changed;
+} surroundings;
+
+static bool look_around(void *user, const attune_config *config, bool legal, const char *reason) {
+  surroundings *s = user;
+  (void)reason;
+  assert_int_not_equal(attune_config_compare(config, s->centre), 0);
+  s->met++;
+  s->refined += config->rotation == ATTUNE_ROTATION_TOKENS || config->rescale_before || config->p_shared ||
+                config->polynomial > 0;
+  if (config->tile_m != s->centre->tile_m) {
+    s->rows_changed++;
+    assert_int_equal(config->warps, 4 * (config->tile_m / 64 + 1)); /* they follow */
+    assert_int_equal(config->rotation == ATTUNE_ROTATION_TURNS, config->tile_m > 64);
+  }
+  if (config->tile_n % 32 != 0) assert_int_equal(config->halves, 0);
+  if (!legal) assert_string_not_equal(reason, "");
+  return true;
+}
+
+static void test_near(void **unused) {
+  (void)unused;
+  const attune_device d = device_of("sm_90");
+  attune_config centre;
+  surroundings s = {.centre = &centre};
+  assert_int_equal(attune_config_parse(&centre, "forward.wgmma.bf16.d64.causal.m128.n64.w12.s2.lazy.qq.overlap.turns."
+                                                "halves.persistent.reversed.b1"),
+                   ATTUNE_OK);
+  attune_space_near(&centre, &d, look_around, &s);
+  assert_int_equal(s.rows_changed, 2);
+  assert_int_equal(s.refined, 5); /* tokens, before, ps, poly4, poly8 */
+  /* and tile_m 2, tile_n 13, stages 3, lazy, qq, overlap, free, halves, persistent, longest, b2 */
+  assert_int_equal(s.met, s.refined + 26);
 }
 
 static void test_shared_bytes(void **unused) {
@@ -265,6 +308,7 @@ int main(void) {
       cmocka_unit_test(test_counts),
       cmocka_unit_test(test_stops),
       cmocka_unit_test(test_reasons),
+      cmocka_unit_test(test_near),
       cmocka_unit_test(test_shared_bytes),
       cmocka_unit_test(test_grid_overflow),
       cmocka_unit_test(test_default),
