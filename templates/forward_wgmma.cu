@@ -628,7 +628,6 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   ring<stages> k, v;
   work w = {};
   state row;
-  float s[tile_n / 2];
   constexpr int all = tile_n / 16;
   probabilities p;
 #if P_SHARED
@@ -694,20 +693,21 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     if (speaks) mbarrier_arrive(at.v_empty + 8 * v.slot);
     advance(v);
   };
-  auto sees_half = [&]() {
-#if HALVES
-    const int middle = tile * tile_n + tile_n / 2;
-    return seen.end <= middle || seen.begin >= middle;
+  // Tiles go from the right bound to the left one.
+  auto at_left_bound = [&]() {
+#if HALVES && BOUND_WINDOW
+    return seen.begin >= tile * tile_n + tile_n / 2;
 #else
     return false;
 #endif
   };
+#if HALVES
+  auto sees_half = [&]() { return seen.end <= tile * tile_n + tile_n / 2 || at_left_bound(); };
   // A tile of which this warpgroup sees one half at most, by itself.
   auto take_half = [&]() {
-#if HALVES
     const int half = seen.end <= tile * tile_n + tile_n / 2 ? 0 : 1, key = tile * tile_n + half * (tile_n / 2);
     const bool none = seen.end <= key || seen.begin >= key + tile_n / 2;
-    float(&scores)[tile_n / 4] = (float(&)[tile_n / 4]) s;
+    float scores[tile_n / 4] = {}; // undefined ones would be held for, from the kernel's start on
     constexpr int steps = tile_n / 32;
     begin_products();
     if (!none) {
@@ -741,94 +741,73 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     }
     end_softmax();
     leave_v();
-#endif
   };
-#if ROTATION_TURNS || ROTATION_TOKENS
-  // A turn is the named barrier of its warpgroup: the one before arrives, it waits. The first turn is given away here.
-  if (group == consumers - 1) named_barrier_arrive(1, 256);
 #endif
-  while (take_item(w, round, problem, warp_row)) {
-    clear(row);
-    tile = w.last_tile + 1;
-#if HALVES
-    seen = keys_of_rows(problem, w.row_begin + group * 64, w.row_begin + group * 64 + 63, w.shift, w.seqlen_k);
-#endif
-    mbarrier_wait(at.q_full + 8 * q.slot, q.parity);
+  // From the tile that was met to the last one; or to one that was met and is a half at the left bound: true.
+  auto take_wholes = [&]() {
+    float s[tile_n / 2];
+    bool met = false;
 #if OVERLAP
-    bool met = false; // the tile where the pipeline is to begin
-    do {
-      if (!met) meet_tile();
-      met = false;
-      if (sees_half()) {
-        take_half();
-        continue;
-      }
+    begin_products();
+    hold(s);
+    warpgroup_fence();
+    start_scores(s, q_operand(), k_operand());
+    warpgroup_wait<0>();
+    end_products();
+    hold(s);
+    leave_k();
+    begin_softmax();
+    mask_scores(s, tile * tile_n);
+    update_maxima(row, s, log2_scale);
+#if HALVES
+    rescale_after(row); // O is not 0 after a half
+#endif
+    exponentiate<0, tile_n / 8>(row, s, log2_scale);
+    end_softmax();
+    pack_probabilities<all>(p, s);
+    while (more) {
+      meet_tile();
+      met = at_left_bound();
+      if (met) break;
       begin_products();
       hold(s);
+      hold(row.o);
+      hold_probabilities<all>(p);
       warpgroup_fence();
       start_scores(s, q_operand(), k_operand());
-      warpgroup_wait<0>();
+      rescale_before(row);
+      mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
+      warpgroup_fence();
+      start_values<all>(row, p, v_operand());
       end_products();
+      warpgroup_wait<1>();
       hold(s);
       leave_k();
       begin_softmax();
       mask_scores(s, tile * tile_n);
-      update_maxima(row, s, log2_scale);
-#if HALVES
-      rescale_after(row); // O is not 0 after a half
-#endif
-      exponentiate<0, tile_n / 8>(row, s, log2_scale);
-      end_softmax();
-      pack_probabilities<all>(p, s);
-      while (more) {
-        meet_tile();
-        met = sees_half();
-        if (met) break;
-        begin_products();
-        hold(s);
-        hold(row.o);
-        hold_probabilities<all>(p);
-        warpgroup_fence();
-        start_scores(s, q_operand(), k_operand());
-        rescale_before(row);
-        mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
-        warpgroup_fence();
-        start_values<all>(row, p, v_operand());
-        end_products();
-        warpgroup_wait<1>();
-        hold(s);
-        leave_k();
-        begin_softmax();
-        mask_scores(s, tile * tile_n);
-        follow_maxima(row, s, log2_scale, slack);
-        exponentiate<0, tile_n / 16>(row, s, log2_scale);
-        hold(s); // now, beside the product
-        warpgroup_wait<0>();
-        hold(row.o);
-        hold_probabilities<all>(p);
-        leave_v();
-        rescale_after(row);
-        exponentiate<tile_n / 16, tile_n / 8>(row, s, log2_scale);
-        end_softmax();
-        pack_probabilities<all>(p, s);
-      }
-      rescale_before(row);
-      mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
-      hold(row.o);
-      hold_probabilities<all>(p);
-      warpgroup_fence();
-      start_values<all>(row, p, v_operand());
+      follow_maxima(row, s, log2_scale, slack);
+      exponentiate<0, tile_n / 16>(row, s, log2_scale);
+      hold(s); // now, beside the product
       warpgroup_wait<0>();
       hold(row.o);
+      hold_probabilities<all>(p);
       leave_v();
-    } while (met || more);
+      rescale_after(row);
+      exponentiate<tile_n / 16, tile_n / 8>(row, s, log2_scale);
+      end_softmax();
+      pack_probabilities<all>(p, s);
+    }
+    rescale_before(row);
+    mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
+    hold(row.o);
+    hold_probabilities<all>(p);
+    warpgroup_fence();
+    start_values<all>(row, p, v_operand());
+    warpgroup_wait<0>();
+    hold(row.o);
+    leave_v();
 #else
     do {
-      meet_tile();
-      if (sees_half()) {
-        take_half();
-        continue;
-      }
       begin_products();
       hold(s);
       warpgroup_fence();
@@ -853,7 +832,40 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       hold(row.o);
       hold_probabilities<all>(p);
       leave_v();
-    } while (more);
+      if (!more) break;
+      meet_tile();
+      met = at_left_bound();
+    } while (!met);
+#endif
+    return met;
+  };
+#if HALVES
+  // From the tile that was met to one that was met and is no half: true.
+  auto take_halves = [&]() {
+    while (sees_half()) {
+      take_half();
+      if (!more) return false;
+      meet_tile();
+    }
+    return true;
+  };
+#endif
+#if ROTATION_TURNS || ROTATION_TOKENS
+  // A turn is the named barrier of its warpgroup: the one before arrives, it waits. The first turn is given away here.
+  if (group == consumers - 1) named_barrier_arrive(1, 256);
+#endif
+  while (take_item(w, round, problem, warp_row)) {
+    clear(row);
+    tile = w.last_tile + 1;
+#if HALVES
+    seen = keys_of_rows(problem, w.row_begin + group * 64, w.row_begin + group * 64 + 63, w.shift, w.seqlen_k);
+#endif
+    mbarrier_wait(at.q_full + 8 * q.slot, q.parity);
+    meet_tile();
+#if HALVES
+    if (take_halves() && take_wholes()) take_halves();
+#else
+    take_wholes();
 #endif
     leave_rows(row, problem, w, shared + q.slot * q_slot_bytes, warp_row, log2_scale);
     fence_async(); // the copy engine reads it
