@@ -23,12 +23,13 @@ void attune_tensor_boxes(attune_tensor_box *out, const attune_config *config,
                          const struct attune_arguments *arguments) {
   const struct attune_arguments *a = arguments;
   const int32_t heads_kv = a->heads_q / a->group;
+  const int32_t rows_kv = config->tile_n / config->cluster; /* what each block of a cluster loads for all */
   out[0] = box_of(a->q, config->head_dim, a->seqlen_q, a->heads_q, a->batch,
                   (const long long[]){a->q_seqlen, a->q_heads, a->q_batch}, config->tile_m);
   out[1] = box_of(a->k, config->head_dim, a->seqlen_k, heads_kv, a->batch,
-                  (const long long[]){a->k_seqlen, a->k_heads, a->k_batch}, config->tile_n);
+                  (const long long[]){a->k_seqlen, a->k_heads, a->k_batch}, rows_kv);
   out[2] = box_of(a->v, config->head_dim_v, a->seqlen_k, heads_kv, a->batch,
-                  (const long long[]){a->v_seqlen, a->v_heads, a->v_batch}, config->tile_n);
+                  (const long long[]){a->v_seqlen, a->v_heads, a->v_batch}, rows_kv);
   out[3] = box_of(a->o, config->head_dim_v, a->seqlen_q, a->heads_q, a->batch,
                   (const long long[]){a->o_seqlen, a->o_heads, a->o_batch}, config->tile_m);
 }

@@ -55,6 +55,8 @@ const attune_config_field attune_config_fields[] = {
      .meaning = "one block an SM goes through all tiles"},
     {AT(order), .prefix = "", .absent = ATTUNE_ORDER_LINEAR, .schedule = true, .words = order_words,
      .meaning = "which tile a block takes"},
+    {AT(cluster), .prefix = "c", .absent = 1, .schedule = true,
+     .meaning = "blocks with neighbouring tiles that share out the loads of K and V"},
     {AT(blocks), .prefix = "b", .absent = ATTUNE_NEVER_ABSENT, .schedule = true,
      .meaning = "blocks that an SM should hold"},
 };

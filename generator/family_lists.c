@@ -10,7 +10,7 @@ enum { WARPS = 4 };
 static attune_status legal(const attune_config *c, const attune_device *device) {
   (void)device;
   if (c->list_block > 0 && c->tile_m == c->list_block && c->tile_n == c->list_block && c->warps == WARPS &&
-      c->stages == 1 && c->blocks == 1)
+      c->stages == 1 && c->cluster == 1 && c->blocks == 1)
     return ATTUNE_OK;
   return attune_fail(ATTUNE_ILLEGAL_CONFIG,
                      "family lists has tiles of its blocks, %d warps, one stage and one block: forward.lists...list%d"
@@ -19,8 +19,12 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
 }
 
 static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field) {
-  const attune_config only = {
-      .tile_m = config->list_block, .tile_n = config->list_block, .warps = WARPS, .stages = 1, .blocks = 1};
+  const attune_config only = {.tile_m = config->list_block,
+                              .tile_n = config->list_block,
+                              .warps = WARPS,
+                              .stages = 1,
+                              .cluster = 1,
+                              .blocks = 1};
   *out = (attune_axis){.values = {attune_config_get(&only, field)}, .count = 1};
 }
 

@@ -10,8 +10,13 @@ enum {
   SHARED_BYTES = WARPS * (TILE_N + ROW_FLOATS_MAX) * 4
 };
 
-static const attune_config only = {
-    .tile_m = TILE_M, .tile_n = TILE_N, .warps = WARPS, .stages = 1, .order = ATTUNE_ORDER_LINEAR, .blocks = 1};
+static const attune_config only = {.tile_m = TILE_M,
+                                   .tile_n = TILE_N,
+                                   .warps = WARPS,
+                                   .stages = 1,
+                                   .order = ATTUNE_ORDER_LINEAR,
+                                   .cluster = 1,
+                                   .blocks = 1};
 
 static attune_status legal(const attune_config *config, const attune_device *device) {
   (void)device;

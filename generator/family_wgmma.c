@@ -12,6 +12,7 @@ enum {
   STAGES_MAX = 4,
   BLOCKS_MAX = 3,
   POLYNOMIAL_MAX = 16,
+  CLUSTER_MAX = 2,
   PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
   PANEL_ROW_BYTES = 128,
   MBARRIER_BYTES = 8,
@@ -33,7 +34,7 @@ static int64_t shared_bytes(const attune_config *c) {
   const int q_stages = 1 + c->q_prefetch;
   const int p = c->p_shared ? panels(c->tile_n) : 0;
   return (int64_t)PANEL_ROW_BYTES * ((q_stages * q + p) * c->tile_m + c->stages * kv * c->tile_n) +
-         MBARRIER_BYTES * (2 * q_stages + 4 * c->stages + 2) + /* a multiple of 16 */
+         MBARRIER_BYTES * (2 * q_stages + (5 * c->stages + 1) / 2 * 2) + /* a multiple of 16 */
          (c->pattern || c->list_block > 0
               ? TILE_NUMBER_BYTES * STAGES_MAX + FOUND_SLOTS * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES)
               : 0);
@@ -91,6 +92,7 @@ static attune_status check_shape(const attune_config *c) {
       {"polynomial", c->polynomial, 0, POLYNOMIAL_MAX},
       {"persistent", c->persistent, 0, 1},
       {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
+      {"cluster", c->cluster, 1, CLUSTER_MAX},
       {"blocks", c->blocks, 1, BLOCKS_MAX},
   };
   for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
@@ -106,6 +108,19 @@ static attune_status check_shape(const attune_config *c) {
                        c->warps, c->tile_m, 4 * (consumers(c) + 1), ROWS);
   }
   return ATTUNE_OK;
+}
+
+/* The blocks of a cluster go through the same tiles of keys, step by step. */
+static bool sees_all_keys(const attune_config *c) {
+  return c->bound == ATTUNE_BOUND_NONE && !c->pattern && c->list_block == 0;
+}
+
+static attune_status check_cluster(const attune_config *c) {
+  if (c->cluster == 1 || sees_all_keys(c)) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                     "cluster is %d; it must be 1 with a bound, a pattern or lists, where neighbouring tiles of queries"
+                     " see different keys",
+                     c->cluster);
 }
 
 /* ptxas holds one product's accumulators and addresses against what a thread has before the exchange (C7602). */
@@ -125,6 +140,7 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family wgmma needs sm_%d, this device is sm_%d", ARCH, device->arch);
   }
   attune_status status = check_shape(c);
+  if (status == ATTUNE_OK) status = check_cluster(c);
   if (status == ATTUNE_OK) status = check_product(c);
   if (status) return status;
   const int needs = accumulators(c) + ADDRESSES_AND_STATE;
@@ -181,6 +197,7 @@ static const struct {
     {offsetof(attune_config, order),
      {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST, ATTUNE_ORDER_SECTIONS},
       5}},
+    {offsetof(attune_config, cluster), {{1}, 1}},
 };
 
 static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field) {
@@ -219,6 +236,8 @@ static void refinements(attune_axis *out, const attune_config *config, const att
     *out = (attune_axis){.values = {1}, .count = 1};
   if (field->offset == offsetof(attune_config, p_shared)) *out = (attune_axis){.values = {1}, .count = 1};
   if (field->offset == offsetof(attune_config, polynomial)) *out = (attune_axis){.values = {4, 8}, .count = 2};
+  if (field->offset == offsetof(attune_config, cluster) && sees_all_keys(config))
+    *out = (attune_axis){.values = {2}, .count = 1};
 }
 
 static void print_primitives(struct attune_buffer *out, const attune_config *config) {
@@ -249,7 +268,7 @@ static void step(attune_step *out, const attune_config *c, const attune_problem 
       .matrix_flops = 2 * m * n * (depth + width),
       /* Each warpgroup reads K and V for its own 64 rows, and Q at every tile. */
       .shared_bytes = 2 * n * (depth + width) * (consumers(c) + 1) + 2 * m * depth + (c->p_shared ? 4 * m * n : 0),
-      .loaded_bytes = 2 * n * (depth + width),
+      .loaded_bytes = 2 * n * (depth + width) / c->cluster,
       .exponentials = m * n * ((softcap ? 3 : 1) - by_polynomial),
       .float_operations = m * n * ((softcap ? 7 : 4) + 9 * by_polynomial) + (c->lazy_rescale ? 0.1 : 1) * m * width,
       .latency_clocks = c->stages == 1   ? 800

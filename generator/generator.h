@@ -153,7 +153,8 @@ typedef struct {
   int32_t polynomial;     /* wgmma: one of so many exponentials is a polynomial on the FMA units; 0: none */
   int32_t persistent;     /* wgmma, 1: one block an SM goes through all tiles, 0: a block a tile */
   int32_t order;          /* attune_order */
-  int32_t blocks;         /* blocks an SM should hold: caps the registers of a thread */
+  int32_t cluster; /* wgmma: blocks with neighbouring tiles, each of which loads its part of K and V for all; 1 */
+  int32_t blocks;  /* blocks an SM should hold: caps the registers of a thread */
 } attune_config;
 
 enum { ATTUNE_NEVER_ABSENT = INT32_MIN, ATTUNE_ABSENT_AS_HEAD_DIM = INT32_MIN + 1 };
@@ -231,7 +232,8 @@ attune_status attune_config_reference(attune_config *out, const attune_problem *
 
 typedef struct {
   int32_t grid, threads, shared_bytes; /* dynamic shared memory */
-  int32_t tiles_m;
+  int32_t tiles_m;                     /* of queries: whole clusters of them */
+  int32_t cluster;                     /* blocks of a cluster: the grid is a multiple */
   int32_t resident; /* persistent kernels: the grid has at most so many blocks for an SM; 0: no limit */
   bool tensor_maps; /* the kernel's second argument is attune_tensor_maps */
 } attune_launch;

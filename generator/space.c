@@ -300,15 +300,15 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
     return attune_fail(ATTUNE_BAD_ARGUMENT, "launch: null pointer");
   }
   const attune_family_row *family = attune_family_find(config->family);
-  if (family == NULL || config->tile_m < 1 || config->warps < 1) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d: not a config", config->family,
-                       config->tile_m, config->warps);
+  if (family == NULL || config->tile_m < 1 || config->warps < 1 || config->cluster < 1) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d, cluster %d: not a config",
+                       config->family, config->tile_m, config->warps, config->cluster);
   }
   attune_status status = check_scale(config, problem);
   if (status == ATTUNE_OK && family->serves != NULL) status = family->serves(config, problem);
   if (status) return status;
-  /* Whole rows of listed blocks: tiles past the last query have no rows. */
-  const int64_t step = config->list_block > 0 ? config->list_block : config->tile_m;
+  /* Whole rows of listed blocks, whole clusters: tiles past the last query have no rows. */
+  const int64_t step = config->list_block > 0 ? config->list_block : (int64_t)config->cluster * config->tile_m;
   const int64_t tiles = (problem->seqlen_q + step - 1) / step * step / config->tile_m;
   int64_t grid;
   if (__builtin_mul_overflow(tiles * problem->heads_q, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
@@ -321,6 +321,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
       .threads = config->warps * 32,
       .shared_bytes = (int32_t)family->shared_bytes(config),
       .tiles_m = (int32_t)tiles,
+      .cluster = config->cluster,
       .resident = config->persistent ? config->blocks : 0,
       .tensor_maps = family->tensor_maps,
   };
@@ -328,6 +329,8 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
 }
 
 int32_t attune_launch_blocks(const attune_launch *launch, const attune_device *device) {
-  const int64_t most = (int64_t)launch->resident * device->sm_count;
-  return most > 0 && most < launch->grid ? (int32_t)most : launch->grid;
+  const int64_t slots = (int64_t)launch->resident * device->sm_count;
+  if (slots == 0 || slots >= launch->grid) return launch->grid;
+  const int64_t whole = slots - slots % launch->cluster;
+  return whole > 0 ? (int32_t)whole : launch->cluster;
 }

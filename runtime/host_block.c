@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -52,11 +53,18 @@ static void mark_waiting(attune_host_block *block, int thread) {
   if (warp->ready == 0) block->ready_warps &= ~(1u << thread / 32);
 }
 
+static bool all_exited(const attune_host_block *block) {
+  int exited = 0;
+  for (int part = 0; part < block->parts; part++)
+    exited += block->exited[part];
+  return exited == block->threads;
+}
+
 void attune_host_suspend(attune_host_block *block) {
   attune_host_lane *from = block->running;
   mark_waiting(block, from->index);
   if (block->ready_warps == 0) {
-    if (block->exited < block->threads) attune_host_fault_stuck(block);
+    if (!all_exited(block)) attune_host_fault_stuck(block);
     attune_fiber_switch(&from->fiber, &block->home);
     return;
   }
@@ -78,8 +86,9 @@ void attune_host_wake(attune_host_block *block, int thread) {
   block->lanes[thread].state = ATTUNE_HOST_READY;
 }
 
-void attune_host_release_block(attune_host_block *block) {
-  for (int w = 0; w < block->threads / 32; w++)
+void attune_host_release_part(attune_host_block *block, int part) {
+  const int warps = block->part_threads / 32;
+  for (int w = part * warps; w < (part + 1) * warps; w++)
     attune_host_release_warp(block, w);
 }
 
@@ -94,7 +103,7 @@ static void live(void *argument) {
       grid->kernel(*grid->arguments);
     attune_host_check_exit(lane->block);
     lane->state = ATTUNE_HOST_EXITED;
-    lane->block->exited++;
+    lane->block->exited[lane->part]++;
     attune_host_suspend(lane->block);
   }
 }
@@ -113,7 +122,8 @@ attune_status attune_host_block_create(attune_host_block **out, int threads) {
   if (!block) goto out;
   block->lanes = calloc((size_t)threads, sizeof *block->lanes);
   block->waited = calloc((size_t)threads * ATTUNE_HOST_MBARRIERS_MAX, sizeof *block->waited);
-  if (!block->lanes || !block->waited) goto out;
+  block->sent = calloc((size_t)threads, sizeof *block->sent);
+  if (!block->lanes || !block->waited || !block->sent) goto out;
   block->stacks_size = (size_t)threads * pitch;
   void *stacks = mmap(NULL, block->stacks_size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
@@ -147,6 +157,7 @@ void attune_host_block_destroy(attune_host_block *block) {
   attune_host_groups_release(block);
   free(block->tiles);
   free(block->waited);
+  free(block->sent);
   free(block->lanes);
   free(block);
 }
@@ -162,29 +173,42 @@ static uint64_t mix(uint64_t x) { /* splitmix64 */
   return x ^ x >> 31;
 }
 
+static void reset_threads(attune_host_block *block) {
+  block->ready_warps = 0;
+  for (int w = 0; w < block->threads / 32; w++) {
+    block->warps[w] = (attune_host_warp){.arrived = 0};
+    attune_host_release_warp(block, w);
+  }
+  for (int i = 0; i < block->threads; i++) {
+    attune_host_lane *lane = &block->lanes[i];
+    lane->part = i / block->part_threads;
+    lane->thread = i % block->part_threads;
+    lane->first = lane->count = 0;
+    lane->groups = 0;
+  }
+  memset(block->sent, 0, (size_t)block->threads * sizeof *block->sent);
+  memset(block->barriers, 0, sizeof block->barriers);
+  block->cluster_barrier = (attune_host_meeting){0};
+  memset(block->exited, 0, sizeof block->exited);
+}
+
 attune_status attune_host_block_run(attune_host_block *block, char *message, const attune_host_grid *grid, int index) {
   block->grid = grid;
-  block->index = index;
-  block->threads = grid->threads;
+  block->parts = grid->cluster > 1 ? grid->cluster : 1;
+  block->index = index * block->parts;
+  block->part_threads = grid->threads;
+  block->threads = block->parts * grid->threads;
   block->random = grid->seed == 0 ? 0 : mix(mix(grid->seed) + (uint64_t)index) | 1;
-  block->at_barrier = block->exited = 0;
   block->running = NULL;
   block->status = ATTUNE_OK;
   block->message = message;
-  attune_status status = attune_host_shared_reset(&block->shared, (uint32_t)grid->shared_bytes, grid->threads);
+  attune_status status =
+      attune_host_shared_reset(&block->shared, (uint32_t)grid->shared_bytes, block->parts, block->threads);
   if (status != ATTUNE_OK) {
     snprintf(message, 1024, "%s", attune_message());
     return status;
   }
-  block->ready_warps = 0;
-  for (int w = 0; w < grid->threads / 32; w++) {
-    block->warps[w] = (attune_host_warp){.arrived = 0};
-    attune_host_release_warp(block, w);
-  }
-  for (int i = 0; i < grid->threads; i++) {
-    block->lanes[i].first = block->lanes[i].count = 0;
-    block->lanes[i].groups = 0;
-  }
+  reset_threads(block);
   attune_host_groups_reset(block);
   attune_host_current = block;
   attune_fiber_adopt(&block->home);

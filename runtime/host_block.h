@@ -1,5 +1,5 @@
-/* One block at a time: its threads as coroutines, its barriers and collectives, its asynchronous copies, and the
- * judgement of everything they do. */
+/* One block at a time, or the blocks of one cluster together: their threads as coroutines, their barriers and
+ * collectives, their asynchronous copies, and the judgement of everything they do. */
 #ifndef ATTUNE_HOST_BLOCK_H
 #define ATTUNE_HOST_BLOCK_H
 
@@ -15,6 +15,7 @@ typedef struct {
   attune_host_kernel_with_maps *kernel_with_maps; /* else this one */
   const char *name;
   int blocks, threads, shared_bytes;
+  int cluster;  /* blocks of a cluster, which run together; 0: as 1 */
   int on_an_sm; /* blocks that share an SM's registers; 0: as 1 */
   const struct attune_arguments *arguments;
   const struct attune_tensor_maps *maps;
@@ -31,7 +32,8 @@ extern const struct attune_host_calls attune_host_runner_calls;
 attune_status attune_host_block_create(attune_host_block **out, int threads);
 void attune_host_block_destroy(attune_host_block *block);
 int attune_host_block_threads(const attune_host_block *block);
-/* Runs the grid's block `index` to its end. ATTUNE_KERNEL_FAULT, or ATTUNE_OUT_OF_MEMORY: message has 1024 bytes. */
+/* Runs the grid's cluster `index` to its end, which without clusters is the block. ATTUNE_KERNEL_FAULT, or
+ * ATTUNE_OUT_OF_MEMORY: message has 1024 bytes. */
 attune_status attune_host_block_run(attune_host_block *block, char *message, const attune_host_grid *grid, int index);
 
 #endif

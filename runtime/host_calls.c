@@ -6,7 +6,7 @@
 #include "runtime/host_state.h"
 
 static int block_index(void) {
-  return attune_host_current->index;
+  return attune_host_current->index + attune_host_current->running->part;
 }
 
 static int grid_size(void) {
@@ -14,7 +14,7 @@ static int grid_size(void) {
 }
 
 static int thread_index(void) {
-  return attune_host_current->running->index;
+  return attune_host_current->running->thread;
 }
 
 /* ---- collectives ---- */
@@ -25,7 +25,7 @@ static void load_matrix(attune_host_block *block, int warp, bool transposed) {
   for (int i = 0; i < 32; i++) {
     attune_host_lane *lane = &block->lanes[warp * 32 + i];
     attune_host_conflict conflict;
-    uint32_t offset = lane->in[0] - ATTUNE_HOST_SHARED_BASE;
+    uint32_t offset = attune_host_offset(block, lane->part, lane->in[0]);
     if (!attune_host_shared_read(&block->shared, &conflict, offset, 16, warp, ~0u, lane->line)) {
       block->running = lane; /* whoever came last, the address is this lane's */
       attune_host_fault_conflict(block, &conflict, lane->line, "a matrix load", lane->in[0], 16);
@@ -152,25 +152,59 @@ static void warpgroup_multiply(const struct attune_host_product *product, int li
   collective(ATTUNE_HOST_PRODUCT, NULL, NULL, line);
 }
 
-static void barrier(int line) {
-  attune_host_block *block = attune_host_current;
+/* The running lane comes; true: it is the last of so many. The others wait in the given state until they are released.
+ */
+static bool meet(attune_host_block *block, attune_host_meeting *meeting, int threads, attune_host_lane_state state,
+                 const char *what, int line) {
   attune_host_lane *lane = block->running;
-  if (block->at_barrier == 0) block->barrier_line = line;
-  if (block->barrier_line != line)
+  if (meeting->arrived == 0) meeting->line = line;
+  if (meeting->line != line)
     attune_host_fault(
         block, lane->index, line,
-        "divergence: arrives at a block barrier while %d threads wait at that of line %d; all threads must meet"
+        "divergence: arrives at a %s barrier while %d threads wait at that of line %d; all threads must meet"
         " at one place",
-        block->at_barrier, block->barrier_line);
+        what, meeting->arrived, meeting->line);
   lane->line = line;
-  if (++block->at_barrier < block->threads) {
-    lane->state = ATTUNE_HOST_AT_BARRIER;
-    attune_host_suspend(block);
-    return;
+  if (++meeting->arrived == threads) {
+    meeting->arrived = 0;
+    return true;
   }
-  block->at_barrier = 0;
-  attune_host_order_block_barrier(&block->shared.order);
-  attune_host_release_block(block);
+  lane->state = state;
+  attune_host_suspend(block);
+  return false;
+}
+
+/* Of a cluster's blocks each barrier is one among others, so that it needs rows. */
+static void order_part(attune_host_block *block, int part, int line) {
+  attune_host_order *order = &block->shared.order;
+  const int warps = block->part_threads / 32, first = part * warps;
+  attune_host_start_order(block, line);
+  int32_t *row = attune_host_order_named(order, part, 0);
+  attune_host_order_forget(order, row);
+  for (int w = first; w < first + warps; w++)
+    attune_host_order_give(order, row, w, ~0u);
+  for (int w = first; w < first + warps; w++)
+    attune_host_order_take(order, row, w, ~0u);
+}
+
+static void barrier(int line) {
+  attune_host_block *block = attune_host_current;
+  const int part = block->running->part;
+  if (!meet(block, &block->barriers[part], block->part_threads, ATTUNE_HOST_AT_BARRIER, "block", line)) return;
+  if (block->parts > 1)
+    order_part(block, part, line);
+  else
+    attune_host_order_block_barrier(&block->shared.order);
+  attune_host_release_part(block, part);
+}
+
+/* It orders no accesses. */
+static void cluster_barrier(int line) {
+  attune_host_block *block = attune_host_current;
+  if (!meet(block, &block->cluster_barrier, block->threads, ATTUNE_HOST_AT_CLUSTER_BARRIER, "cluster", line)) return;
+  attune_host_publish_mbarriers(block);
+  for (int part = 0; part < block->parts; part++)
+    attune_host_release_part(block, part);
 }
 
 /* ---- plain accesses ---- */
@@ -199,7 +233,7 @@ static void move(void *to, const void *from, int size) {
 static void load_shared(void *to, unsigned from, int size, int line) {
   attune_host_block *block = attune_host_current;
   int thread = block->running->index;
-  uint32_t offset = from - ATTUNE_HOST_SHARED_BASE;
+  uint32_t offset = attune_host_offset(block, block->running->part, from);
   attune_host_conflict conflict;
   check_size(block, "a shared load", size, 4, line);
   if (!attune_host_shared_read(&block->shared, &conflict, offset, (uint32_t)size, thread / 32, 1u << thread % 32, line))
@@ -209,7 +243,7 @@ static void load_shared(void *to, unsigned from, int size, int line) {
 
 static void store_shared(unsigned to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
-  uint32_t offset = to - ATTUNE_HOST_SHARED_BASE;
+  uint32_t offset = attune_host_offset(block, block->running->part, to);
   attune_host_conflict conflict;
   check_size(block, "a shared store", size, 4, line);
   if (!attune_host_shared_write(&block->shared, &conflict, offset, (uint32_t)size, block->running->index, line))
@@ -269,7 +303,7 @@ static void arrive(attune_host_block *block, attune_host_copy *copy) {
 static void copy_async(unsigned to, const void *from, int valid, int line) {
   attune_host_block *block = attune_host_current;
   attune_host_lane *lane = block->running;
-  uint32_t offset = to - ATTUNE_HOST_SHARED_BASE;
+  uint32_t offset = attune_host_offset(block, lane->part, to);
   attune_host_conflict conflict;
   if (valid) check_global(block, from, 16, false, line);
   if (!attune_host_shared_depart(&block->shared, &conflict, offset, lane->index, line))
@@ -338,4 +372,7 @@ const struct attune_host_calls attune_host_runner_calls = {
     .store_tile = attune_host_store_tile,
     .finish_stores = attune_host_finish_stores,
     .fence_async = attune_host_fence_async,
+    .cluster_barrier = cluster_barrier,
+    .mbarrier_arrive_at = attune_host_mbarrier_arrive_at,
+    .load_tile_multicast = attune_host_load_tile_multicast,
 };

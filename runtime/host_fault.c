@@ -26,9 +26,31 @@ const char *attune_host_operation_name(int operation) {
   return operations[operation];
 }
 
+attune_host_words attune_host_thread(const attune_host_block *block, int thread) {
+  attune_host_words words;
+  if (block->parts == 1)
+    snprintf(words.text, sizeof words.text, "thread %d", thread);
+  else
+    snprintf(words.text, sizeof words.text, "thread %d of block %d", thread % block->part_threads,
+             block->index + thread / block->part_threads);
+  return words;
+}
+
+attune_host_words attune_host_place(const attune_host_block *block, uint32_t offset) {
+  attune_host_words words;
+  const uint32_t inner = offset % block->shared.pitch;
+  if (block->parts == 1)
+    snprintf(words.text, sizeof words.text, "offset %u", inner);
+  else
+    snprintf(words.text, sizeof words.text, "offset %u of block %d", inner,
+             block->index + (int)(offset / block->shared.pitch));
+  return words;
+}
+
 void attune_host_fault(attune_host_block *block, int thread, int line, const char *format, ...) {
+  const int inner = thread % block->part_threads, index = block->index + thread / block->part_threads;
   int n = snprintf(block->message, 1024, "%s: line %d, block %d, thread %d (warp %d, lane %d): ", block->grid->name,
-                   line, block->index, thread, thread / 32, thread % 32);
+                   line, index, inner, inner / 32, inner % 32);
   va_list list;
   va_start(list, format);
   if (n >= 0 && n < 1024) vsnprintf(block->message + n, (size_t)(1024 - n), format, list);
@@ -66,6 +88,8 @@ void attune_host_fault_conflict(attune_host_block *block, const attune_host_conf
   int other = conflict->thread;
   char at[32], fate[160];
   where(at, conflict->line);
+  const attune_host_words place = attune_host_place(block, conflict->offset);
+  const attune_host_words who = attune_host_thread(block, other < 0 ? thread : other);
   const char *missing = block->shared.order.live                  ? "a barrier that both take part in"
                         : other >= 0 && other / 32 == thread / 32 ? "a warp barrier or a block barrier"
                                                                   : "a block barrier";
@@ -81,73 +105,66 @@ void attune_host_fault_conflict(attune_host_block *block, const attune_host_conf
                       "%s is misaligned: %u bytes at shared offset %u, which is not a multiple of %u", what, size,
                       offset, size);
   case ATTUNE_HOST_UNWRITTEN:
-    attune_host_fault(block, thread, line, "%s reads shared memory that was never written, at offset %u", what,
-                      conflict->offset);
+    attune_host_fault(block, thread, line, "%s reads shared memory that was never written, at %s", what, place.text);
   case ATTUNE_HOST_READ_OF_WRITTEN:
     attune_host_fault(block, thread, line,
-                      "race: %s reads shared offset %u, which thread %d wrote%s with no barrier since; %s is missing",
-                      what, conflict->offset, other, at, missing);
+                      "race: %s reads shared %s, which %s wrote%s with no barrier since; %s is missing", what,
+                      place.text, who.text, at, missing);
   case ATTUNE_HOST_READ_OF_LANDED:
-    attune_host_fault(
-        block, thread, line,
-        "race: %s reads shared offset %u of the asynchronous copy that thread %d issued%s: it was waited for but"
-        " no barrier since; %s is missing after copy_async_wait",
-        what, conflict->offset, other, at, missing);
+    attune_host_fault(block, thread, line,
+                      "race: %s reads shared %s of the asynchronous copy that %s issued%s: it was waited for but"
+                      " no barrier since; %s is missing after copy_async_wait",
+                      what, place.text, who.text, at, missing);
   case ATTUNE_HOST_READ_OF_FLYING:
     copy_status(&block->lanes[other], conflict->offset, fate);
-    attune_host_fault(
-        block, thread, line,
-        "race: %s reads shared offset %u of the asynchronous copy that thread %d issued%s: asynchronous copy not"
-        " waited for (%s); copy_async_wait is missing or its count is too large",
-        what, conflict->offset, other, at, fate);
+    attune_host_fault(block, thread, line,
+                      "race: %s reads shared %s of the asynchronous copy that %s issued%s: asynchronous copy not"
+                      " waited for (%s); copy_async_wait is missing or its count is too large",
+                      what, place.text, who.text, at, fate);
   case ATTUNE_HOST_WRITE_OF_WRITTEN:
   case ATTUNE_HOST_WRITE_OF_LANDED:
-    attune_host_fault(
-        block, thread, line,
-        "race: %s overwrites shared offset %u, which thread %d wrote%s with no barrier since; %s is missing, or"
-        " the address is wrong",
-        what, conflict->offset, other, at, missing);
+    attune_host_fault(block, thread, line,
+                      "race: %s overwrites shared %s, which %s wrote%s with no barrier since; %s is missing, or"
+                      " the address is wrong",
+                      what, place.text, who.text, at, missing);
   case ATTUNE_HOST_WRITE_OF_FLYING:
     copy_status(&block->lanes[other], conflict->offset, fate);
-    attune_host_fault(
-        block, thread, line,
-        "race: %s overwrites shared offset %u, to which the asynchronous copy that thread %d issued%s is still"
-        " under way (%s)",
-        what, conflict->offset, other, at, fate);
+    attune_host_fault(block, thread, line,
+                      "race: %s overwrites shared %s, to which the asynchronous copy that %s issued%s is still"
+                      " under way (%s)",
+                      what, place.text, who.text, at, fate);
   case ATTUNE_HOST_WRITE_OF_READ:
-    attune_host_fault(
-        block, thread, line,
-        "write-after-read race: %s overwrites shared offset %u, which thread %d read%s with no barrier since; %s"
-        " is missing",
-        what, conflict->offset, other, at, missing);
+    attune_host_fault(block, thread, line,
+                      "write-after-read race: %s overwrites shared %s, which %s read%s with no barrier since; %s"
+                      " is missing",
+                      what, place.text, who.text, at, missing);
   case ATTUNE_HOST_READ_OF_TILE:
   case ATTUNE_HOST_WRITE_OF_TILE:
-    attune_host_fault(
-        block, thread, line,
-        "race: %s %s shared offset %u of the tile that thread %d loads%s%s: this thread has not waited for"
-        " its phase of the mbarrier at offset %u; mbarrier_wait is missing or its parity is wrong",
-        what, conflict->kind == ATTUNE_HOST_READ_OF_TILE ? "reads" : "overwrites", conflict->offset, other, at,
-        conflict->under_way ? " and that is still under way" : "", block->mbarriers[conflict->mbarrier].offset);
+    attune_host_fault(block, thread, line,
+                      "race: %s %s shared %s of the tile that %s loads%s%s: this thread has not waited for"
+                      " its phase of the mbarrier at %s; mbarrier_wait is missing or its parity is wrong",
+                      what, conflict->kind == ATTUNE_HOST_READ_OF_TILE ? "reads" : "overwrites", place.text, who.text,
+                      at, conflict->under_way ? " and that is still under way" : "",
+                      attune_host_place(block, block->mbarriers[conflict->mbarrier].offset).text);
   case ATTUNE_HOST_WRITE_OF_OPERAND:
     attune_host_fault(block, thread, line,
-                      "write-after-read race: %s overwrites shared offset %u, which a product of warpgroup %d%s %s; a"
+                      "write-after-read race: %s overwrites shared %s, which a product of warpgroup %d%s %s; a"
                       " barrier after its warpgroup_wait is missing",
-                      what, conflict->offset, other / 128, at,
+                      what, place.text, other % block->part_threads / 128, at,
                       conflict->under_way ? "still reads" : "has read with no barrier since");
   case ATTUNE_HOST_WRITE_OF_STORED:
     attune_host_fault(block, thread, line,
-                      "write-after-read race: %s overwrites shared offset %u, which the tile's store that thread %d"
+                      "write-after-read race: %s overwrites shared %s, which the tile's store that %s"
                       " issued%s %s; a barrier after its finish_stores is missing",
-                      what, conflict->offset, other, at,
+                      what, place.text, who.text, at,
                       conflict->under_way ? "still reads" : "has read with no barrier since");
   case ATTUNE_HOST_UNFENCED:
     attune_host_fault(block, thread, line,
-                      "%s accesses shared offset %u asynchronously, which thread %d wrote%s with ordinary stores:"
+                      "%s accesses shared %s asynchronously, which %s wrote%s with ordinary stores:"
                       " fence_async is missing between that and the barrier",
-                      what, conflict->offset, other, at);
+                      what, place.text, who.text, at);
   case ATTUNE_HOST_ON_MBARRIER:
-    attune_host_fault(block, thread, line, "%s touches shared offset %u, which holds an mbarrier", what,
-                      conflict->offset);
+    attune_host_fault(block, thread, line, "%s touches shared %s, which holds an mbarrier", what, place.text);
   }
   attune_host_fault(block, thread, line, "%s: unknown conflict %d", what, (int)conflict->kind);
 }

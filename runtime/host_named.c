@@ -8,9 +8,9 @@ static void check(attune_host_block *block, const attune_host_lane *lanes, int l
       attune_host_fault(block, lanes[i].index, line, "divergence: lanes of a warp come to different named barriers");
   if (id < 1 || id >= ATTUNE_HOST_NAMED_MAX)
     attune_host_fault(block, thread, line, "named barrier %d; there are 1 to %d", id, ATTUNE_HOST_NAMED_MAX - 1);
-  if (threads < 32 || threads % 32 != 0 || threads > block->threads)
+  if (threads < 32 || threads % 32 != 0 || threads > block->part_threads)
     attune_host_fault(block, thread, line, "named barrier %d of %d threads; it takes whole warps of the block's %d", id,
-                      threads, block->threads);
+                      threads, block->part_threads);
 }
 
 bool attune_host_named_arrive(attune_host_block *block, int warp) {
@@ -20,9 +20,9 @@ bool attune_host_named_arrive(attune_host_block *block, int warp) {
   attune_host_start_order(block, line);
   int id = (int)lanes[0].in[0], threads = (int)lanes[0].in[1];
   bool waits = lanes[0].in[2] == 0;
-  attune_host_named *b = &block->named[id];
+  attune_host_named *b = &block->named[lanes[0].part][id];
   attune_host_order *order = &block->shared.order;
-  int32_t *row = attune_host_order_named(order, id);
+  int32_t *row = attune_host_order_named(order, lanes[0].part, id);
   if (b->arrived == 0) {
     *b = (attune_host_named){.threads = threads, .line = line};
     attune_host_order_forget(order, row);

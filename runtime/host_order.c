@@ -5,7 +5,10 @@
 
 typedef int32_t vector __attribute__((vector_size(32)));
 
-enum { ALL_OF_ITSELF = INT32_MAX }; /* what a thread knows of its own accesses */
+enum {
+  ALL_OF_ITSELF = INT32_MAX, /* what a thread knows of its own accesses */
+  NAMED_ROWS = ATTUNE_HOST_PARTS_MAX * ATTUNE_HOST_NAMED_MAX
+};
 
 void attune_host_order_reset(attune_host_order *order, int threads) {
   order->time = 0;
@@ -34,12 +37,12 @@ int32_t *attune_host_order_done(const attune_host_order *order, int mbarrier) {
   return row(order, order->threads + 2 * mbarrier + 1);
 }
 
-int32_t *attune_host_order_named(const attune_host_order *order, int id) {
-  return row(order, order->threads + 2 * ATTUNE_HOST_MBARRIERS_MAX + id);
+int32_t *attune_host_order_named(const attune_host_order *order, int part, int id) {
+  return row(order, order->threads + 2 * ATTUNE_HOST_MBARRIERS_MAX + part * ATTUNE_HOST_NAMED_MAX + id);
 }
 
 static int32_t *row_of_group(const attune_host_order *order, int group) {
-  return row(order, order->threads + 2 * ATTUNE_HOST_MBARRIERS_MAX + ATTUNE_HOST_NAMED_MAX + group);
+  return row(order, order->threads + 2 * ATTUNE_HOST_MBARRIERS_MAX + NAMED_ROWS + group);
 }
 
 static int32_t earlier(uint32_t stamp) {
@@ -50,7 +53,7 @@ static int32_t earlier(uint32_t stamp) {
 bool attune_host_order_start(attune_host_order *order) {
   if (order->live) return true;
   order->width = (ATTUNE_HOST_OF_THREAD + order->threads + 7) / 8 * 8;
-  int rows = order->threads + 2 * ATTUNE_HOST_MBARRIERS_MAX + ATTUNE_HOST_NAMED_MAX + ATTUNE_HOST_GROUPS_MAX;
+  int rows = order->threads + 2 * ATTUNE_HOST_MBARRIERS_MAX + NAMED_ROWS + ATTUNE_HOST_GROUPS_MAX;
   size_t size = (size_t)rows * (size_t)order->width * sizeof *order->rows;
   if (size > order->capacity) {
     attune_host_order_release(order);

@@ -1,9 +1,10 @@
 /* What happens before what in a running block, exactly: every synchronisation takes a stamp from one clock, and each
  * thread knows up to which stamp the accesses of every other come before what it does next.
  *
- * A block barrier orders everything, a warp barrier the lanes of one warp. Where a kernel uses nothing else that is all
- * there is to keep. Named barriers and mbarriers hand knowledge from thread to thread; from the first one on, every
- * thread has a row of stamps, one a component: each thread, and each agent that reads or writes by itself. */
+ * A block barrier orders everything where no cluster is, a warp barrier the lanes of one warp. Where a kernel
+ * uses nothing else that is all there is to keep. Named barriers and mbarriers hand knowledge from thread to thread;
+ * from the first one on, every thread has a row of stamps, one a component: each thread, and each agent that reads or
+ * writes by itself. */
 #ifndef ATTUNE_HOST_ORDER_H
 #define ATTUNE_HOST_ORDER_H
 
@@ -16,6 +17,7 @@ enum {
   ATTUNE_HOST_GROUPS_MAX = 8, /* warpgroups: four warps each */
   ATTUNE_HOST_MBARRIERS_MAX = 64,
   ATTUNE_HOST_NAMED_MAX = 16,
+  ATTUNE_HOST_PARTS_MAX = 2, /* blocks of a cluster */
   ATTUNE_HOST_FENCES = 4,
   /* Components: the products of a warpgroup, the tiles that land on an mbarrier, a thread. */
   ATTUNE_HOST_OF_GROUP = 0,
@@ -54,10 +56,11 @@ bool attune_host_order_start(attune_host_order *order);
 void attune_host_order_block_barrier(attune_host_order *order);
 void attune_host_order_warp_barrier(attune_host_order *order, int warp);
 
-/* Rows of what threads meet at: an mbarrier's phase under way and its completed ones, a named barrier. */
+/* Rows of what threads meet at: an mbarrier's phase under way and its completed ones, a part's named barrier; 0 is its
+ * block barrier. */
 int32_t *attune_host_order_open(const attune_host_order *order, int mbarrier);
 int32_t *attune_host_order_done(const attune_host_order *order, int mbarrier);
-int32_t *attune_host_order_named(const attune_host_order *order, int id);
+int32_t *attune_host_order_named(const attune_host_order *order, int part, int id);
 void attune_host_order_forget(const attune_host_order *order, int32_t *row);
 void attune_host_order_join(const attune_host_order *order, int32_t *to, const int32_t *from);
 /* What the lanes know and have done enters the row; and what is in the row becomes known to them. */

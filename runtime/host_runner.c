@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "runtime/fail.h"
+#include "runtime/host_order.h"
 
 /* Every stack is two of a process's mappings, of which Linux allows 65,530. */
 enum { WORKERS_MAX = 256, STACKS_MAX = 16384 };
@@ -21,9 +22,9 @@ struct attune_host_runner {
 typedef struct {
   attune_host_runner *runner;
   const attune_host_grid *grid;
-  atomic_int next; /* block to run */
+  atomic_int next; /* cluster to run, which without clusters is a block */
   pthread_mutex_t mutex;
-  atomic_int failed; /* lowest block with a fault; INT_MAX: none */
+  atomic_int failed; /* lowest one with a fault; INT_MAX: none */
   attune_status status;
   char message[1024];
 } launch;
@@ -82,19 +83,24 @@ static void report(launch *l, int index, attune_status status, const char *messa
   pthread_mutex_unlock(&l->mutex);
 }
 
-/* Blocks are handed out in order, so that when one fails all lower ones are done or under way. */
+static int cluster_of(const attune_host_grid *grid) {
+  return grid->cluster > 1 ? grid->cluster : 1;
+}
+
+/* They are handed out in order, so that when one fails all lower ones are done or under way. */
 static void *work(void *argument) {
   launch *l = argument;
   attune_host_block *block;
-  attune_status status = take(&block, l->runner, l->grid->threads);
+  const int clusters = l->grid->blocks / cluster_of(l->grid);
+  attune_status status = take(&block, l->runner, l->grid->threads * cluster_of(l->grid));
   if (status != ATTUNE_OK) {
     int index = atomic_fetch_add(&l->next, 1);
-    if (index < l->grid->blocks) report(l, index, status, attune_message());
+    if (index < clusters) report(l, index, status, attune_message());
     return NULL;
   }
   for (;;) {
     int index = atomic_fetch_add(&l->next, 1);
-    if (index >= l->grid->blocks || index > atomic_load(&l->failed)) break;
+    if (index >= clusters || index > atomic_load(&l->failed)) break;
     char message[1024];
     status = attune_host_block_run(block, message, l->grid, index);
     if (status != ATTUNE_OK) report(l, index, status, message);
@@ -108,14 +114,21 @@ attune_status attune_host_run(attune_host_runner *runner, const attune_host_grid
     return attune_fail(ATTUNE_KERNEL_FAULT,
                        "%s: %d blocks of %d threads; the host device runs whole warps, 32 to 1024 threads", grid->name,
                        grid->blocks, grid->threads);
+  const int cluster = cluster_of(grid), threads_together = grid->threads * cluster;
+  if (cluster > 1 && (cluster > ATTUNE_HOST_PARTS_MAX || grid->blocks % cluster != 0 || grid->threads % 128 != 0 ||
+                      threads_together > 1024))
+    return attune_fail(ATTUNE_KERNEL_FAULT,
+                       "%s: %d blocks of %d threads in clusters of %d; the host device runs whole clusters of up to %d"
+                       " blocks, of whole warpgroups and up to 1024 threads together",
+                       grid->name, grid->blocks, grid->threads, cluster, ATTUNE_HOST_PARTS_MAX);
   if (grid->shared_bytes < 0 || grid->shared_bytes > 1 << 20)
     return attune_fail(ATTUNE_KERNEL_FAULT, "%s: %d bytes of shared memory; the host device has 0 to 1,048,576",
                        grid->name, grid->shared_bytes);
   launch l = {.runner = runner, .grid = grid, .failed = INT_MAX, .status = ATTUNE_OK};
   pthread_mutex_init(&l.mutex, NULL);
   int workers = attune_host_cores();
-  if (workers > STACKS_MAX / grid->threads) workers = STACKS_MAX / grid->threads;
-  if (workers > grid->blocks) workers = grid->blocks;
+  if (workers > STACKS_MAX / threads_together) workers = STACKS_MAX / threads_together;
+  if (workers > grid->blocks / cluster) workers = grid->blocks / cluster;
   pthread_t threads[WORKERS_MAX];
   int started = 0;
   while (started < workers - 1 && pthread_create(&threads[started], NULL, work, &l) == 0)

@@ -35,22 +35,30 @@ struct attune_host_granule {
   reader readers[READERS];
 };
 
-attune_status attune_host_shared_reset(attune_host_shared *shared, uint32_t size, int threads) {
-  if (size > shared->capacity) {
-    attune_host_shared_release(shared);
-    uint32_t capacity = (size + 255) / 256 * 256;
-    shared->bytes = aligned_alloc(256, capacity);
-    shared->granules = calloc(capacity / 4, sizeof *shared->granules);
-    if (!shared->bytes || !shared->granules) {
-      attune_host_shared_release(shared);
-      return attune_fail(ATTUNE_OUT_OF_MEMORY, "out of memory: a block needs %u bytes of shared memory", size);
-    }
+static bool grow(attune_host_shared *shared, uint32_t bytes) {
+  if (bytes <= shared->capacity) return true;
+  attune_host_shared_release(shared);
+  uint32_t capacity = (bytes + 255) / 256 * 256;
+  shared->bytes = aligned_alloc(256, capacity);
+  shared->granules = calloc(capacity / 4, sizeof *shared->granules);
+  if (shared->bytes && shared->granules) {
     shared->capacity = capacity;
+    return true;
   }
+  attune_host_shared_release(shared);
+  return false;
+}
+
+attune_status attune_host_shared_reset(attune_host_shared *shared, uint32_t size, int pieces, int threads) {
+  uint32_t pitch = 1024; /* the swizzle's pattern repeats with it */
+  while (pitch < size)
+    pitch *= 2;
+  if (!grow(shared, (uint32_t)(pieces - 1) * pitch + size))
+    return attune_fail(ATTUNE_OUT_OF_MEMORY, "out of memory: a block needs %u bytes of shared memory", size);
   shared->size = size;
-  if (size > 0) {
-    memset(shared->bytes, 0xff, size);
-  }
+  shared->pitch = pitch;
+  for (uint32_t i = 0; i < (uint32_t)pieces && size > 0; i++)
+    memset(shared->bytes + i * pitch, 0xff, size);
   if (++shared->epoch == 0) { /* it came round: none may be taken for its own */
     memset(shared->granules, 0, shared->capacity / 4 * sizeof *shared->granules);
     shared->epoch = 1;
@@ -94,7 +102,8 @@ static bool found_write(attune_host_conflict *conflict, attune_host_conflict_kin
 }
 
 static bool inside(const attune_host_shared *shared, attune_host_conflict *conflict, uint32_t offset, uint32_t size) {
-  if (offset > shared->size || size > shared->size - offset)
+  const uint32_t inner = offset & (shared->pitch - 1);
+  if (inner > shared->size || size > shared->size - inner)
     return found(conflict, ATTUNE_HOST_OUT_OF_BOUNDS, offset, -1, 0);
   return true;
 }
@@ -345,7 +354,8 @@ bool attune_host_shared_set_mbarrier(attune_host_shared *shared, attune_host_con
 }
 
 int attune_host_shared_mbarrier(const attune_host_shared *shared, uint32_t offset) {
-  if (offset % 8 != 0 || shared->size < 8 || offset > shared->size - 8) return -1;
+  const uint32_t inner = offset & (shared->pitch - 1);
+  if (offset % 8 != 0 || shared->size < 8 || inner > shared->size - 8) return -1;
   const attune_host_granule *g = granule_at(shared, offset);
   return g->state == MBARRIER ? g->mbarrier : -1;
 }

@@ -1,5 +1,6 @@
-/* A block's shared memory as the host device sees it: bytes that start poisoned, and beside every four of them what is
- * needed to judge the next access: who wrote, who has read since, and whether an asynchronous copy is under way.
+/* A block's shared memory as the host device sees it, or, in pieces, that of the blocks of a cluster: bytes that start
+ * poisoned, and beside every four of them what is needed to judge the next access: who wrote, who has read since, and
+ * whether an asynchronous copy is under way.
  *
  * The order between accesses is exact, not sampled (host_order.h). A race is therefore found whichever way the schedule
  * happened to run. */
@@ -43,12 +44,14 @@ typedef struct {
   unsigned char *bytes;
   attune_host_granule *granules;
   uint32_t epoch; /* counts blocks */
-  uint32_t size, capacity;
+  uint32_t size;  /* of a piece */
+  uint32_t pitch; /* from a piece to the next; a power of two, so that an offset tells its place in its piece */
+  uint32_t capacity;
   attune_host_order order;
 } attune_host_shared;
 
-/* Poisoned and forgotten, size bytes large, for a block of that many threads. */
-attune_status attune_host_shared_reset(attune_host_shared *shared, uint32_t size, int threads);
+/* Poisoned and forgotten, so many pieces of size bytes, for that many threads. */
+attune_status attune_host_shared_reset(attune_host_shared *shared, uint32_t size, int pieces, int threads);
 void attune_host_shared_release(attune_host_shared *shared);
 
 /* Each judges one access of size bytes (a power of two, 4..16) and records it; false: *conflict says what is wrong.

@@ -1,5 +1,6 @@
 /* Private to host_block.c (scheduling), host_calls.c (what kernels call) and host_fault.c (what is said of a fault):
- * the state of one running block. */
+ * the state of one running block; or of the blocks of one cluster, which are its parts: their threads, warps and
+ * mbarriers are numbered through, and each has its own piece of the shared memory. */
 #ifndef ATTUNE_HOST_STATE_H
 #define ATTUNE_HOST_STATE_H
 
@@ -23,6 +24,7 @@ typedef enum {
   ATTUNE_HOST_READY,
   ATTUNE_HOST_AT_COLLECTIVE,
   ATTUNE_HOST_AT_BARRIER,
+  ATTUNE_HOST_AT_CLUSTER_BARRIER,
   ATTUNE_HOST_AT_MBARRIER,
   ATTUNE_HOST_EXITED
 } attune_host_lane_state;
@@ -30,7 +32,8 @@ typedef enum {
 typedef struct {
   attune_fiber fiber;
   attune_host_block *block;
-  int index; /* in the block */
+  int index;        /* among all that run together */
+  int part, thread; /* which block of the cluster; in that block */
   attune_host_lane_state state;
   int line; /* where it waits */
   const unsigned *in;
@@ -55,6 +58,12 @@ typedef struct {
   int32_t line;
 } attune_host_waited;
 
+/* A thread's last arrival at another part's mbarrier. */
+typedef struct {
+  uint32_t time; /* 0: there was none */
+  int32_t line;
+} attune_host_sent;
+
 typedef struct {
   uint32_t offset;
   int arrivals, pending; /* of a phase; of the current one, still to come */
@@ -62,7 +71,7 @@ typedef struct {
   int64_t expected;      /* bytes of the current phase */
   uint32_t init_time;
   int init_thread, init_line;
-  bool fenced;
+  bool fenced, published; /* by its thread; to the whole cluster */
 } attune_host_mbarrier;
 
 /* A tile that load_tile has issued and whose phase has not completed. */
@@ -79,6 +88,11 @@ typedef struct {
   uint32_t from, bytes;
   int line, thread;
 } attune_host_stored_tile;
+
+/* A barrier of the block or of the cluster. */
+typedef struct {
+  int arrived, line;
+} attune_host_meeting;
 
 typedef struct {
   int threads, arrived, line; /* arrived 0: nobody is there */
@@ -97,7 +111,10 @@ typedef struct {
 
 struct attune_host_block {
   const attune_host_grid *grid;
-  int index, threads; /* threads: of this launch */
+  int index;        /* in the grid; of the first part */
+  int parts;        /* blocks of the cluster */
+  int part_threads; /* of each */
+  int threads;      /* of all */
   int capacity;
   uint64_t random; /* 0: everything in order */
   attune_host_lane *lanes;
@@ -105,16 +122,18 @@ struct attune_host_block {
   attune_host_mbarrier mbarriers[ATTUNE_HOST_MBARRIERS_MAX];
   int mbarrier_count;
   attune_host_waited *waited; /* (mbarriers, threads) */
+  attune_host_sent *sent;     /* of each thread */
   attune_host_tile *tiles;    /* in flight */
   int tile_count, tile_capacity;
   attune_host_stored_tile stores[ATTUNE_HOST_STORES_MAX]; /* whose source is still being read */
   int store_count;
-  attune_host_named named[ATTUNE_HOST_NAMED_MAX];
+  attune_host_named named[ATTUNE_HOST_PARTS_MAX][ATTUNE_HOST_NAMED_MAX];
   attune_host_group groups[ATTUNE_HOST_GROUPS_MAX];
-  int free_registers;
+  int free_registers[ATTUNE_HOST_PARTS_MAX];
   uint32_t products;    /* issued so far */
   uint32_t ready_warps; /* those that have a lane that can run */
-  int at_barrier, barrier_line, exited;
+  attune_host_meeting barriers[ATTUNE_HOST_PARTS_MAX], cluster_barrier;
+  int exited[ATTUNE_HOST_PARTS_MAX];
   attune_host_lane *running;
   attune_fiber home; /* the operating-system thread */
   attune_host_shared shared;
@@ -126,22 +145,33 @@ struct attune_host_block {
 
 extern _Thread_local attune_host_block *attune_host_current;
 
+/* Where the part's address lies in the shared memory of all; out of bounds, if it is in none. */
+static inline uint32_t attune_host_offset(const attune_host_block *block, int part, unsigned address) {
+  const uint32_t offset = address - ATTUNE_HOST_SHARED_BASE, pitch = block->shared.pitch;
+  return (uint32_t)part * pitch + (offset < pitch ? offset : pitch - 1);
+}
+
 /* The next number of the block's sequence; never called where random is 0. */
 uint64_t attune_host_draw(attune_host_block *block);
 /* Lets others run; returns when the running lane is made ready again. */
 void attune_host_suspend(attune_host_block *block);
 /* Makes every lane of the warp ready that is at a collective. */
 void attune_host_release_warp(attune_host_block *block, int warp);
-void attune_host_release_block(attune_host_block *block);
+void attune_host_release_part(attune_host_block *block, int part);
 void attune_host_wake(attune_host_block *block, int thread);
 
 /* host_mbarrier.c */
 void attune_host_mbarrier_init(unsigned barrier, int arrivals, int line);
 void attune_host_mbarrier_init_fence(int line);
+/* A cluster barrier has been passed. */
+void attune_host_publish_mbarriers(attune_host_block *block);
 void attune_host_mbarrier_arrive(unsigned barrier, int bytes, int line);
+void attune_host_mbarrier_arrive_at(unsigned barrier, int part, int line);
 void attune_host_mbarrier_wait(unsigned barrier, int parity, int line);
 void attune_host_load_tile(unsigned to, const struct attune_tensor_map *map, const int at[4], unsigned barrier,
                            int line);
+void attune_host_load_tile_multicast(unsigned to, const struct attune_tensor_map *map, const int at[4],
+                                     unsigned barrier, unsigned parts, int line);
 /* A tile is copied to or from the address: what: "a tile's load", "a tile's store". */
 void attune_host_check_box(attune_host_block *block, const struct attune_tensor_map *map, unsigned address,
                            const char *what, int line);
@@ -158,7 +188,8 @@ bool attune_host_named_arrive(attune_host_block *block, int warp);
 bool attune_host_group_arrive(attune_host_block *block, int warp);
 void attune_host_groups_reset(attune_host_block *block);
 void attune_host_groups_release(attune_host_block *block);
-/* The running lane leaves the kernel: with no product in flight, and the last one with no tile. */
+/* The running lane leaves the kernel: with no product in flight, and a block's last one with no tile and no arrival of
+ * another block's that may still come. */
 void attune_host_check_exit(attune_host_block *block);
 
 /* Ends the block with a report; never returns to the kernel. line 0: not known. */
@@ -166,6 +197,12 @@ _Noreturn void attune_host_fault(attune_host_block *block, int thread, int line,
     __attribute__((format(printf, 4, 5)));
 _Noreturn void attune_host_fault_conflict(attune_host_block *block, const attune_host_conflict *conflict, int line,
                                           const char *what, unsigned address, unsigned size);
+/* A thread and a place in shared memory in words: "thread 3", "offset 64"; with the block where there are several. */
+typedef struct {
+  char text[48];
+} attune_host_words;
+attune_host_words attune_host_thread(const attune_host_block *block, int thread);
+attune_host_words attune_host_place(const attune_host_block *block, uint32_t offset);
 /* Nobody can run and somebody has not exited: says who waits for whom. */
 _Noreturn void attune_host_fault_stuck(attune_host_block *block);
 const char *attune_host_operation_name(int operation);

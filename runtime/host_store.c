@@ -26,7 +26,7 @@ static void write_row(const unsigned char *from, const attune_host_tensor_map *m
 void attune_host_store_tile(const struct attune_tensor_map *map, const int at[4], unsigned from, int line) {
   attune_host_block *block = attune_host_current;
   const int thread = block->running->index;
-  const uint32_t offset = from - ATTUNE_HOST_SHARED_BASE;
+  const uint32_t offset = attune_host_offset(block, block->running->part, from);
   const attune_host_tensor_map m = attune_host_tensor_map_of(map);
   attune_host_conflict conflict;
   attune_host_start_order(block, line);
@@ -37,7 +37,7 @@ void attune_host_store_tile(const struct attune_tensor_map *map, const int at[4]
     for (int chunk = 0; chunk < chunks_inside(&m, at, row); chunk++) {
       const uint32_t place = offset + (uint32_t)(row * 128 + (chunk ^ (row & 7)) * 16);
       if (!attune_host_shared_start_store(&block->shared, &conflict, place, 16, thread, line))
-        attune_host_fault_conflict(block, &conflict, line, "a tile's store", place + ATTUNE_HOST_SHARED_BASE, 16);
+        attune_host_fault_conflict(block, &conflict, line, "a tile's store", from + (place - offset), 16);
     }
   if (block->store_count == ATTUNE_HOST_STORES_MAX)
     attune_host_fault(block, thread, line, "more than %d tiles' stores under way, which the host device cannot model",

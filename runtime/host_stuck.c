@@ -10,9 +10,11 @@ static void describe(const attune_host_block *block, const attune_host_lane *lan
     snprintf(text, 128, "has left the kernel");
   else if (lane->state == ATTUNE_HOST_AT_BARRIER)
     snprintf(text, 128, "waits at the block barrier of line %d", lane->line);
+  else if (lane->state == ATTUNE_HOST_AT_CLUSTER_BARRIER)
+    snprintf(text, 128, "waits at the cluster barrier of line %d", lane->line);
   else if (lane->state == ATTUNE_HOST_AT_MBARRIER)
-    snprintf(text, 128, "waits at line %d for the mbarrier at offset %u", lane->line,
-             block->mbarriers[lane->mbarrier].offset);
+    snprintf(text, 128, "waits at line %d for the mbarrier at %s", lane->line,
+             attune_host_place(block, block->mbarriers[lane->mbarrier].offset).text);
   else
     snprintf(text, 128, "waits at %s of line %d", attune_host_operation_name(warp->operation), warp->line);
 }
@@ -29,9 +31,9 @@ static void report_warp(attune_host_block *block, int w) {
   if (!waiting || !missing || missing->state == ATTUNE_HOST_AT_MBARRIER) return;
   char what[128];
   describe(block, missing, what);
-  attune_host_fault(block, waiting->index, warp->line,
-                    "divergence: %u lanes of the warp wait at %s, and thread %d %s; %s", warp->arrived,
-                    attune_host_operation_name(warp->operation), missing->index, what,
+  attune_host_fault(block, waiting->index, warp->line, "divergence: %u lanes of the warp wait at %s, and %s %s; %s",
+                    warp->arrived, attune_host_operation_name(warp->operation),
+                    attune_host_thread(block, missing->index).text, what,
                     missing->state == ATTUNE_HOST_EXITED ? "all 32 lanes must arrive" : "deadlock");
 }
 
@@ -40,7 +42,7 @@ static void report_group(attune_host_block *block, int group) {
   if (g->claim > 0)
     attune_host_fault(block, group * 128, g->line,
                       "deadlock: claims %d registers a thread, which takes %d more, and %d of the block's are free",
-                      g->claim, (g->claim - g->registers) * 128, block->free_registers);
+                      g->claim, (g->claim - g->registers) * 128, block->free_registers[block->lanes[group * 128].part]);
   if (g->arrived == 0) return;
   const attune_host_lane *waiting = NULL, *missing = NULL;
   for (int w = group * 4 + 3; w >= group * 4; w--) {
@@ -53,14 +55,14 @@ static void report_group(attune_host_block *block, int group) {
   if (!waiting || !missing || missing->state == ATTUNE_HOST_AT_MBARRIER) return;
   char what[128];
   describe(block, missing, what);
-  attune_host_fault(block, waiting->index, g->line,
-                    "divergence: %d warps wait at %s, and thread %d of their warpgroup %s", g->arrived,
-                    attune_host_operation_name(g->operation), missing->index, what);
+  attune_host_fault(block, waiting->index, g->line, "divergence: %d warps wait at %s, and of their warpgroup %s %s",
+                    g->arrived, attune_host_operation_name(g->operation),
+                    attune_host_thread(block, missing->index).text, what);
 }
 
-static void report_named(attune_host_block *block) {
+static void report_named(attune_host_block *block, int part) {
   for (int id = 1; id < ATTUNE_HOST_NAMED_MAX; id++) {
-    const attune_host_named *b = &block->named[id];
+    const attune_host_named *b = &block->named[part][id];
     if (b->arrived == 0 || b->waiting == 0) continue;
     int warp = __builtin_ctz(b->waiting);
     attune_host_fault(block, warp * 32, block->warps[warp].line,
@@ -75,16 +77,36 @@ static void report_mbarriers(attune_host_block *block, bool bytes) {
     if (lane->state != ATTUNE_HOST_AT_MBARRIER) continue;
     const attune_host_mbarrier *b = &block->mbarriers[lane->mbarrier];
     if (bytes && b->pending == 0)
-      attune_host_fault(
-          block, t, lane->line,
-          "deadlock: the mbarrier at offset %u waits in phase %u for %lld bytes, and tiles of %lld bytes are"
-          " under way to it",
-          b->offset, b->phase, (long long)b->expected, (long long)attune_host_bytes_under_way(block, lane->mbarrier));
+      attune_host_fault(block, t, lane->line,
+                        "deadlock: the mbarrier at %s waits in phase %u for %lld bytes, and tiles of %lld bytes are"
+                        " under way to it",
+                        attune_host_place(block, b->offset).text, b->phase, (long long)b->expected,
+                        (long long)attune_host_bytes_under_way(block, lane->mbarrier));
     if (!bytes)
       attune_host_fault(block, t, lane->line,
-                        "deadlock: the mbarrier at offset %u waits in phase %u for %d more of %d arrivals", b->offset,
-                        b->phase, b->pending, b->arrivals);
+                        "deadlock: the mbarrier at %s waits in phase %u for %d more of %d arrivals",
+                        attune_host_place(block, b->offset).text, b->phase, b->pending, b->arrivals);
   }
+}
+
+/* Some wait at a barrier of the block or the cluster, and who should come has left, or waits at another one. */
+static void report_meeting(attune_host_block *block, int first, int threads, attune_host_lane_state state,
+                           const char *what) {
+  const attune_host_lane *waiting = NULL, *gone = NULL;
+  int arrived = 0;
+  for (int i = first + threads - 1; i >= first; i--) {
+    const attune_host_lane *lane = &block->lanes[i];
+    arrived += lane->state == state;
+    if (lane->state == state) waiting = lane;
+    if (lane->state != state && (!gone || gone->state != ATTUNE_HOST_EXITED || lane->state == ATTUNE_HOST_EXITED))
+      gone = lane;
+  }
+  if (!waiting || !gone) return;
+  char where[128];
+  describe(block, gone, where);
+  attune_host_fault(block, waiting->index, waiting->line,
+                    "deadlock: %d of %d threads wait at the %s barrier, and %s %s without reaching it", arrived,
+                    threads, what, attune_host_thread(block, gone->index).text, where);
 }
 
 void attune_host_fault_stuck(attune_host_block *block) {
@@ -93,16 +115,11 @@ void attune_host_fault_stuck(attune_host_block *block) {
   report_mbarriers(block, true);
   for (int g = 0; g < block->threads / 128; g++)
     report_group(block, g);
-  report_named(block);
+  for (int part = 0; part < block->parts; part++)
+    report_named(block, part);
   report_mbarriers(block, false);
-  const attune_host_lane *waiting = NULL, *gone = NULL;
-  for (int i = block->threads - 1; i >= 0; i--) {
-    if (block->lanes[i].state == ATTUNE_HOST_AT_BARRIER) waiting = &block->lanes[i];
-    if (block->lanes[i].state == ATTUNE_HOST_EXITED) gone = &block->lanes[i];
-  }
-  attune_host_fault(
-      block, waiting ? waiting->index : 0, waiting ? waiting->line : 0,
-      "deadlock: %d of %d threads wait at the block barrier, and thread %d has left the kernel without reaching"
-      " it",
-      block->at_barrier, block->threads, gone ? gone->index : -1);
+  for (int part = 0; part < block->parts; part++)
+    report_meeting(block, part * block->part_threads, block->part_threads, ATTUNE_HOST_AT_BARRIER, "block");
+  report_meeting(block, 0, block->threads, ATTUNE_HOST_AT_CLUSTER_BARRIER, "cluster");
+  attune_host_fault(block, 0, 0, "deadlock: nobody can run, and not all threads have left the kernel");
 }

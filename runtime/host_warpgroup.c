@@ -32,9 +32,10 @@ void attune_host_groups_reset(attune_host_block *block) {
   block->products = 0;
   memset(block->named, 0, sizeof block->named);
   const int pool = REGISTERS / (block->grid->on_an_sm > 0 ? block->grid->on_an_sm : 1);
-  int registers = pool / block->threads / 8 * 8;
+  int registers = pool / block->part_threads / 8 * 8;
   if (registers > 255) registers = 255;
-  block->free_registers = pool - registers * block->threads;
+  for (int part = 0; part < ATTUNE_HOST_PARTS_MAX; part++)
+    block->free_registers[part] = pool - registers * block->part_threads;
   for (int g = 0; g < ATTUNE_HOST_GROUPS_MAX; g++) {
     attune_host_queue *queue = block->groups[g].queue;
     if (queue) queue->first = queue->count = 0;
@@ -51,6 +52,29 @@ static product *in_flight(attune_host_queue *queue, int index) {
   return &queue->products[(queue->first + index) % IN_FLIGHT_MAX];
 }
 
+/* Whether one of the part's threads knows of what the thread has done up to the time. */
+static bool is_known(const attune_host_block *block, int part, int thread, uint32_t time) {
+  for (int t = part * block->part_threads; t < (part + 1) * block->part_threads; t++) {
+    const attune_host_viewer viewer = attune_host_view_of(t);
+    if (attune_host_order_bound(&block->shared.order, &viewer, ATTUNE_HOST_OF_THREAD + thread) >= time) return true;
+  }
+  return false;
+}
+
+/* With its last thread a block's shared memory goes. */
+static void check_block_exit(attune_host_block *block, int part) {
+  for (int i = 0; i < block->tile_count; i++)
+    if ((int)(block->tiles[i].to / block->shared.pitch) == part)
+      attune_host_fault(block, block->tiles[i].thread, block->tiles[i].line,
+                        "the block ends with this tile's load under way: nobody there has waited for it");
+  for (int t = 0; t < block->threads; t++)
+    if (block->lanes[t].part != part && block->sent[t].time > 0 && !is_known(block, part, t, block->sent[t].time))
+      attune_host_fault(
+          block, t, block->sent[t].line,
+          "an arrival for block %d, which may have left the kernel by then: nobody there has waited for it",
+          block->index + part);
+}
+
 void attune_host_check_exit(attune_host_block *block) {
   const attune_host_lane *lane = block->running;
   attune_host_queue *queue = block->groups[lane->index / 128].queue;
@@ -62,9 +86,7 @@ void attune_host_check_exit(attune_host_block *block) {
       attune_host_fault(block, lane->index, block->stores[i].line,
                         "leaves the kernel with a tile's store under way that may still read shared memory:"
                         " finish_stores is missing");
-  if (block->exited == block->threads - 1 && block->tile_count > 0)
-    attune_host_fault(block, block->tiles[0].thread, block->tiles[0].line,
-                      "the block ends with this tile's load under way: nobody has waited for it");
+  if (block->exited[lane->part] == block->part_threads - 1) check_block_exit(block, lane->part);
 }
 
 /* ---- products ---- */
@@ -103,7 +125,7 @@ static void locate(attune_host_block *block, product *p, const struct attune_hos
   if (wrong) attune_host_fault(block, group * 128, line, "a product's descriptor of B: %s", wrong);
   p->count = p->a_count + b_count;
   for (int i = 0; i < p->count; i++)
-    p->chunks[i] -= ATTUNE_HOST_SHARED_BASE;
+    p->chunks[i] = attune_host_offset(block, block->lanes[group * 128].part, p->chunks[i]);
 }
 
 static void poison(const product *p) {
@@ -137,7 +159,8 @@ static void issue(attune_host_block *block, int group, int line) {
                  .n_major = of->b_n_major != 0};
   locate(block, p, of, group);
   if (!attune_host_shared_start_product(&block->shared, &conflict, p->chunks, p->count, group, p->number, line))
-    attune_host_fault_conflict(block, &conflict, line, "a product", conflict.offset + ATTUNE_HOST_SHARED_BASE, 16);
+    attune_host_fault_conflict(block, &conflict, line, "a product",
+                               conflict.offset % block->shared.pitch + ATTUNE_HOST_SHARED_BASE, 16);
   for (int t = 0; t < 128; t++) {
     p->c[t] = lanes[t].product.c;
     p->a[t] = lanes[t].product.a;
@@ -180,15 +203,16 @@ static void check_registers(attune_host_block *block, int group, int registers, 
 static bool try_claim(attune_host_block *block, int group) {
   attune_host_group *g = &block->groups[group];
   int more = (g->claim - g->registers) * 128;
-  if (more > block->free_registers) return false;
-  block->free_registers -= more;
+  int *const free_registers = &block->free_registers[block->lanes[group * 128].part];
+  if (more > *free_registers) return false;
+  *free_registers -= more;
   g->registers = g->claim;
   g->claim = 0;
   return true;
 }
 
 static void give_back(attune_host_block *block, int group, int registers) {
-  block->free_registers += (block->groups[group].registers - registers) * 128;
+  block->free_registers[block->lanes[group * 128].part] += (block->groups[group].registers - registers) * 128;
   block->groups[group].registers = registers;
   for (int g = 0; g < block->threads / 128; g++)
     if (block->groups[g].claim > 0 && try_claim(block, g)) release_group(block, g);
@@ -237,7 +261,7 @@ bool attune_host_group_arrive(attune_host_block *block, int warp) {
   int group = warp / 4, operation = block->warps[warp].operation, line = block->warps[warp].line;
   attune_host_group *g = &block->groups[group];
   attune_host_lane *last = block->running;
-  if (group * 128 + 128 > block->threads)
+  if (group * 128 + 128 > block->threads) /* parts of a cluster are whole warpgroups */
     attune_host_fault(block, warp * 32, line, "%s needs four warps, and the block ends before the warpgroup does",
                       attune_host_operation_name(operation));
   if (g->arrived > 0 && (g->operation != operation || g->line != line))

@@ -78,7 +78,8 @@ static attune_status check_source(const attune_list_source *source) {
 static attune_status launch(const attune_lister *lister, attune_arguments *arguments, int step, attune_stream stream) {
   const int64_t rows = rows_of(lister, arguments->list_batch, arguments->list_heads);
   const attune_launch grid = {.grid = (int32_t)((rows + lister->config.warps - 1) / lister->config.warps),
-                              .threads = lister->config.warps * 32};
+                              .threads = lister->config.warps * 32,
+                              .cluster = lister->config.cluster};
   arguments->list_work.step = step;
   return attune_launch_kernel(lister->loaded, &grid, arguments, stream);
 }

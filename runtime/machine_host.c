@@ -112,6 +112,7 @@ static attune_status launch(const attune_loaded *base, const attune_launch *laun
                                  .name = loaded->symbol,
                                  .blocks = attune_launch_blocks(launch, &base->machine->device),
                                  .threads = launch->threads,
+                                 .cluster = launch->cluster,
                                  .shared_bytes = launch->shared_bytes,
                                  .on_an_sm = loaded->config.blocks,
                                  .arguments = arguments,

@@ -49,7 +49,7 @@ struct attune_arguments {
   long long o_batch, o_seqlen, o_heads;
   int batch, heads_q, group;                              /* group: query heads on one key head */
   int seqlen_q, seqlen_k;                                 /* upper bounds where seqlens_* are given */
-  int tiles_m;                                            /* ceil(seqlen_q / tile_m) */
+  int tiles_m;                                            /* ceil(seqlen_q / tile_m); of clusters' tiles together */
   struct attune_divisor by_tiles_m, by_heads_q, by_heads; /* by_heads: heads_q * batch */
   int align_end;                 /* 1: the mask's diagonal ends at the last key (shift = seqlen_k - seqlen_q) */
   int window_left, window_right; /* visible: i+shift-left <= j <= i+shift+right; unbounded: 2^30 - 1 */

@@ -19,6 +19,11 @@
  * products only when the one before it has started its own, so that one computes exponentials while another multiplies.
  * Tokens: it begins its softmax only when the one before it has ended its own.
  *
+ * Clusters. Two blocks take neighbouring tiles of queries, which see the same keys: each loads half of the rows of
+ * every tile of K and V, for both. A slot is filled again when the consumers of both have left it; its full barriers
+ * count the bytes of both halves. No block starts before its neighbour's barriers are there, nor leaves before its
+ * neighbour is done with its own.
+ *
  * Tiles lie in panels of 64 columns (128 bytes a row, 128-byte swizzle), padded with zeros by the copy engine. Layouts
  * of fragments and descriptors: PTX ISA, "Asynchronous warpgroup level matrix instructions". */
 #include "arguments.h"
@@ -99,7 +104,7 @@ ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
   at.v_empty = at.v_full + 8 * stages;
   at.v_landed = at.v_empty + 8 * stages; // a ragged V before its tail is cleared
 #if PATTERN || LIST_BLOCK
-  at.found_full = at.v_landed + 8;
+  at.found_full = at.v_landed + 8 * stages;
   at.found_empty = at.found_full + 8 * found_slots;
   at.found = at.found_empty + 8 * found_slots;
   at.tiles = at.found + 4 * found_slots;
@@ -141,7 +146,7 @@ ATTUNE_DEVICE void find_usual(int &place, int &tile, const attune_arguments &pro
 #endif
 }
 
-/* The index-th item; false: there is nothing in it. */
+/* The index-th item, of a cluster its tiles together; false: there is nothing in it. */
 ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int index) {
   int tile;
 #if LIST_BLOCK
@@ -152,13 +157,20 @@ ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int index
     find_usual(w.place, tile, problem, index);
   w.batch = divide(w.place, problem.by_heads_q);
   w.head = w.place - w.batch * problem.heads_q;
+#if CLUSTER > 1
+  // The blocks see the same keys; one whose tile has no rows goes along, since the others wait for what it loads.
+  if (!find_keys(w, problem, tile * cluster)) return false;
+  w.row_begin += block_index() % cluster * tile_m;
+  return true;
+#else
   return find_keys(w, problem, tile);
+#endif
 }
 
-/* A block's items: one of every round of the grid, back and forth, so that with items that become shorter no block gets
- * the longest of every round. */
+/* A block's items, or a cluster's: one of every round of the grid, back and forth, so that with items that become
+ * shorter none gets the longest of every round. */
 ATTUNE_DEVICE unsigned item_of_round(unsigned round) { // unsigned: up to twice a grid of 2^31 - 1
-  const unsigned grid = (unsigned)grid_size(), block = (unsigned)block_index();
+  const unsigned grid = (unsigned)(grid_size() / cluster), block = (unsigned)(block_index() / cluster);
   return round * grid + (round % 2 == 0 ? block : grid - 1 - block);
 }
 
@@ -181,6 +193,22 @@ ATTUNE_DEVICE void load_panels(shared_address to, const attune_tensor_map &map, 
 #pragma unroll
   for (int p = 0; p < panels; p++)
     load_tile(to + p * panel_bytes, map, p * 64, row, head, batch, full, policy);
+}
+
+/* This block's part of K's or V's tile. */
+template <int panels>
+ATTUNE_DEVICE void load_keys(shared_address to, const attune_tensor_map &map, int tile, int head, int batch,
+                             shared_address full) {
+#if CLUSTER > 1
+  constexpr int rows = tile_n / cluster;
+  const int first = block_index() % cluster * rows;
+#pragma unroll
+  for (int p = 0; p < panels; p++)
+    load_tile_multicast(to + p * kv_panel_bytes + first * row_bytes, map, p * 64, tile * tile_n + first, head, batch,
+                        full, (1 << cluster) - 1, read_again);
+#else
+  load_panels<panels, kv_panel_bytes>(to, map, tile * tile_n, head, batch, full, read_again);
+#endif
 }
 
 /* Clears the rows from `limit` on of V's tile: keys that a length in device memory leaves out may hold anything, and
@@ -233,7 +261,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
                            const mbarriers &at) {
   const bool loads = thread_index() % 32 == 0;
   ring<stages> k, v;
-  int landed_parity = 0;
+  unsigned landed_parities = 0; // a bit for each slot
 #if PATTERN || LIST_BLOCK
   ring<found_slots> found;
 #endif
@@ -262,24 +290,26 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
         store_shared_32(at.tiles + 4 * k.slot, (unsigned)told);
 #endif
         mbarrier_arrive_expect(at.k_full + 8 * k.slot, k_slot_bytes);
-        load_panels<k_panels, kv_panel_bytes>(shared + k_offset + k.slot * k_slot_bytes, maps.k, tile * tile_n, kv_head,
-                                              w.batch, at.k_full + 8 * k.slot, read_again);
+        load_keys<k_panels>(shared + k_offset + k.slot * k_slot_bytes, maps.k, tile, kv_head, w.batch,
+                            at.k_full + 8 * k.slot);
       }
       advance(k);
     };
     auto load_v = [&](int tile) {
       const bool clears = ragged && tile == w.last_tile;
       const shared_address to = shared + v_offset + v.slot * v_slot_bytes;
-      const shared_address full = at.v_full + 8 * v.slot, arrived = clears ? at.v_landed : full;
+      // One for each slot: the neighbour of a cluster may be a slot ahead.
+      const shared_address full = at.v_full + 8 * v.slot, landed = at.v_landed + 8 * v.slot;
+      const shared_address arrived = clears ? landed : full;
       if (loads) {
         mbarrier_wait(at.v_empty + 8 * v.slot, v.parity ^ 1);
         mbarrier_arrive_expect(arrived, v_slot_bytes);
-        load_panels<v_panels, kv_panel_bytes>(to, maps.v, tile * tile_n, kv_head, w.batch, arrived, read_again);
+        load_keys<v_panels>(to, maps.v, tile, kv_head, w.batch, arrived);
       }
       if (clears) {
         warp_barrier();
-        mbarrier_wait(at.v_landed, landed_parity);
-        landed_parity ^= 1;
+        mbarrier_wait(landed, landed_parities >> v.slot & 1);
+        landed_parities ^= 1u << v.slot;
         clear_tail(to, w.seqlen_k - tile * tile_n);
         if (loads) mbarrier_arrive(full);
       }
@@ -306,6 +336,15 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
     load_v(w.last_tile - w.tiles + 1);
 #endif
   }
+#if CLUSTER > 1
+  // The block stays until its neighbour's consumers have told all that they tell.
+  for (int i = 0; i < stages && loads; i++) {
+    mbarrier_wait(at.k_empty + 8 * k.slot, k.parity ^ 1);
+    mbarrier_wait(at.v_empty + 8 * v.slot, v.parity ^ 1);
+    advance(k);
+    advance(v);
+  }
+#endif
 }
 
 /* ---- the porter: one warp, which brings Q and, from the same slot, takes away the O that consumers leave there ----
@@ -619,8 +658,8 @@ ATTUNE_DEVICE void clear(state &row) {
 
 ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address shared, const mbarriers &at, int group) {
   const int lane = thread_index() % 32;
-  const int warp_row = thread_index() / 32 * 16 - 64; // the producer's warpgroup comes before
-  const bool speaks = thread_index() % (128 / speakers) == 0;
+  const int warp_row = thread_index() / 32 * 16 - 64;     // the producer's warpgroup comes before
+  const int listener = thread_index() % (128 / speakers); // the block of the cluster that this thread tells
   const float log2_scale = problem.log2_scale, slack = growth / log2_scale;
   const unsigned long long k_first = matrix_k_major(shared + k_offset),
                            v_first = matrix_n_major(shared + v_offset, kv_panel_bytes);
@@ -646,7 +685,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   auto meet_tile = [&]() {
     mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
 #if PATTERN || LIST_BLOCK
-    const int told = warp_uniform(speaks ? load_shared_int(at.tiles + 4 * k.slot) : 0);
+    const int told = warp_uniform(listener == 0 ? load_shared_int(at.tiles + 4 * k.slot) : 0);
     tile = told >> 2;
     more = told & 2;
     whole = told & 1;
@@ -685,12 +724,19 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     change_scores(scores, problem, w, own_row, key, bias);
     if (!whole) hide_scores(scores, problem, w, own_row, key);
   };
+  auto leave = [&](shared_address empty) {
+#if CLUSTER > 1
+    if (listener < cluster) mbarrier_arrive_at(empty, listener);
+#else
+    if (listener == 0) mbarrier_arrive(empty);
+#endif
+  };
   auto leave_k = [&]() {
-    if (speaks) mbarrier_arrive(at.k_empty + 8 * k.slot);
+    leave(at.k_empty + 8 * k.slot);
     advance(k);
   };
   auto leave_v = [&]() {
-    if (speaks) mbarrier_arrive(at.v_empty + 8 * v.slot);
+    leave(at.v_empty + 8 * v.slot);
     advance(v);
   };
   // Tiles go from the right bound to the left one.
@@ -875,7 +921,11 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   }
 }
 
-ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
+ATTUNE_KERNEL(threads, blocks)
+#if CLUSTER > 1
+ATTUNE_CLUSTER(cluster)
+#endif
+KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
   const shared_address shared = shared_memory();
   const mbarriers at = mbarriers_at(shared + mbarrier_offset);
   if (thread_index() == 0) {
@@ -886,10 +936,10 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUN
     for (int i = 0; i < stages; i++) {
       mbarrier_init(at.k_full + 8 * i, 1);
       mbarrier_init(at.v_full + 8 * i, 1);
-      mbarrier_init(at.k_empty + 8 * i, speakers * consumers);
-      mbarrier_init(at.v_empty + 8 * i, speakers * consumers);
+      mbarrier_init(at.v_landed + 8 * i, 1);
+      mbarrier_init(at.k_empty + 8 * i, speakers * consumers * cluster);
+      mbarrier_init(at.v_empty + 8 * i, speakers * consumers * cluster);
     }
-    mbarrier_init(at.v_landed, 1);
 #if PATTERN || LIST_BLOCK
     for (int i = 0; i < found_slots; i++) {
       mbarrier_init(at.found_full + 8 * i, 1);
@@ -898,7 +948,11 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem, ATTUN
 #endif
     mbarrier_init_fence();
   }
+#if CLUSTER > 1
+  cluster_barrier();
+#else
   barrier();
+#endif
   const int group = warp_uniform(thread_index() / 128) - 1;
   if (group < 0) {
 #if TILE_M > 64 || BLOCKS > 1

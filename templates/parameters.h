@@ -24,6 +24,7 @@
 #define P_SHARED 0
 #define POLYNOMIAL 4 /* as `polynomial` below; 0: none */
 #define TILE_M 128   /* as `tile_m` below */
+#define CLUSTER 2    /* as `cluster` below */
 #define ORDER_REVERSED 0
 #define ORDER_HEADS 0
 #define ORDER_LONGEST 0
@@ -36,5 +37,6 @@ constexpr int tile_n = 64;
 constexpr int warps = 4;
 constexpr int stages = 1;
 constexpr int polynomial = 4;
+constexpr int cluster = 2;
 constexpr int blocks = 2;
 #define KERNEL_NAME attune_forward

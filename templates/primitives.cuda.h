@@ -353,6 +353,15 @@ ATTUNE_DEVICE int warp_uniform(int value) {
 // @primitive ATTUNE_MAPS
 #define ATTUNE_MAPS(name) const __grid_constant__ attune_tensor_maps name
 
+// @primitive ATTUNE_CLUSTER
+#define ATTUNE_CLUSTER(blocks) __cluster_dims__(blocks, 1, 1)
+
+// @primitive cluster_barrier
+// A release here would fence all of memory; for mbarriers mbarrier_init_fence is one (PTX ISA membar/fence).
+ATTUNE_DEVICE void cluster_barrier() {
+  asm volatile("barrier.cluster.arrive.relaxed;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+}
+
 // @primitive mbarrier_init
 ATTUNE_DEVICE void mbarrier_init(shared_address barrier, int arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
@@ -382,12 +391,33 @@ ATTUNE_DEVICE void mbarrier_wait(shared_address barrier, int parity) {
                : "memory");
 }
 
+// @primitive mbarrier_arrive_at
+// Without a scope, so of the block's, as CUTLASS has it: a release to the cluster becomes MEMBAR.ALL.GPU at every slot.
+// What the neighbour's copy engine may overwrite then was read by products, which warpgroup_wait has ended.
+ATTUNE_DEVICE void mbarrier_arrive_at(shared_address barrier, int block) {
+  asm volatile("{\n\t.reg .b32 there;\n\t"
+               "mapa.shared::cluster.u32 there, %0, %1;\n\t"
+               "mbarrier.arrive.shared::cluster.b64 _, [there];\n\t}" ::"r"(barrier),
+               "r"(block)
+               : "memory");
+}
+
 // @primitive load_tile
 ATTUNE_DEVICE void load_tile(shared_address to, const attune_tensor_map &map, int column, int row, int head, int batch,
                              shared_address barrier, unsigned long long policy) {
   asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint "
                "[%0], [%1, {%2, %3, %4, %5}], [%6], %7;" ::"r"(to),
                "l"(&map), "r"(column), "r"(row), "r"(head), "r"(batch), "r"(barrier), "l"(policy)
+               : "memory");
+}
+
+// @primitive load_tile_multicast
+ATTUNE_DEVICE void load_tile_multicast(shared_address to, const attune_tensor_map &map, int column, int row, int head,
+                                       int batch, shared_address barrier, unsigned short blocks,
+                                       unsigned long long policy) {
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster"
+               ".L2::cache_hint [%0], [%1, {%2, %3, %4, %5}], [%6], %7, %8;" ::"r"(to),
+               "l"(&map), "r"(column), "r"(row), "r"(head), "r"(batch), "r"(barrier), "h"(blocks), "l"(policy)
                : "memory");
 }
 

@@ -42,6 +42,14 @@ ATTUNE_DEVICE int grid_size() {
 // @primitive ATTUNE_MAPS
 #define ATTUNE_MAPS(maps) const attune_tensor_maps &maps
 
+// @primitive ATTUNE_CLUSTER
+#define ATTUNE_CLUSTER(blocks)
+
+// @primitive cluster_barrier
+ATTUNE_DEVICE void cluster_barrier(int line = __builtin_LINE()) {
+  host->cluster_barrier(line);
+}
+
 // @primitive thread_index
 ATTUNE_DEVICE int thread_index() {
   return host->thread_index();
@@ -372,11 +380,24 @@ ATTUNE_DEVICE void mbarrier_wait(shared_address barrier, int parity, int line = 
   host->mbarrier_wait(barrier, parity, line);
 }
 
+// @primitive mbarrier_arrive_at
+ATTUNE_DEVICE void mbarrier_arrive_at(shared_address barrier, int block, int line = __builtin_LINE()) {
+  host->mbarrier_arrive_at(barrier, block, line);
+}
+
 // @primitive load_tile
 ATTUNE_DEVICE void load_tile(shared_address to, const attune_tensor_map &map, int column, int row, int head, int batch,
                              shared_address barrier, unsigned long long, int line = __builtin_LINE()) {
   const int at[4] = {column, row, head, batch};
   host->load_tile(to, &map, at, barrier, line);
+}
+
+// @primitive load_tile_multicast
+ATTUNE_DEVICE void load_tile_multicast(shared_address to, const attune_tensor_map &map, int column, int row, int head,
+                                       int batch, shared_address barrier, unsigned short blocks, unsigned long long,
+                                       int line = __builtin_LINE()) {
+  const int at[4] = {column, row, head, batch};
+  host->load_tile_multicast(to, &map, at, barrier, blocks, line);
 }
 
 // @primitive store_tile

@@ -21,6 +21,7 @@ static const attune_config usual = {
     .warps = 4,
     .stages = 1,
     .order = ATTUNE_ORDER_LONGEST,
+    .cluster = 1,
     .blocks = 2,
 };
 
@@ -150,12 +151,13 @@ static void test_refused(void **unused) {
       {"forward.cutlass.bf16", "column 9: expected reference|mma|wgmma"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1",
        "column 37: expected qr, lazy, qq, overlap, turns|tokens, halves, before, ps, "
-       "poly<polynomial>, persistent, reversed|heads|longest|sections, b<blocks>"},
+       "poly<polynomial>, persistent, reversed|heads|longest|sections, c<cluster>, b<blocks>"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.", "column 41: expected the end"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.b2", "column 41: expected the end"},
       {"forward.mma.bf16.d128.v128.m128.n64.w4.s1.b2", "column 23: leave this part out"},
       {"forward.mma.bf16.d128.none.m128.n64.w4.s1.b2", "column 23: leave this part out"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.linear.b2", "column 38: leave this part out"},
+      {"forward.wgmma.bf16.d128.m128.n64.w12.s1.c1.b1", "column 41: leave this part out"},
       {"forward.mma.bf16.d0128.m128.n64.w4.s1.b2", "column 18: expected d<head_dim>"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b4294967298", "column 38"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b-1", "column 38"},

@@ -104,6 +104,9 @@ static void test_preferences(void **unused) {
   /* The tensor cores beat plain arithmetic. */
   assert_true(estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &full, &d) * 10 <
               estimate("forward.reference.bf16.d128.m4.n32.w4.s1.b1", &full, &d));
+  /* Blocks of 64 rows are held up by L2, from which a cluster loads half. */
+  assert_true(estimate("forward.wgmma.bf16.d128.m64.n96.w8.s2.lazy.overlap.c2.b1", &full, &d) <
+              0.9 * estimate("forward.wgmma.bf16.d128.m64.n96.w8.s2.lazy.overlap.b1", &full, &d));
   /* Spills cost. */
   const attune_config c = config_of("forward.mma.bf16.d128.m128.n64.w4.s1.b2");
   assert_true(attune_estimate(&c, &full, &d, 255, 0) < attune_estimate(&c, &full, &d, 255, 400));

@@ -17,7 +17,7 @@
 #include "runtime/host_runner.h"
 #include "runtime/machine.h"
 
-enum { KERNELS_MAX = 64, SEEDS = 12, SEQLEN = 64, HEAD_DIM = 16, PADDED = 24 };
+enum { KERNELS_MAX = 128, SEEDS = 12, SEQLEN = 64, HEAD_DIM = 16, PADDED = 24 };
 
 typedef struct {
   char name[64];
@@ -150,7 +150,8 @@ static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {
   }
   const char *launch = strstr(file->text, "// launch: ");
   assert_non_null(launch);
-  assert_int_equal(sscanf(launch, "// launch: %d %d %d", &grid.blocks, &grid.threads, &grid.shared_bytes), 3);
+  assert_true(
+      sscanf(launch, "// launch: %d %d %d %d", &grid.blocks, &grid.threads, &grid.shared_bytes, &grid.cluster) >= 3);
   const struct attune_arguments arguments = {.q = q,
                                              .k = k,
                                              .v = v,

@@ -90,6 +90,12 @@ static const char *const configs[] = {
     "wgmma.bf16.d128.lse.m128.n48.w12.s2.overlap.ps.poly4.b1",
     "wgmma.fp16.d64.window.softcap.lse.m128.n96.w12.s2.lazy.qq.tokens.halves.ps.poly8.persistent.longest.b1",
     "wgmma.fp16.d40.v72.causal.negated.lse.m64.n128.w8.s1.lazy.overlap.before.ps.poly2.b1",
+    "wgmma.bf16.d64.lse.m64.n48.w8.s2.lazy.overlap.c2.b1",
+    "wgmma.fp16.d64.m64.n32.w8.s1.heads.c2.b2",
+    "wgmma.bf16.d128.lse.m128.n64.w12.s2.lazy.qq.overlap.persistent.heads.c2.b1",
+    "wgmma.bf16.d64.m128.n64.w12.s3.lazy.qq.overlap.turns.ps.persistent.c2.b1",
+    "wgmma.fp16.d40.v72.softcap.lse.m192.n48.w16.s2.turns.persistent.sections.c2.b1",
+    "wgmma.bf16.d64.lse.m128.n32.w12.s4.lazy.overlap.halves.persistent.reversed.c2.b1",
 };
 enum { CONFIGS = sizeof configs / sizeof configs[0], PROBLEMS = 12, SEEDS = 4 };
 

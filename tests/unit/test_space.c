@@ -41,7 +41,9 @@ typedef struct {
 static void check_fits(const attune_config *c, const attune_problem *p, const attune_device *d) {
   attune_launch launch;
   assert_int_equal(attune_launch_of(&launch, c, p), ATTUNE_OK);
-  assert_int_equal(launch.tiles_m, (p->seqlen_q + c->tile_m - 1) / c->tile_m);
+  const int tiles = (p->seqlen_q + c->tile_m - 1) / c->tile_m;
+  assert_int_equal(launch.tiles_m, (tiles + c->cluster - 1) / c->cluster * c->cluster);
+  assert_int_equal(launch.cluster, c->cluster);
   assert_int_equal(launch.grid, launch.tiles_m * p->heads_q * p->batch);
   assert_int_equal(launch.threads, c->warps * 32);
   assert_true(launch.threads <= d->threads_per_block);
@@ -172,6 +174,10 @@ static void test_reasons(void **unused) {
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.before.b1", "sm_90", "rescale_before is 1");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.poly17.b1", "sm_90",
          "polynomial is 17; family wgmma takes it from 0 to 16");
+  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.c2.b1", "sm_90", "family mma has none of them; cluster 2: it has 1");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.c3.b1", "sm_90", "cluster is 3; family wgmma takes it from 1 to 2");
+  refuse("forward.wgmma.bf16.d64.causal.m64.n64.w8.s1.c2.b1", "sm_90", "it must be 1 with a bound, a pattern or lists");
+  refuse("forward.wgmma.bf16.d64.list64.m64.n64.w8.s1.c2.b1", "sm_90", "it must be 1 with a bound, a pattern or lists");
   attune_config config;
   attune_device old = device_of("sm_80");
   old.arch = 75;
@@ -237,6 +243,55 @@ static void test_shared_bytes(void **unused) {
     assert_int_equal(attune_config_parse(&config, cases[i].text), ATTUNE_OK);
     assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_OK);
     assert_int_equal(launch.shared_bytes, cases[i].bytes);
+  }
+}
+
+/* Whole clusters, also where the tiles of queries are odd in number or the SMs are. */
+static void test_clusters(void **unused) {
+  (void)unused;
+  attune_problem p = problem_of(64, ATTUNE_MASK_NONE);
+  p.batch = 7;
+  p.heads_q = p.heads_kv = 3;
+  p.seqlen_q = 130;
+  attune_config config;
+  attune_launch launch;
+  assert_int_equal(attune_config_parse(&config, "forward.wgmma.bf16.d64.m64.n64.w8.s1.persistent.c2.b1"), ATTUNE_OK);
+  assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_OK);
+  assert_int_equal(launch.tiles_m, 4);
+  assert_int_equal(launch.grid, 84);
+  static const int cases[][2] = {{1, 2}, {2, 2}, {33, 32}, {83, 82}, {84, 84}, {132, 84}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attune_device d = device_of("sm_90");
+    d.sm_count = cases[i][0];
+    assert_int_equal(attune_launch_blocks(&launch, &d), cases[i][1]);
+  }
+  config.cluster = 0;
+  assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_ILLEGAL_CONFIG);
+}
+
+static bool count_clusters(void *user, const attune_config *config, bool legal, const char *reason) {
+  (void)reason;
+  *(int *)user += legal && config->cluster == 2;
+  return true;
+}
+
+/* Tried around the best where all rows see the same keys. */
+static void test_clusters_near(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *text;
+    int clusters;
+  } cases[] = {{"forward.wgmma.bf16.d64.m128.n64.w12.s2.lazy.qq.overlap.persistent.b1", 1},
+               {"forward.wgmma.bf16.d64.causal.m128.n64.w12.s2.lazy.qq.overlap.persistent.reversed.b1", 0},
+               {"forward.wgmma.bf16.d64.list128.m128.n64.w12.s2.lazy.b1", 0},
+               {"forward.mma.bf16.d64.m128.n64.w4.s1.b1", 0}};
+  const attune_device d = device_of("sm_90");
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attune_config centre;
+    int clusters = 0;
+    assert_int_equal(attune_config_parse(&centre, cases[i].text), ATTUNE_OK);
+    attune_space_near(&centre, &d, count_clusters, &clusters);
+    assert_int_equal(clusters, cases[i].clusters);
   }
 }
 
@@ -310,6 +365,8 @@ int main(void) {
       cmocka_unit_test(test_reasons),
       cmocka_unit_test(test_near),
       cmocka_unit_test(test_shared_bytes),
+      cmocka_unit_test(test_clusters),
+      cmocka_unit_test(test_clusters_near),
       cmocka_unit_test(test_grid_overflow),
       cmocka_unit_test(test_default),
   };
