@@ -167,6 +167,9 @@ static void test_reasons(void **unused) {
   refuse("forward.mma.bf16.d64.m64.n64.w4.s1.b0", "sm_90", "blocks is 0");
   refuse("forward.mma.bf16.d16.m16.n16.w1.s1.b33", "sm_90", "an SM of this device holds from 1 to 32");
   refuse("forward.mma.bf16.d68.m64.n64.w4.s1.b1", "sm_90", "head_dim is 68; it must be a multiple of 8");
+  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.dynamic.b1", "sm_90", "persistent 2: family mma has none of them");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.qq.b1", "sm_90", "q_prefetch is 1; family wgmma takes it from 0 to 0");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.dynamic.c2.b1", "sm_90", "cluster is 2; it must be 1 with persistent 2");
   refuse("forward.reference.bf16.d64.m8.n32.w4.s1.b1", "sm_90", "tile_m 4 only, not 8");
   refuse("forward.mma.bf16.d64.m64.n64.w4.s1.halves.b1", "sm_90", "halves 1, persistent 0: family mma has none");
   refuse("forward.mma.bf16.d64.m64.n64.w4.s1.poly4.b1", "sm_90", "polynomial 4: family mma has none of them");
@@ -307,6 +310,32 @@ static void test_grid_overflow(void **unused) {
   assert_non_null(strstr(attune_message(), "2147483647 blocks of a grid"));
 }
 
+/* Blocks that go through many tiles are no more than an SM holds; where they count, they need a word for it. */
+static void test_persistent_launch(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *text;
+    int resident, blocks, workspace;
+  } cases[] = {
+      {"forward.wgmma.bf16.d64.m64.n64.w8.s1.b2", 0, 16 * 4 * 20, 0},
+      {"forward.wgmma.bf16.d64.m64.n64.w8.s1.qq.persistent.b2", 2, 264, 0},
+      {"forward.wgmma.bf16.d64.m64.n64.w8.s1.qq.dynamic.b2", 2, 264, 4},
+  };
+  const attune_device d = device_of("sm_90");
+  attune_problem p = problem_of(64, ATTUNE_MASK_NONE);
+  p.batch = 20;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attune_config config;
+    attune_launch launch;
+    assert_int_equal(attune_config_parse(&config, cases[i].text), ATTUNE_OK);
+    assert_int_equal(attune_config_legal(&config, &d), ATTUNE_OK);
+    assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_OK);
+    assert_int_equal(launch.resident, cases[i].resident);
+    assert_int_equal(attune_launch_blocks(&launch, &d), cases[i].blocks);
+    assert_int_equal(launch.workspace, cases[i].workspace);
+  }
+}
+
 /* The default is legal for whatever problem on whatever device, and is the family that is fastest there. */
 static void test_default(void **unused) {
   (void)unused;
@@ -368,6 +397,7 @@ int main(void) {
       cmocka_unit_test(test_clusters),
       cmocka_unit_test(test_clusters_near),
       cmocka_unit_test(test_grid_overflow),
+      cmocka_unit_test(test_persistent_launch),
       cmocka_unit_test(test_default),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
