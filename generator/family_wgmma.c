@@ -200,7 +200,7 @@ static const struct {
     {offsetof(attune_config, stages), {{1, 2, 3, 4}, 4}},
     {offsetof(attune_config, lazy_rescale), {{0, 1}, 2}},
     {offsetof(attune_config, overlap), {{0, 1}, 2}},
-    {offsetof(attune_config, persistent), {{0, 1}, 2}},
+    {offsetof(attune_config, persistent), {{ATTUNE_PERSISTENT_NONE, ATTUNE_PERSISTENT_ROUNDS}, 2}},
     {offsetof(attune_config, order),
      {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST, ATTUNE_ORDER_SECTIONS},
       5}},
@@ -229,7 +229,8 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
   }
   /* Without a bound all tiles are equally long: only the order of heads matters. */
   if (field->offset == offsetof(attune_config, order) && config->bound == ATTUNE_BOUND_NONE) out->count = 2;
-  /* Blocks that take their tiles in fixed rounds need rounds that are alike, or that shrink from first to last. */
+  /* Blocks that take their tiles in fixed rounds need rounds that are alike, or that shrink from first to last. Those
+   * that count are best off with the long ones first, too. */
   if (field->offset == offsetof(attune_config, order) && config->bound != ATTUNE_BOUND_NONE && config->persistent) {
     *out = (attune_axis){.values = {ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, .count = 2};
   }
@@ -245,6 +246,13 @@ static void refinements(attune_axis *out, const attune_config *config, const att
   if (field->offset == offsetof(attune_config, polynomial)) *out = (attune_axis){.values = {4, 8}, .count = 2};
   if (field->offset == offsetof(attune_config, cluster) && sees_all_keys(config))
     *out = (attune_axis){.values = {2}, .count = 1};
+  /* Where all tiles of queries have as much to do, fixed rounds are fair, and no counter has to be cleared. */
+  if (field->offset == offsetof(attune_config, persistent) && !sees_all_keys(config))
+    *out = (attune_axis){.values = {ATTUNE_PERSISTENT_DYNAMIC}, .count = 1};
+  /* In fixed rounds the same blocks would get the longest tile of every section. */
+  if (field->offset == offsetof(attune_config, order) && config->bound != ATTUNE_BOUND_NONE &&
+      config->persistent == ATTUNE_PERSISTENT_DYNAMIC)
+    *out = (attune_axis){.values = {ATTUNE_ORDER_SECTIONS}, .count = 1};
 }
 
 static void print_primitives(struct attune_buffer *out, const attune_config *config) {
