@@ -13,6 +13,7 @@ static const char *const dtype_words[] = {"fp16", "bf16", NULL};
 static const char *const bound_words[] = {"none", "causal", "window", NULL};
 static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
 static const char *const rotation_words[] = {"free", "turns", "tokens", NULL};
+static const char *const persistent_words[] = {"none", "persistent", "dynamic", NULL};
 static const char *const order_words[] = {"linear", "reversed", "heads", "longest", "sections", NULL};
 
 #define AT(member) .name = #member, .offset = offsetof(attune_config, member)
@@ -51,8 +52,8 @@ const attune_config_field attune_config_fields[] = {
      .meaning = "P passes through shared memory"},
     {AT(polynomial), .prefix = "poly", .absent = 0, .schedule = true,
      .meaning = "one of so many exponentials is a polynomial on the FMA units"},
-    {AT(persistent), .prefix = "persistent", .absent = 0, .flag = true, .schedule = true,
-     .meaning = "one block an SM goes through all tiles"},
+    {AT(persistent), .prefix = "", .absent = ATTUNE_PERSISTENT_NONE, .schedule = true, .words = persistent_words,
+     .meaning = "a block goes through many tiles: of fixed rounds, or as a counter deals them"},
     {AT(order), .prefix = "", .absent = ATTUNE_ORDER_LINEAR, .schedule = true, .words = order_words,
      .meaning = "which tile a block takes"},
     {AT(cluster), .prefix = "c", .absent = 1, .schedule = true,

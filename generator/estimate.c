@@ -20,7 +20,7 @@ static const rates architecture_rates[] = {
     {89, 1024, 1024, 128, 16, 24},  {90, 2400, 4096, 128, 16, 36},  {100, 2048, 8192, 128, 16, 36},
     {103, 2048, 8192, 128, 32, 36}, {120, 1024, 1024, 128, 16, 24}, {121, 1024, 1024, 128, 16, 24},
 };
-enum { SHARED_RATE = 128, SCHEDULERS = 4, ARCHITECTURE_OF_HOST = 90, LAUNCH_MICROSECONDS = 2 };
+enum { SHARED_RATE = 128, SCHEDULERS = 4, ARCHITECTURE_OF_HOST = 90, LAUNCH_MICROSECONDS = 2, CLEAR_MICROSECONDS = 1 };
 
 static const rates *rates_of(const attune_device *device) {
   const int32_t arch = device->arch == 0 ? ARCHITECTURE_OF_HOST : device->arch;
@@ -332,5 +332,6 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   }
   const double compute = clocks / speed.hertz;
   const double memory = traffic_bytes(config, p, device, launch.tiles_m, slots) / (0.85 * speed.bandwidth);
-  return fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * LAUNCH_MICROSECONDS;
+  const int start = LAUNCH_MICROSECONDS + (launch.workspace > 0 ? CLEAR_MICROSECONDS : 0);
+  return fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * start;
 }

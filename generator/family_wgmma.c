@@ -17,7 +17,8 @@ enum {
   PANEL_ROW_BYTES = 128,
   MBARRIER_BYTES = 8,
   TILE_NUMBER_BYTES = 4,
-  FOUND_SLOTS = 8
+  FOUND_SLOTS = 8,
+  DEALT_BYTES = 2 * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES) + MBARRIER_BYTES
 };
 
 static int panels(int head_dim) {
@@ -37,7 +38,8 @@ static int64_t shared_bytes(const attune_config *c) {
          MBARRIER_BYTES * (2 * q_stages + (5 * c->stages + 1) / 2 * 2) + /* a multiple of 16 */
          (c->pattern || c->list_block > 0
               ? TILE_NUMBER_BYTES * STAGES_MAX + FOUND_SLOTS * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES)
-              : 0);
+              : 0) +
+         (c->persistent == ATTUNE_PERSISTENT_DYNAMIC ? DEALT_BYTES : 0);
 }
 
 /* Accumulators of S and O, and P where it lives beside S. */
@@ -83,14 +85,14 @@ static attune_status check_shape(const attune_config *c) {
       {"stages", c->stages, 1, STAGES_MAX},
       {"q_registers", c->q_registers, 0, 0},
       {"lazy_rescale", c->lazy_rescale, 0, 1},
-      {"q_prefetch", c->q_prefetch, 0, c->persistent},
+      {"q_prefetch", c->q_prefetch, 0, c->persistent != ATTUNE_PERSISTENT_NONE},
       {"overlap", c->overlap, 0, 1},
       {"rotation", c->rotation, 0, c->tile_m > ROWS ? ATTUNE_ROTATION_TOKENS : 0},
       {"halves", c->halves, 0, c->tile_n % 32 == 0},
       {"rescale_before", c->rescale_before, 0, c->overlap},
       {"p_shared", c->p_shared, 0, 1},
       {"polynomial", c->polynomial, 0, POLYNOMIAL_MAX},
-      {"persistent", c->persistent, 0, 1},
+      {"persistent", c->persistent, 0, ATTUNE_PERSISTENT_DYNAMIC},
       {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
       {"cluster", c->cluster, 1, CLUSTER_MAX},
       {"blocks", c->blocks, 1, BLOCKS_MAX},
@@ -116,6 +118,11 @@ static bool sees_all_keys(const attune_config *c) {
 }
 
 static attune_status check_cluster(const attune_config *c) {
+  if (c->cluster > 1 && c->persistent == ATTUNE_PERSISTENT_DYNAMIC) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "cluster is %d; it must be 1 with persistent %d, where each block takes tiles by itself",
+                       c->cluster, c->persistent);
+  }
   if (c->cluster == 1 || sees_all_keys(c)) return ATTUNE_OK;
   return attune_fail(ATTUNE_ILLEGAL_CONFIG,
                      "cluster is %d; it must be 1 with a bound, a pattern or lists, where neighbouring tiles of queries"
@@ -193,7 +200,7 @@ static const struct {
     {offsetof(attune_config, stages), {{1, 2, 3, 4}, 4}},
     {offsetof(attune_config, lazy_rescale), {{0, 1}, 2}},
     {offsetof(attune_config, overlap), {{0, 1}, 2}},
-    {offsetof(attune_config, persistent), {{0, 1}, 2}},
+    {offsetof(attune_config, persistent), {{ATTUNE_PERSISTENT_NONE, ATTUNE_PERSISTENT_ROUNDS}, 2}},
     {offsetof(attune_config, order),
      {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST, ATTUNE_ORDER_SECTIONS},
       5}},
@@ -222,7 +229,8 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
   }
   /* Without a bound all tiles are equally long: only the order of heads matters. */
   if (field->offset == offsetof(attune_config, order) && config->bound == ATTUNE_BOUND_NONE) out->count = 2;
-  /* Blocks that take their tiles in fixed rounds need rounds that are alike, or that shrink from first to last. */
+  /* Blocks that take their tiles in fixed rounds need rounds that are alike, or that shrink from first to last. Those
+   * that count are best off with the long ones first, too. */
   if (field->offset == offsetof(attune_config, order) && config->bound != ATTUNE_BOUND_NONE && config->persistent) {
     *out = (attune_axis){.values = {ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, .count = 2};
   }
@@ -238,6 +246,13 @@ static void refinements(attune_axis *out, const attune_config *config, const att
   if (field->offset == offsetof(attune_config, polynomial)) *out = (attune_axis){.values = {4, 8}, .count = 2};
   if (field->offset == offsetof(attune_config, cluster) && sees_all_keys(config))
     *out = (attune_axis){.values = {2}, .count = 1};
+  /* Where all tiles of queries have as much to do, fixed rounds are fair, and no counter has to be cleared. */
+  if (field->offset == offsetof(attune_config, persistent) && !sees_all_keys(config))
+    *out = (attune_axis){.values = {ATTUNE_PERSISTENT_DYNAMIC}, .count = 1};
+  /* In fixed rounds the same blocks would get the longest tile of every section. */
+  if (field->offset == offsetof(attune_config, order) && config->bound != ATTUNE_BOUND_NONE &&
+      config->persistent == ATTUNE_PERSISTENT_DYNAMIC)
+    *out = (attune_axis){.values = {ATTUNE_ORDER_SECTIONS}, .count = 1};
 }
 
 static void print_primitives(struct attune_buffer *out, const attune_config *config) {

@@ -124,6 +124,14 @@ typedef enum {
   ATTUNE_ROTATION_TOKENS = 2 /* the exponentials: one begins its softmax when the one before has ended its own */
 } attune_rotation;
 
+/* How many tiles a block takes. Its own; or, of a grid as large as the device, one of every round; or the next one that
+ * a counter in device memory gives. */
+typedef enum {
+  ATTUNE_PERSISTENT_NONE = 0,
+  ATTUNE_PERSISTENT_ROUNDS = 1,
+  ATTUNE_PERSISTENT_DYNAMIC = 2
+} attune_persistent;
+
 /* How a kernel computes it. Every field is an int32_t and has a row in the table of fields (config.c) that drives
  * print, parse, compare, JSON and docs. Those to lse follow from the problem; the rest is the schedule. Canonical
  * text, e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
@@ -151,7 +159,7 @@ typedef struct {
   int32_t rescale_before; /* wgmma, overlap, 1: O is rescaled before P V is started, not once it has been */
   int32_t p_shared;       /* wgmma, 1: P passes through shared memory, 0: it stays in registers */
   int32_t polynomial;     /* wgmma: one of so many exponentials is a polynomial on the FMA units; 0: none */
-  int32_t persistent;     /* wgmma, 1: one block an SM goes through all tiles, 0: a block a tile */
+  int32_t persistent;     /* attune_persistent; other than NONE: wgmma */
   int32_t order;          /* attune_order */
   int32_t cluster; /* wgmma: blocks with neighbouring tiles, each of which loads its part of K and V for all; 1 */
   int32_t blocks;  /* blocks an SM should hold: caps the registers of a thread */
@@ -234,8 +242,9 @@ typedef struct {
   int32_t grid, threads, shared_bytes; /* dynamic shared memory */
   int32_t tiles_m;                     /* of queries: whole clusters of them */
   int32_t cluster;                     /* blocks of a cluster: the grid is a multiple */
-  int32_t resident; /* persistent kernels: the grid has at most so many blocks for an SM; 0: no limit */
-  bool tensor_maps; /* the kernel's second argument is attune_tensor_maps */
+  int32_t resident;  /* persistent kernels: the grid has at most so many blocks for an SM; 0: no limit */
+  bool tensor_maps;  /* the kernel's second argument is attune_tensor_maps */
+  int32_t workspace; /* bytes behind attune_arguments.counter, which the launch clears; 0: it needs none */
 } attune_launch;
 /* ATTUNE_ILLEGAL_CONFIG where the problem's values are beyond the family's arithmetic (a scale over 1000). */
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem);

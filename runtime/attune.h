@@ -205,7 +205,10 @@ ATTUNE_API attune_status attune_plan_create_with(attune_plan **out, attune_conte
                                                  const attune_problem *problem, const char *config);
 ATTUNE_API void attune_plan_destroy(attune_plan *plan);
 
-/* Bytes of device memory that run needs beyond the tensors; the caller owns it. */
+/* Bytes of device memory that run needs beyond the tensors, 16-byte aligned; the caller owns it, and may pass NULL
+ * where it is 0. What it holds before a run does not matter, nor that another run was broken off in it: each run clears
+ * on its stream what it uses. Runs that may overlap, of one plan or of several, need memory of their own; runs that
+ * follow each other on a stream may share it. */
 ATTUNE_API size_t attune_plan_workspace(const attune_plan *plan);
 /* Canonical text of the config; owned by the plan. */
 ATTUNE_API const char *attune_plan_config(const attune_plan *plan);
@@ -215,10 +218,10 @@ ATTUNE_API const char *attune_plan_rung(const attune_plan *plan);
 ATTUNE_API const char *attune_plan_explain(const attune_plan *plan);
 
 /* Enqueues the kernel on the stream. Allocates nothing, never synchronises, may be captured into a CUDA graph, and may
- * be called by several threads at once with one plan. A captured graph keeps the tensors' addresses, also those inside
- * the tensor maps that a kernel of family wgmma is given: replay it on the same tensors, or update the node by
- * capturing anew. The thread's current CUDA context stays as it is; it is cheapest if that is the plan's (PyTorch's
- * is). The host device ignores the stream, starts threads, and returns when done. */
+ * be called by several threads at once with one plan and a workspace each. A captured graph keeps the tensors' and the
+ * workspace's addresses, also those inside the tensor maps that a kernel of family wgmma is given: replay it on the
+ * same tensors, or update the node by capturing anew. The thread's current CUDA context stays as it is; it is cheapest
+ * if that is the plan's (PyTorch's is). The host device ignores the stream, starts threads, and returns when done. */
 ATTUNE_API attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace,
                                     size_t workspace_size, attune_stream stream);
 

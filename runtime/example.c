@@ -2,6 +2,7 @@
  * With .device = "cuda:0" the pointers are device pointers and attune_run enqueues the kernel on the stream. */
 #include <attune.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define ELEMENTS (64 * 4 * 32) /* batch 1, seqlen 64, heads 4, head_dim 32 */
 static _Alignas(16) uint16_t q[ELEMENTS], k[ELEMENTS], v[ELEMENTS], o[ELEMENTS];
@@ -28,11 +29,14 @@ int main(void) {
 
   attune_status status = attune_context_create(&context, &options);
   if (status == ATTUNE_OK) status = attune_plan_create(&plan, context, &problem);
-  if (status == ATTUNE_OK) status = attune_run(plan, &tensors, NULL, attune_plan_workspace(plan), NULL);
+  const size_t workspace_size = attune_plan_workspace(plan);
+  void *workspace = malloc(workspace_size);
+  if (status == ATTUNE_OK) status = attune_run(plan, &tensors, workspace, workspace_size, NULL);
   if (status == ATTUNE_OK)
     printf("%s on %s: o[0] = 0x%04x\n", attune_plan_config(plan), attune_context_device(context), o[0]);
   else
     fprintf(stderr, "%s: %s\n", attune_status_name(status), attune_message());
+  free(workspace);
   attune_plan_destroy(plan);
   attune_context_destroy(context);
   return status != ATTUNE_OK || o[0] != 0x3f80;

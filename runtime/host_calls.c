@@ -251,9 +251,9 @@ static void store_shared(unsigned to, const void *from, int size, int line) {
   move(block->shared.bytes + offset, from, size);
 }
 
-static void check_global(attune_host_block *block, const void *address, int size, bool write, int line) {
+static void check_global(attune_host_block *block, const void *address, int size, attune_host_access access, int line) {
   char reason[256];
-  if (!attune_host_memory_allows(block->grid->memory, reason, address, size, write))
+  if (!attune_host_memory_allows(block->grid->memory, reason, address, size, access))
     attune_host_fault(block, block->running->index, line, "%s", reason);
 }
 
@@ -274,19 +274,25 @@ static bool poisoned(const void *from, int size) {
 static void load_global(void *to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
   check_size(block, "a global load", size, 1, line);
-  check_global(block, from, size, false, line);
+  check_global(block, from, size, ATTUNE_HOST_READ, line);
   move(to, from, size);
 }
 
 static void store_global(void *to, const void *from, int size, int line) {
   attune_host_block *block = attune_host_current;
   check_size(block, "a global store", size, 4, line);
-  check_global(block, to, size, true, line);
+  check_global(block, to, size, ATTUNE_HOST_WRITE, line);
   if (block->products > 0 && poisoned(from, size))
     attune_host_fault(block, block->running->index, line,
                       "stores a value of a product that was not waited for; warpgroup_wait is missing before the"
                       " accumulators are read, or its count is too large");
   move(to, from, size);
+}
+
+/* Blocks run on several operating-system threads, so that which of them gets which number is beyond the seed. */
+static unsigned count_up(unsigned *counter, int line) {
+  check_global(attune_host_current, counter, sizeof *counter, ATTUNE_HOST_COUNT, line);
+  return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
 /* ---- asynchronous copies ---- */
@@ -305,7 +311,7 @@ static void copy_async(unsigned to, const void *from, int valid, int line) {
   attune_host_lane *lane = block->running;
   uint32_t offset = attune_host_offset(block, lane->part, to);
   attune_host_conflict conflict;
-  if (valid) check_global(block, from, 16, false, line);
+  if (valid) check_global(block, from, 16, ATTUNE_HOST_READ, line);
   if (!attune_host_shared_depart(&block->shared, &conflict, offset, lane->index, line))
     attune_host_fault_conflict(block, &conflict, line, "an asynchronous copy", to, 16);
   if (lane->count == lane->capacity && lane->first > 0) {
@@ -372,6 +378,7 @@ const struct attune_host_calls attune_host_runner_calls = {
     .store_tile = attune_host_store_tile,
     .finish_stores = attune_host_finish_stores,
     .fence_async = attune_host_fence_async,
+    .count_up = count_up,
     .cluster_barrier = cluster_barrier,
     .mbarrier_arrive_at = attune_host_mbarrier_arrive_at,
     .load_tile_multicast = attune_host_load_tile_multicast,

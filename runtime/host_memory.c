@@ -40,12 +40,12 @@ static bool measure(attune_host_tensor *tensor) {
 }
 
 /* Adds a tensor unless it is absent; strides in elements. */
-static attune_status add(attune_host_memory *memory, const char *name, const void *base, bool written, uint64_t element,
-                         int64_t row, const int64_t strides[3], const int64_t sizes[3]) {
+static attune_status add(attune_host_memory *memory, const char *name, const void *base, attune_host_access allowed,
+                         uint64_t element, int64_t row, const int64_t strides[3], const int64_t sizes[3]) {
   if (!base) return ATTUNE_OK;
   attune_host_tensor *tensor = &memory->tensors[memory->count++];
   *tensor =
-      (attune_host_tensor){.name = name, .base = (uintptr_t)base, .row = (uint64_t)row * element, .written = written};
+      (attune_host_tensor){.name = name, .base = (uintptr_t)base, .row = (uint64_t)row * element, .allowed = allowed};
   for (int d = 0; d < 3; d++) {
     uint64_t stride;
     if (sizes[d] < 1 || strides[d] < 0 || __builtin_mul_overflow((uint64_t)strides[d], element, &stride))
@@ -59,10 +59,10 @@ static attune_status add(attune_host_memory *memory, const char *name, const voi
   return ATTUNE_OK;
 }
 
-static attune_status add_words(attune_host_memory *memory, const char *name, const int *base, bool written,
-                               int64_t count) {
+static attune_status add_words(attune_host_memory *memory, const char *name, const int *base,
+                               attune_host_access allowed, int64_t count) {
   static const int64_t none[3] = {0, 0, 0}, one[3] = {1, 1, 1};
-  return count > 0 ? add(memory, name, base, written, 4, count, none, one) : ATTUNE_OK;
+  return count > 0 ? add(memory, name, base, allowed, 4, count, none, one) : ATTUNE_OK;
 }
 
 /* Lists that are read, those that are built, and what they are built from. */
@@ -73,15 +73,16 @@ static attune_status add_lists(attune_host_memory *memory, const attune_config *
   const int64_t rows = (int64_t)a->list_batch * a->list_heads * attune_blocks_of(a->seqlen_q, config->list_block);
   const int64_t mask = rows * attune_blocks_of(a->seqlen_k, config->list_block);
   const int64_t source = work->kind == ATTUNE_LIST_OF_MASK ? mask : 16 * (int64_t)work->count;
+  const attune_host_access counts = work->step != ATTUNE_LIST_FILL ? ATTUNE_HOST_WRITE : ATTUNE_HOST_READ;
   attune_status status;
-  if ((status = add_words(memory, "lists.rows", a->list_rows, false, rows + 1))) return status;
-  if ((status = add_words(memory, "lists.blocks", a->list_blocks, false, a->list_capacity))) return status;
-  if ((status = add_words(memory, "lists.order", a->list_order, false, rows))) return status;
-  if ((status = add_words(memory, "workspace", work->counts, work->step != ATTUNE_LIST_FILL, rows))) return status;
-  if ((status = add_words(memory, "built rows", work->rows, true, rows + 1))) return status;
-  if ((status = add_words(memory, "built blocks", work->blocks, true, a->list_capacity))) return status;
-  if ((status = add_words(memory, "built order", work->order, true, rows))) return status;
-  return source > 0 ? add(memory, "source.data", work->source, false, 1, source, none, one) : ATTUNE_OK;
+  if ((status = add_words(memory, "lists.rows", a->list_rows, ATTUNE_HOST_READ, rows + 1))) return status;
+  if ((status = add_words(memory, "lists.blocks", a->list_blocks, ATTUNE_HOST_READ, a->list_capacity))) return status;
+  if ((status = add_words(memory, "lists.order", a->list_order, ATTUNE_HOST_READ, rows))) return status;
+  if ((status = add_words(memory, "workspace", work->counts, counts, rows))) return status;
+  if ((status = add_words(memory, "built rows", work->rows, ATTUNE_HOST_WRITE, rows + 1))) return status;
+  if ((status = add_words(memory, "built blocks", work->blocks, ATTUNE_HOST_WRITE, a->list_capacity))) return status;
+  if ((status = add_words(memory, "built order", work->order, ATTUNE_HOST_WRITE, rows))) return status;
+  return source > 0 ? add(memory, "source.data", work->source, ATTUNE_HOST_READ, 1, source, none, one) : ATTUNE_OK;
 }
 
 attune_status attune_host_memory_of(attune_host_memory *out, const attune_config *config,
@@ -95,21 +96,26 @@ attune_status attune_host_memory_of(attune_host_memory *out, const attune_config
   int64_t v[3] = {a->v_batch, a->v_seqlen, a->v_heads}, o[3] = {a->o_batch, a->o_seqlen, a->o_heads};
   int64_t none[3] = {1, 1, 1}, lse = (int64_t)a->batch * a->heads_q;
   attune_status status;
-  if ((status = add(out, "q", a->q, false, 2, d, q, size_q)) != ATTUNE_OK) return status;
-  if ((status = add(out, "k", a->k, false, 2, d, k, size_k)) != ATTUNE_OK) return status;
-  if ((status = add(out, "v", a->v, false, 2, dv, v, size_k)) != ATTUNE_OK) return status;
-  if ((status = add(out, "o", a->o, true, 2, dv, o, size_q)) != ATTUNE_OK) return status;
-  if ((status = add(out, "lse", a->lse, true, 4, lse * a->seqlen_q, one, none)) != ATTUNE_OK) return status;
-  if ((status = add(out, "seqlens_q", a->seqlens_q, false, 4, a->batch, one, none)) != ATTUNE_OK) return status;
-  if ((status = add(out, "seqlens_k", a->seqlens_k, false, 4, a->batch, one, none)) != ATTUNE_OK) return status;
-  if ((status = add(out, "sinks", a->sinks, false, 4, a->heads_q, one, none)) != ATTUNE_OK) return status;
+  if ((status = add(out, "q", a->q, ATTUNE_HOST_READ, 2, d, q, size_q)) != ATTUNE_OK) return status;
+  if ((status = add(out, "k", a->k, ATTUNE_HOST_READ, 2, d, k, size_k)) != ATTUNE_OK) return status;
+  if ((status = add(out, "v", a->v, ATTUNE_HOST_READ, 2, dv, v, size_k)) != ATTUNE_OK) return status;
+  if ((status = add(out, "o", a->o, ATTUNE_HOST_WRITE, 2, dv, o, size_q)) != ATTUNE_OK) return status;
+  if ((status = add(out, "lse", a->lse, ATTUNE_HOST_WRITE, 4, lse * a->seqlen_q, one, none)) != ATTUNE_OK)
+    return status;
+  if ((status = add(out, "seqlens_q", a->seqlens_q, ATTUNE_HOST_READ, 4, a->batch, one, none)) != ATTUNE_OK)
+    return status;
+  if ((status = add(out, "seqlens_k", a->seqlens_k, ATTUNE_HOST_READ, 4, a->batch, one, none)) != ATTUNE_OK)
+    return status;
+  if ((status = add(out, "sinks", a->sinks, ATTUNE_HOST_READ, 4, a->heads_q, one, none)) != ATTUNE_OK) return status;
   int64_t bias[3] = {a->bias_batch, a->bias_seqlen, a->bias_heads};
-  if ((status = add(out, "bias", a->bias, false, 2, a->seqlen_k, bias, size_q)) != ATTUNE_OK) return status;
+  if ((status = add(out, "bias", a->bias, ATTUNE_HOST_READ, 2, a->seqlen_k, bias, size_q)) != ATTUNE_OK) return status;
+  if ((status = add(out, "the counter", a->counter, ATTUNE_HOST_COUNT, 4, 1, one, none)) != ATTUNE_OK) return status;
   if (config->list_block > 0 && (status = add_lists(out, config, a)) != ATTUNE_OK) return status;
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
     const struct attune_argument *value = &a->values[i];
     const void *array = value->count > 0 ? value->array : NULL;
-    if ((status = add(out, "an array param", array, false, 4, value->count, one, none)) != ATTUNE_OK) return status;
+    if ((status = add(out, "an array param", array, ATTUNE_HOST_READ, 4, value->count, one, none)) != ATTUNE_OK)
+      return status;
   }
   return ATTUNE_OK;
 }
@@ -137,8 +143,10 @@ static uint64_t distance(const attune_host_tensor *tensor, uintptr_t at) {
   return offset < tensor->extent ? 0 : offset - tensor->extent;
 }
 
-static void explain(const attune_host_memory *memory, char reason[256], uintptr_t at, int size, bool write) {
-  const char *verb = write ? "writes" : "reads";
+static void explain(const attune_host_memory *memory, char reason[256], uintptr_t at, int size,
+                    attune_host_access access) {
+  static const char *const verbs[] = {"reads", "writes", "counts up"}, *const only[] = {"read", "write", "count up"};
+  const char *verb = verbs[access];
   const attune_host_tensor *near = NULL, *forbidden = NULL;
   for (int i = 0; i < memory->count; i++) {
     const attune_host_tensor *tensor = &memory->tensors[i];
@@ -152,7 +160,7 @@ static void explain(const attune_host_memory *memory, char reason[256], uintptr_
              size);
   else if (forbidden)
     snprintf(reason, 256, "%s %d bytes of %s, which kernels may only %s", verb, size, forbidden->name,
-             write ? "read" : "write");
+             only[forbidden->allowed]);
   else if (!near)
     snprintf(reason, 256, "%s %d bytes at device address %#" PRIxPTR ", and the launch has no tensors", verb, size, at);
   else if (at >= near->base && at - near->base < near->extent)
@@ -165,12 +173,12 @@ static void explain(const attune_host_memory *memory, char reason[256], uintptr_
 }
 
 bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256], const void *address, int size,
-                               bool write) {
+                               attune_host_access access) {
   uintptr_t at = (uintptr_t)address;
   if ((at & (uintptr_t)(size - 1)) == 0)
     for (int i = 0; i < memory->count; i++)
-      if (memory->tensors[i].written == write && contains(&memory->tensors[i], at, size)) return true;
-  explain(memory, reason, at, size, write);
+      if (memory->tensors[i].allowed == access && contains(&memory->tensors[i], at, size)) return true;
+  explain(memory, reason, at, size, access);
   return false;
 }
 

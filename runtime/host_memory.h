@@ -8,7 +8,10 @@
 #include "generator/generator.h"
 #include "templates/arguments.h"
 
-enum { ATTUNE_HOST_TENSORS_MAX = 9 + 8 + 8 }; /* and the arrays of expressions, and lists */
+enum { ATTUNE_HOST_TENSORS_MAX = 9 + 8 + 8 + 1 }; /* and the arrays of expressions, and lists, and the counter */
+
+/* What a kernel may do with a tensor, and nothing else: blocks have no order, so that anything more would be a race. */
+typedef enum { ATTUNE_HOST_READ, ATTUNE_HOST_WRITE, ATTUNE_HOST_COUNT } attune_host_access;
 
 /* Dimensions from the widest stride to the narrowest, then `row` bytes that lie together. */
 typedef struct {
@@ -18,8 +21,8 @@ typedef struct {
   int rank;
   uint64_t stride[3], size[3]; /* bytes, elements */
   uint64_t row;
-  bool nested;  /* each stride spans what is inside it, so that an offset tells its element */
-  bool written; /* an output: written only; an input: read only */
+  bool nested; /* each stride spans what is inside it, so that an offset tells its element */
+  attune_host_access allowed;
 } attune_host_tensor;
 
 typedef struct {
@@ -33,7 +36,7 @@ attune_status attune_host_memory_of(attune_host_memory *out, const attune_config
 /* Judges one access of size bytes, a power of two; false: reason (256 bytes) says what it does and where the next
  * tensor is. */
 bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256], const void *address, int size,
-                               bool write);
+                               attune_host_access access);
 
 /* What the host device keeps in an attune_tensor_map: a tensor of 2-byte elements, and the box that one load brings. */
 typedef struct {

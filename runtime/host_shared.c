@@ -7,7 +7,7 @@
 
 enum { UNWRITTEN, STORED, FLYING, LANDED, TILE_FLYING, TILE_LANDED, MBARRIER };
 enum {
-  READERS = 12, /* as many warps as compute in the widest block */
+  READERS = 15, /* the warps of the widest block, but for one that writes */
   A_GROUP = ATTUNE_HOST_WARPS_MAX,
   A_STORE = A_GROUP + ATTUNE_HOST_WARPS_MAX
 };

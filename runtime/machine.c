@@ -63,7 +63,15 @@ void attune_unload(attune_loaded *loaded) {
 
 attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
                                    const attune_arguments *arguments, attune_stream stream) {
-  return loaded->machine->operations->launch(loaded, launch, arguments, stream);
+  attune_machine *machine = loaded->machine;
+  attune_status status = ATTUNE_OK;
+  if (launch->workspace > 0 && !arguments->counter)
+    return attune_fail(ATTUNE_BAD_POINTER, "the kernel counts in %d bytes of device memory, and the launch brings none",
+                       launch->workspace);
+  /* On the stream, so that it is a node of a graph that is captured. */
+  if (launch->workspace > 0)
+    status = machine->operations->fill(machine, arguments->counter, 0, (size_t)launch->workspace, stream);
+  return status == ATTUNE_OK ? machine->operations->launch(loaded, launch, arguments, stream) : status;
 }
 
 attune_status attune_memory_allocate(void **out, attune_machine *machine, size_t size) {
@@ -84,7 +92,7 @@ attune_status attune_memory_read(attune_machine *machine, void *to, const void *
 }
 
 attune_status attune_memory_fill(attune_machine *machine, void *to, int byte, size_t size) {
-  return machine->operations->fill(machine, to, byte, size);
+  return machine->operations->fill(machine, to, byte, size, NULL);
 }
 
 attune_status attune_machine_synchronize(attune_machine *machine) {

@@ -339,8 +339,8 @@ static attune_status read_memory(attune_machine *machine, void *to, const void *
   IN_CONTEXT(cuda_of(machine), "cuMemcpyDtoH", copy_to_host(to, address(from), size));
 }
 
-static attune_status fill(attune_machine *machine, void *to, int byte, size_t size) {
-  IN_CONTEXT(cuda_of(machine), "cuMemsetD8Async", fill(address(to), (unsigned char)byte, size, NULL));
+static attune_status fill(attune_machine *machine, void *to, int byte, size_t size, attune_stream stream) {
+  IN_CONTEXT(cuda_of(machine), "cuMemsetD8Async", fill(address(to), (unsigned char)byte, size, stream));
 }
 
 static attune_status synchronize(attune_machine *machine) {

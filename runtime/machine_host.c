@@ -144,8 +144,8 @@ static attune_status copy(attune_machine *machine, void *to, const void *from, s
   return ATTUNE_OK;
 }
 
-static attune_status fill(attune_machine *machine, void *to, int byte, size_t size) {
-  (void)machine;
+static attune_status fill(attune_machine *machine, void *to, int byte, size_t size, attune_stream stream) {
+  (void)machine, (void)stream;
   if (size > 0) memset(to, byte, size);
   return ATTUNE_OK;
 }

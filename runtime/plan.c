@@ -138,7 +138,7 @@ void attune_plan_destroy(attune_plan *plan) {
 }
 
 size_t attune_plan_workspace(const attune_plan *plan) {
-  return plan ? plan->workspace : 0;
+  return plan ? (size_t)plan->launch.workspace : 0;
 }
 
 const char *attune_plan_config(const attune_plan *plan) {

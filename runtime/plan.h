@@ -19,7 +19,6 @@ struct attune_plan {
   attune_arguments arguments; /* all but the pointers */
   bool want_lse, want_bias, want_sinks, want_lists;
   attune_param params[ATTUNE_PARAMS_MAX];
-  size_t workspace;
   const char *rung;
   char *explanation;
   char config[ATTUNE_TEXT_MAX];

@@ -78,11 +78,11 @@ static attune_status check_tensors(const attune_plan *plan, const attune_tensors
 }
 
 static attune_status check_workspace(const attune_plan *plan, const void *workspace, size_t size) {
-  if (size < plan->workspace)
+  const size_t needs = attune_plan_workspace(plan);
+  if (size < needs)
     return attune_fail(ATTUNE_WORKSPACE_TOO_SMALL,
-                       "the plan needs %zu bytes of workspace, has %zu; ask attune_plan_workspace", plan->workspace,
-                       size);
-  return plan->workspace ? attune_check_pointer("workspace", workspace, TENSOR_ALIGNMENT) : ATTUNE_OK;
+                       "the plan needs %zu bytes of workspace, has %zu; ask attune_plan_workspace", needs, size);
+  return needs ? attune_check_pointer("workspace", workspace, TENSOR_ALIGNMENT) : ATTUNE_OK;
 }
 
 attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace, size_t workspace_size,
@@ -109,5 +109,6 @@ attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors,
   arguments.sinks = tensors->sinks;
   attune_arguments_values(&arguments, tensors);
   attune_arguments_lists(&arguments, &tensors->lists);
+  arguments.counter = plan->launch.workspace > 0 ? workspace : NULL;
   return attune_launch_kernel(plan->loaded, &plan->launch, &arguments, stream);
 }

@@ -54,8 +54,8 @@ int attune_machine_count(void);
 attune_status attune_load(attune_loaded **out, attune_machine *machine, const attune_kernel *kernel,
                           const attune_config *config);
 void attune_unload(attune_loaded *loaded);
-/* Asynchronous on CUDA; on the host device it returns when done, and ATTUNE_KERNEL_FAULT's message has kernel, line,
- * block and thread. */
+/* Clears what the kernel counts in, then launches it. Asynchronous on CUDA; on the host device it returns when done,
+ * and ATTUNE_KERNEL_FAULT's message has kernel, line, block and thread. */
 attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
                                    const attune_arguments *arguments, attune_stream stream);
 /* d: from 1 to 2^31 - 1. */

@@ -62,6 +62,7 @@ struct attune_arguments {
   const int *list_rows, *list_blocks, *list_order; /* attune_block_lists of attune.h */
   int list_capacity, list_batch, list_heads;
   struct attune_list_work list_work; /* of templates/lists.cu */
+  unsigned *counter;                 /* of what blocks have taken; each launch begins with 0 */
 };
 
 /* What the tensor copy engine reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */

@@ -5,7 +5,9 @@
  * lists its second one, the scout, walks ahead and finds the tiles that are left; its third one, the porter, brings Q
  * and takes O away. Every other warpgroup owns 64 of the block's tile_m query rows and sees every key, in tiles of
  * tile_n from the last visible one to the first, so that the ragged and the diagonal tiles come first. A block goes
- * through as many (tile, head, batch) as the grid leaves it.
+ * through as many items (tile, head, batch) as the grid leaves it: in fixed rounds; or those that the first warpgroup's
+ * fourth warp, the dealer, takes from a counter that all blocks share, so that with items of unequal length nobody
+ * waits for the longest.
  *
  * Rings. Q, K and V pass through slots of shared memory; each slot has two mbarriers. full: its bytes have arrived.
  * empty: those who read it have left. For Q's slot that is o_full: its readers leave O there, and the porter loads the
@@ -82,21 +84,43 @@ constexpr int section_bytes = 16 << 20; // keys and values of the heads that are
 constexpr int found_slots = 8; // tiles that the scout may be ahead
 #endif
 
+#if PERSISTENT_DYNAMIC
+constexpr int dealt_slots = 2; // items that a warp may be ahead of another; even, for mbarriers lie behind
+#if PATTERN || LIST_BLOCK
+constexpr int told_warps = 4 * consumers + 3; // and producer, scout, porter
+constexpr int asking_thread = 32;             // the scout is ahead of all
+#else
+constexpr int told_warps = 4 * consumers + 2;
+constexpr int asking_thread = 0; // the producer
+#endif
+#endif
+
 /* What L2 is to keep (the descriptors that createpolicy makes): Q and O pass once, K and V serve other blocks too. */
 constexpr unsigned long long passes_once = 0x12f0000000000000, read_again = 0x14f0000000000000;
 
 /* The mbarriers, 8 bytes each, and with a pattern 4 bytes for each slot of K: which tile it holds; and for each tile
- * that was found. */
+ * that was found, for each item that was dealt. */
 struct mbarriers {
   shared_address q_full, o_full, k_full, k_empty, v_full, v_empty, v_landed;
 #if PATTERN || LIST_BLOCK
   shared_address found_full, found_empty, found, tiles;
 #endif
+#if PERSISTENT_DYNAMIC
+  shared_address dealt_full, dealt_empty, dealt, asked;
+#endif
 };
 
 ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
   mbarriers at;
+#if PERSISTENT_DYNAMIC
+  at.dealt_full = first;
+  at.dealt_empty = at.dealt_full + 8 * dealt_slots;
+  at.dealt = at.dealt_empty + 8 * dealt_slots;
+  at.asked = at.dealt + 4 * dealt_slots;
+  at.q_full = at.asked + 8;
+#else
   at.q_full = first;
+#endif
   at.o_full = at.q_full + 8 * q_stages;
   at.k_full = at.o_full + 8 * q_stages;
   at.k_empty = at.k_full + 8 * stages;
@@ -123,6 +147,7 @@ template <int slots> ATTUNE_DEVICE void advance(ring<slots> &r) {
 
 /* A tile of queries, and which tiles of keys it sees. */
 struct work : row_tile {
+  int item;
   int place; // head of the whole batch
 };
 
@@ -146,15 +171,16 @@ ATTUNE_DEVICE void find_usual(int &place, int &tile, const attune_arguments &pro
 #endif
 }
 
-/* The index-th item, of a cluster its tiles together; false: there is nothing in it. */
-ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int index) {
+/* What an item is, of a cluster its tiles together; false: there is nothing in it. */
+ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int item) {
   int tile;
+  w.item = item;
 #if LIST_BLOCK
   if (problem.list_order) {
-    if (!find_ordered(w.place, tile, problem, index)) return false;
+    if (!find_ordered(w.place, tile, problem, item)) return false;
   } else
 #endif
-    find_usual(w.place, tile, problem, index);
+    find_usual(w.place, tile, problem, item);
   w.batch = divide(w.place, problem.by_heads_q);
   w.head = w.place - w.batch * problem.heads_q;
 #if CLUSTER > 1
@@ -167,6 +193,47 @@ ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int index
 #endif
 }
 
+ATTUNE_DEVICE unsigned count_items(const attune_arguments &problem) {
+  return (unsigned)(problem.tiles_m * problem.heads_q * problem.batch);
+}
+
+#if PERSISTENT_DYNAMIC
+/* The dealer: one thread. A block's first item is its own, the others come from the counter; -1 ends them. What a block
+ * holds no other can take, so that an item is taken when the warp that is ahead of all asks for it, and not before. */
+ATTUNE_DEVICE void deal_items(const attune_arguments &problem, const mbarriers &at) {
+  ring<dealt_slots> dealt;
+  int asked_parity = 0;
+  bool more = true;
+  for (bool first = true; more; first = false) {
+    if (!first) {
+      mbarrier_wait(at.asked, asked_parity);
+      asked_parity ^= 1;
+    }
+    mbarrier_wait(at.dealt_empty + 8 * dealt.slot, dealt.parity ^ 1);
+    const unsigned item = first ? (unsigned)block_index() : (unsigned)grid_size() + count_up(problem.counter);
+    more = item < count_items(problem);
+    store_shared_32(at.dealt + 4 * dealt.slot, more ? item : (unsigned)-1);
+    mbarrier_arrive(at.dealt_full + 8 * dealt.slot);
+    advance(dealt);
+  }
+}
+
+/* The block's next item; false: there is none, and none may be asked for any more. round: how many the warp has had.
+ * Every warp but the dealer's hears of every item; all its lanes take part. */
+ATTUNE_DEVICE bool next_item(int &item, unsigned &round, const attune_arguments &, const mbarriers &at) {
+  const unsigned slot = round % dealt_slots, parity = round / dealt_slots % 2;
+  item = 0;
+  if (thread_index() % 32 == 0) {
+    if (thread_index() == asking_thread && round > 0) mbarrier_arrive(at.asked);
+    mbarrier_wait(at.dealt_full + 8 * slot, (int)parity);
+    item = load_shared_int(at.dealt + 4 * slot);
+    mbarrier_arrive(at.dealt_empty + 8 * slot);
+  }
+  item = warp_uniform(item);
+  round++;
+  return item >= 0;
+}
+#else
 /* A block's items, or a cluster's: one of every round of the grid, back and forth, so that with items that become
  * shorter none gets the longest of every round. */
 ATTUNE_DEVICE unsigned item_of_round(unsigned round) { // unsigned: up to twice a grid of 2^31 - 1
@@ -174,14 +241,19 @@ ATTUNE_DEVICE unsigned item_of_round(unsigned round) { // unsigned: up to twice 
   return round * grid + (round % 2 == 0 ? block : grid - 1 - block);
 }
 
-ATTUNE_DEVICE unsigned count_items(const attune_arguments &problem) {
-  return (unsigned)(problem.tiles_m * problem.heads_q * problem.batch);
+/* The block's next item. */
+ATTUNE_DEVICE bool next_item(int &item, unsigned &round, const attune_arguments &problem, const mbarriers &) {
+  if (item_of_round(round) >= count_items(problem)) return false;
+  item = (int)item_of_round(round++);
+  return true;
 }
+#endif
 
 /* The block's next item that has keys to see. */
-ATTUNE_DEVICE bool next_work(work &w, unsigned &round, const attune_arguments &problem) {
-  while (item_of_round(round) < count_items(problem))
-    if (find_work(w, problem, (int)item_of_round(round++)) && w.tiles > 0) return true;
+ATTUNE_DEVICE bool next_work(work &w, unsigned &round, const attune_arguments &problem, const mbarriers &at) {
+  int item;
+  while (next_item(item, round, problem, at))
+    if (find_work(w, problem, item) && w.tiles > 0) return true;
   return false;
 }
 
@@ -241,7 +313,7 @@ ATTUNE_DEVICE void find_tiles(const attune_arguments &problem, const mbarriers &
     advance(found);
   };
   work w;
-  for (unsigned round = 0; next_work(w, round, problem);) {
+  for (unsigned round = 0; next_work(w, round, problem, at);) {
     tile_walk walk = start_walk(problem, w);
     bool any = false;
     while (has_unseen(walk, w)) {
@@ -266,7 +338,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
   ring<found_slots> found;
 #endif
   work w;
-  for (unsigned round = 0; next_work(w, round, problem);) {
+  for (unsigned round = 0; next_work(w, round, problem, at);) {
     const int kv_head = w.head / problem.group;
     const bool ragged = problem.seqlens_k && w.last_tile * tile_n + tile_n > w.seqlen_k;
 #if PATTERN || LIST_BLOCK
@@ -368,10 +440,39 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
                               const mbarriers &at) {
   const bool moves = thread_index() % 32 == 0;
   ring<q_stages> coming, leaving;
-  unsigned next_coming = 0, next_leaving = 0; // rounds
+  unsigned next_coming = 0; // round
+#if PERSISTENT_DYNAMIC
+  // An item is told once: those whose Q is here or on its way, the oldest first; -1: none.
+  int brought[q_stages];
+  bool more = true;
+#pragma unroll
+  for (int i = 0; i < q_stages; i++)
+    brought[i] = -1;
+#else
+  unsigned next_leaving = 0;
+#endif
   work w;
+  auto next_to_come = [&]() {
+#if PERSISTENT_DYNAMIC
+    more = more && next_work(w, next_coming, problem, at);
+#pragma unroll
+    for (int i = 1; i < q_stages; i++)
+      brought[i - 1] = brought[i];
+    brought[q_stages - 1] = more ? w.item : -1;
+    return more;
+#else
+    return next_work(w, next_coming, problem, at);
+#endif
+  };
+  auto next_to_leave = [&]() {
+#if PERSISTENT_DYNAMIC
+    return brought[0] >= 0 && find_work(w, problem, brought[0]);
+#else
+    return next_work(w, next_leaving, problem, at);
+#endif
+  };
   auto bring = [&]() {
-    if (!next_work(w, next_coming, problem)) return;
+    if (!next_to_come()) return;
     if (moves) {
       const shared_address full = at.q_full + 8 * coming.slot;
       mbarrier_arrive_expect(full, k_panels * q_panel_bytes);
@@ -382,7 +483,7 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
   };
   for (int i = 0; i < q_stages; i++)
     bring();
-  while (next_work(w, next_leaving, problem)) {
+  while (next_to_leave()) {
     const shared_address slot = shared + leaving.slot * q_slot_bytes;
     if (moves) mbarrier_wait(at.o_full + 8 * leaving.slot, leaving.parity);
     warp_barrier(); // a lane that waited by itself could come too late for this phase and the next
@@ -638,10 +739,11 @@ ATTUNE_DEVICE void store_nothing(const attune_arguments &problem, const work &w,
 
 /* The block's next item that has keys to see; on the way, those that have none are answered: no Q was loaded for them.
  */
-ATTUNE_DEVICE bool take_item(work &w, unsigned &round, const attune_arguments &problem, int warp_row) {
-  while (item_of_round(round) < count_items(problem)) {
-    const int index = (int)item_of_round(round++);
-    if (!find_work(w, problem, index)) continue;
+ATTUNE_DEVICE bool take_item(work &w, unsigned &round, const attune_arguments &problem, const mbarriers &at,
+                             int warp_row) {
+  int item;
+  while (next_item(item, round, problem, at)) {
+    if (!find_work(w, problem, item)) continue;
     if (w.tiles > 0) return true;
     store_nothing(problem, w, warp_row);
   }
@@ -900,7 +1002,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   // A turn is the named barrier of its warpgroup: the one before arrives, it waits. The first turn is given away here.
   if (group == consumers - 1) named_barrier_arrive(1, 256);
 #endif
-  while (take_item(w, round, problem, warp_row)) {
+  while (take_item(w, round, problem, at, warp_row)) {
     clear(row);
     tile = w.last_tile + 1;
 #if HALVES
@@ -946,6 +1048,13 @@ KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
       mbarrier_init(at.found_empty + 8 * i, 1);
     }
 #endif
+#if PERSISTENT_DYNAMIC
+    mbarrier_init(at.asked, 1);
+    for (int i = 0; i < dealt_slots; i++) {
+      mbarrier_init(at.dealt_full + 8 * i, 1);
+      mbarrier_init(at.dealt_empty + 8 * i, told_warps);
+    }
+#endif
     mbarrier_init_fence();
   }
 #if CLUSTER > 1
@@ -964,6 +1073,9 @@ KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
     if (warp == 1) find_tiles(problem, at);
 #endif
     if (warp == 2) carry_rows(problem, maps, shared, at);
+#if PERSISTENT_DYNAMIC
+    if (warp == 3 && thread_index() % 32 == 0) deal_items(problem, at);
+#endif
   } else {
 #if TILE_M > 64 || BLOCKS > 1
     claim_registers<consumer_registers>();

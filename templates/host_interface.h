@@ -70,6 +70,7 @@ struct attune_host_calls {
   void (*store_tile)(const struct attune_tensor_map *map, const int at[4], unsigned from, int line);
   void (*finish_stores)(int line); /* the thread's: they have read shared memory */
   void (*fence_async)(int line);
+  unsigned (*count_up)(unsigned *counter, int line);
   /* Of a cluster, whose blocks are numbered from 0. */
   void (*cluster_barrier)(int line);
   void (*mbarrier_arrive_at)(unsigned barrier, int block, int line);

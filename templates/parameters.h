@@ -22,9 +22,10 @@
 #define HALVES 1
 #define RESCALE_BEFORE 0
 #define P_SHARED 0
-#define POLYNOMIAL 4 /* as `polynomial` below; 0: none */
-#define TILE_M 128   /* as `tile_m` below */
-#define CLUSTER 2    /* as `cluster` below */
+#define POLYNOMIAL 4         /* as `polynomial` below; 0: none */
+#define PERSISTENT_DYNAMIC 0 /* items come from a counter */
+#define TILE_M 128           /* as `tile_m` below */
+#define CLUSTER 2            /* as `cluster` below */
 #define ORDER_REVERSED 0
 #define ORDER_HEADS 0
 #define ORDER_LONGEST 0

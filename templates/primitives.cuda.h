@@ -331,6 +331,13 @@ ATTUNE_DEVICE void store_global_int(int *to, int value) {
   asm volatile("st.global.s32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
 }
 
+// @primitive count_up
+ATTUNE_DEVICE unsigned count_up(unsigned *counter) {
+  unsigned before;
+  asm volatile("atom.relaxed.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
+  return before;
+}
+
 // @primitive store_shared_128
 ATTUNE_DEVICE void store_shared_128(shared_address to, words value) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value.x[0]), "r"(value.x[1]), "r"(value.x[2]),

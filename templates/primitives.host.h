@@ -348,6 +348,11 @@ ATTUNE_DEVICE void store_global_int(int *to, int value, int line = __builtin_LIN
   host->store_global(to, &value, sizeof value, line);
 }
 
+// @primitive count_up
+ATTUNE_DEVICE unsigned count_up(unsigned *counter, int line = __builtin_LINE()) {
+  return host->count_up(counter, line);
+}
+
 // @primitive warp_uniform
 ATTUNE_DEVICE int warp_uniform(int x, int line = __builtin_LINE()) {
   unsigned in = (unsigned)x, out;

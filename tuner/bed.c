@@ -17,13 +17,14 @@
 #include "tuner/parallel.h"
 #include "tuner/reference.h"
 
-enum { POISON = 0xff };
+enum { POISON = 0xff, WORKSPACE_BYTES = 256 };
 static const uint16_t poisoned = 0xffff;
 
 struct attune_bed {
   attune_machine *machine;
   attune_problem problem; /* resolved */
   attune_tensors tensors; /* on the machine */
+  void *workspace;        /* likewise, enough for every config */
   attune_given given;     /* in host memory */
   uint16_t *bias;         /* drawn, or NULL */
   float *sinks;
@@ -198,6 +199,7 @@ static attune_status bed_create(attune_bed **out, attune_machine *machine, const
   if ((status = make_given(bed, seed)) != ATTUNE_OK) goto out;
   if ((status = make_lists(bed, seed)) != ATTUNE_OK) goto out;
   if ((status = make_outputs(bed)) != ATTUNE_OK) goto out;
+  if ((status = attune_memory_allocate(&bed->workspace, machine, WORKSPACE_BYTES)) != ATTUNE_OK) goto out;
   const bool host = attune_machine_device(machine)->arch == 0;
   if ((status = attune_rows_create(&bed->rows, resolved, &bed->given, q, k, v, seed, host)) != ATTUNE_OK) goto out;
   set_apart(bed);
@@ -247,6 +249,7 @@ void attune_bed_destroy(attune_bed *bed) {
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     if (bed->tensors.values[i].array != NULL)
       attune_memory_free(bed->machine, (void *)(uintptr_t)bed->tensors.values[i].array);
+  attune_memory_free(bed->machine, bed->workspace);
   attune_rows_free(&bed->rows);
   free(bed->bias);
   free(bed->sinks);
@@ -266,8 +269,12 @@ attune_status attune_bed_launch(attune_bed *bed, const attune_loaded *loaded, co
   attune_arguments arguments;
   attune_status status = attune_launch_of(&launch, config, &bed->problem);
   if (status == ATTUNE_OK) status = attune_arguments_of(&arguments, config, &bed->problem, &bed->tensors);
-  if (status == ATTUNE_OK) status = attune_launch_kernel(loaded, &launch, &arguments, NULL);
-  return status;
+  if (status == ATTUNE_OK && launch.workspace > WORKSPACE_BYTES)
+    status = attune_fail(ATTUNE_WORKSPACE_TOO_SMALL, "the kernel needs %d bytes of workspace, the test bed has %d",
+                         launch.workspace, WORKSPACE_BYTES);
+  if (status != ATTUNE_OK) return status;
+  arguments.counter = bed->workspace;
+  return attune_launch_kernel(loaded, &launch, &arguments, NULL);
 }
 
 static attune_status poison(attune_bed *bed) {

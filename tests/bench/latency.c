@@ -103,6 +103,7 @@ typedef struct {
   attune_context *context;
   attune_plan *plan;
   attune_tensors tensors;
+  void *workspace;
   void *function;
   struct attune_arguments arguments;
 } session;
@@ -120,11 +121,14 @@ static void make_plan(session *s, const char *database, int seqlen) {
   problem.heads_q = problem.heads_kv = HEADS;
   problem.seqlen_q = problem.seqlen_k = seqlen;
   need_attune(attune_plan_create(&s->plan, s->context, &problem));
-  need(attune_plan_workspace(s->plan) == 0, "a plan without workspace"); /* so has every forward plan today */
+  device_pointer workspace = 0;
+  const size_t size = attune_plan_workspace(s->plan);
+  need(size == 0 || cuda.allocate(&workspace, size) == 0, "cuMemAlloc");
+  s->workspace = (void *)(uintptr_t)workspace;
 }
 
 static void run_plan(session *s) {
-  need_attune(attune_run(s->plan, &s->tensors, NULL, 0, NULL));
+  need_attune(attune_run(s->plan, &s->tensors, s->workspace, attune_plan_workspace(s->plan), NULL));
 }
 
 static void run_bare(session *s) {

@@ -83,6 +83,7 @@ static attune_status upload_all(bed *b) {
   if (status == ATTUNE_OK) status = upload(&t->v, b->machine, b->v, b->v_count * 2);
   if (status == ATTUNE_OK) status = upload((const void **)&t->o, b->machine, NULL, b->o_count * 2);
   if (status == ATTUNE_OK && b->lse) status = upload((const void **)&t->lse, b->machine, NULL, b->lse_count * 4);
+  if (status == ATTUNE_OK) status = attune_memory_allocate(&b->workspace, b->machine, BED_WORKSPACE);
   if (status == ATTUNE_OK && b->lengths_q)
     status = upload((const void **)&t->seqlens_q, b->machine, b->lengths_q, lengths);
   if (status == ATTUNE_OK && b->lengths_k)
@@ -126,6 +127,7 @@ void bed_destroy(bed *b) {
     attune_memory_free(b->machine, (void *)(uintptr_t)device[i]);
     free(host[i]);
   }
+  attune_memory_free(b->machine, b->workspace);
   *b = (bed){0};
 }
 

@@ -4,7 +4,7 @@
 
 #include "runtime/runtime.h"
 
-enum { BED_SKIPPED = 77 };
+enum { BED_SKIPPED = 77, BED_WORKSPACE = 256 /* more than any plan needs */ };
 
 typedef struct {
   attune_machine *machine;
@@ -14,6 +14,7 @@ typedef struct {
   float *lse;
   size_t q_count, k_count, v_count, o_count, lse_count; /* elements from the first to the last, gaps included */
   attune_tensors tensors;                               /* of device memory */
+  void *workspace;                                      /* likewise */
 } bed;
 
 typedef struct {

@@ -279,7 +279,7 @@ static bool try_trial(const trial *t) {
       bed_create(&b, attune_context_machine(context), &t->problem, c->lengths > 1 ? c->lengths_q : NULL,
                  c->lengths ? c->lengths_k : NULL, c->magnitude > 0 ? c->magnitude : 1);
   if (status == ATTUNE_OK) {
-    status = attune_run(t->plan, &b.tensors, NULL, 0, NULL);
+    status = attune_run(t->plan, &b.tensors, b.workspace, BED_WORKSPACE, NULL);
     if (status == ATTUNE_OK) status = bed_judge(&b, &verdict, ROWS, true);
     bed_destroy(&b);
   }

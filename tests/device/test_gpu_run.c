@@ -71,12 +71,14 @@ static double now(void) {
   return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* A plan and the tensors of a class; false, with a line, where that fails. */
-static bool prepare(const char *name, attune_plan **plan, bed *b, const char *class) {
+/* A plan and the tensors of a class; false, with a line, where that fails. config: NULL, or of the plan. */
+static bool prepare(const char *name, attune_plan **plan, bed *b, const char *class, const char *config) {
   attune_problem problem;
   *plan = NULL;
   attune_status status = attune_problem_parse(&problem, class);
-  if (status == ATTUNE_OK) status = attune_plan_create(plan, context, &problem);
+  if (status == ATTUNE_OK)
+    status =
+        config ? attune_plan_create_with(plan, context, &problem, config) : attune_plan_create(plan, context, &problem);
   if (status == ATTUNE_OK) status = bed_create(b, machine, &problem, NULL, NULL, 1);
   if (status == ATTUNE_OK) return true;
   report(name, false, "%s: %s", attune_status_name(status), attune_message());
@@ -105,7 +107,7 @@ static attune_status timed_run(const attune_plan *plan, const bed *b, double *se
   attune_status status = attune_timer_create(&timer, machine);
   if (status != ATTUNE_OK) return status;
   status = attune_timer_start(timer);
-  if (status == ATTUNE_OK) status = attune_run(plan, &b->tensors, NULL, 0, NULL);
+  if (status == ATTUNE_OK) status = attune_run(plan, &b->tensors, b->workspace, BED_WORKSPACE, NULL);
   if (status == ATTUNE_OK) status = attune_timer_stop(timer);
   if (status == ATTUNE_OK) status = attune_timer_seconds(timer, seconds);
   attune_timer_destroy(timer);
@@ -118,7 +120,7 @@ static CUresult capture(CUgraphExec *exec, CUstream stream, const attune_plan *p
   CUgraph graph;
   CUresult result = cuda.begin_capture(stream, CAPTURE_MODE_GLOBAL);
   if (result != CUDA_SUCCESS) return result;
-  attune_status status = attune_run(plan, &b->tensors, NULL, 0, stream);
+  attune_status status = attune_run(plan, &b->tensors, b->workspace, BED_WORKSPACE, stream);
   result = cuda.end_capture(stream, &graph);
   if (status != ATTUNE_OK || result != CUDA_SUCCESS) return result ? result : -1;
   result = cuda.instantiate(exec, graph, 0);
@@ -127,13 +129,12 @@ static CUresult capture(CUgraphExec *exec, CUstream stream, const attune_plan *p
 }
 
 /* Captured before it ever ran; capture runs nothing, and each replay writes everything. */
-static void test_graph(void) {
-  const char *name = "CUDA graph";
+static void test_graph(const char *name, const char *config) {
   attune_plan *plan;
   bed b;
   CUstream stream;
   CUgraphExec exec;
-  if (!prepare(name, &plan, &b, "forward.bf16.d128.b2.h8.kv8.q1000.k1000.causal.lse")) return;
+  if (!prepare(name, &plan, &b, "forward.bf16.d128.b2.h8.kv8.q1000.k1000.causal.lse", config)) return;
   CUresult result = cuda.stream_create(&stream, NON_BLOCKING);
   attune_machine_synchronize(machine);
   if (result == CUDA_SUCCESS) result = capture(&exec, stream, plan, &b);
@@ -157,6 +158,7 @@ static void test_graph(void) {
 typedef struct {
   const attune_plan *plan;
   attune_tensors tensors;
+  void *workspace;
   CUstream stream;
   attune_status status;
 } runner;
@@ -165,21 +167,20 @@ typedef struct {
 static void *run_thread(void *user) {
   runner *r = user;
   for (int i = 0; i < 50 && r->status == ATTUNE_OK; i++)
-    r->status = attune_run(r->plan, &r->tensors, NULL, 0, r->stream);
+    r->status = attune_run(r->plan, &r->tensors, r->workspace, BED_WORKSPACE, r->stream);
   CUcontext current;
   if (driver->context_current(&current) != CUDA_SUCCESS || current) r->status = ATTUNE_DRIVER_FAILED;
   return NULL;
 }
 
-static void test_threads(void) {
+static void test_threads(const char *name, const char *config) {
   enum { THREADS = 8 };
-  const char *name = "8 threads share a plan";
   attune_plan *plan;
   bed b;
   runner runners[THREADS] = {0};
   pthread_t threads[THREADS];
-  if (!prepare(name, &plan, &b, "forward.fp16.d64.b2.h8.kv8.q700.k700.causal")) return;
-  attune_status status = attune_run(plan, &b.tensors, NULL, 0, NULL);
+  if (!prepare(name, &plan, &b, "forward.fp16.d64.b2.h8.kv8.q700.k700.causal", config)) return;
+  attune_status status = attune_run(plan, &b.tensors, b.workspace, BED_WORKSPACE, NULL);
   bed_verdict verdict;
   if (status == ATTUNE_OK) status = bed_judge(&b, &verdict, 64, true);
   uint16_t *other = malloc(b.o_count * 2);
@@ -188,6 +189,7 @@ static void test_threads(void) {
     runners[i].plan = plan;
     runners[i].tensors = b.tensors;
     status = attune_memory_allocate(&runners[i].tensors.o, machine, b.o_count * 2);
+    if (status == ATTUNE_OK) status = attune_memory_allocate(&runners[i].workspace, machine, BED_WORKSPACE);
     if (cuda.stream_create(&runners[i].stream, NON_BLOCKING) != CUDA_SUCCESS) status = ATTUNE_DRIVER_FAILED;
   }
   if (status != ATTUNE_OK || !other) {
@@ -205,6 +207,7 @@ static void test_threads(void) {
     if (attune_memory_read(machine, other, runners[i].tensors.o, b.o_count * 2) != ATTUNE_OK) different++;
     different += memcmp(other, b.o, b.o_count * 2) != 0;
     attune_memory_free(machine, runners[i].tensors.o);
+    attune_memory_free(machine, runners[i].workspace);
     cuda.stream_destroy(runners[i].stream);
   }
   report(name, status == ATTUNE_OK && !different && verdict.passed, "50 runs each, %d results differ, %s", different,
@@ -219,7 +222,7 @@ static void test_large(const char *name, const char *class, int rows) {
   attune_plan *plan;
   bed b;
   double seconds = 0;
-  if (!prepare(name, &plan, &b, class)) return;
+  if (!prepare(name, &plan, &b, class, NULL)) return;
   attune_status status = timed_run(plan, &b, &seconds);
   if (status == ATTUNE_OK)
     judge(name, plan, &b, rows, false, seconds);
@@ -238,14 +241,14 @@ static void test_memory(void) {
   bed b;
   size_t total, before, planned, after;
   attune_problem problem;
-  if (!prepare(name, &plan, &b, "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse")) return;
+  if (!prepare(name, &plan, &b, "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse", NULL)) return;
   attune_plan_destroy(plan);
   attune_problem_parse(&problem, "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse");
   attune_machine_synchronize(machine);
   CUresult result = cuda.memory_info(&before, &total);
   attune_status status = attune_plan_create(&plan, context, &problem);
   if (result == CUDA_SUCCESS) result = cuda.memory_info(&planned, &total);
-  if (status == ATTUNE_OK) status = attune_run(plan, &b.tensors, NULL, 0, NULL);
+  if (status == ATTUNE_OK) status = attune_run(plan, &b.tensors, b.workspace, BED_WORKSPACE, NULL);
   if (status == ATTUNE_OK) status = attune_machine_synchronize(machine);
   if (result == CUDA_SUCCESS) result = cuda.memory_info(&after, &total);
   if (status != ATTUNE_OK || result != CUDA_SUCCESS) {
@@ -295,7 +298,7 @@ static void test_cost(const char *name, const char *config_text) {
   CUmodule module;
   CUfunction function;
   double run[BATCHES], bare[BATCHES];
-  if (!prepare(name, &chosen, &b, "forward.fp16.d64.b1.h8.kv8.q128.k128.causal")) return;
+  if (!prepare(name, &chosen, &b, "forward.fp16.d64.b1.h8.kv8.q128.k128.causal", NULL)) return;
   attune_plan_destroy(chosen);
   attune_status status = attune_plan_create_with(&plan, context, &b.problem, config_text);
   if (status == ATTUNE_OK)
@@ -308,7 +311,7 @@ static void test_cost(const char *name, const char *config_text) {
     status = attune_machine_synchronize(machine);
     double start = now();
     for (int j = 0; j < BATCH && status == ATTUNE_OK; j++)
-      status = attune_run(plan, &b.tensors, NULL, 0, NULL);
+      status = attune_run(plan, &b.tensors, b.workspace, BED_WORKSPACE, NULL);
     run[i] = (now() - start) / BATCH;
     attune_machine_synchronize(machine);
     start = now();
@@ -336,8 +339,14 @@ int main(void) {
   machine = attune_context_machine(context);
   if (attune_driver_get(&driver) != ATTUNE_OK) return 1;
   load_cuda();
-  test_graph();
-  test_threads();
+  test_graph("CUDA graph", NULL);
+  test_threads("8 threads share a plan", NULL);
+  if (attune_machine_device(machine)->arch == 90) { /* blocks that count in a workspace */
+    test_graph("CUDA graph with a counter",
+               "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.qq.overlap.dynamic.longest.b1");
+    test_threads("8 threads, 8 counters",
+                 "forward.wgmma.fp16.d64.causal.m64.n64.w8.s2.lazy.qq.overlap.dynamic.longest.b1");
+  }
   test_cost("CPU of a run", "forward.mma.fp16.d64.causal.m64.n64.w4.s1.lazy.b1");
   test_cost("CPU of a run, tensor maps", "forward.wgmma.fp16.d64.causal.m64.n64.w8.s2.lazy.b1");
   test_memory();

@@ -259,8 +259,13 @@ EXPORT int cuMemcpyDtoH_v2(void *to, unsigned long long from, size_t size) {
 
 EXPORT int cuMemsetD8Async(unsigned long long to, unsigned char byte, size_t size, void *stream) {
   NEEDS_CONTEXT;
-  (void)stream;
   memset((void *)(uintptr_t)to, byte, size);
+  pthread_mutex_lock(&mutex);
+  record.fill.before_launch = record.launches;
+  record.fill.to = (void *)(uintptr_t)to;
+  record.fill.size = size;
+  record.fill.stream = stream;
+  pthread_mutex_unlock(&mutex);
   return 0;
 }
 

@@ -20,6 +20,11 @@ typedef struct {
     unsigned rows;
   } map[4]; /* the last four, in the order of their making */
   fake_launch last;
+  struct {
+    int before_launch; /* that many launches came before it */
+    void *to, *stream;
+    size_t size;
+  } fill; /* the last one */
 } fake_record;
 typedef void fake_reset_function(void);                                   /* "fake_reset" */
 typedef void fake_fail_function(const char *name, int result, int times); /* "fake_fail": the next calls of name */

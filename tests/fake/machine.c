@@ -76,8 +76,8 @@ static void release(attune_machine *machine, void *memory) {
   free(memory);
 }
 
-static attune_status fill(attune_machine *machine, void *to, int byte, size_t size) {
-  (void)machine, (void)to, (void)byte;
+static attune_status fill(attune_machine *machine, void *to, int byte, size_t size, attune_stream stream) {
+  (void)machine, (void)to, (void)byte, (void)stream;
   attune_fake_gpu.fills++;
   clock_seconds += (double)size * 1e-12;
   return ATTUNE_OK;
@@ -169,8 +169,10 @@ void attune_bed_destroy(attune_bed *bed) {
 }
 
 attune_status attune_bed_launch(attune_bed *bed, const attune_loaded *loaded, const attune_config *config) {
+  static const attune_launch shape;
+  static const attune_arguments arguments;
   (void)bed, (void)config;
-  return attune_launch_kernel(loaded, NULL, NULL, NULL);
+  return attune_launch_kernel(loaded, &shape, &arguments, NULL);
 }
 
 attune_status attune_bed_verify(attune_bed *bed, const attune_loaded *loaded, const attune_config *config,

@@ -42,6 +42,18 @@ static inline void problem_of(attune_problem *out, attune_given *given, const ch
   json_decref(object);
 }
 
+/* A family's schedules, as configs have them; those that are left are NULL. */
+enum { FAMILY_SCHEDULES = 4 };
+typedef const char *family_schedules[FAMILY_SCHEDULES];
+
+/* One after the other. */
+static inline const char *schedule_of(const family_schedules own, size_t number) {
+  size_t count = 0;
+  while (count < FAMILY_SCHEDULES && own[count] != NULL)
+    count++;
+  return own[number % count];
+}
+
 /* The schedule with what the problem says before it. */
 static inline void config_of(attune_config *out, attune_family family, const char *schedule,
                              const attune_problem *problem) {

@@ -63,6 +63,20 @@ static void test_text(void **unused) {
   assert_string_equal(text, "forward.mma.bf16.d128.v64.window.softcap.lse.m128.n64.w4.s1.qr.lazy.b2");
 }
 
+/* What stores and workloads hold stays what it was. */
+static void test_persistent_text(void **unused) {
+  (void)unused;
+  static const char *const texts[] = {"forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.qq.overlap.b1",
+                                      "forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.qq.overlap.persistent.b1",
+                                      "forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.qq.overlap.dynamic.longest.b1"};
+  for (int32_t i = ATTUNE_PERSISTENT_NONE; i <= ATTUNE_PERSISTENT_DYNAMIC; i++) {
+    attune_config config;
+    assert_int_equal(attune_config_parse(&config, texts[i]), ATTUNE_OK);
+    assert_int_equal(config.persistent, i);
+    check_round_trip(&config);
+  }
+}
+
 /* Members and rows of the table are the same in number and place, so that no field is outside of print and compare. */
 static void test_table_is_complete(void **unused) {
   (void)unused;
@@ -151,13 +165,14 @@ static void test_refused(void **unused) {
       {"forward.cutlass.bf16", "column 9: expected reference|mma|wgmma"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1",
        "column 37: expected qr, lazy, qq, overlap, turns|tokens, halves, before, ps, "
-       "poly<polynomial>, persistent, reversed|heads|longest|sections, c<cluster>, b<blocks>"},
+       "poly<polynomial>, persistent|dynamic, reversed|heads|longest|sections, c<cluster>, b<blocks>"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.", "column 41: expected the end"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.b2", "column 41: expected the end"},
       {"forward.mma.bf16.d128.v128.m128.n64.w4.s1.b2", "column 23: leave this part out"},
       {"forward.mma.bf16.d128.none.m128.n64.w4.s1.b2", "column 23: leave this part out"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.linear.b2", "column 38: leave this part out"},
       {"forward.wgmma.bf16.d128.m128.n64.w12.s1.c1.b1", "column 41: leave this part out"},
+      {"forward.mma.bf16.d128.m128.n64.w4.s1.none.b2", "column 38: leave this part out"},
       {"forward.mma.bf16.d0128.m128.n64.w4.s1.b2", "column 18: expected d<head_dim>"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b4294967298", "column 38"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b-1", "column 38"},
@@ -218,6 +233,7 @@ static void test_of_problem(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_text),
+      cmocka_unit_test(test_persistent_text),
       cmocka_unit_test(test_table_is_complete),
       cmocka_unit_test(test_every_field_matters),
       cmocka_unit_test(test_random_round_trips),

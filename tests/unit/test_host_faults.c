@@ -35,6 +35,7 @@ enum { APART = 64 };
 static _Alignas(16) uint16_t q[SEQLEN * HEAD_DIM + APART], k[SEQLEN * HEAD_DIM + APART], v[SEQLEN * PADDED + APART],
     o[SEQLEN * HEAD_DIM + APART];
 static float lse[SEQLEN + APART];
+static unsigned counter[1 + APART];
 
 static char *read_text(const char *path) {
   FILE *file = fopen(path, "r");
@@ -165,7 +166,8 @@ static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {
                                              .heads_q = 1,
                                              .group = 1,
                                              .seqlen_q = SEQLEN,
-                                             .seqlen_k = SEQLEN};
+                                             .seqlen_k = SEQLEN,
+                                             .counter = counter};
   const attune_config config = {.head_dim = HEAD_DIM, .head_dim_v = HEAD_DIM};
   attune_host_memory memory;
   assert_int_equal(attune_host_memory_of(&memory, &config, &arguments), ATTUNE_OK);

@@ -96,6 +96,13 @@ static const char *const configs[] = {
     "wgmma.bf16.d64.m128.n64.w12.s3.lazy.qq.overlap.turns.ps.persistent.c2.b1",
     "wgmma.fp16.d40.v72.softcap.lse.m192.n48.w16.s2.turns.persistent.sections.c2.b1",
     "wgmma.bf16.d64.lse.m128.n32.w12.s4.lazy.overlap.halves.persistent.reversed.c2.b1",
+    "wgmma.bf16.d64.lse.m64.n64.w8.s1.dynamic.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.dynamic.longest.b1",
+    "wgmma.fp16.d128.causal.lse.m192.n48.w16.s2.qq.overlap.turns.dynamic.reversed.b1",
+    "wgmma.bf16.d64.causal.m64.n32.w8.s3.lazy.qq.halves.dynamic.sections.b3",
+    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.lazy.overlap.turns.halves.dynamic.sections.b1",
+    "wgmma.bf16.d40.v72.window.softcap.lse.m128.n16.w12.s3.lazy.qq.dynamic.heads.b2",
+    "wgmma.fp16.d64.causal.lse.m192.n64.w16.s2.lazy.qq.overlap.tokens.halves.before.ps.poly4.dynamic.longest.b1",
 };
 enum { CONFIGS = sizeof configs / sizeof configs[0], PROBLEMS = 12, SEEDS = 4 };
 
@@ -310,6 +317,7 @@ static void run(const attune_loaded *loaded, const attune_config *config, const 
   attune_tensors given;
   attune_arguments arguments;
   attune_launch launch;
+  unsigned counter = 12345; /* what is in it does not matter */
   attune_tensors_init(&given);
   given.q = x->q_data, given.k = x->k_data, given.v = x->v_data, given.o = x->o_data;
   if (t->problem.want_lse) given.lse = x->lse_data;
@@ -318,6 +326,7 @@ static void run(const attune_loaded *loaded, const attune_config *config, const 
   memset(x->lse_data, 0xff, x->lse_size * sizeof *x->lse_data);
   assert_int_equal(attune_arguments_of(&arguments, config, &t->problem, &given), ATTUNE_OK);
   assert_int_equal(attune_launch_of(&launch, config, &t->problem), ATTUNE_OK);
+  arguments.counter = &counter;
   if (attune_launch_kernel(loaded, &launch, &arguments, NULL) != ATTUNE_OK) fail_msg("%s", attune_message());
 }
 

@@ -15,10 +15,10 @@
 enum { ROWS = 3, COLUMNS = 3 }; /* blocks of 64 in 150 queries and 170 keys */
 
 /* All divide blocks of 64. */
-static const char *const schedules[ATTUNE_FAMILY_COUNT][2] = {
-    {"m4.n32.w4.s1.b1", "m4.n32.w4.s1.b1"},
+static const family_schedules schedules[ATTUNE_FAMILY_COUNT] = {
+    {"m4.n32.w4.s1.b1"},
     {"m64.n32.w4.s2.lazy.b1", "m32.n64.w2.s1.qr.heads.b1"},
-    {"m64.n32.w8.s2.lazy.qq.overlap.persistent.b1", "m64.n64.w8.s3.b1"},
+    {"m64.n32.w8.s2.lazy.qq.overlap.persistent.b1", "m64.n64.w8.s3.b1", "m64.n32.w8.s2.lazy.qq.overlap.dynamic.b1"},
 };
 
 typedef struct {
@@ -72,7 +72,7 @@ static void check_case(void **state) {
   }
   for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
     attune_config config;
-    config_of(&config, (attune_family)family, schedules[family][(c - cases) % 2], &problem);
+    config_of(&config, (attune_family)family, schedule_of(schedules[family], (size_t)(c - cases)), &problem);
     assert_int_equal(attune_config_legal(&config, attune_machine_device(machines[0])), ATTUNE_OK);
     attune_kernel *kernel = compiled(&config, &problem);
     uint16_t *first = verified(beds[0], machines[0], kernel, &config, &problem, c->name);
@@ -140,19 +140,24 @@ static void damaged_lists_stay_in_bounds(void **state) {
     memset(memory[i], 0, size);
   }
   tensors.q = memory[0], tensors.k = memory[1], tensors.v = memory[2], tensors.o = memory[3], tensors.lse = memory[4];
-  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
+  for (int i = 0; i < ATTUNE_FAMILY_COUNT * FAMILY_SCHEDULES; i++) {
+    const attune_family family = (attune_family)(i / FAMILY_SCHEDULES);
+    const char *schedule = schedules[family][i % FAMILY_SCHEDULES];
     attune_config config;
     attune_loaded *loaded;
     attune_launch how;
-    config_of(&config, (attune_family)family, schedules[family][0], &problem);
+    if (schedule == NULL) continue;
+    config_of(&config, family, schedule, &problem);
     attune_kernel *kernel = compiled(&config, &problem);
     assert_int_equal(attune_load(&loaded, machines[0], kernel, &config), ATTUNE_OK);
     assert_int_equal(attune_launch_of(&how, &config, &problem), ATTUNE_OK);
     for (size_t r = 0; r < COUNT(rows); r++)
       for (size_t o = 0; o < COUNT(orders); o++) {
         attune_arguments arguments;
+        unsigned counter;
         tensors.lists = (attune_block_lists){1, 1, rows[r], blocks, r % 2 == 0 ? 6 : 0, orders[o]};
         assert_int_equal(attune_arguments_of(&arguments, &config, &problem, &tensors), ATTUNE_OK);
+        arguments.counter = &counter;
         if (attune_launch_kernel(loaded, &how, &arguments, NULL) != ATTUNE_OK) fail_msg("%s", attune_message());
       }
     attune_unload(loaded);

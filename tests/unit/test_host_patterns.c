@@ -42,10 +42,11 @@ static const char *const cases[] = {
     "\"sinks\":true,\"pattern\":\"blocks:16,0\",\"bias\":[2,4,150],\"lse\":true",
 };
 
-static const char *const schedules[ATTUNE_FAMILY_COUNT][2] = {
-    {"m4.n32.w4.s1.b1", NULL},
+static const family_schedules schedules[ATTUNE_FAMILY_COUNT] = {
+    {"m4.n32.w4.s1.b1"},
     {"m64.n32.w4.s2.lazy.b1", "m64.n48.w4.s1.qr.heads.b1"},
-    {"m128.n32.w12.s2.lazy.qq.overlap.turns.persistent.b1", "m128.n64.w12.s1.overlap.halves.b1"},
+    {"m128.n32.w12.s2.lazy.qq.overlap.turns.persistent.b1", "m128.n64.w12.s1.overlap.halves.b1",
+     "m192.n32.w16.s2.lazy.qq.overlap.turns.dynamic.b1", "m64.n64.w8.s1.halves.dynamic.heads.b1"},
 };
 
 static void check_case(void **state) {
@@ -58,10 +59,9 @@ static void check_case(void **state) {
     if (attune_bed_create(&beds[i], machines[i], &problem, &given, 3, 1.0) != ATTUNE_OK)
       fail_msg("%s: %s", *differs, attune_message());
   for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
-    const char *const *own = schedules[family];
-    const char *schedule = own[1] != NULL ? own[(differs - cases + family) % 2] : own[0];
     attune_config config;
-    config_of(&config, (attune_family)family, schedule, &problem);
+    config_of(&config, (attune_family)family, schedule_of(schedules[family], (size_t)(differs - cases + family)),
+              &problem);
     attune_kernel *kernel = compiled(&config, &problem);
     uint16_t *first = verified(beds[0], machines[0], kernel, &config, &problem, *differs);
     uint16_t *second = verified(beds[1], machines[1], kernel, &config, &problem, *differs);
@@ -139,12 +139,14 @@ static void launch(const attune_loaded *loaded, const attune_config *config, con
   attune_tensors tensors;
   attune_arguments arguments;
   attune_launch how;
+  unsigned counter = 12345; /* what is in it does not matter */
   attune_tensors_init(&tensors);
   tensors.q = at.q, tensors.k = at.k, tensors.v = at.v, tensors.o = at.o;
   tensors.seqlens_q = seqlens_q, tensors.seqlens_k = seqlens_k;
   attune_given_values(tensors.values, given);
   assert_int_equal(attune_arguments_of(&arguments, config, problem, &tensors), ATTUNE_OK);
   assert_int_equal(attune_launch_of(&how, config, problem), ATTUNE_OK);
+  arguments.counter = &counter;
   if (attune_launch_kernel(loaded, &how, &arguments, NULL) != ATTUNE_OK) fail_msg("%s", attune_message());
 }
 

@@ -64,6 +64,9 @@ static const char kernels[] =
     "  for (int i = lane; i < 2048; i += 32)\n"
     "    store_global_float(p.lse + i, load_shared_float(shared_memory() + 1024 + i * 4));\n"
     "}\n"
+    "ATTUNE_KERNEL(32, 1) test_count(const attune_arguments p, ATTUNE_MAPS(m)) {\n"
+    "  store_global_float(p.lse + count_up(p.counter), float(block_index() * 32 + thread_index()));\n"
+    "}\n"
     "ATTUNE_KERNEL(32, 1) test_store(const attune_arguments p, ATTUNE_MAPS(m)) {\n"
     "  for (int i = thread_index(); i < 2048; i += 32)\n"
     "    store_shared_32(shared_memory() + i * 4, (unsigned)(2 * i) | (unsigned)(2 * i + 1) << 16);\n"
@@ -352,15 +355,20 @@ static void multiplies_follow_the_definition(void **state) {
 static float results[64 * 256];
 
 static void launch(const primitives *p, const char *name, const struct attune_tensor_maps *maps,
-                   struct attune_arguments arguments, int threads, uint64_t seed) {
+                   struct attune_arguments arguments, int blocks, int threads, uint64_t seed) {
   arguments.lse = results;
-  struct attune_arguments outputs = {
-      .lse = results, .batch = 1, .heads_q = 1, .group = 1, .seqlen_q = 64 * 256, .seqlen_k = 1};
+  struct attune_arguments outputs = {.lse = results,
+                                     .batch = 1,
+                                     .heads_q = 1,
+                                     .group = 1,
+                                     .seqlen_q = 64 * 256,
+                                     .seqlen_k = 1,
+                                     .counter = arguments.counter};
   const attune_config config = {.head_dim = 64, .head_dim_v = 64};
   attune_host_memory memory;
   assert_int_equal(attune_host_memory_of(&memory, &config, &outputs), ATTUNE_OK);
   attune_host_grid grid = {.name = name,
-                           .blocks = 1,
+                           .blocks = blocks,
                            .threads = threads,
                            .shared_bytes = 1024 + 8192 + 32768,
                            .arguments = &arguments,
@@ -387,7 +395,7 @@ static void tiles_are_swizzled_and_zero_outside(void **state) {
   for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
     const int *at = places[i];
     const struct attune_arguments arguments = {.seqlen_k = at[0], .group = at[1], .align_end = at[2], .tiles_m = at[3]};
-    launch(&bf16, "test_tile", &maps, arguments, 32, i);
+    launch(&bf16, "test_tile", &maps, arguments, 1, 32, i);
     for (int r = 0; r < 64; r++)
       for (int c = 0; c < 64; c++) {
         int row = at[1] + r, column = at[0] + c;
@@ -414,7 +422,7 @@ static void tiles_are_stored_inside(void **state) {
     const int *at = places[i];
     const struct attune_arguments arguments = {.seqlen_k = at[0], .group = at[1], .align_end = at[2], .tiles_m = at[3]};
     memset(tensor, 0xff, sizeof tensor);
-    launch(&bf16, "test_store", &maps, arguments, 32, i);
+    launch(&bf16, "test_store", &maps, arguments, 1, 32, i);
     for (int b = 0; b < BATCH; b++)
       for (int row = 0; row < ROWS; row++)
         for (int h = 0; h < HEADS; h++)
@@ -423,6 +431,23 @@ static void tiles_are_stored_inside(void **state) {
             const bool stored = b == at[3] && h == at[2] && column < COLUMNS && r >= 0 && r < 64 && c >= 0 && c < 64;
             assert_int_equal(tensor[b][row][h][column], stored ? r * 64 + (c / 8 ^ r % 8) * 8 + c % 8 : UNTOUCHED);
           }
+  }
+}
+
+/* Every thread of every block gets a number of its own, and all numbers below their count are given. */
+static void counting_gives_each_number_once(void **state) {
+  (void)state;
+  enum { BLOCKS = 40 };
+  unsigned counter = 0;
+  const struct attune_tensor_maps maps = {0};
+  bool seen[BLOCKS * 32] = {false};
+  launch(&bf16, "test_count", &maps, (struct attune_arguments){.counter = &counter}, BLOCKS, 32, 1);
+  assert_int_equal(counter, BLOCKS * 32);
+  for (int i = 0; i < BLOCKS * 32; i++) {
+    const int thread = (int)results[i];
+    assert_in_range(thread, 0, BLOCKS * 32 - 1);
+    assert_false(seen[thread]);
+    seen[thread] = true;
   }
 }
 
@@ -467,7 +492,7 @@ static void products_follow_the_definition(void **state) {
         for (int kind = 0; kind < 3; kind++) {
           char name[32];
           snprintf(name, sizeof name, "test_%s_%d", kinds[kind], sizes[i]);
-          launch(is_bf16 ? &bf16 : &fp16, name, &maps, (struct attune_arguments){.q = a}, 128, seed);
+          launch(is_bf16 ? &bf16 : &fp16, name, &maps, (struct attune_arguments){.q = a}, 1, 128, seed);
           check_product(name, sizes[i]);
         }
       }
@@ -484,6 +509,7 @@ int main(void) {
       cmocka_unit_test(multiplies_follow_the_definition),
       cmocka_unit_test(tiles_are_swizzled_and_zero_outside),
       cmocka_unit_test(tiles_are_stored_inside),
+      cmocka_unit_test(counting_gives_each_number_once),
       cmocka_unit_test(products_follow_the_definition),
   };
   return cmocka_run_group_tests_name("host_primitives", tests, set_up, tear_down);

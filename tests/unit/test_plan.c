@@ -328,15 +328,29 @@ static void test_unwanted_lse(void **state) {
   attune_plan_destroy(plan);
 }
 
-/* No family asks for workspace yet, so a plan is made to. */
-static void test_workspace_too_small(void **state) {
+/* A plan whose blocks count what they have taken: whatever the workspace holds, each run takes all. */
+static void test_workspace(void **state) {
   fixture *f = *state;
   attune_plan *plan;
-  assert_ok(attune_plan_create(&plan, context, &f->problem));
-  plan->workspace = 256;
-  assert_int_equal(attune_run(plan, &f->tensors, f->lse, 255, NULL), ATTUNE_WORKSPACE_TOO_SMALL);
-  assert_says("needs 256 bytes of workspace, has 255");
-  assert_int_equal(attune_run(plan, &f->tensors, NULL, 256, NULL), ATTUNE_BAD_POINTER);
+  _Alignas(16) uint32_t workspace[8];
+  assert_ok(attune_plan_create_with(&plan, context, &f->problem,
+                                    "forward.wgmma.bf16.d16.causal.lse.m64.n16.w8.s2.qq.dynamic.longest.b1"));
+  const size_t size = attune_plan_workspace(plan);
+  assert_int_equal(size, sizeof *workspace);
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, size - 1, NULL), ATTUNE_WORKSPACE_TOO_SMALL);
+  assert_says("needs 4 bytes of workspace, has 3");
+  assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_WORKSPACE_TOO_SMALL);
+  assert_int_equal(attune_run(plan, &f->tensors, NULL, size, NULL), ATTUNE_BAD_POINTER);
+  assert_says("workspace");
+  assert_int_equal(attune_run(plan, &f->tensors, workspace + 1, size, NULL), ATTUNE_BAD_POINTER);
+  assert_int_equal(f->o[0], 0x7fc0);
+  memset(workspace, 0xff, sizeof workspace);
+  for (int i = 0; i < 2; i++) {
+    memset(f->o, 0xff, sizeof f->o);
+    assert_ok(attune_run(plan, &f->tensors, workspace, sizeof workspace, NULL));
+    assert_right(f);
+    assert_int_equal(workspace[1], UINT32_MAX);
+  }
   attune_plan_destroy(plan);
 }
 
@@ -344,9 +358,9 @@ static void test_workspace_too_small(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_run),          TEST(test_named_reference),     TEST(test_threads_share_a_plan), TEST(test_frozen),
-      TEST(test_bad_problems), TEST(test_bad_configs),         TEST(test_bad_options),          TEST(test_bad_runs),
-      TEST(test_unwanted_lse), TEST(test_workspace_too_small),
+      TEST(test_run),          TEST(test_named_reference), TEST(test_threads_share_a_plan), TEST(test_frozen),
+      TEST(test_bad_problems), TEST(test_bad_configs),     TEST(test_bad_options),          TEST(test_bad_runs),
+      TEST(test_unwanted_lse), TEST(test_workspace),
   };
   return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -391,6 +391,35 @@ static void test_tensor_maps(void **state) {
   attune_plan_destroy(plan);
 }
 
+/* The clearing goes ahead of the launch, on its stream, so that a captured graph has both. */
+static void test_workspace_is_cleared(void **state) {
+  fixture *f = *state;
+  attune_plan *plan;
+  _Alignas(16) unsigned workspace[4] = {7, 7, 7, 7};
+  int stream;
+  f->problem.mask = ATTUNE_MASK_CAUSAL;
+  assert_int_equal(
+      attune_plan_create_with(&plan, f->context, &f->problem,
+                              "forward.wgmma.bf16.d64.causal.m128.n96.w12.s2.qq.overlap.dynamic.longest.b1"),
+      ATTUNE_OK);
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, sizeof workspace, &stream), ATTUNE_OK);
+  fake_record seen = record();
+  assert_ptr_equal(seen.last.arguments.counter, workspace);
+  assert_int_equal(workspace[0], 0);
+  assert_int_equal(workspace[1], 7);
+  assert_int_equal(seen.fill.before_launch, 0);
+  assert_int_equal(seen.launches, 1);
+  assert_ptr_equal(seen.fill.to, workspace);
+  assert_int_equal(seen.fill.size, attune_plan_workspace(plan));
+  assert_ptr_equal(seen.fill.stream, &stream);
+  inject("cuMemsetD8Async", 700, 1);
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, sizeof workspace, &stream), ATTUNE_DRIVER_FAILED);
+  assert_says("cuMemsetD8Async");
+  assert_int_equal(record().launches, 1);
+  assert_int_equal(depth(), 0);
+  attune_plan_destroy(plan);
+}
+
 /* Whatever is current before a run is current after it. */
 static void test_context_balance(void **state) {
   fixture *f = *state;
@@ -580,6 +609,7 @@ int main(void) {
       TEST(test_named_configs),
       TEST(test_launch_failure),
       TEST(test_tensor_maps),
+      TEST(test_workspace_is_cleared),
       TEST(test_context_balance),
       TEST(test_run_allocates_nothing),
       TEST(test_run_cost),

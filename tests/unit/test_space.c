@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,6 +168,9 @@ static void test_reasons(void **unused) {
   refuse("forward.mma.bf16.d64.m64.n64.w4.s1.b0", "sm_90", "blocks is 0");
   refuse("forward.mma.bf16.d16.m16.n16.w1.s1.b33", "sm_90", "an SM of this device holds from 1 to 32");
   refuse("forward.mma.bf16.d68.m64.n64.w4.s1.b1", "sm_90", "head_dim is 68; it must be a multiple of 8");
+  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.dynamic.b1", "sm_90", "persistent 2: family mma has none of them");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.qq.b1", "sm_90", "q_prefetch is 1; family wgmma takes it from 0 to 0");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.dynamic.c2.b1", "sm_90", "cluster is 2; it must be 1 with persistent 2");
   refuse("forward.reference.bf16.d64.m8.n32.w4.s1.b1", "sm_90", "tile_m 4 only, not 8");
   refuse("forward.mma.bf16.d64.m64.n64.w4.s1.halves.b1", "sm_90", "halves 1, persistent 0: family mma has none");
   refuse("forward.mma.bf16.d64.m64.n64.w4.s1.poly4.b1", "sm_90", "polynomial 4: family mma has none of them");
@@ -199,7 +203,7 @@ static bool look_around(void *user, const attune_config *config, bool legal, con
   assert_int_not_equal(attune_config_compare(config, s->centre), 0);
   s->met++;
   s->refined += config->rotation == ATTUNE_ROTATION_TOKENS || config->rescale_before || config->p_shared ||
-                config->polynomial > 0;
+                config->polynomial > 0 || config->persistent == ATTUNE_PERSISTENT_DYNAMIC;
   if (config->tile_m != s->centre->tile_m) {
     s->rows_changed++;
     assert_int_equal(config->warps, 4 * (config->tile_m / 64 + 1)); /* they follow */
@@ -220,7 +224,7 @@ static void test_near(void **unused) {
                    ATTUNE_OK);
   attune_space_near(&centre, &d, look_around, &s);
   assert_int_equal(s.rows_changed, 2);
-  assert_int_equal(s.refined, 5); /* tokens, before, ps, poly4, poly8 */
+  assert_int_equal(s.refined, 6); /* tokens, before, ps, poly4, poly8, dynamic */
   /* and tile_m 2, tile_n 13, stages 3, lazy, qq, overlap, free, halves, persistent, longest, b2 */
   assert_int_equal(s.met, s.refined + 26);
 }
@@ -307,6 +311,73 @@ static void test_grid_overflow(void **unused) {
   assert_non_null(strstr(attune_message(), "2147483647 blocks of a grid"));
 }
 
+static bool look_for_dynamic(void *user, const attune_config *config, bool legal, const char *reason) {
+  (void)reason;
+  bool *seen = user;
+  if (legal && config->persistent == ATTUNE_PERSISTENT_DYNAMIC) seen[config->order] = true;
+  return true;
+}
+
+/* Counting is tried where some tiles have more to do than others, whatever makes them. */
+static void test_dynamic_where_uneven(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *before, *after;
+    bool seen;
+  } cases[] = {{"", "persistent.b1", false},
+               {"", "b1", false},
+               {"causal.", "persistent.longest.b1", true},
+               {"causal.", "longest.b1", true},
+               {"window.", "persistent.reversed.b1", true},
+               {"pattern.x7.", "persistent.b1", true},
+               {"list128.", "persistent.b1", true}};
+  const attune_device d = device_of("sm_90");
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[ATTUNE_TEXT_MAX];
+    attune_config config;
+    bool seen[5] = {false};
+    snprintf(text, sizeof text, "forward.wgmma.bf16.d128.%sm128.n64.w12.s2.lazy.%s", cases[i].before, cases[i].after);
+    if (attune_config_parse(&config, text) != ATTUNE_OK) fail_msg("%s", attune_message());
+    attune_space_near(&config, &d, look_for_dynamic, seen);
+    assert_int_equal(seen[config.order], cases[i].seen);
+  }
+  /* The long ones first, in sections too. */
+  attune_config config;
+  bool seen[5] = {false};
+  assert_int_equal(
+      attune_config_parse(&config, "forward.wgmma.bf16.d128.causal.m128.n64.w12.s2.lazy.dynamic.longest.b1"),
+      ATTUNE_OK);
+  attune_space_near(&config, &d, look_for_dynamic, seen);
+  assert_true(seen[ATTUNE_ORDER_REVERSED] && seen[ATTUNE_ORDER_LONGEST] && seen[ATTUNE_ORDER_SECTIONS]);
+  assert_false(seen[ATTUNE_ORDER_LINEAR] || seen[ATTUNE_ORDER_HEADS]);
+}
+
+/* Blocks that go through many tiles are no more than an SM holds; where they count, they need a word for it. */
+static void test_persistent_launch(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *text;
+    int resident, blocks, workspace;
+  } cases[] = {
+      {"forward.wgmma.bf16.d64.m64.n64.w8.s1.b2", 0, 16 * 4 * 20, 0},
+      {"forward.wgmma.bf16.d64.m64.n64.w8.s1.qq.persistent.b2", 2, 264, 0},
+      {"forward.wgmma.bf16.d64.m64.n64.w8.s1.qq.dynamic.b2", 2, 264, 4},
+  };
+  const attune_device d = device_of("sm_90");
+  attune_problem p = problem_of(64, ATTUNE_MASK_NONE);
+  p.batch = 20;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    attune_config config;
+    attune_launch launch;
+    assert_int_equal(attune_config_parse(&config, cases[i].text), ATTUNE_OK);
+    assert_int_equal(attune_config_legal(&config, &d), ATTUNE_OK);
+    assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_OK);
+    assert_int_equal(launch.resident, cases[i].resident);
+    assert_int_equal(attune_launch_blocks(&launch, &d), cases[i].blocks);
+    assert_int_equal(launch.workspace, cases[i].workspace);
+  }
+}
+
 /* The default is legal for whatever problem on whatever device, and is the family that is fastest there. */
 static void test_default(void **unused) {
   (void)unused;
@@ -368,6 +439,8 @@ int main(void) {
       cmocka_unit_test(test_clusters),
       cmocka_unit_test(test_clusters_near),
       cmocka_unit_test(test_grid_overflow),
+      cmocka_unit_test(test_dynamic_where_uneven),
+      cmocka_unit_test(test_persistent_launch),
       cmocka_unit_test(test_default),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
