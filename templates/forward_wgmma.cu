@@ -199,18 +199,23 @@ ATTUNE_DEVICE unsigned count_items(const attune_arguments &problem) {
 
 #if PERSISTENT_DYNAMIC
 /* The dealer: one thread. A block's first item is its own, the others come from the counter; -1 ends them. What a block
- * holds no other can take, so that an item is taken when the warp that is ahead of all asks for it, and not before. */
+ * holds no other can take, so that an item is taken when the warp that is ahead of all asks for it, and not before.
+ * Items that have no rows (of the short sequences of a batch) are passed over here, ahead of those who compute. */
 ATTUNE_DEVICE void deal_items(const attune_arguments &problem, const mbarriers &at) {
   ring<dealt_slots> dealt;
   int asked_parity = 0;
   bool more = true;
+  work w;
+  auto take = [&]() { return (unsigned)grid_size() + count_up(problem.counter); };
   for (bool first = true; more; first = false) {
     if (!first) {
       mbarrier_wait(at.asked, asked_parity);
       asked_parity ^= 1;
     }
     mbarrier_wait(at.dealt_empty + 8 * dealt.slot, dealt.parity ^ 1);
-    const unsigned item = first ? (unsigned)block_index() : (unsigned)grid_size() + count_up(problem.counter);
+    unsigned item = first ? (unsigned)block_index() : take();
+    while (item < count_items(problem) && !find_work(w, problem, (int)item))
+      item = take();
     more = item < count_items(problem);
     store_shared_32(at.dealt + 4 * dealt.slot, more ? item : (unsigned)-1);
     mbarrier_arrive(at.dealt_full + 8 * dealt.slot);
