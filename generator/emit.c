@@ -12,9 +12,10 @@
 #include "generator/specialise.h"
 #include "runtime/fail.h"
 
-enum { PARAMETERS_MAX = 64 };
-/* Places of those among the source files that are not simply taken from the build. */
-enum { KERNEL_FILE, PARAMETERS_FILE, EXPRESSIONS_FILE, PRIMITIVES_FILE, MASK_FILE };
+enum { PARAMETERS_MAX = 64, FILES_MAX = 12 };
+static const char folder[] = "templates/";
+/* Places of those among the source files that are not simply taken from the build; HOST_FILE: for the host alone. */
+enum { KERNEL_FILE, PARAMETERS_FILE, EXPRESSIONS_FILE, PRIMITIVES_FILE, MASK_FILE, HOST_FILE = 7 };
 
 static const attune_embedded *find_embedded(const char *path) {
   for (int i = 0; i < attune_embedded_count; i++) {
@@ -68,13 +69,25 @@ static attune_status fill_parameters(parameters *out, const attune_config *confi
   return status;
 }
 
+/* The family's own files and what they share with others. */
+static bool is_template(const attune_source_file *files, int index, const attune_family_row *family) {
+  if (index == KERNEL_FILE || index == MASK_FILE) return true;
+  for (int i = 0; i < ATTUNE_PARTS_MAX && family->parts[i] != NULL; i++)
+    if (strcmp(files[index].name, family->parts[i]) == 0) return true;
+  return false;
+}
+
 /* What stands in the place of parameters.h: those numbers that the templates use, as constants. */
-static void print_parameters(attune_buffer *out, const attune_config *config, const char *kernel, const char *mask) {
+static void print_parameters(attune_buffer *out, const attune_config *config, const attune_family_row *family,
+                             const attune_source_file *files, int file_count) {
   for (int i = 0; i < attune_config_field_count; i++) {
     const attune_config_field *field = &attune_config_fields[i];
     if (field->words != NULL || field->flag) continue;
     if (field->absent == 0 && attune_config_get(config, field) == 0) continue; /* what it is for is not there */
-    if (!attune_source_uses(kernel, field->name) && !attune_source_uses(mask, field->name)) continue;
+    bool used = false;
+    for (int f = 0; f < file_count; f++)
+      used = used || (is_template(files, f, family) && attune_source_uses(files[f].text, field->name));
+    if (!used) continue;
     attune_buffer_print(out, "constexpr int %s = %d; // %s\n", field->name, attune_config_get(config, field),
                         field->meaning);
   }
@@ -125,7 +138,7 @@ attune_status attune_emit(char **source, const attune_config *config, const attu
   if ((status = attune_config_symbol(symbol, config))) goto done;
   if ((status = fill_parameters(&values, config))) goto done;
 
-  attune_source_file files[] = {
+  attune_source_file files[FILES_MAX] = {
       {.name = "kernel", .path = family->template_path},
       {.name = "parameters.h", .path = "the config's parameters"},
       {.name = "expressions.h", .path = "the problem's expressions"},
@@ -137,7 +150,12 @@ attune_status attune_emit(char **source, const attune_config *config, const attu
       {.name = "arguments.h", .path = "templates/arguments.h"},
       {.name = "host_interface.h", .path = "templates/host_interface.h"},
   };
-  const int file_count = (int)(sizeof files / sizeof *files) - !host;
+  char paths[ATTUNE_PARTS_MAX][64];
+  int file_count = HOST_FILE + host;
+  for (int i = 0; i < ATTUNE_PARTS_MAX && family->parts[i] != NULL; i++) {
+    snprintf(paths[i], sizeof paths[i], "%s%s", folder, family->parts[i]);
+    files[file_count++] = (attune_source_file){.name = family->parts[i], .path = paths[i]};
+  }
   for (int i = 0; i < file_count; i++) {
     if (i == PARAMETERS_FILE || i == EXPRESSIONS_FILE) continue;
     const attune_embedded *file = find_embedded(files[i].path);
@@ -148,7 +166,7 @@ attune_status attune_emit(char **source, const attune_config *config, const attu
     }
     files[i].text = file->text;
   }
-  print_parameters(&block, config, files[KERNEL_FILE].text, files[MASK_FILE].text);
+  print_parameters(&block, config, family, files, file_count);
   files[PARAMETERS_FILE].text = block.text;
   if ((status = attune_expressions_emit(&expressions, config, problem))) goto done;
   files[EXPRESSIONS_FILE].text = expressions.text;

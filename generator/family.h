@@ -7,7 +7,7 @@
 
 struct attune_buffer;
 
-enum { ATTUNE_AXIS_MAX = 16, ATTUNE_REGISTERS_MAX = 255 };
+enum { ATTUNE_PARTS_MAX = 4, ATTUNE_AXIS_MAX = 16, ATTUNE_REGISTERS_MAX = 255 };
 
 /* The values of one field that are worth trying. */
 typedef struct {
@@ -31,6 +31,7 @@ typedef struct {
 
 typedef struct {
   const char *template_path;
+  const char *parts[ATTUNE_PARTS_MAX]; /* files beside the template that it includes, of this family alone */
   /* Families are tried for the default in falling order of speed; the slowest has 0. */
   int speed;
   /* ATTUNE_ILLEGAL_CONFIG with the limit. The fields that follow from the problem are checked by the caller. */

@@ -296,6 +296,7 @@ static void step(attune_step *out, const attune_config *c, const attune_problem 
 
 const attune_family_row attune_family_wgmma_row = {
     .template_path = "templates/forward_wgmma.cu",
+    .parts = {"wgmma_layout.h", "wgmma_items.h", "wgmma_loaders.h", "wgmma_rows.h"},
     .speed = 2,
     .legal = legal,
     .axis = axis,
