@@ -394,6 +394,28 @@ static void test_a_second_search_has_nothing_to_do(void **state) {
   close_bench(&bench);
 }
 
+/* The best schedule has a value that the space leaves out. */
+static double refined(const attune_config *c) {
+  return 1e-3 * (1 + 0.10 * steps(c->tile_m, 128) + 0.08 * steps(c->tile_n, 128) + 0.05 * abs(c->stages - 2) +
+                 0.02 * (c->overlap == 0) + 0.03 * (c->rotation != ATTUNE_ROTATION_TOKENS));
+}
+
+static void test_refinements_are_found_and_known_again(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.family = "wgmma";
+  for (int process = 0; process < 2; process++) {
+    bench.machine = attune_fake_machine("sm_90");
+    attune_fake_gpu.seconds = refined;
+    assert_int_equal(tune(&bench), ATTUNE_OK);
+    assert_int_equal(bench.result.best.rotation, ATTUNE_ROTATION_TOKENS);
+    assert_int_equal(bench.result.reused > 0, process);
+    assert_int_equal(bench.result.measured > 0, !process);
+  }
+  close_bench(&bench);
+}
+
 static void test_interrupted_searches_go_on(void **state) {
   bench bench;
   (void)state;
@@ -537,6 +559,7 @@ int main(void) {
       cmocka_unit_test(test_where_all_spill_some_are_measured),
       cmocka_unit_test(test_the_budget_leaves_the_default),
       cmocka_unit_test(test_a_second_search_has_nothing_to_do),
+      cmocka_unit_test(test_refinements_are_found_and_known_again),
       cmocka_unit_test(test_interrupted_searches_go_on),
       cmocka_unit_test(test_interrupted_before_it_began),
       cmocka_unit_test(test_a_model_gives_way_to_measurements),
