@@ -46,8 +46,8 @@ attune_status attune_trials_recall(attune_trials *trials, attune_store *store, c
 /* Usable results, fastest first; returns how many of `most` there are. */
 int attune_trials_best(const attune_trials *trials, attune_trial **out, int most);
 /* What to try next, at most `most`: the least estimates; the least estimates of tile shapes that nothing was tried of;
- * untried configs one step along one axis from the `around` best (attune_space_near), those of them that the space
- * lacks included. */
+ * untried configs one step along one axis from the best of each of the `around` best shapes (attune_space_near), those
+ * of them that the space lacks included. */
 int attune_trials_next(const attune_trials *trials, attune_trial **out, int most);
 int attune_trials_diverse(const attune_trials *trials, attune_trial **out, int most);
 int attune_trials_near(attune_trials *trials, const attune_problem *problem, const attune_device *device, int around,

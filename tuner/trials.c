@@ -233,10 +233,25 @@ static bool visit_near(void *user, const attune_config *config, bool legal, cons
   return true;
 }
 
+/* The fastest of each tile shape, so that not all of them are one config with small changes. */
+static int best_of_shapes(const attune_trials *trials, attune_trial **out, int most) {
+  enum { LOOKED_AT = 64 };
+  attune_trial *best[LOOKED_AT];
+  const int found = attune_trials_best(trials, best, LOOKED_AT);
+  int count = 0;
+  for (int i = 0; i < found && count < most; i++) {
+    bool fresh = true;
+    for (int j = 0; j < count; j++)
+      fresh = fresh && !same_shape(&out[j]->config, &best[i]->config);
+    if (fresh) out[count++] = best[i];
+  }
+  return count;
+}
+
 int attune_trials_near(attune_trials *trials, const attune_problem *problem, const attune_device *device, int around,
                        attune_trial **out, int most) {
   attune_trial *best[16];
-  const int centres = attune_trials_best(trials, best, around < 16 ? around : 16);
+  const int centres = best_of_shapes(trials, best, around < 16 ? around : 16);
   neighbours n = {.trials = trials, .problem = problem, .device = device, .out = out, .most = most};
   for (int centre = 0; centre < centres && most > 0; centre++)
     attune_space_near(&best[centre]->config, device, visit_near, &n);
