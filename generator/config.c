@@ -56,6 +56,8 @@ const attune_config_field attune_config_fields[] = {
      .meaning = "a block goes through many tiles: of fixed rounds, or as a counter deals them"},
     {AT(order), .prefix = "", .absent = ATTUNE_ORDER_LINEAR, .schedule = true, .words = order_words,
      .meaning = "which tile a block takes"},
+    {AT(heads_packed), .prefix = "pack", .absent = 1, .schedule = true,
+     .meaning = "query heads of a group whose rows share a tile"},
     {AT(cluster), .prefix = "c", .absent = 1, .schedule = true,
      .meaning = "blocks with neighbouring tiles that share out the loads of K and V"},
     {AT(blocks), .prefix = "b", .absent = ATTUNE_NEVER_ABSENT, .schedule = true,

@@ -104,7 +104,8 @@ static key_span keys_of_rows(const attune_problem *p, int64_t begin, int64_t end
 }
 
 static key_span keys_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
-  return keys_of_rows(p, tile * c->tile_m, (tile + 1) * c->tile_m);
+  const int64_t queries = c->tile_m / c->heads_packed;
+  return keys_of_rows(p, tile * queries, (tile + 1) * queries);
 }
 
 /* Where warpgroups leave out halves: the mean of theirs. A half passes by itself, without the overlap that whole tiles
@@ -115,8 +116,8 @@ static double steps_with_halves(const attune_config *c, const attune_problem *p,
   const int64_t half = c->tile_n / 2, groups = c->tile_m / ROWS;
   double steps = 0;
   for (int64_t g = 0; g < groups; g++) {
-    const int64_t row = tile * c->tile_m + g * ROWS;
-    const key_span keys = keys_of_rows(p, row, row + ROWS);
+    const int64_t row = (tile * c->tile_m + g * ROWS) / c->heads_packed;
+    const key_span keys = keys_of_rows(p, row, row + ROWS / c->heads_packed);
     if (row >= p->seqlen_q || keys.end <= keys.begin) continue;
     const int64_t first = keys.begin / half, last = (keys.end - 1) / half; /* halves that are seen */
     const int64_t alone = first / 2 == last / 2 ? (first == last) : first % 2 + (last % 2 == 0);

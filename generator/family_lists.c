@@ -10,7 +10,7 @@ enum { WARPS = 4 };
 static attune_status legal(const attune_config *c, const attune_device *device) {
   (void)device;
   if (c->list_block > 0 && c->tile_m == c->list_block && c->tile_n == c->list_block && c->warps == WARPS &&
-      c->stages == 1 && c->cluster == 1 && c->blocks == 1)
+      c->stages == 1 && c->heads_packed == 1 && c->cluster == 1 && c->blocks == 1)
     return ATTUNE_OK;
   return attune_fail(ATTUNE_ILLEGAL_CONFIG,
                      "family lists has tiles of its blocks, %d warps, one stage and one block: forward.lists...list%d"
@@ -23,6 +23,7 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
                               .tile_n = config->list_block,
                               .warps = WARPS,
                               .stages = 1,
+                              .heads_packed = 1,
                               .cluster = 1,
                               .blocks = 1};
   *out = (attune_axis){.values = {attune_config_get(&only, field)}, .count = 1};

@@ -15,6 +15,7 @@ static const attune_config only = {.tile_m = TILE_M,
                                    .warps = WARPS,
                                    .stages = 1,
                                    .order = ATTUNE_ORDER_LINEAR,
+                                   .heads_packed = 1,
                                    .cluster = 1,
                                    .blocks = 1};
 

@@ -12,6 +12,7 @@ enum {
   STAGES_MAX = 4,
   BLOCKS_MAX = 3,
   POLYNOMIAL_MAX = 16,
+  PACKED_MAX = 8, /* a thread's two rows are eight apart, and of one head */
   CLUSTER_MAX = 2,
   PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
   PANEL_ROW_BYTES = 128,
@@ -94,6 +95,7 @@ static attune_status check_shape(const attune_config *c) {
       {"polynomial", c->polynomial, 0, POLYNOMIAL_MAX},
       {"persistent", c->persistent, 0, ATTUNE_PERSISTENT_DYNAMIC},
       {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
+      {"heads_packed", c->heads_packed, 1, PACKED_MAX},
       {"cluster", c->cluster, 1, CLUSTER_MAX},
       {"blocks", c->blocks, 1, BLOCKS_MAX},
   };
@@ -130,6 +132,19 @@ static attune_status check_cluster(const attune_config *c) {
                      c->cluster);
 }
 
+/* What tells tiles and keys apart by head and query, or lists them, takes a tile to be of one head. */
+static attune_status check_packing(const attune_config *c) {
+  const int32_t n = c->heads_packed;
+  if (n == 1) return ATTUNE_OK;
+  if ((n & (n - 1)) != 0) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "heads_packed is %d; it must be 1, 2, 4 or %d", n, PACKED_MAX);
+  }
+  if (!c->pattern && c->list_block == 0 && c->score != ATTUNE_SCORE_EXPRESSION) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                     "heads_packed is %d; it must be 1 with expressions or lists, which take a tile to be of one head",
+                     n);
+}
+
 /* ptxas holds one product's accumulators and addresses against what a thread has before the exchange (C7602). */
 static attune_status check_product(const attune_config *c) {
   enum { OPERANDS = 26 };
@@ -148,6 +163,7 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
   }
   attune_status status = check_shape(c);
   if (status == ATTUNE_OK) status = check_cluster(c);
+  if (status == ATTUNE_OK) status = check_packing(c);
   if (status == ATTUNE_OK) status = check_product(c);
   if (status) return status;
   const int needs = accumulators(c) + ADDRESSES_AND_STATE;
@@ -159,7 +175,7 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
   return ATTUNE_OK;
 }
 
-/* What a tensor map can say (CUDA driver API, cuTensorMapEncodeTiled). */
+/* What a tensor map can say (CUDA driver API, cuTensorMapEncodeTiled); and whether there are heads to pack. */
 static attune_status serves(const attune_config *config, const attune_problem *p) {
   static const int64_t stride_limit = (int64_t)1 << 40;
   const struct {
@@ -170,7 +186,10 @@ static attune_status serves(const attune_config *config, const attune_problem *p
                  {"k", &p->k, p->seqlen_k, p->heads_kv},
                  {"v", &p->v, p->seqlen_k, p->heads_kv},
                  {"o", &p->o, p->seqlen_q, p->heads_q}};
-  (void)config;
+  if (p->heads_q / p->heads_kv % config->heads_packed != 0) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "heads_packed is %d; it must divide the %d query heads on a key head",
+                       config->heads_packed, p->heads_q / p->heads_kv);
+  }
   for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
     const struct {
       int64_t stride, count;
@@ -204,6 +223,7 @@ static const struct {
     {offsetof(attune_config, order),
      {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST, ATTUNE_ORDER_SECTIONS},
       5}},
+    {offsetof(attune_config, heads_packed), {{1}, 1}},
     {offsetof(attune_config, cluster), {{1}, 1}},
 };
 
@@ -244,6 +264,7 @@ static void refinements(attune_axis *out, const attune_config *config, const att
     *out = (attune_axis){.values = {1}, .count = 1};
   if (field->offset == offsetof(attune_config, p_shared)) *out = (attune_axis){.values = {1}, .count = 1};
   if (field->offset == offsetof(attune_config, polynomial)) *out = (attune_axis){.values = {4, 8}, .count = 2};
+  if (field->offset == offsetof(attune_config, heads_packed)) *out = (attune_axis){.values = {2, 4, 8}, .count = 3};
   if (field->offset == offsetof(attune_config, cluster) && sees_all_keys(config))
     *out = (attune_axis){.values = {2}, .count = 1};
   /* Where all tiles of queries have as much to do, fixed rounds are fair, and no counter has to be cleared. */

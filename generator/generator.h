@@ -161,6 +161,7 @@ typedef struct {
   int32_t polynomial;     /* wgmma: one of so many exponentials is a polynomial on the FMA units; 0: none */
   int32_t persistent;     /* attune_persistent; other than NONE: wgmma */
   int32_t order;          /* attune_order */
+  int32_t heads_packed;   /* wgmma: query heads of a group whose rows share a tile: row r is head r % heads_packed; 1 */
   int32_t cluster; /* wgmma: blocks with neighbouring tiles, each of which loads its part of K and V for all; 1 */
   int32_t blocks;  /* blocks an SM should hold: caps the registers of a thread */
 } attune_config;
@@ -282,9 +283,10 @@ void attune_config_target(char out[16], const attune_config *config, const char 
  * loaded in boxes of 64 columns x rows with the 128-byte swizzle. */
 typedef struct {
   const void *base;
-  int64_t size[4];   /* elements: columns, seqlen, heads, batch */
-  int64_t stride[3]; /* bytes: of seqlen, heads, batch */
+  int64_t size[4];   /* elements: columns, seqlen, heads, batch; of packed heads columns, heads, seqlen, batch */
+  int64_t stride[3]; /* bytes: of all but columns */
   int32_t rows;      /* of a box */
+  int32_t inner;     /* of these, along the first axis after columns; the others along the next */
 } attune_tensor_box;
 struct attune_arguments;
 /* Q's, K's, V's and O's: ATTUNE_TENSOR_MAPS of them. */

@@ -300,21 +300,24 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
     return attune_fail(ATTUNE_BAD_ARGUMENT, "launch: null pointer");
   }
   const attune_family_row *family = attune_family_find(config->family);
-  if (family == NULL || config->tile_m < 1 || config->warps < 1 || config->cluster < 1) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d, cluster %d: not a config",
-                       config->family, config->tile_m, config->warps, config->cluster);
+  if (family == NULL || config->tile_m < 1 || config->warps < 1 || config->cluster < 1 || config->heads_packed < 1) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "family %d, tile_m %d, warps %d, heads_packed %d, cluster %d: not a config", config->family,
+                       config->tile_m, config->warps, config->heads_packed, config->cluster);
   }
   attune_status status = check_scale(config, problem);
   if (status == ATTUNE_OK && family->serves != NULL) status = family->serves(config, problem);
   if (status) return status;
   /* Whole rows of listed blocks, whole clusters: tiles past the last query have no rows. */
-  const int64_t step = config->list_block > 0 ? config->list_block : (int64_t)config->cluster * config->tile_m;
-  const int64_t tiles = (problem->seqlen_q + step - 1) / step * step / config->tile_m;
+  const int64_t queries = config->tile_m / config->heads_packed; /* of a tile */
+  const int64_t step = config->list_block > 0 ? config->list_block : config->cluster * queries;
+  const int64_t tiles = (problem->seqlen_q + step - 1) / step * step / queries;
+  const int32_t heads = problem->heads_q / config->heads_packed;
   int64_t grid;
-  if (__builtin_mul_overflow(tiles * problem->heads_q, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
+  if (__builtin_mul_overflow(tiles * heads, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
     return attune_fail(ATTUNE_BAD_SIZE,
                        "batch %d x heads_q %d x %lld tiles of %d rows is more than the %d blocks of a grid",
-                       problem->batch, problem->heads_q, (long long)tiles, config->tile_m, INT32_MAX);
+                       problem->batch, heads, (long long)tiles, config->tile_m, INT32_MAX);
   }
   *out = (attune_launch){
       .grid = (int32_t)grid,

@@ -72,6 +72,7 @@ attune_status attune_arguments_of(attune_arguments *out, const attune_config *co
   attune_launch launch;
   attune_status status = attune_launch_of(&launch, config, problem);
   if (status != ATTUNE_OK) return status;
+  const int32_t heads = problem->heads_q / config->heads_packed;
   *out = (attune_arguments){
       .q = tensors->q,
       .k = tensors->k,
@@ -87,8 +88,8 @@ attune_status attune_arguments_of(attune_arguments *out, const attune_config *co
       .seqlen_k = problem->seqlen_k,
       .tiles_m = launch.tiles_m / launch.cluster,
       .by_tiles_m = attune_divisor_of(launch.tiles_m / launch.cluster),
-      .by_heads_q = attune_divisor_of(problem->heads_q),
-      .by_heads = attune_divisor_of(problem->heads_q * problem->batch),
+      .by_heads_q = attune_divisor_of(heads),
+      .by_heads = attune_divisor_of(heads * problem->batch),
       .align_end = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT,
       .window_left = bounded(problem->window_left),
       .window_right = problem->mask == ATTUNE_MASK_NONE ? bounded(problem->window_right) : 0,

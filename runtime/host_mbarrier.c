@@ -92,13 +92,13 @@ static void wake(attune_host_block *block, int index) {
 /* Row `row` of the box, 64 elements; zeros outside the tensor. */
 static void read_row(unsigned char line[128], const attune_host_tensor_map *map, const int at[4], int row) {
   memset(line, 0, 128);
-  int64_t r = (int64_t)at[1] + row, first = at[0], last = first + 64;
-  if (r < 0 || r >= map->size[1] || at[2] < 0 || at[2] >= map->size[2] || at[3] < 0 || at[3] >= map->size[3]) return;
+  int64_t place[3], first = at[0], last = first + 64;
+  if (!attune_host_tensor_map_row(place, map, at, row)) return;
   if (first < 0) first = 0;
   if (last > map->size[0]) last = map->size[0];
   if (first >= last) return;
-  const unsigned char *from = (const unsigned char *)map->base + at[3] * map->stride[2] + at[2] * map->stride[1] +
-                              r * map->stride[0] + first * 2;
+  const unsigned char *from = (const unsigned char *)map->base + place[2] * map->stride[2] + place[1] * map->stride[1] +
+                              place[0] * map->stride[0] + first * 2;
   memcpy(line + (first - at[0]) * 2, from, (size_t)(last - first) * 2);
 }
 
@@ -139,7 +139,8 @@ static void land(attune_host_block *block, int mbarrier) {
 void attune_host_check_box(attune_host_block *block, const struct attune_tensor_map *map, unsigned address,
                            const char *what, int line) {
   const attune_host_tensor_map m = attune_host_tensor_map_of(map);
-  if (!m.base || m.box_columns != 64 || m.box_rows < 1 || m.box_rows > 256)
+  if (!m.base || m.box_columns != 64 || m.box_rows < 1 || m.box_rows > 256 || m.box_inner < 1 ||
+      m.box_rows % m.box_inner != 0)
     attune_host_fault(block, block->running->index, line, "%s with a map of boxes of %d rows of %d elements", what,
                       m.box_rows, m.box_columns);
   if (address % 1024 != 0)

@@ -186,12 +186,21 @@ _Static_assert(sizeof(attune_host_tensor_map) <= sizeof(struct attune_tensor_map
                "a map holds what the host device keeps");
 
 void attune_host_tensor_map_fill(struct attune_tensor_map *out, const void *base, const int64_t size[4],
-                                 const int64_t stride[3], int box_rows) {
-  attune_host_tensor_map map = {.base = base, .box_columns = 64, .box_rows = box_rows};
+                                 const int64_t stride[3], int box_rows, int box_inner) {
+  attune_host_tensor_map map = {.base = base, .box_columns = 64, .box_rows = box_rows, .box_inner = box_inner};
   memcpy(map.size, size, sizeof map.size);
   memcpy(map.stride, stride, sizeof map.stride);
   *out = (struct attune_tensor_map){.opaque = {0}};
   memcpy(out->opaque, &map, sizeof map);
+}
+
+bool attune_host_tensor_map_row(int64_t place[3], const attune_host_tensor_map *map, const int at[4], int row) {
+  place[0] = (int64_t)at[1] + row % map->box_inner;
+  place[1] = (int64_t)at[2] + row / map->box_inner;
+  place[2] = at[3];
+  for (int i = 0; i < 3; i++)
+    if (place[i] < 0 || place[i] >= map->size[1 + i]) return false;
+  return true;
 }
 
 attune_host_tensor_map attune_host_tensor_map_of(const struct attune_tensor_map *map) {

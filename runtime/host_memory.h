@@ -41,14 +41,16 @@ bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256
 /* What the host device keeps in an attune_tensor_map: a tensor of 2-byte elements, and the box that one load brings. */
 typedef struct {
   const void *base;
-  int64_t size[4];   /* columns, seqlen, heads, batch; in elements */
-  int64_t stride[3]; /* bytes: of seqlen, heads, batch */
-  int32_t box_columns, box_rows;
+  int64_t size[4];   /* as in attune_tensor_box */
+  int64_t stride[3]; /* bytes */
+  int32_t box_columns, box_rows, box_inner;
 } attune_host_tensor_map;
 
 /* Boxes of 64 columns (128 bytes, the swizzle's width). */
 void attune_host_tensor_map_fill(struct attune_tensor_map *out, const void *base, const int64_t size[4],
-                                 const int64_t stride[3], int box_rows);
+                                 const int64_t stride[3], int box_rows, int box_inner);
+/* Where row `row` of the box at `at` is: the places along all axes but columns. false: outside of the tensor. */
+bool attune_host_tensor_map_row(int64_t place[3], const attune_host_tensor_map *map, const int at[4], int row);
 attune_host_tensor_map attune_host_tensor_map_of(const struct attune_tensor_map *map);
 
 #endif

@@ -6,19 +6,19 @@
 
 /* Of the box's row, how many chunks of 16 bytes are in the tensor, whose rows are whole chunks. */
 static int chunks_inside(const attune_host_tensor_map *map, const int at[4], int row) {
-  const int64_t r = (int64_t)at[1] + row, columns = map->size[0] - at[0];
-  if (at[0] < 0 || r < 0 || r >= map->size[1] || at[2] < 0 || at[2] >= map->size[2] || at[3] < 0 ||
-      at[3] >= map->size[3])
-    return 0;
+  const int64_t columns = map->size[0] - at[0];
+  int64_t place[3];
+  if (at[0] < 0 || !attune_host_tensor_map_row(place, map, at, row)) return 0;
   return columns >= 64 ? 8 : columns > 0 ? (int)columns / 8 : 0;
 }
 
 /* Row `row` of the box, as it lies in shared memory. */
 static void write_row(const unsigned char *from, const attune_host_tensor_map *map, const int at[4], int row) {
   const int chunks = chunks_inside(map, at, row);
-  if (chunks == 0) return;
-  unsigned char *to = (unsigned char *)(uintptr_t)map->base + at[3] * map->stride[2] + at[2] * map->stride[1] +
-                      ((int64_t)at[1] + row) * map->stride[0] + (int64_t)at[0] * 2;
+  int64_t place[3];
+  if (!attune_host_tensor_map_row(place, map, at, row)) return;
+  unsigned char *to = (unsigned char *)(uintptr_t)map->base + place[2] * map->stride[2] + place[1] * map->stride[1] +
+                      place[0] * map->stride[0] + (int64_t)at[0] * 2;
   for (int chunk = 0; chunk < chunks; chunk++)
     memcpy(to + chunk * 16, from + (chunk ^ (row & 7)) * 16, 16);
 }

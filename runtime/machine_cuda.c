@@ -268,7 +268,8 @@ static attune_status encode_maps(struct attune_tensor_maps *out, const cuda_load
   for (int i = 0; i < ATTUNE_TENSOR_MAPS; i++) {
     const attune_tensor_box *box = &boxes[i];
     unsigned long long sizes[RANK], strides[RANK - 1];
-    const unsigned extents[RANK] = {PANEL, (unsigned)box->rows, 1, 1}, ones[RANK] = {1, 1, 1, 1};
+    const unsigned extents[RANK] = {PANEL, (unsigned)box->inner, (unsigned)(box->rows / box->inner), 1},
+                   ones[RANK] = {1, 1, 1, 1};
     for (int d = 0; d < RANK; d++)
       sizes[d] = (unsigned long long)box->size[d];
     for (int d = 0; d < RANK - 1; d++)

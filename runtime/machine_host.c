@@ -94,7 +94,7 @@ static void fill_maps(struct attune_tensor_maps *out, const attune_config *confi
   attune_tensor_box boxes[ATTUNE_TENSOR_MAPS];
   attune_tensor_boxes(boxes, config, arguments);
   for (int i = 0; i < ATTUNE_TENSOR_MAPS; i++)
-    attune_host_tensor_map_fill(maps[i], boxes[i].base, boxes[i].size, boxes[i].stride, boxes[i].rows);
+    attune_host_tensor_map_fill(maps[i], boxes[i].base, boxes[i].size, boxes[i].stride, boxes[i].rows, boxes[i].inner);
 }
 
 static attune_status launch(const attune_loaded *base, const attune_launch *launch, const attune_arguments *arguments,

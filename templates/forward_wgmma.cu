@@ -26,6 +26,9 @@
  * count the bytes of both halves. No block starts before its neighbour's barriers are there, nor leaves before its
  * neighbour is done with its own.
  *
+ * Packed heads. The query heads on one key head see the same keys: rows of so many of them, query by query, make one
+ * tile, so that a few queries fill it.
+ *
  * Tiles lie in panels of 64 columns (128 bytes a row, 128-byte swizzle), padded with zeros by the copy engine. Layouts
  * of fragments and descriptors: PTX ISA, "Asynchronous warpgroup level matrix instructions". */
 #include "wgmma_loaders.h"
@@ -92,7 +95,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     more = tile > w.last_tile - w.tiles + 1;
     whole = tile < w.full_end && tile >= w.full_begin;
 #endif
-    fetch_bias(bias, problem, w, w.row_begin + warp_row + lane / 4, tile * tile_n);
+    fetch_bias(bias, problem, w, query_of(w, warp_row + lane / 4), tile * tile_n);
   };
   auto begin_products = [&]() {
 #if ROTATION_TURNS
@@ -118,7 +121,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   auto k_operand = [&]() { return k_first + k.slot * (k_slot_bytes / 16); };
   auto v_operand = [&]() { return v_first + v.slot * (v_slot_bytes / 16); };
   auto mask_scores = [&](auto &scores, int key) {
-    const int own_row = w.row_begin + warp_row + lane / 4;
+    const int own_row = query_of(w, warp_row + lane / 4);
     change_scores(scores, problem, w, own_row, key, bias);
     if (!whole) hide_scores(scores, problem, w, own_row, key);
   };
@@ -169,7 +172,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     if (none) {
       warp_barrier();
     } else {
-      fetch_bias(bias, problem, w, w.row_begin + warp_row + lane / 4, key); // the tile's began with its first half
+      fetch_bias(bias, problem, w, query_of(w, warp_row + lane / 4), key); // the tile's began with its first half
       mask_scores(scores, key);
       update_maxima(row, scores, log2_scale);
       rescale(row);
@@ -302,7 +305,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     clear(row);
     tile = w.last_tile + 1;
 #if HALVES
-    seen = keys_of_rows(problem, w.row_begin + group * 64, w.row_begin + group * 64 + 63, w.shift, w.seqlen_k);
+    seen = keys_of_rows(problem, query_of(w, group * 64), query_of(w, group * 64 + 63), w.shift, w.seqlen_k);
 #endif
     mbarrier_wait(at.q_full + 8 * q.slot, q.parity);
     meet_tile();

@@ -17,7 +17,17 @@ ATTUNE_DEVICE int divide(int n, const attune_divisor &by) {
   return (int)((unsigned long long)n * by.multiplier >> by.shift);
 }
 
-/* A tile of query rows of one head, and the tiles of keys that its bounds leave. */
+#if HEADS_PACKED > 1
+/* Row r of a tile is query r / heads_packed of the tile's head plus r % heads_packed. */
+constexpr int tile_queries = tile_m / heads_packed;
+constexpr int rows_apart = 8 / heads_packed; // in queries: a thread's two rows
+#else
+constexpr int tile_queries = tile_m;
+constexpr int rows_apart = 8;
+#endif
+
+/* A tile of query rows of one head, or of heads_packed heads from that one on, and the tiles of keys that its bounds
+ * leave. */
 struct row_tile {
   int head, batch;
   int seqlen_q, seqlen_k;
@@ -57,12 +67,12 @@ ATTUNE_DEVICE int shift_of(const attune_arguments &problem, int seqlen_q, int se
 ATTUNE_DEVICE bool find_keys(row_tile &at, const attune_arguments &problem, int tile) {
   at.seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + at.batch) : problem.seqlen_q;
   at.seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + at.batch) : problem.seqlen_k;
-  at.row_begin = tile * tile_m;
+  at.row_begin = tile * tile_queries;
   if (at.row_begin >= at.seqlen_q) return false;
   at.shift = shift_of(problem, at.seqlen_q, at.seqlen_k);
   at.full_begin = 0;
   at.full_end = at.seqlen_k / tile_n;
-  const int row_last = minimum(at.row_begin + tile_m, at.seqlen_q) - 1;
+  const int row_last = minimum(at.row_begin + tile_queries, at.seqlen_q) - 1;
 #if BOUND_CAUSAL || BOUND_WINDOW
   at.full_end = minimum(at.full_end, maximum(at.row_begin + at.shift + problem.window_right + 1, 0) / tile_n);
 #endif
@@ -349,14 +359,15 @@ template <class fragment, class predicate> ATTUNE_DEVICE void hide_where(fragmen
         if (hidden(half, n * 8 + e)) score_at(s, n, half, e) = -infinity();
 }
 
-/* Makes -inf of what is hidden. A tile asks for those sides alone that reach into it. */
+/* Makes -inf of what is hidden; row: the thread's first query. A tile asks for those sides alone that reach into it. */
 template <class fragment>
 ATTUNE_DEVICE void hide_scores(fragment &s, const attune_arguments &problem, const row_tile &at, int row, int key) {
   const int column = key + 2 * (thread_index() % 4);
   int first[2], last[2]; // columns that are seen
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    const visible_keys keys = keys_of_rows(problem, row + half * 8, row + half * 8, at.shift, at.seqlen_k);
+    const visible_keys keys =
+        keys_of_rows(problem, row + half * rows_apart, row + half * rows_apart, at.shift, at.seqlen_k);
     first[half] = keys.begin - column;
     last[half] = keys.end - 1 - column;
   }

@@ -24,6 +24,7 @@
 #define P_SHARED 0
 #define POLYNOMIAL 4         /* as `polynomial` below; 0: none */
 #define PERSISTENT_DYNAMIC 0 /* items come from a counter */
+#define HEADS_PACKED 1       /* as `heads_packed` below */
 #define TILE_M 128           /* as `tile_m` below */
 #define CLUSTER 2            /* as `cluster` below */
 #define ORDER_REVERSED 0
@@ -38,6 +39,7 @@ constexpr int tile_n = 64;
 constexpr int warps = 4;
 constexpr int stages = 1;
 constexpr int polynomial = 4;
+constexpr int heads_packed = 1;
 constexpr int cluster = 2;
 constexpr int blocks = 2;
 #define KERNEL_NAME attune_forward

@@ -7,20 +7,28 @@
 /* A tile of queries, and which tiles of keys it sees. */
 struct work : row_tile {
   int item;
-  int place; // head of the whole batch
+  int place; // head of the whole batch, of packed ones the first
 };
+
+/* What a row of the tile is. */
+ATTUNE_DEVICE int head_of(const work &w, int row) {
+  return w.head + row % heads_packed;
+}
+ATTUNE_DEVICE int query_of(const work &w, int row) {
+  return w.row_begin + row / heads_packed;
+}
 
 ATTUNE_DEVICE void find_usual(int &place, int &tile, const attune_arguments &problem, int index) {
 #if ORDER_SECTIONS
-  const int key_bytes = 2 * (head_dim + head_dim_v), heads = problem.heads_q * problem.batch;
-  const int section = maximum(1, section_bytes / key_bytes / problem.seqlen_k) * problem.group;
+  const int key_bytes = 2 * (head_dim + head_dim_v), heads = problem.heads_q / heads_packed * problem.batch;
+  const int section = maximum(1, section_bytes / key_bytes / problem.seqlen_k) * problem.group / heads_packed;
   const int before = index / (section * problem.tiles_m) * section; // heads of the sections before
   const int inside = index - before * problem.tiles_m, across = minimum(section, heads - before);
   place = before + inside % across;
   tile = inside / across;
 #elif ORDER_HEADS || ORDER_LONGEST
   tile = divide(index, problem.by_heads);
-  place = index - tile * problem.heads_q * problem.batch;
+  place = index - tile * (problem.heads_q / heads_packed) * problem.batch;
 #else
   place = divide(index, problem.by_tiles_m);
   tile = index - place * problem.tiles_m;
@@ -41,11 +49,15 @@ ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int item)
 #endif
     find_usual(w.place, tile, problem, item);
   w.batch = divide(w.place, problem.by_heads_q);
-  w.head = w.place - w.batch * problem.heads_q;
+  w.head = w.place - w.batch * (problem.heads_q / heads_packed);
+#if HEADS_PACKED > 1
+  w.head *= heads_packed;
+  w.place *= heads_packed;
+#endif
 #if CLUSTER > 1
   // The blocks see the same keys; one whose tile has no rows goes along, since the others wait for what it loads.
   if (!find_keys(w, problem, tile * cluster)) return false;
-  w.row_begin += block_index() % cluster * tile_m;
+  w.row_begin += block_index() % cluster * tile_queries;
   return true;
 #else
   return find_keys(w, problem, tile);
@@ -53,7 +65,7 @@ ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int item)
 }
 
 ATTUNE_DEVICE unsigned count_items(const attune_arguments &problem) {
-  return (unsigned)(problem.tiles_m * problem.heads_q * problem.batch);
+  return (unsigned)(problem.tiles_m * (problem.heads_q / heads_packed) * problem.batch);
 }
 
 #if PERSISTENT_DYNAMIC

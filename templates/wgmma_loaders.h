@@ -166,14 +166,34 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
 
 /* ---- the porter: one warp; brings Q, and from the same slot takes away the O that consumers leave there ---- */
 
+/* A box of Q's tile, or of O's: packed heads come before queries in their maps. */
+ATTUNE_DEVICE void load_queries(shared_address to, const attune_tensor_map &map, const work &w, shared_address full) {
+#if HEADS_PACKED > 1
+  load_panels<k_panels, q_panel_bytes>(to, map, w.head, w.row_begin, w.batch, full, passes_once);
+#else
+  load_panels<k_panels, q_panel_bytes>(to, map, w.row_begin, w.head, w.batch, full, passes_once);
+#endif
+}
+
+ATTUNE_DEVICE void store_queries(const attune_tensor_map &map, const work &w, shared_address from) {
+#pragma unroll
+  for (int p = 0; p < v_panels; p++)
+#if HEADS_PACKED > 1
+    store_tile(map, p * 64, w.head, w.row_begin, w.batch, from + p * q_panel_bytes, passes_once);
+#else
+    store_tile(map, p * 64, w.row_begin, w.head, w.batch, from + p * q_panel_bytes, passes_once);
+#endif
+  finish_stores();
+}
+
 /* Those of the tile's rows that there are, where that is known in device memory only. */
 ATTUNE_DEVICE void copy_rows(const attune_arguments &problem, const work &w, shared_address slot) {
   constexpr int chunks = head_dim_v / 8;
 #pragma unroll 1
-  for (int c = thread_index() % 32; c < (w.seqlen_q - w.row_begin) * chunks; c += 32) {
+  for (int c = thread_index() % 32; c < (w.seqlen_q - w.row_begin) * heads_packed * chunks; c += 32) {
     const int row = c / chunks, chunk = c % chunks;
-    store_global_128((char *)problem.o + 2 * (w.batch * problem.o_batch + w.head * problem.o_heads +
-                                              (w.row_begin + row) * problem.o_seqlen + chunk * 8),
+    store_global_128((char *)problem.o + 2 * (w.batch * problem.o_batch + head_of(w, row) * problem.o_heads +
+                                              query_of(w, row) * problem.o_seqlen + chunk * 8),
                      load_shared_128(slot + chunk / 8 * q_panel_bytes + row * row_bytes + (chunk % 8 ^ row % 8) * 16));
   }
   fence_async(); // the copy engine writes here next
@@ -220,8 +240,7 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
     if (moves) {
       const shared_address full = at.q_full + 8 * coming.slot;
       mbarrier_arrive_expect(full, k_panels * q_panel_bytes);
-      load_panels<k_panels, q_panel_bytes>(shared + coming.slot * q_slot_bytes, maps.q, w.row_begin, w.head, w.batch,
-                                           full, passes_once);
+      load_queries(shared + coming.slot * q_slot_bytes, maps.q, w, full);
     }
     advance(coming);
   };
@@ -231,14 +250,10 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
     const shared_address slot = shared + leaving.slot * q_slot_bytes;
     if (moves) mbarrier_wait(at.o_full + 8 * leaving.slot, leaving.parity);
     warp_barrier(); // a lane that waited by itself could come too late for this phase and the next
-    if (problem.seqlens_q && w.row_begin + tile_m > w.seqlen_q) {
+    if (problem.seqlens_q && w.row_begin + tile_queries > w.seqlen_q)
       copy_rows(problem, w, slot);
-    } else if (moves) {
-#pragma unroll
-      for (int p = 0; p < v_panels; p++)
-        store_tile(maps.o, p * 64, w.row_begin, w.head, w.batch, slot + p * q_panel_bytes, passes_once);
-      finish_stores();
-    }
+    else if (moves)
+      store_queries(maps.o, w, slot);
     advance(leaving);
     bring();
   }

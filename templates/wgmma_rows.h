@@ -198,6 +198,12 @@ template <int steps> ATTUNE_DEVICE void pack_probabilities(probabilities &p, con
 #endif
 }
 
+#if LSE
+ATTUNE_DEVICE long long lse_offset(const attune_arguments &problem, const work &w, int row) {
+  return (long long)(w.place + row % heads_packed) * problem.seqlen_q + query_of(w, row);
+}
+#endif
+
 /* O / sum to this warp's 16 rows of Q's slot; and LSE. */
 ATTUNE_DEVICE void leave_rows(const state &row, const attune_arguments &problem, const work &w, shared_address slot,
                               int warp_row, float log2_scale) {
@@ -208,11 +214,11 @@ ATTUNE_DEVICE void leave_rows(const state &row, const attune_arguments &problem,
     sum += shuffle_xor(sum, 1);
     sum += shuffle_xor(sum, 2);
     const int at = warp_row + half * 8 + lane / 4;
-    const row_result result = result_of(problem, w.head, row.max[half] * log2_scale, sum);
+    const row_result result = result_of(problem, head_of(w, at), row.max[half] * log2_scale, sum);
     store_row(slot, at, row.o, half, result.factor);
 #if LSE
-    if (lane % 4 == 0 && w.row_begin + at < w.seqlen_q)
-      store_global_float(problem.lse + (long long)w.place * problem.seqlen_q + w.row_begin + at, result.lse);
+    if (lane % 4 == 0 && query_of(w, at) < w.seqlen_q)
+      store_global_float(problem.lse + lse_offset(problem, w, at), result.lse);
 #endif
   }
 }
@@ -223,16 +229,16 @@ ATTUNE_DEVICE void store_nothing(const attune_arguments &problem, const work &w,
   const words zero = {};
   constexpr int chunks = head_dim_v / 8;
   for (int c = lane; c < 16 * chunks; c += 32) {
-    const int row = w.row_begin + warp_row + c / chunks;
-    if (row < w.seqlen_q)
-      store_global_128((char *)problem.o + 2 * (w.batch * problem.o_batch + w.head * problem.o_heads +
-                                                row * problem.o_seqlen + c % chunks * 8),
+    const int row = warp_row + c / chunks;
+    if (query_of(w, row) < w.seqlen_q)
+      store_global_128((char *)problem.o + 2 * (w.batch * problem.o_batch + head_of(w, row) * problem.o_heads +
+                                                query_of(w, row) * problem.o_seqlen + c % chunks * 8),
                        zero);
   }
 #if LSE
-  const int row = w.row_begin + warp_row + lane;
-  if (lane < 16 && row < w.seqlen_q)
-    store_global_float(problem.lse + (long long)w.place * problem.seqlen_q + row,
-                       result_of(problem, w.head, -infinity(), 0.0f).lse);
+  const int row = warp_row + lane;
+  if (lane < 16 && query_of(w, row) < w.seqlen_q)
+    store_global_float(problem.lse + lse_offset(problem, w, row),
+                       result_of(problem, head_of(w, row), -infinity(), 0.0f).lse);
 #endif
 }

@@ -18,13 +18,21 @@ static int32_t narrower(int32_t side, int32_t length) {
   return side != ATTUNE_UNBOUNDED && side >= length - 1 ? length / 2 : side;
 }
 
+/* Query heads on a key head: two, or those that a kernel which packs them asks for. */
+static int32_t fewer_heads(int32_t group) {
+  for (int32_t n = 8; n > 2; n /= 2)
+    if (group % n == 0) return n;
+  return group > 1 ? 2 : 1;
+}
+
 /* The same kernel and the same tails, small enough for the host device. */
 static attune_status reduce(attune_problem *out, const attune_problem *problem) {
   attune_problem small = *problem;
-  bool bottom_right = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, grouped = problem->heads_q > problem->heads_kv;
+  bool bottom_right = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT;
   small.batch = 1;
-  small.heads_q = problem->heads_q > 1 ? 2 : 1;
-  small.heads_kv = grouped ? 1 : small.heads_q;
+  const bool grouped = problem->heads_q > problem->heads_kv;
+  small.heads_kv = problem->heads_q > 1 && !grouped ? 2 : 1;
+  small.heads_q = small.heads_kv * fewer_heads(problem->heads_q / problem->heads_kv);
   small.seqlen_q = shorter(problem->seqlen_q);
   small.seqlen_k = shorter(problem->seqlen_k);
   if (small.seqlen_q != problem->seqlen_q || small.seqlen_k != problem->seqlen_k) {

@@ -1,4 +1,5 @@
 /* The legal space of a problem as a list of trials, and which of them to try next. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,7 +218,8 @@ static attune_trial *add_near(neighbours *n, const attune_config *config) {
   if (trials->count == trials->room || !add(trials, config)) return NULL;
   trial->complexity = trials->count;
   trial->seconds = attune_estimate_with(config, n->problem, n->device, 0, 0, &n->memo);
-  return trial;
+  if (!isfinite(trial->seconds)) trials->count--; /* it cannot serve the problem */
+  return isfinite(trial->seconds) ? trial : NULL;
 }
 
 static bool visit_near(void *user, const attune_config *config, bool legal, const char *reason) {

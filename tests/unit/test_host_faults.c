@@ -129,10 +129,10 @@ static int tear_down(void **state) {
 /* Boxes of all 64 rows, wider than the tensors: the rest is zeros. */
 static void fill_maps(struct attune_tensor_maps *out) {
   const int64_t size[4] = {HEAD_DIM, SEQLEN, 1, 1}, stride[3] = {2 * HEAD_DIM, 0, 0}, padded[3] = {2 * PADDED, 0, 0};
-  attune_host_tensor_map_fill(&out->q, q, size, stride, SEQLEN);
-  attune_host_tensor_map_fill(&out->k, k, size, stride, SEQLEN);
-  attune_host_tensor_map_fill(&out->v, v, size, padded, SEQLEN);
-  attune_host_tensor_map_fill(&out->o, o, size, stride, SEQLEN);
+  attune_host_tensor_map_fill(&out->q, q, size, stride, SEQLEN, SEQLEN);
+  attune_host_tensor_map_fill(&out->k, k, size, stride, SEQLEN, SEQLEN);
+  attune_host_tensor_map_fill(&out->v, v, size, padded, SEQLEN, SEQLEN);
+  attune_host_tensor_map_fill(&out->o, o, size, stride, SEQLEN, SEQLEN);
 }
 
 static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {

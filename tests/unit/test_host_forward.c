@@ -90,6 +90,11 @@ static const char *const configs[] = {
     "wgmma.bf16.d128.lse.m128.n48.w12.s2.overlap.ps.poly4.b1",
     "wgmma.fp16.d64.window.softcap.lse.m128.n96.w12.s2.lazy.qq.tokens.halves.ps.poly8.persistent.longest.b1",
     "wgmma.fp16.d40.v72.causal.negated.lse.m64.n128.w8.s1.lazy.overlap.before.ps.poly2.b1",
+    "wgmma.bf16.d64.lse.m64.n64.w8.s2.lazy.overlap.pack2.b1",
+    "wgmma.fp16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.turns.halves.persistent.reversed.pack2.b1",
+    "wgmma.bf16.d40.v72.window.softcap.lse.m64.n64.w8.s2.lazy.qq.halves.dynamic.longest.pack4.b1",
+    "wgmma.bf16.d128.lse.m192.n48.w16.s2.overlap.ps.sections.pack8.b1",
+    "wgmma.fp16.d64.lse.m64.n64.w8.s2.lazy.qq.persistent.pack2.c2.b1",
     "wgmma.bf16.d64.lse.m64.n48.w8.s2.lazy.overlap.c2.b1",
     "wgmma.fp16.d64.m64.n32.w8.s1.heads.c2.b2",
     "wgmma.bf16.d128.lse.m128.n64.w12.s2.lazy.qq.overlap.persistent.heads.c2.b1",
@@ -183,6 +188,10 @@ static void choose(trial *out, const attune_config *config, int n) {
   p.batch = 1 + n % 2;
   p.heads_q = heads[n / 2 % 4][0];
   p.heads_kv = heads[n / 2 % 4][1];
+  if (config->heads_packed > 1) {
+    p.heads_kv = 1 + n / 2 % 2;
+    p.heads_q = p.heads_kv * config->heads_packed * (1 + n / 4 % 2);
+  }
   p.seqlen_q = lengths_q[n % 7];
   p.seqlen_k = lengths_k[n % 9];
   p.want_lse = config->lse;

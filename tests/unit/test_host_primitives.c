@@ -389,7 +389,7 @@ static void tiles_are_swizzled_and_zero_outside(void **state) {
   struct attune_tensor_maps maps;
   const int64_t size[4] = {COLUMNS, ROWS, HEADS, BATCH},
                 stride[3] = {HEADS * PITCH * 2, PITCH * 2, ROWS * HEADS * PITCH * 2};
-  attune_host_tensor_map_fill(&maps.q, tensor, size, stride, 64);
+  attune_host_tensor_map_fill(&maps.q, tensor, size, stride, 64, 64);
   static const int places[][4] = {{0, 0, 0, 0},  {64, 16, 1, 1}, {-8, -3, 0, 1},
                                   {88, 0, 0, 0}, {0, 64, 2, 0},  {3, 5, 1, -1}};
   for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
@@ -416,7 +416,7 @@ static void tiles_are_stored_inside(void **state) {
   struct attune_tensor_maps maps;
   const int64_t size[4] = {COLUMNS, ROWS, HEADS, BATCH},
                 stride[3] = {HEADS * PITCH * 2, PITCH * 2, ROWS * HEADS * PITCH * 2};
-  attune_host_tensor_map_fill(&maps.o, tensor, size, stride, 64);
+  attune_host_tensor_map_fill(&maps.o, tensor, size, stride, 64, 64);
   static const int places[][4] = {{0, 0, 0, 0}, {64, 16, 1, 1}, {64, 40, 0, 1}, {0, 64, 1, 0}};
   for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
     const int *at = places[i];
@@ -484,9 +484,9 @@ static void products_follow_the_definition(void **state) {
       struct attune_tensor_maps maps;
       const int64_t narrow[4] = {64, 256, 1, 1}, wide[4] = {256, 64, 1, 1}, by_64[3] = {128, 0, 0},
                     by_256[3] = {512, 0, 0};
-      attune_host_tensor_map_fill(&maps.q, a, (int64_t[]){64, 64, 1, 1}, by_64, 64);
-      attune_host_tensor_map_fill(&maps.k, b, narrow, by_64, sizes[i]);
-      attune_host_tensor_map_fill(&maps.v, transposed, wide, by_256, 64);
+      attune_host_tensor_map_fill(&maps.q, a, (int64_t[]){64, 64, 1, 1}, by_64, 64, 64);
+      attune_host_tensor_map_fill(&maps.k, b, narrow, by_64, sizes[i], sizes[i]);
+      attune_host_tensor_map_fill(&maps.v, transposed, wide, by_256, 64, 64);
       for (uint64_t seed = 0; seed < 3; seed++) {
         static const char *const kinds[] = {"product", "n_major", "registers"};
         for (int kind = 0; kind < 3; kind++) {

@@ -178,7 +178,13 @@ static void test_reasons(void **unused) {
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.before.b1", "sm_90", "rescale_before is 1");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.poly17.b1", "sm_90",
          "polynomial is 17; family wgmma takes it from 0 to 16");
-  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.c2.b1", "sm_90", "family mma has none of them; cluster 2: it has 1");
+  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.c2.b1", "sm_90", "heads_packed 1, cluster 2: it has 1");
+  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.pack2.b1", "sm_90", "heads_packed 2, cluster 1: it has 1");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.pack3.b1", "sm_90", "heads_packed is 3; it must be 1, 2, 4 or 8");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.pack16.b1", "sm_90",
+         "heads_packed is 16; family wgmma takes it from 1 to 8");
+  refuse("forward.wgmma.bf16.d64.list64.m64.n64.w8.s1.pack2.b1", "sm_90",
+         "heads_packed is 2; it must be 1 with expressions");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.c3.b1", "sm_90", "cluster is 3; family wgmma takes it from 1 to 2");
   refuse("forward.wgmma.bf16.d64.causal.m64.n64.w8.s1.c2.b1", "sm_90", "it must be 1 with a bound, a pattern or lists");
   refuse("forward.wgmma.bf16.d64.list64.m64.n64.w8.s1.c2.b1", "sm_90", "it must be 1 with a bound, a pattern or lists");
@@ -203,7 +209,7 @@ static bool look_around(void *user, const attune_config *config, bool legal, con
   assert_int_not_equal(attune_config_compare(config, s->centre), 0);
   s->met++;
   s->refined += config->rotation == ATTUNE_ROTATION_TOKENS || config->rescale_before || config->p_shared ||
-                config->polynomial > 0 || config->persistent == ATTUNE_PERSISTENT_DYNAMIC;
+                config->polynomial > 0 || config->persistent == ATTUNE_PERSISTENT_DYNAMIC || config->heads_packed > 1;
   if (config->tile_m != s->centre->tile_m) {
     s->rows_changed++;
     assert_int_equal(config->warps, 4 * (config->tile_m / 64 + 1)); /* they follow */
@@ -224,9 +230,25 @@ static void test_near(void **unused) {
                    ATTUNE_OK);
   attune_space_near(&centre, &d, look_around, &s);
   assert_int_equal(s.rows_changed, 2);
-  assert_int_equal(s.refined, 6); /* tokens, before, ps, poly4, poly8, dynamic */
+  assert_int_equal(s.refined, 9); /* tokens, before, ps, poly4, poly8, dynamic, pack2, pack4, pack8 */
   /* and tile_m 2, tile_n 13, stages 3, lazy, qq, overlap, free, halves, persistent, longest, b2 */
   assert_int_equal(s.met, s.refined + 26);
+}
+
+/* Packed heads make tiles of fewer queries, and fewer items; they must be there. */
+static void test_packing(void **unused) {
+  (void)unused;
+  attune_problem p = problem_of(64, ATTUNE_MASK_NONE);
+  attune_config config;
+  attune_launch launch;
+  p.batch = 3, p.heads_q = 16, p.heads_kv = 4, p.seqlen_q = 70;
+  assert_int_equal(attune_config_parse(&config, "forward.wgmma.bf16.d64.m128.n64.w12.s2.pack4.b1"), ATTUNE_OK);
+  assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_OK);
+  assert_int_equal(launch.tiles_m, 3); /* of 32 queries */
+  assert_int_equal(launch.grid, 3 * 4 * 3);
+  p.heads_kv = 8;
+  assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_ILLEGAL_CONFIG);
+  assert_non_null(strstr(attune_message(), "heads_packed is 4; it must divide the 2 query heads on a key head"));
 }
 
 static void test_shared_bytes(void **unused) {
@@ -435,6 +457,7 @@ int main(void) {
       cmocka_unit_test(test_stops),
       cmocka_unit_test(test_reasons),
       cmocka_unit_test(test_near),
+      cmocka_unit_test(test_packing),
       cmocka_unit_test(test_shared_bytes),
       cmocka_unit_test(test_clusters),
       cmocka_unit_test(test_clusters_near),
