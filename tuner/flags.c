@@ -129,7 +129,7 @@ static const struct {
     [OUTPUT_PATH] = {"output", "FILE", OUTPUT, "what is written"},
     [WORKLOAD_NAME] = {"workload", "FILE|NAME", WORKLOAD, "a list of problems: JSON, or one that ships"},
     [BUDGET] = {"budget", "TIME", SEARCH, "per problem: 90s, 10m, 1h (none)"},
-    [EFFORT] = {"effort", "quick|normal|exhaustive", SEARCH, "how much of the space is tried (normal)"},
+    [EFFORT] = {"effort", "quick|normal|sample|exhaustive", SEARCH, "how much of the space is tried (normal)"},
     [FORCE] = {"force", NULL, SEARCH, "measure again what the store has"},
     [SEED_NUMBER] = {"seed", "N", SEED, "of inputs and of the host device's schedule (0)"},
     [JOBS_NUMBER] = {"jobs", "N", JOBS, "kernels compiled at a time (all cores)"},
@@ -372,7 +372,7 @@ static attune_status take_problem_flag(attune_flags *flags, flag_id id, const ch
 }
 
 static attune_status take_flag(attune_flags *flags, flag_id id, const char *text) {
-  static const char *const efforts[] = {"quick", "normal", "exhaustive", NULL};
+  static const char *const efforts[] = {"quick", "normal", "sample", "exhaustive", NULL};
   const char **const places[FLAG_COUNT] = {
       [DEVICE_NAME] = &flags->device, [ARCH_NAME] = &flags->arch,         [FAMILY_NAME] = &flags->family,
       [CONFIG_TEXT] = &flags->config, [DATABASE_PATH] = &flags->database, [INPUT_PATH] = &flags->input,

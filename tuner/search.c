@@ -11,6 +11,7 @@ enum {
   MOST_IN_BATCH = 64,
   QUICK_TARGET = 13, /* the default and a dozen */
   NORMAL_TARGET = 80,
+  SAMPLE_TARGET = 500,
   DIVERSE_TARGET = 24, /* of a normal search, before it goes along the axes */
   AROUND = 3,          /* of that many best */
   MUCH_SPILLED =
@@ -306,6 +307,11 @@ static attune_status try_batch(measured_search *m, attune_trial **trials, int co
 static int next_batch(measured_search *m, attune_trial **out) {
   attune_search *search = m->search;
   int room = search->target - search->tried, most = room < search->batch ? room : search->batch, count = 0;
+  if (search->sampled) {
+    count = attune_trials_sample(&search->trials, search->options->seed, SAMPLE_TARGET, out, search->batch);
+    search->target = search->tried + count;
+    return count;
+  }
   if (!search->diverse) return attune_trials_next(&search->trials, out, most);
   int early = DIVERSE_TARGET - search->tried;
   if (early > 0) count = attune_trials_diverse(&search->trials, out, most < early ? most : early);
@@ -448,12 +454,22 @@ static attune_status set_effort(attune_search *search) {
   } else if (strcmp(effort, "normal") == 0) {
     search->target = NORMAL_TARGET;
     search->diverse = true;
+  } else if (strcmp(effort, "sample") == 0 && strcmp(search->policy, "model") == 0) {
+    return attune_fail(
+        ATTUNE_BAD_ARGUMENT,
+        "effort sample shows what measuring has missed, and nothing is measured on %s; use quick, normal "
+        "or exhaustive",
+        search->device->name);
+  } else if (strcmp(effort, "sample") == 0) {
+    search->sampled = true;
+    search->batch = MOST_IN_BATCH / 2;
+    search->target = SAMPLE_TARGET;
   } else if (strcmp(effort, "exhaustive") == 0) {
     search->exhaustive = true;
     search->target = count;
     search->batch = MOST_IN_BATCH / 2;
   } else {
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "effort is quick, normal or exhaustive, not '%s'", effort);
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "effort is quick, normal, sample or exhaustive, not '%s'", effort);
   }
   if (search->target > count) search->target = count;
   return ATTUNE_OK;

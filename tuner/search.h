@@ -29,6 +29,7 @@ typedef struct {
 typedef struct {
   attune_trial *all; /* of the space, least estimate first; then those that were met around the best */
   int count, room;   /* there is room from the start: trials do not move */
+  int space;         /* the first so many are of the space */
   int candidates;    /* of the space, legal or not */
   int family;        /* -1: every one but the reference */
   attune_trial *initial;
@@ -50,6 +51,8 @@ int attune_trials_best(const attune_trials *trials, attune_trial **out, int most
  * of them that the space lacks included. */
 int attune_trials_next(const attune_trials *trials, attune_trial **out, int most);
 int attune_trials_diverse(const attune_trials *trials, attune_trial **out, int most);
+/* Of `size` configs of the space that seed draws, the untried ones, at most `most`. */
+int attune_trials_sample(const attune_trials *trials, uint64_t seed, int size, attune_trial **out, int most);
 int attune_trials_near(attune_trials *trials, const attune_problem *problem, const attune_device *device, int around,
                        attune_trial **out, int most);
 
@@ -111,6 +114,7 @@ typedef struct {
   int batch;     /* at a time */
   int finalists; /* of the head-to-head, or to verify */
   bool diverse;  /* start from different tile shapes, then go along the axes */
+  bool sampled;  /* try SAMPLE_TARGET configs by chance, to see what a search may have missed */
   bool exhaustive;
   char problem_text[ATTUNE_TEXT_MAX], identity[256], arch[16];
   const char *policy;

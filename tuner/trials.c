@@ -73,6 +73,7 @@ attune_status attune_trials_collect(attune_trials *out, const attune_problem *pr
     status = attune_config_reference(&initial, problem);
     if (status == ATTUNE_OK) collection.failed = !make_room(out, 1) || !add(out, &initial);
   }
+  out->space = out->count;
   if (status == ATTUNE_OK && !collection.failed) collection.failed = !make_room(out, out->count + ROOM_FOR_NEAR);
   if (status == ATTUNE_OK && collection.failed)
     status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the space of %d configs", out->count);
@@ -175,6 +176,38 @@ int attune_trials_next(const attune_trials *trials, attune_trial **out, int most
   if (!trials->initial->tried && most > 0) out[count++] = trials->initial;
   for (int i = 0; i < trials->count && count < most; i++)
     if (!trials->all[i].tried && &trials->all[i] != trials->initial) out[count++] = &trials->all[i];
+  return count;
+}
+
+/* ---- a sample ---- */
+
+/* A number that text and seed decide, as good as random: FNV-1a and MurmurHash3's last step. */
+static uint64_t lot_of(const char *text, uint64_t seed) {
+  uint64_t lot = 0xcbf29ce484222325u ^ seed;
+  for (; *text != '\0'; text++)
+    lot = (lot ^ (unsigned char)*text) * 0x100000001b3u;
+  lot = (lot ^ lot >> 33) * 0xff51afd7ed558ccdu;
+  lot = (lot ^ lot >> 33) * 0xc4ceb9fe1a85ec53u;
+  return lot ^ lot >> 33;
+}
+
+static int by_lot(const void *a, const void *b) {
+  const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+  return x < y ? -1 : x > y;
+}
+
+/* The size least lots: the same ones whenever the search goes on. */
+int attune_trials_sample(const attune_trials *trials, uint64_t seed, int size, attune_trial **out, int most) {
+  uint64_t *lots = malloc((size_t)trials->space * sizeof *lots);
+  int count = 0;
+  if (!lots) return 0;
+  for (int i = 0; i < trials->space; i++)
+    lots[i] = lot_of(trials->all[i].text, seed);
+  qsort(lots, (size_t)trials->space, sizeof *lots, by_lot);
+  const uint64_t last = lots[(size < trials->space ? size : trials->space) - 1];
+  for (int i = 0; i < trials->space && count < most; i++)
+    if (!trials->all[i].tried && lot_of(trials->all[i].text, seed) <= last) out[count++] = &trials->all[i];
+  free(lots);
   return count;
 }
 

@@ -156,7 +156,7 @@ typedef struct {
   bool json, help;
   bool force;            /* --force: measure again what the store has */
   double budget_seconds; /* --budget 10m */
-  const char *effort;    /* --effort quick|normal|exhaustive */
+  const char *effort;    /* --effort quick|normal|sample|exhaustive */
   uint64_t seed;
   int jobs;    /* --jobs: compile threads, 0: all cores */
   char **rest; /* positional arguments */
@@ -209,7 +209,7 @@ attune_status attune_measure(attune_bed *bed, attune_machine *machine, attune_ca
                              int max_rounds, double max_seconds);
 
 typedef struct {
-  const char *effort;    /* "quick", "normal", "exhaustive" */
+  const char *effort;    /* "quick", "normal", "sample", "exhaustive" */
   double budget_seconds; /* per problem, 0: none */
   int jobs;
   uint64_t seed;

@@ -123,7 +123,7 @@ static void misuse_is_told_with_its_flag(void **state) {
   refuse("verify --scale two", ATTUNE_BAD_ARGUMENT, "--scale \"two\": expected a number");
   refuse("tune --budget 10d", ATTUNE_BAD_ARGUMENT, "--budget \"10d\": expected a time such as");
   refuse("tune --budget -1s", ATTUNE_BAD_ARGUMENT, "--budget");
-  refuse("tune --effort great", ATTUNE_BAD_ARGUMENT, "--effort \"great\": expected quick|normal|exhaustive");
+  refuse("tune --effort great", ATTUNE_BAD_ARGUMENT, "--effort \"great\": expected quick|normal|sample|exhaustive");
   refuse("tune --seed -1", ATTUNE_BAD_ARGUMENT, "--seed \"-1\"");
   refuse("tune --jobs -1", ATTUNE_BAD_ARGUMENT, "--jobs \"-1\"");
   refuse("run --input= --output o", ATTUNE_BAD_ARGUMENT, "--input \"\": expected FILE");

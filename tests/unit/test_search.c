@@ -149,6 +149,27 @@ static void test_exhaustive_finds_the_best(void **state) {
   close_bench(&bench);
 }
 
+/* After it nothing of the sample is left, and what it found is no worse than what was known. */
+static void test_a_sample_is_drawn_once(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  const double found = valley(&bench.result.best);
+  bench.options.effort = "sample";
+  bench.options.seed = 3;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_in_range(bench.result.measured, 300, 500);
+  assert_true(valley(&bench.result.best) <= found);
+  start_anew(&bench);
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_equal(bench.result.measured, 0);
+  bench.options.seed = 4;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(bench.result.measured > 0); /* another sample */
+  close_bench(&bench);
+}
+
 static void test_ties_go_to_the_default(void **state) {
   bench bench;
   (void)state;
@@ -459,6 +480,18 @@ static attune_status tune_by_model(bench *bench) {
                      &bench->options, NULL);
 }
 
+static void test_a_model_has_nothing_to_sample(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.effort = "sample";
+  assert_int_equal(attune_tune(&bench.result, bench.store, NULL, attune_machine_device(bench.machine), &bench.problem,
+                               &bench.options, NULL),
+                   ATTUNE_BAD_ARGUMENT);
+  assert_non_null(strstr(attune_message(), "nothing is measured on"));
+  close_bench(&bench);
+}
+
 static void test_a_model_gives_way_to_measurements(void **state) {
   bench bench;
   (void)state;
@@ -545,6 +578,7 @@ int main(void) {
       cmocka_unit_test(test_normal_finds_the_valley),
       cmocka_unit_test(test_quick_tries_a_dozen),
       cmocka_unit_test(test_exhaustive_finds_the_best),
+      cmocka_unit_test(test_a_sample_is_drawn_once),
       cmocka_unit_test(test_ties_go_to_the_default),
       cmocka_unit_test(test_the_choice_was_in_the_final_race),
       cmocka_unit_test(test_one_unusual_problem_does_not_decide_for_its_class),
@@ -562,6 +596,7 @@ int main(void) {
       cmocka_unit_test(test_refinements_are_found_and_known_again),
       cmocka_unit_test(test_interrupted_searches_go_on),
       cmocka_unit_test(test_interrupted_before_it_began),
+      cmocka_unit_test(test_a_model_has_nothing_to_sample),
       cmocka_unit_test(test_a_model_gives_way_to_measurements),
       cmocka_unit_test(test_a_model_leaves_wrong_results_out),
       cmocka_unit_test(test_a_model_passes_over_what_is_serialised),
