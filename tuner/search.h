@@ -51,7 +51,7 @@ int attune_trials_best(const attune_trials *trials, attune_trial **out, int most
  * of them that the space lacks included. */
 int attune_trials_next(const attune_trials *trials, attune_trial **out, int most);
 int attune_trials_diverse(const attune_trials *trials, attune_trial **out, int most);
-/* Of `size` configs of the space that seed draws, the untried ones, at most `most`. */
+/* Of about `size` configs of the space that seed draws, the untried ones, at most `most`. */
 int attune_trials_sample(const attune_trials *trials, uint64_t seed, int size, attune_trial **out, int most);
 int attune_trials_near(attune_trials *trials, const attune_problem *problem, const attune_device *device, int around,
                        attune_trial **out, int most);
@@ -114,7 +114,7 @@ typedef struct {
   int batch;     /* at a time */
   int finalists; /* of the head-to-head, or to verify */
   bool diverse;  /* start from different tile shapes, then go along the axes */
-  bool sampled;  /* try SAMPLE_TARGET configs by chance, to see what a search may have missed */
+  bool sampled;  /* try about SAMPLE_TARGET configs by chance, to see what a search may have missed */
   bool exhaustive;
   char problem_text[ATTUNE_TEXT_MAX], identity[256], arch[16];
   const char *policy;

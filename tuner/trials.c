@@ -191,23 +191,13 @@ static uint64_t lot_of(const char *text, uint64_t seed) {
   return lot ^ lot >> 33;
 }
 
-static int by_lot(const void *a, const void *b) {
-  const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-  return x < y ? -1 : x > y;
-}
-
-/* The size least lots: the same ones whenever the search goes on. */
+/* Those with the least lots: the same ones whenever the search goes on. */
 int attune_trials_sample(const attune_trials *trials, uint64_t seed, int size, attune_trial **out, int most) {
-  uint64_t *lots = malloc((size_t)trials->space * sizeof *lots);
+  const uint64_t space = (uint64_t)trials->space;
+  const uint64_t limit = (uint64_t)size < space ? UINT64_MAX / space * (uint64_t)size : UINT64_MAX;
   int count = 0;
-  if (!lots) return 0;
-  for (int i = 0; i < trials->space; i++)
-    lots[i] = lot_of(trials->all[i].text, seed);
-  qsort(lots, (size_t)trials->space, sizeof *lots, by_lot);
-  const uint64_t last = lots[(size < trials->space ? size : trials->space) - 1];
   for (int i = 0; i < trials->space && count < most; i++)
-    if (!trials->all[i].tried && lot_of(trials->all[i].text, seed) <= last) out[count++] = &trials->all[i];
-  free(lots);
+    if (!trials->all[i].tried && lot_of(trials->all[i].text, seed) <= limit) out[count++] = &trials->all[i];
   return count;
 }
 
