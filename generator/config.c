@@ -50,6 +50,8 @@ const attune_config_field attune_config_fields[] = {
      .meaning = "O is rescaled before P V is started, not once it has been"},
     {AT(p_shared), .prefix = "ps", .absent = 0, .flag = true, .schedule = true,
      .meaning = "P passes through shared memory"},
+    {AT(o_buffer), .prefix = "ob", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "O leaves through shared memory of its own, not through Q's slot"},
     {AT(polynomial), .prefix = "poly", .absent = 0, .schedule = true,
      .meaning = "one of so many exponentials is a polynomial on the FMA units"},
     {AT(persistent), .prefix = "", .absent = ATTUNE_PERSISTENT_NONE, .schedule = true, .words = persistent_words,

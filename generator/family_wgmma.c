@@ -31,12 +31,13 @@ static int consumers(const attune_config *c) {
 }
 
 static int64_t shared_bytes(const attune_config *c) {
-  const int q = panels(c->head_dim > c->head_dim_v ? c->head_dim : c->head_dim_v); /* O leaves through it */
+  const bool shares = !c->o_buffer && c->head_dim_v > c->head_dim; /* O leaves through Q's slot */
+  const int q = panels(shares ? c->head_dim_v : c->head_dim), o = c->o_buffer ? panels(c->head_dim_v) : 0;
   const int kv = panels(c->head_dim) + panels(c->head_dim_v);
   const int q_stages = 1 + c->q_prefetch;
   const int p = c->p_shared ? panels(c->tile_n) : 0;
-  return (int64_t)PANEL_ROW_BYTES * ((q_stages * q + p) * c->tile_m + c->stages * kv * c->tile_n) +
-         MBARRIER_BYTES * (2 * q_stages + (5 * c->stages + 1) / 2 * 2) + /* a multiple of 16 */
+  return (int64_t)PANEL_ROW_BYTES * ((q_stages * q + p + o) * c->tile_m + c->stages * kv * c->tile_n) +
+         MBARRIER_BYTES * (2 * q_stages + 2 * c->o_buffer + (5 * c->stages + 1) / 2 * 2) + /* a multiple of 16 */
          (c->pattern || c->list_block > 0
               ? TILE_NUMBER_BYTES * STAGES_MAX + FOUND_SLOTS * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES)
               : 0) +
@@ -92,6 +93,7 @@ static attune_status check_shape(const attune_config *c) {
       {"halves", c->halves, 0, c->tile_n % 32 == 0},
       {"rescale_before", c->rescale_before, 0, c->overlap},
       {"p_shared", c->p_shared, 0, 1},
+      {"o_buffer", c->o_buffer, 0, 1},
       {"polynomial", c->polynomial, 0, POLYNOMIAL_MAX},
       {"persistent", c->persistent, 0, ATTUNE_PERSISTENT_DYNAMIC},
       {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
@@ -263,6 +265,7 @@ static void refinements(attune_axis *out, const attune_config *config, const att
   if (field->offset == offsetof(attune_config, rescale_before) && config->overlap)
     *out = (attune_axis){.values = {1}, .count = 1};
   if (field->offset == offsetof(attune_config, p_shared)) *out = (attune_axis){.values = {1}, .count = 1};
+  if (field->offset == offsetof(attune_config, o_buffer)) *out = (attune_axis){.values = {1}, .count = 1};
   if (field->offset == offsetof(attune_config, polynomial)) *out = (attune_axis){.values = {4, 8}, .count = 2};
   if (field->offset == offsetof(attune_config, heads_packed)) *out = (attune_axis){.values = {2, 4, 8}, .count = 3};
   if (field->offset == offsetof(attune_config, cluster) && sees_all_keys(config))

@@ -158,6 +158,7 @@ typedef struct {
   int32_t halves;         /* wgmma, 1: a warpgroup leaves out half a tile of which its rows see no key */
   int32_t rescale_before; /* wgmma, overlap, 1: O is rescaled before P V is started, not once it has been */
   int32_t p_shared;       /* wgmma, 1: P passes through shared memory, 0: it stays in registers */
+  int32_t o_buffer;       /* wgmma, 1: O leaves through shared memory of its own, 0: through Q's slot */
   int32_t polynomial;     /* wgmma: one of so many exponentials is a polynomial on the FMA units; 0: none */
   int32_t persistent;     /* attune_persistent; other than NONE: wgmma */
   int32_t order;          /* attune_order */

@@ -11,8 +11,8 @@
  *
  * Rings. Q, K and V pass through slots of shared memory; each slot has two mbarriers. full: its bytes have arrived.
  * empty: those who read it have left. For Q's slot that is o_full: its readers leave O there, and the porter loads the
- * next Q once O is out. A ring's parity flips when it wraps, so that a wait names the passage it means; who waits must
- * have seen it before those it waits with let the next one pass.
+ * next Q once O is out; or O has a slot of its own. A ring's parity flips when it wraps, so that a wait names the
+ * passage it means; who waits must have seen it before those it waits with let the next one pass.
  *
  * Halves. Of a tile on the edge of a bound a warpgroup's 64 rows may see one half at most: it takes that by itself.
  *
@@ -65,6 +65,9 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   const unsigned long long k_first = matrix_k_major(shared + k_offset),
                            v_first = matrix_n_major(shared + v_offset, kv_panel_bytes);
   ring<q_stages> q;
+#if O_BUFFER
+  ring<1> o;
+#endif
   ring<stages> k, v;
   work w = {};
   state row;
@@ -314,10 +317,22 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
 #else
     take_wholes();
 #endif
+#if O_BUFFER
+    warp_barrier(); // no product has brought the lanes together where all was left out
+    if (lane == 0) mbarrier_arrive(at.q_empty + 8 * q.slot);
+    mbarrier_wait(at.o_empty, o.parity ^ 1);
+    leave_rows(row, problem, w, shared + o_offset, warp_row, log2_scale);
+#else
     leave_rows(row, problem, w, shared + q.slot * q_slot_bytes, warp_row, log2_scale);
+#endif
     fence_async(); // the copy engine reads it
     warp_barrier();
+#if O_BUFFER
+    if (lane == 0) mbarrier_arrive(at.o_full);
+    advance(o);
+#else
     if (lane == 0) mbarrier_arrive(at.o_full + 8 * q.slot);
+#endif
     advance(q);
   }
 }
@@ -332,8 +347,16 @@ KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
   if (thread_index() == 0) {
     for (int i = 0; i < q_stages; i++) {
       mbarrier_init(at.q_full + 8 * i, 1);
+#if O_BUFFER
+      mbarrier_init(at.q_empty + 8 * i, 4 * consumers); // every warp
+#else
       mbarrier_init(at.o_full + 8 * i, 4 * consumers); // every warp
+#endif
     }
+#if O_BUFFER
+    mbarrier_init(at.o_full, 4 * consumers);
+    mbarrier_init(at.o_empty, 1);
+#endif
     for (int i = 0; i < stages; i++) {
       mbarrier_init(at.k_full + 8 * i, 1);
       mbarrier_init(at.v_full + 8 * i, 1);

@@ -22,6 +22,7 @@
 #define HALVES 1
 #define RESCALE_BEFORE 0
 #define P_SHARED 0
+#define O_BUFFER 0
 #define POLYNOMIAL 4         /* as `polynomial` below; 0: none */
 #define PERSISTENT_DYNAMIC 0 /* items come from a counter */
 #define HEADS_PACKED 1       /* as `heads_packed` below */

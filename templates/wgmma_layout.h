@@ -4,11 +4,15 @@
 #include "primitives.h"
 
 constexpr int threads = warps * 32;
-constexpr int consumers = tile_m / 64;                              // warpgroups that compute
-constexpr int depth = (head_dim + 15) / 16 * 16;                    // of the product Q K
-constexpr int k_panels = (head_dim + 63) / 64;                      // of Q and K
-constexpr int v_panels = (head_dim_v + 63) / 64;                    // of V and O
+constexpr int consumers = tile_m / 64;           // warpgroups that compute
+constexpr int depth = (head_dim + 15) / 16 * 16; // of the product Q K
+constexpr int k_panels = (head_dim + 63) / 64;   // of Q and K
+constexpr int v_panels = (head_dim_v + 63) / 64; // of V and O
+#if O_BUFFER
+constexpr int q_panels = k_panels;
+#else
 constexpr int q_panels = k_panels > v_panels ? k_panels : v_panels; // O leaves through Q's slot
+#endif
 #if Q_PREFETCH
 constexpr int q_stages = 2;
 #else
@@ -32,9 +36,14 @@ constexpr int v_offset = k_offset + stages * k_slot_bytes;
 #if P_SHARED
 constexpr int p_offset = v_offset + stages * v_slot_bytes; // each warpgroup's 64 rows
 constexpr int p_panels = (tile_n + 63) / 64;
-constexpr int mbarrier_offset = p_offset + p_panels * q_panel_bytes;
+constexpr int o_offset = p_offset + p_panels * q_panel_bytes;
 #else
-constexpr int mbarrier_offset = v_offset + stages * v_slot_bytes;
+constexpr int o_offset = v_offset + stages * v_slot_bytes;
+#endif
+#if O_BUFFER
+constexpr int mbarrier_offset = o_offset + v_panels * q_panel_bytes;
+#else
+constexpr int mbarrier_offset = o_offset;
 #endif
 
 #if TILE_M > 64 || BLOCKS > 1
@@ -72,6 +81,9 @@ constexpr unsigned long long passes_once = 0x12f0000000000000, read_again = 0x14
  * that was found, for each item that was dealt. */
 struct mbarriers {
   shared_address q_full, o_full, k_full, k_empty, v_full, v_empty, v_landed;
+#if O_BUFFER
+  shared_address q_empty, o_empty;
+#endif
 #if PATTERN || LIST_BLOCK
   shared_address found_full, found_empty, found, tiles;
 #endif
@@ -92,7 +104,13 @@ ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
   at.q_full = first;
 #endif
   at.o_full = at.q_full + 8 * q_stages;
+#if O_BUFFER
+  at.q_empty = at.o_full + 8;
+  at.o_empty = at.q_empty + 8 * q_stages;
+  at.k_full = at.o_empty + 8;
+#else
   at.k_full = at.o_full + 8 * q_stages;
+#endif
   at.k_empty = at.k_full + 8 * stages;
   at.v_full = at.k_empty + 8 * stages;
   at.v_empty = at.v_full + 8 * stages;

@@ -164,7 +164,7 @@ ATTUNE_DEVICE void produce(const attune_arguments &problem, const attune_tensor_
 #endif
 }
 
-/* ---- the porter: one warp; brings Q, and from the same slot takes away the O that consumers leave there ---- */
+/* ---- the porter: one warp; brings Q, and from the same slot, or from O's own, takes away what consumers leave ---- */
 
 /* A box of Q's tile, or of O's: packed heads come before queries in their maps. */
 ATTUNE_DEVICE void load_queries(shared_address to, const attune_tensor_map &map, const work &w, shared_address full) {
@@ -203,14 +203,20 @@ ATTUNE_DEVICE void copy_rows(const attune_arguments &problem, const work &w, sha
 ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tensor_maps &maps, shared_address shared,
                               const mbarriers &at) {
   const bool moves = thread_index() % 32 == 0;
-  ring<q_stages> coming, leaving;
+#if O_BUFFER
+  constexpr int o_slots = 1, in_hand = q_stages + 1; // the next Q comes before O leaves
+#else
+  constexpr int o_slots = q_stages, in_hand = q_stages;
+#endif
+  ring<q_stages> coming;
+  ring<o_slots> leaving;
   unsigned next_coming = 0; // round
 #if PERSISTENT_DYNAMIC
   // An item is told once: those whose Q is here or on its way, the oldest first; -1: none.
-  int brought[q_stages];
+  int brought[in_hand];
   bool more = true;
 #pragma unroll
-  for (int i = 0; i < q_stages; i++)
+  for (int i = 0; i < in_hand; i++)
     brought[i] = -1;
 #else
   unsigned next_leaving = 0;
@@ -220,9 +226,9 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
 #if PERSISTENT_DYNAMIC
     more = more && next_work(w, next_coming, problem, at);
 #pragma unroll
-    for (int i = 1; i < q_stages; i++)
+    for (int i = 1; i < in_hand; i++)
       brought[i - 1] = brought[i];
-    brought[q_stages - 1] = more ? w.item : -1;
+    brought[in_hand - 1] = more ? w.item : -1;
     return more;
 #else
     return next_work(w, next_coming, problem, at);
@@ -239,6 +245,9 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
     if (!next_to_come()) return;
     if (moves) {
       const shared_address full = at.q_full + 8 * coming.slot;
+#if O_BUFFER
+      mbarrier_wait(at.q_empty + 8 * coming.slot, coming.parity ^ 1);
+#endif
       mbarrier_arrive_expect(full, k_panels * q_panel_bytes);
       load_queries(shared + coming.slot * q_slot_bytes, maps.q, w, full);
     }
@@ -246,8 +255,13 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
   };
   for (int i = 0; i < q_stages; i++)
     bring();
+#if O_BUFFER
+  for (bring(); next_to_leave(); bring()) {
+    const shared_address slot = shared + o_offset;
+#else
   while (next_to_leave()) {
     const shared_address slot = shared + leaving.slot * q_slot_bytes;
+#endif
     if (moves) mbarrier_wait(at.o_full + 8 * leaving.slot, leaving.parity);
     warp_barrier(); // a lane that waited by itself could come too late for this phase and the next
     if (problem.seqlens_q && w.row_begin + tile_queries > w.seqlen_q)
@@ -255,6 +269,10 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
     else if (moves)
       store_queries(maps.o, w, slot);
     advance(leaving);
+#if O_BUFFER
+    if (moves) mbarrier_arrive(at.o_empty);
+#else
     bring();
+#endif
   }
 }
