@@ -17,14 +17,9 @@ ATTUNE_DEVICE int divide(int n, const attune_divisor &by) {
   return (int)((unsigned long long)n * by.multiplier >> by.shift);
 }
 
-#if HEADS_PACKED > 1
 /* Row r of a tile is query r / heads_packed of the tile's head plus r % heads_packed. */
-constexpr int tile_queries = tile_m / heads_packed;
-constexpr int rows_apart = 8 / heads_packed; // in queries: a thread's two rows
-#else
-constexpr int tile_queries = tile_m;
-constexpr int rows_apart = 8;
-#endif
+[[maybe_unused]] constexpr int tile_queries = tile_m / heads_packed;
+[[maybe_unused]] constexpr int rows_apart = 8 / heads_packed; // in queries: a thread's two rows
 
 /* A tile of query rows of one head, or of heads_packed heads from that one on, and the tiles of keys that its bounds
  * leave. */

@@ -204,15 +204,20 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
                               const mbarriers &at) {
   const bool moves = thread_index() % 32 == 0;
 #if O_BUFFER
-  constexpr int o_slots = 1, in_hand = q_stages + 1; // the next Q comes before O leaves
+  constexpr int o_slots = 1;
 #else
-  constexpr int o_slots = q_stages, in_hand = q_stages;
+  constexpr int o_slots = q_stages;
 #endif
   ring<q_stages> coming;
   ring<o_slots> leaving;
   unsigned next_coming = 0; // round
 #if PERSISTENT_DYNAMIC
   // An item is told once: those whose Q is here or on its way, the oldest first; -1: none.
+#if O_BUFFER
+  constexpr int in_hand = q_stages + 1; // the next Q comes before O leaves
+#else
+  constexpr int in_hand = q_stages;
+#endif
   int brought[in_hand];
   bool more = true;
 #pragma unroll

@@ -20,7 +20,7 @@ static const char *const classes[] = {
     "forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal",
     "forward.fp16.d64.b8.h32.kv8.q2048.k2048.lse",
     "forward.bf16.d64.b1.h12.kv12.q1000.k1000.w256,16.softcap",
-    "forward.fp16.d40.v72.b2.h6.kv1.q77.k4096.causal-bottom-right.negated.lse",
+    "forward.fp16.d40.v72.b2.h8.kv1.q77.k4096.causal-bottom-right.negated.lse",
     "forward.bf16.d256.b8.h8.kv8.q2048.k2048",
     "forward.fp16.d8.b1.h1.kv1.q300.k500.causal.softcap",
     "forward.bf16.d192.v128.b2.h16.kv16.q4096.k4096.causal.lse",
@@ -92,6 +92,7 @@ static void see(const attune_config *config) {
 }
 
 typedef struct {
+  const attune_problem *problem;
   attune_config best;
   int most, turn, legal;
 } cover;
@@ -99,8 +100,9 @@ typedef struct {
 /* The config with the most values that are new; among equals one that changes with the turn. */
 static bool consider(void *user, const attune_config *config, bool legal, const char *reason) {
   cover *c = user;
+  attune_launch launch;
   (void)reason;
-  if (!legal) return true;
+  if (!legal || attune_launch_of(&launch, config, c->problem) != ATTUNE_OK) return true;
   int count = count_new(config);
   c->legal++;
   if (count > c->most || (count == c->most && c->legal % 13 == c->turn)) {
@@ -122,7 +124,7 @@ static bool add(const attune_config *config, const char *arch, const attune_devi
 /* One kernel of each family. */
 static bool add_families(const attune_problem *problem, const char *arch, const attune_device *device, int turn) {
   for (int family = ATTUNE_FAMILY_MMA; family < ATTUNE_FAMILY_COUNT; family++) {
-    cover c = {.most = -1, .turn = turn % 13};
+    cover c = {.problem = problem, .most = -1, .turn = turn % 13};
     if (attune_space(problem, device, family, consider, &c) != ATTUNE_OK) return false;
     if (c.most < 0 && family == ATTUNE_FAMILY_MMA) return false;
     const attune_config met = c.best;
