@@ -13,7 +13,6 @@
 #include "runtime/fail.h"
 
 enum { PARAMETERS_MAX = 64, FILES_MAX = 12 };
-static const char folder[] = "templates/";
 /* Places of those among the source files that are not simply taken from the build; HOST_FILE: for the host alone. */
 enum { KERNEL_FILE, PARAMETERS_FILE, EXPRESSIONS_FILE, PRIMITIVES_FILE, MASK_FILE, HOST_FILE = 7 };
 
@@ -69,25 +68,21 @@ static attune_status fill_parameters(parameters *out, const attune_config *confi
   return status;
 }
 
-/* The family's own files and what they share with others. */
-static bool is_template(const attune_source_file *files, int index, const attune_family_row *family) {
-  if (index == KERNEL_FILE || index == MASK_FILE) return true;
-  for (int i = 0; i < ATTUNE_PARTS_MAX && family->parts[i] != NULL; i++)
-    if (strcmp(files[index].name, family->parts[i]) == 0) return true;
-  return false;
+/* The template, its parts, which come last, and the mask. */
+static bool templates_use(const attune_source_file *files, int file_count, int first_part, const char *name) {
+  for (int i = first_part; i < file_count; i++)
+    if (attune_source_uses(files[i].text, name)) return true;
+  return attune_source_uses(files[KERNEL_FILE].text, name) || attune_source_uses(files[MASK_FILE].text, name);
 }
 
 /* What stands in the place of parameters.h: those numbers that the templates use, as constants. */
-static void print_parameters(attune_buffer *out, const attune_config *config, const attune_family_row *family,
-                             const attune_source_file *files, int file_count) {
+static void print_parameters(attune_buffer *out, const attune_config *config, const attune_source_file *files,
+                             int file_count, int first_part) {
   for (int i = 0; i < attune_config_field_count; i++) {
     const attune_config_field *field = &attune_config_fields[i];
     if (field->words != NULL || field->flag) continue;
     if (field->absent == 0 && attune_config_get(config, field) == 0) continue; /* what it is for is not there */
-    bool used = false;
-    for (int f = 0; f < file_count; f++)
-      used = used || (is_template(files, f, family) && attune_source_uses(files[f].text, field->name));
-    if (!used) continue;
+    if (!templates_use(files, file_count, first_part, field->name)) continue;
     attune_buffer_print(out, "constexpr int %s = %d; // %s\n", field->name, attune_config_get(config, field),
                         field->meaning);
   }
@@ -150,12 +145,10 @@ attune_status attune_emit(char **source, const attune_config *config, const attu
       {.name = "arguments.h", .path = "templates/arguments.h"},
       {.name = "host_interface.h", .path = "templates/host_interface.h"},
   };
-  char paths[ATTUNE_PARTS_MAX][64];
-  int file_count = HOST_FILE + host;
-  for (int i = 0; i < ATTUNE_PARTS_MAX && family->parts[i] != NULL; i++) {
-    snprintf(paths[i], sizeof paths[i], "%s%s", folder, family->parts[i]);
-    files[file_count++] = (attune_source_file){.name = family->parts[i], .path = paths[i]};
-  }
+  const int first_part = HOST_FILE + host;
+  int file_count = first_part;
+  for (int i = 0; i < ATTUNE_PARTS_MAX && family->parts[i] != NULL; i++)
+    files[file_count++] = (attune_source_file){.name = strrchr(family->parts[i], '/') + 1, .path = family->parts[i]};
   for (int i = 0; i < file_count; i++) {
     if (i == PARAMETERS_FILE || i == EXPRESSIONS_FILE) continue;
     const attune_embedded *file = find_embedded(files[i].path);
@@ -166,7 +159,7 @@ attune_status attune_emit(char **source, const attune_config *config, const attu
     }
     files[i].text = file->text;
   }
-  print_parameters(&block, config, family, files, file_count);
+  print_parameters(&block, config, files, file_count, first_part);
   files[PARAMETERS_FILE].text = block.text;
   if ((status = attune_expressions_emit(&expressions, config, problem))) goto done;
   files[EXPRESSIONS_FILE].text = expressions.text;

@@ -31,7 +31,7 @@ typedef struct {
 
 typedef struct {
   const char *template_path;
-  const char *parts[ATTUNE_PARTS_MAX]; /* files beside the template that it includes, of this family alone */
+  const char *parts[ATTUNE_PARTS_MAX]; /* paths of what it includes beside what all share */
   /* Families are tried for the default in falling order of speed; the slowest has 0. */
   int speed;
   /* ATTUNE_ILLEGAL_CONFIG with the limit. The fields that follow from the problem are checked by the caller. */

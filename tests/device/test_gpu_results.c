@@ -192,6 +192,7 @@ static bool add_trial(const gpu_case *from, const attune_problem *problem, const
 /* ---- configs that cover the fields' values ---- */
 
 typedef struct {
+  const attune_problem *problem;
   attune_config best;
   int most, legal;
   int32_t seen[128];
@@ -208,9 +209,10 @@ static bool is_new(const cover *c, const attune_config *config, int field) {
 
 static bool consider(void *user, const attune_config *config, bool legal, const char *reason) {
   cover *c = user;
+  attune_launch launch;
   int count = 0;
   (void)reason;
-  if (!legal) return true;
+  if (!legal || attune_launch_of(&launch, config, c->problem) != ATTUNE_OK) return true;
   for (int i = 0; i < attune_config_field_count; i++)
     count += is_new(c, config, i);
   if (count > c->most || (count == c->most && count && ++c->legal % 5 == 0)) {
@@ -230,11 +232,13 @@ static void see(cover *c) {
 
 static bool add_cover(const gpu_case *from, const attune_device *device, int family) {
   attune_problem problem, resolved;
-  cover c = {0};
+  cover c = {.problem = &resolved};
   if (problem_of(&problem, from) != ATTUNE_OK || attune_problem_resolve(&resolved, &problem) != ATTUNE_OK) return false;
   for (;;) {
     c.most = 0;
     if (attune_space(&resolved, device, family, consider, &c) != ATTUNE_OK) return false;
+    const attune_config met = c.best; /* where the space has no more, the last one: its refinements are left */
+    if (c.most || c.count) attune_space_near(&met, device, consider, &c);
     if (!c.most) return true;
     see(&c);
     if (!add_trial(from, &problem, &c.best)) return false;
@@ -244,7 +248,7 @@ static bool add_cover(const gpu_case *from, const attune_device *device, int fam
 /* What each covering config is tried on: every bound and every kind of score. */
 static const gpu_case covered[] = {
     {.name = "config", .class = "forward.bf16.d128.b2.h4.kv2.q700.k700.causal.lse"},
-    {.name = "config", .class = "forward.fp16.d64.b2.h4.kv4.q500.k900.w200,100.softcap.lse", .softcap = 8},
+    {.name = "config", .class = "forward.fp16.d64.b2.h8.kv1.q500.k900.w200,100.softcap.lse", .softcap = 8},
     {.name = "config", .class = "forward.bf16.d256.b1.h2.kv2.q300.k500.lse"},
     {.name = "config",
      .class = "forward.bf16.d40.v72.b2.h3.kv1.q333.k777.causal-bottom-right.negated.lse",
