@@ -59,8 +59,8 @@ ATTUNE_DEVICE void clear(state &row) {
 
 ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address shared, const mbarriers &at, int group) {
   const int lane = thread_index() % 32;
-  const int warp_row = thread_index() / 32 * 16 - 64;     // the producer's warpgroup comes before
-  const int listener = thread_index() % (128 / speakers); // the block of the cluster that this thread tells
+  const int warp_row = thread_index() / 32 * 16 - 64; // the producer's warpgroup comes before
+  const int speaker = thread_index() % 128;           // the first one tells that the warpgroup has left a slot
   const float log2_scale = problem.log2_scale, slack = growth / log2_scale;
   const unsigned long long k_first = matrix_k_major(shared + k_offset),
                            v_first = matrix_n_major(shared + v_offset, kv_panel_bytes);
@@ -89,7 +89,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   auto meet_tile = [&]() {
     mbarrier_wait(at.k_full + 8 * k.slot, k.parity);
 #if PATTERN || LIST_BLOCK
-    const int told = warp_uniform(listener == 0 ? load_shared_int(at.tiles + 4 * k.slot) : 0);
+    const int told = warp_uniform(lane == 0 ? load_shared_int(at.tiles + 4 * k.slot) : 0);
     tile = told >> 2;
     more = told & 2;
     whole = told & 1;
@@ -130,9 +130,9 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   };
   auto leave = [&](shared_address empty) {
 #if CLUSTER > 1
-    if (listener < cluster) mbarrier_arrive_at(empty, listener);
+    if (speaker < cluster) mbarrier_arrive_at(empty, speaker);
 #else
-    if (listener == 0) mbarrier_arrive(empty);
+    if (speaker == 0) mbarrier_arrive(empty);
 #endif
   };
   auto leave_k = [&]() {
@@ -152,6 +152,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
 #endif
   };
 #if HALVES
+  auto meet = [&]() { named_barrier(1 + consumers + group, 128); };
   auto sees_half = [&]() { return seen.end <= tile * tile_n + tile_n / 2 || at_left_bound(); };
   // A tile of which this warpgroup sees one half at most, by itself.
   auto take_half = [&]() {
@@ -168,12 +169,12 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       hold(scores);
     }
     end_products();
-    if (none) warp_barrier(); // no product has brought the lanes together
+    if (none) meet(); // no product has brought the warps together, and one speaks for all
     leave_k();
     mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
     begin_softmax();
     if (none) {
-      warp_barrier();
+      meet();
     } else {
       fetch_bias(bias, problem, w, query_of(w, warp_row + lane / 4), key); // the tile's began with its first half
       mask_scores(scores, key);
@@ -361,8 +362,8 @@ KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
       mbarrier_init(at.k_full + 8 * i, 1);
       mbarrier_init(at.v_full + 8 * i, 1);
       mbarrier_init(at.v_landed + 8 * i, 1);
-      mbarrier_init(at.k_empty + 8 * i, speakers * consumers * cluster);
-      mbarrier_init(at.v_empty + 8 * i, speakers * consumers * cluster);
+      mbarrier_init(at.k_empty + 8 * i, consumers * cluster);
+      mbarrier_init(at.v_empty + 8 * i, consumers * cluster);
     }
 #if PATTERN || LIST_BLOCK
     for (int i = 0; i < found_slots; i++) {

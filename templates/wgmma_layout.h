@@ -18,13 +18,6 @@ constexpr int q_stages = 2;
 #else
 constexpr int q_stages = 1;
 #endif
-#if PATTERN || LIST_BLOCK || HALVES
-// Of a warpgroup: each warp tells that it has left a slot, and has read whose tile it was. A tile of which a warpgroup
-// sees nothing brings its warps together in no product, so that one of them may not speak for all.
-constexpr int speakers = 4;
-#else
-constexpr int speakers = 1;
-#endif
 constexpr int row_bytes = 128;
 constexpr int q_panel_bytes = tile_m * row_bytes;
 constexpr int kv_panel_bytes = tile_n * row_bytes;
