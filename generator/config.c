@@ -12,6 +12,7 @@ static const char *const family_words[] = {"reference", "mma", "wgmma", "lists",
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
 static const char *const bound_words[] = {"none", "causal", "window", NULL};
 static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
+static const char *const o_place_words[] = {"oq", "ob", "ov", NULL};
 static const char *const rotation_words[] = {"free", "turns", "tokens", NULL};
 static const char *const persistent_words[] = {"none", "persistent", "dynamic", NULL};
 static const char *const order_words[] = {"linear", "reversed", "heads", "longest", "sections", NULL};
@@ -50,8 +51,8 @@ const attune_config_field attune_config_fields[] = {
      .meaning = "O is rescaled before P V is started, not once it has been"},
     {AT(p_shared), .prefix = "ps", .absent = 0, .flag = true, .schedule = true,
      .meaning = "P passes through shared memory"},
-    {AT(o_buffer), .prefix = "ob", .absent = 0, .flag = true, .schedule = true,
-     .meaning = "O leaves through shared memory of its own, not through Q's slot"},
+    {AT(o_place), .prefix = "", .absent = ATTUNE_O_IN_Q, .schedule = true, .words = o_place_words,
+     .meaning = "O leaves through Q's slot (oq), shared memory of its own (ob), the last V's slot (ov)"},
     {AT(polynomial), .prefix = "poly", .absent = 0, .schedule = true,
      .meaning = "one of so many exponentials is a polynomial on the FMA units"},
     {AT(persistent), .prefix = "", .absent = ATTUNE_PERSISTENT_NONE, .schedule = true, .words = persistent_words,

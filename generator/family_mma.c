@@ -62,12 +62,12 @@ static attune_status check_shape(const attune_config *c) {
                        "q_prefetch %d, overlap %d, rotation %d, halves %d, persistent %d: family mma has none of them",
                        c->q_prefetch, c->overlap, c->rotation, c->halves, c->persistent);
   }
-  if (c->rescale_before || c->p_shared || c->o_buffer || c->polynomial || c->heads_packed != 1 || c->cluster != 1) {
+  if (c->rescale_before || c->p_shared || c->o_place || c->polynomial || c->heads_packed != 1 || c->cluster != 1) {
     return attune_fail(
         ATTUNE_ILLEGAL_CONFIG,
-        "rescale_before %d, p_shared %d, o_buffer %d, polynomial %d: family mma has none of them; heads_packed %d, "
+        "rescale_before %d, p_shared %d, o_place %d, polynomial %d: family mma has none of them; heads_packed %d, "
         "cluster %d: it has 1",
-        c->rescale_before, c->p_shared, c->o_buffer, c->polynomial, c->heads_packed, c->cluster);
+        c->rescale_before, c->p_shared, c->o_place, c->polynomial, c->heads_packed, c->cluster);
   }
   if (c->tile_m % (FRAGMENT * c->warps) != 0) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tile_m is %d; with %d warps it must be a multiple of %d", c->tile_m,

@@ -31,13 +31,14 @@ static int consumers(const attune_config *c) {
 }
 
 static int64_t shared_bytes(const attune_config *c) {
-  const bool shares = !c->o_buffer && c->head_dim_v > c->head_dim; /* O leaves through Q's slot */
-  const int q = panels(shares ? c->head_dim_v : c->head_dim), o = c->o_buffer ? panels(c->head_dim_v) : 0;
+  const bool in_q = c->o_place == ATTUNE_O_IN_Q, over_v = c->o_place == ATTUNE_O_OVER_V;
+  const int q = panels(in_q && c->head_dim_v > c->head_dim ? c->head_dim_v : c->head_dim);
+  const int o = c->o_place == ATTUNE_O_APART ? panels(c->head_dim_v) : 0;
   const int kv = panels(c->head_dim) + panels(c->head_dim_v);
   const int q_stages = 1 + c->q_prefetch;
   const int p = c->p_shared ? panels(c->tile_n) : 0;
   return (int64_t)PANEL_ROW_BYTES * ((q_stages * q + p + o) * c->tile_m + c->stages * kv * c->tile_n) +
-         MBARRIER_BYTES * (2 * q_stages + 2 * c->o_buffer + (5 * c->stages + 1) / 2 * 2) + /* a multiple of 16 */
+         MBARRIER_BYTES * (2 * q_stages + 2 * !in_q + 2 * over_v + (5 * c->stages + 1) / 2 * 2) + /* a multiple of 16 */
          (c->pattern || c->list_block > 0
               ? TILE_NUMBER_BYTES * STAGES_MAX + FOUND_SLOTS * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES)
               : 0) +
@@ -93,7 +94,7 @@ static attune_status check_shape(const attune_config *c) {
       {"halves", c->halves, 0, c->tile_n % 32 == 0},
       {"rescale_before", c->rescale_before, 0, c->overlap},
       {"p_shared", c->p_shared, 0, 1},
-      {"o_buffer", c->o_buffer, 0, 1},
+      {"o_place", c->o_place, 0, ATTUNE_O_OVER_V},
       {"polynomial", c->polynomial, 0, POLYNOMIAL_MAX},
       {"persistent", c->persistent, 0, ATTUNE_PERSISTENT_DYNAMIC},
       {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
@@ -134,6 +135,12 @@ static attune_status check_cluster(const attune_config *c) {
                      c->cluster);
 }
 
+static attune_status check_o_place(const attune_config *c) {
+  if (c->o_place != ATTUNE_O_OVER_V || c->tile_m <= c->tile_n) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "O has tile_m %d rows; V's slot, through which it is to leave, has %d",
+                     c->tile_m, c->tile_n);
+}
+
 /* What tells tiles and keys apart by head and query, or lists them, takes a tile to be of one head. */
 static attune_status check_packing(const attune_config *c) {
   const int32_t n = c->heads_packed;
@@ -165,6 +172,7 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
   }
   attune_status status = check_shape(c);
   if (status == ATTUNE_OK) status = check_cluster(c);
+  if (status == ATTUNE_OK) status = check_o_place(c);
   if (status == ATTUNE_OK) status = check_packing(c);
   if (status == ATTUNE_OK) status = check_product(c);
   if (status) return status;
@@ -265,7 +273,8 @@ static void refinements(attune_axis *out, const attune_config *config, const att
   if (field->offset == offsetof(attune_config, rescale_before) && config->overlap)
     *out = (attune_axis){.values = {1}, .count = 1};
   if (field->offset == offsetof(attune_config, p_shared)) *out = (attune_axis){.values = {1}, .count = 1};
-  if (field->offset == offsetof(attune_config, o_buffer)) *out = (attune_axis){.values = {1}, .count = 1};
+  if (field->offset == offsetof(attune_config, o_place))
+    *out = (attune_axis){.values = {ATTUNE_O_APART, ATTUNE_O_OVER_V}, .count = 2};
   if (field->offset == offsetof(attune_config, polynomial)) *out = (attune_axis){.values = {4, 8}, .count = 2};
   if (field->offset == offsetof(attune_config, heads_packed)) *out = (attune_axis){.values = {2, 4, 8}, .count = 3};
   if (field->offset == offsetof(attune_config, cluster) && sees_all_keys(config))

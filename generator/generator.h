@@ -123,6 +123,12 @@ typedef enum {
   ATTUNE_ROTATION_TURNS = 1, /* the matrix units: one starts its products when the one before has started its own */
   ATTUNE_ROTATION_TOKENS = 2 /* the exponentials: one begins its softmax when the one before has ended its own */
 } attune_rotation;
+/* What O leaves through. */
+typedef enum {
+  ATTUNE_O_IN_Q = 0,   /* Q's slot */
+  ATTUNE_O_APART = 1,  /* one of its own */
+  ATTUNE_O_OVER_V = 2, /* that of the last V of the tile */
+} attune_o_place;
 
 /* How many tiles a block takes. Its own; or, of a grid as large as the device, one of every round; or the next one that
  * a counter in device memory gives. */
@@ -158,7 +164,7 @@ typedef struct {
   int32_t halves;         /* wgmma, 1: a warpgroup leaves out half a tile of which its rows see no key */
   int32_t rescale_before; /* wgmma, overlap, 1: O is rescaled before P V is started, not once it has been */
   int32_t p_shared;       /* wgmma, 1: P passes through shared memory, 0: it stays in registers */
-  int32_t o_buffer;       /* wgmma, 1: O leaves through shared memory of its own, 0: through Q's slot */
+  int32_t o_place;        /* wgmma: attune_o_place */
   int32_t polynomial;     /* wgmma: one of so many exponentials is a polynomial on the FMA units; 0: none */
   int32_t persistent;     /* attune_persistent; other than NONE: wgmma */
   int32_t order;          /* attune_order */

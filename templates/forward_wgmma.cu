@@ -11,8 +11,9 @@
  *
  * Rings. Q, K and V pass through slots of shared memory; each slot has two mbarriers. full: its bytes have arrived.
  * empty: those who read it have left. For Q's slot that is o_full: its readers leave O there, and the porter loads the
- * next Q once O is out; or O has a slot of its own. A ring's parity flips when it wraps, so that a wait names the
- * passage it means; who waits must have seen it before those it waits with let the next one pass.
+ * next Q once O is out; or O has a slot of its own; or it leaves through the slot of the item's last V. A ring's parity
+ * flips when it wraps, so that a wait names the passage it means; who waits must have seen it before those it waits
+ * with let the next one pass.
  *
  * Halves. Of a tile on the edge of a bound a warpgroup's 64 rows may see one half at most: it takes that by itself.
  *
@@ -65,7 +66,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
   const unsigned long long k_first = matrix_k_major(shared + k_offset),
                            v_first = matrix_n_major(shared + v_offset, kv_panel_bytes);
   ring<q_stages> q;
-#if O_BUFFER
+#if !O_PLACE_OQ
   ring<1> o;
 #endif
   ring<stages> k, v;
@@ -139,7 +140,10 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     leave(at.k_empty + 8 * k.slot);
     advance(k);
   };
-  auto leave_v = [&]() {
+  auto leave_v = [&](bool last) {
+#if O_PLACE_OV
+    if (last) return; // O leaves through it
+#endif
     leave(at.v_empty + 8 * v.slot);
     advance(v);
   };
@@ -191,7 +195,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       hold_probabilities<steps>(p);
     }
     end_softmax();
-    leave_v();
+    leave_v(!more);
   };
 #endif
   // From the tile that was met to the last one; or to one that was met and is a half at the left bound: true.
@@ -242,7 +246,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       warpgroup_wait<0>();
       hold(row.o);
       hold_probabilities<all>(p);
-      leave_v();
+      leave_v(false);
       rescale_after(row);
       exponentiate<tile_n / 16, tile_n / 8>(row, s, log2_scale);
       end_softmax();
@@ -256,7 +260,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
     start_values<all>(row, p, v_operand());
     warpgroup_wait<0>();
     hold(row.o);
-    leave_v();
+    leave_v(!met);
 #else
     do {
       begin_products();
@@ -282,7 +286,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       warpgroup_wait<0>();
       hold(row.o);
       hold_probabilities<all>(p);
-      leave_v();
+      leave_v(!more);
       if (!more) break;
       meet_tile();
       met = at_left_bound();
@@ -318,21 +322,28 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
 #else
     take_wholes();
 #endif
-#if O_BUFFER
+#if !O_PLACE_OQ
     warp_barrier(); // no product has brought the lanes together where all was left out
     if (lane == 0) mbarrier_arrive(at.q_empty + 8 * q.slot);
     mbarrier_wait(at.o_empty, o.parity ^ 1);
+#endif
+#if O_PLACE_OV
+    named_barrier(1 + 2 * consumers, 128 * consumers); // all have read the last V
+    if (group == 0 && speaker == 0) store_shared_32(at.o_slot, (unsigned)v.slot);
+    leave_rows(row, problem, w, shared + v_offset + v.slot * v_slot_bytes, warp_row, log2_scale);
+    advance(v);
+#elif O_PLACE_OB
     leave_rows(row, problem, w, shared + o_offset, warp_row, log2_scale);
 #else
     leave_rows(row, problem, w, shared + q.slot * q_slot_bytes, warp_row, log2_scale);
 #endif
     fence_async(); // the copy engine reads it
     warp_barrier();
-#if O_BUFFER
+#if O_PLACE_OQ
+    if (lane == 0) mbarrier_arrive(at.o_full + 8 * q.slot);
+#else
     if (lane == 0) mbarrier_arrive(at.o_full);
     advance(o);
-#else
-    if (lane == 0) mbarrier_arrive(at.o_full + 8 * q.slot);
 #endif
     advance(q);
   }
@@ -348,13 +359,13 @@ KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
   if (thread_index() == 0) {
     for (int i = 0; i < q_stages; i++) {
       mbarrier_init(at.q_full + 8 * i, 1);
-#if O_BUFFER
-      mbarrier_init(at.q_empty + 8 * i, 4 * consumers); // every warp
-#else
+#if O_PLACE_OQ
       mbarrier_init(at.o_full + 8 * i, 4 * consumers); // every warp
+#else
+      mbarrier_init(at.q_empty + 8 * i, 4 * consumers); // every warp
 #endif
     }
-#if O_BUFFER
+#if !O_PLACE_OQ
     mbarrier_init(at.o_full, 4 * consumers);
     mbarrier_init(at.o_empty, 1);
 #endif

@@ -22,7 +22,9 @@
 #define HALVES 1
 #define RESCALE_BEFORE 0
 #define P_SHARED 0
-#define O_BUFFER 0
+#define O_PLACE_OQ 0         // O leaves through Q's slot
+#define O_PLACE_OB 0         // through one of its own
+#define O_PLACE_OV 1         // through the last V's
 #define POLYNOMIAL 4         /* as `polynomial` below; 0: none */
 #define PERSISTENT_DYNAMIC 0 /* items come from a counter */
 #define HEADS_PACKED 1       /* as `heads_packed` below */

@@ -8,10 +8,10 @@ constexpr int consumers = tile_m / 64;           // warpgroups that compute
 constexpr int depth = (head_dim + 15) / 16 * 16; // of the product Q K
 constexpr int k_panels = (head_dim + 63) / 64;   // of Q and K
 constexpr int v_panels = (head_dim_v + 63) / 64; // of V and O
-#if O_BUFFER
-constexpr int q_panels = k_panels;
-#else
+#if O_PLACE_OQ
 constexpr int q_panels = k_panels > v_panels ? k_panels : v_panels; // O leaves through Q's slot
+#else
+constexpr int q_panels = k_panels;
 #endif
 #if Q_PREFETCH
 constexpr int q_stages = 2;
@@ -33,7 +33,7 @@ constexpr int o_offset = p_offset + p_panels * q_panel_bytes;
 #else
 constexpr int o_offset = v_offset + stages * v_slot_bytes;
 #endif
-#if O_BUFFER
+#if O_PLACE_OB
 constexpr int mbarrier_offset = o_offset + v_panels * q_panel_bytes;
 #else
 constexpr int mbarrier_offset = o_offset;
@@ -74,8 +74,11 @@ constexpr unsigned long long passes_once = 0x12f0000000000000, read_again = 0x14
  * that was found, for each item that was dealt. */
 struct mbarriers {
   shared_address q_full, o_full, k_full, k_empty, v_full, v_empty, v_landed;
-#if O_BUFFER
+#if !O_PLACE_OQ
   shared_address q_empty, o_empty;
+#endif
+#if O_PLACE_OV
+  shared_address o_slot; // not a barrier: the slot of V that holds O
 #endif
 #if PATTERN || LIST_BLOCK
   shared_address found_full, found_empty, found, tiles;
@@ -97,12 +100,17 @@ ATTUNE_DEVICE mbarriers mbarriers_at(shared_address first) {
   at.q_full = first;
 #endif
   at.o_full = at.q_full + 8 * q_stages;
-#if O_BUFFER
+#if O_PLACE_OQ
+  at.k_full = at.o_full + 8 * q_stages;
+#else
   at.q_empty = at.o_full + 8;
   at.o_empty = at.q_empty + 8 * q_stages;
-  at.k_full = at.o_empty + 8;
+#if O_PLACE_OV
+  at.o_slot = at.o_empty + 8;
+  at.k_full = at.o_slot + 16; // what follows stays even
 #else
-  at.k_full = at.o_full + 8 * q_stages;
+  at.k_full = at.o_empty + 8;
+#endif
 #endif
   at.k_empty = at.k_full + 8 * stages;
   at.v_full = at.k_empty + 8 * stages;

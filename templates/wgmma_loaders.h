@@ -200,24 +200,39 @@ ATTUNE_DEVICE void copy_rows(const attune_arguments &problem, const work &w, sha
   warp_barrier();
 }
 
+#if O_PLACE_OV
+/* Tells that V's slot is left, for every warpgroup that has left its O there. */
+ATTUNE_DEVICE void leave_for_consumers(shared_address empty) {
+  for (int i = 0; i < consumers; i++)
+#if CLUSTER > 1
+    for (int block = 0; block < cluster; block++)
+      mbarrier_arrive_at(empty, block);
+#else
+    mbarrier_arrive(empty);
+#endif
+}
+#endif
+
 ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tensor_maps &maps, shared_address shared,
                               const mbarriers &at) {
   const bool moves = thread_index() % 32 == 0;
-#if O_BUFFER
-  constexpr int o_slots = 1;
-#else
+#if O_PLACE_OQ
   constexpr int o_slots = q_stages;
+#else
+  constexpr int o_slots = 1;
 #endif
   ring<q_stages> coming;
   ring<o_slots> leaving;
   unsigned next_coming = 0; // round
-#if PERSISTENT_DYNAMIC
-  // An item is told once: those whose Q is here or on its way, the oldest first; -1: none.
-#if O_BUFFER
-  constexpr int in_hand = q_stages + 1; // the next Q comes before O leaves
-#else
+  // Items whose Q is asked for before the first one's O leaves. Where O lies in V's slot no deal may be waited for
+  // then: the producer, which needs the slot, comes to ask for the next one only afterwards.
+#if O_PLACE_OQ || O_PLACE_OV && PERSISTENT_DYNAMIC
   constexpr int in_hand = q_stages;
+#else
+  constexpr int in_hand = q_stages + 1;
 #endif
+#if PERSISTENT_DYNAMIC
+  // An item is told once: those in hand, the oldest first; -1: none.
   int brought[in_hand];
   bool more = true;
 #pragma unroll
@@ -250,7 +265,7 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
     if (!next_to_come()) return;
     if (moves) {
       const shared_address full = at.q_full + 8 * coming.slot;
-#if O_BUFFER
+#if !O_PLACE_OQ
       mbarrier_wait(at.q_empty + 8 * coming.slot, coming.parity ^ 1);
 #endif
       mbarrier_arrive_expect(full, k_panels * q_panel_bytes);
@@ -258,26 +273,30 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
     }
     advance(coming);
   };
-  for (int i = 0; i < q_stages; i++)
+  for (int i = 0; i < in_hand; i++)
     bring();
-#if O_BUFFER
-  for (bring(); next_to_leave(); bring()) {
-    const shared_address slot = shared + o_offset;
-#else
   while (next_to_leave()) {
-    const shared_address slot = shared + leaving.slot * q_slot_bytes;
-#endif
     if (moves) mbarrier_wait(at.o_full + 8 * leaving.slot, leaving.parity);
     warp_barrier(); // a lane that waited by itself could come too late for this phase and the next
+#if O_PLACE_OV
+    const int v_slot = warp_uniform(moves ? load_shared_int(at.o_slot) : 0);
+    const shared_address slot = shared + v_offset + v_slot * v_slot_bytes;
+#elif O_PLACE_OB
+    const shared_address slot = shared + o_offset;
+#else
+    const shared_address slot = shared + leaving.slot * q_slot_bytes;
+#endif
     if (problem.seqlens_q && w.row_begin + tile_queries > w.seqlen_q)
       copy_rows(problem, w, slot);
     else if (moves)
       store_queries(maps.o, w, slot);
     advance(leaving);
-#if O_BUFFER
+#if !O_PLACE_OQ
     if (moves) mbarrier_arrive(at.o_empty);
-#else
-    bring();
 #endif
+#if O_PLACE_OV
+    if (moves) leave_for_consumers(at.v_empty + 8 * v_slot);
+#endif
+    bring();
   }
 }

@@ -174,7 +174,7 @@ static void test_reasons(void **unused) {
   refuse("forward.reference.bf16.d64.m8.n32.w4.s1.b1", "sm_90", "tile_m 4 only, not 8");
   refuse("forward.mma.bf16.d64.m64.n64.w4.s1.halves.b1", "sm_90", "halves 1, persistent 0: family mma has none");
   refuse("forward.mma.bf16.d64.m64.n64.w4.s1.poly4.b1", "sm_90",
-         "o_buffer 0, polynomial 4: family mma has none of them");
+         "o_place 0, polynomial 4: family mma has none of them");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.tokens.b1", "sm_90", "rotation is 2; family wgmma takes it from 0 to 0");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.before.b1", "sm_90", "rescale_before is 1");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.poly17.b1", "sm_90",
@@ -210,7 +210,7 @@ static bool look_around(void *user, const attune_config *config, bool legal, con
   assert_int_not_equal(attune_config_compare(config, s->centre), 0);
   s->met++;
   s->refined += config->rotation == ATTUNE_ROTATION_TOKENS || config->rescale_before || config->p_shared ||
-                config->o_buffer || config->polynomial > 0 || config->persistent == ATTUNE_PERSISTENT_DYNAMIC ||
+                config->o_place || config->polynomial > 0 || config->persistent == ATTUNE_PERSISTENT_DYNAMIC ||
                 config->heads_packed > 1;
   if (config->tile_m != s->centre->tile_m) {
     s->rows_changed++;
@@ -232,7 +232,7 @@ static void test_near(void **unused) {
                    ATTUNE_OK);
   attune_space_near(&centre, &d, look_around, &s);
   assert_int_equal(s.rows_changed, 2);
-  assert_int_equal(s.refined, 10); /* tokens, before, ps, ob, poly4, poly8, dynamic, pack2, pack4, pack8 */
+  assert_int_equal(s.refined, 11); /* tokens, before, ps, ob, ov, poly4, poly8, dynamic, pack2, pack4, pack8 */
   /* and tile_m 2, tile_n 13, stages 3, lazy, qq, overlap, free, halves, persistent, longest, b2 */
   assert_int_equal(s.met, s.refined + 26);
 }
