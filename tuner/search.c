@@ -395,7 +395,7 @@ static attune_trial *winner(const attune_trials *trials) {
 /* Clocks that were higher in an earlier race may leave the store choosing a config that the final race never saw: it
  * has to beat the winner side by side. */
 static attune_status challenge(measured_search *m) {
-  for (int i = 0; i < MOST_CHALLENGES && !attune_search_over(m->search); i++) {
+  for (int i = 0; i < MOST_CHALLENGES && !attune_search_interrupted(m->search); i++) {
     attune_trial *pair[2] = {winner(&m->search->trials)};
     attune_status status = stored_trial(&pair[1], m->search);
     if (status != ATTUNE_OK || !pair[0] || !pair[1] || pair[1]->finalist) return status;
