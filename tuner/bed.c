@@ -433,7 +433,8 @@ static bool plainly_right(const float *values, const uint16_t *o, const uint16_t
                           float unit) {
   bool right = true;
   for (int d = 0; d < width; d++)
-    right &= fabsf(values[o[d]] - values[judge[d]]) <= apart + fabsf(values[judge[d]]) * unit; /* not of NaN */
+    right &=
+        fabsf(values[o[d]] - values[judge[d]]) < apart + fabsf(values[judge[d]]) * unit; /* not of NaN, nor of inf */
   return right;
 }
 
@@ -452,7 +453,7 @@ static void sweep_rows(void *user, int64_t begin, int64_t end) {
       const double value = bed->values[o[d]], other = bed->values[judge[d]];
       if (o[d] == poisoned) {
         if (unwritten++ == 0) unwritten_at = number * width + d;
-      } else if (o[d] != judge[d] && !(distance(value, other) <= apart + fabs(other) * unit)) {
+      } else if (o[d] != judge[d] && !(distance(value, other) < apart + fabs(other) * unit)) {
         if (differ++ == 0) differ_at = number * width + d;
       }
     }
