@@ -36,8 +36,10 @@ typedef struct {
   int speed;
   /* ATTUNE_ILLEGAL_CONFIG with the limit. The fields that follow from the problem are checked by the caller. */
   attune_status (*legal)(const attune_config *config, const attune_device *device);
-  /* config has the fields that follow from the problem, and every schedule field before this one. */
-  void (*axis)(attune_axis *out, const attune_config *config, const attune_config_field *field);
+  /* config has the fields that follow from the problem, and every schedule field before this one. problem: a resolved
+   * one, or NULL: any of the config's class. */
+  void (*axis)(attune_axis *out, const attune_config *config, const attune_config_field *field,
+               const attune_problem *problem);
   /* Further values of a field of a whole config, for attune_space_near; NULL: there are none. */
   void (*refinements)(attune_axis *out, const attune_config *config, const attune_config_field *field);
   int64_t (*shared_bytes)(const attune_config *config);

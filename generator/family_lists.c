@@ -18,7 +18,9 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
                      WARPS, c->list_block, c->list_block, c->list_block, WARPS);
 }
 
-static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field) {
+static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field,
+                 const attune_problem *problem) {
+  (void)problem;
   const attune_config only = {.tile_m = config->list_block,
                               .tile_n = config->list_block,
                               .warps = WARPS,
@@ -72,7 +74,7 @@ attune_status attune_config_lists(attune_config *out, attune_problem *mask, cons
   for (int i = 0; i < attune_config_field_count; i++) {
     attune_axis only;
     if (!attune_config_fields[i].schedule) continue;
-    axis(&only, out, &attune_config_fields[i]);
+    axis(&only, out, &attune_config_fields[i], &p);
     attune_config_set(out, &attune_config_fields[i], only.values[0]);
   }
   return attune_problem_resolve(mask, &p);

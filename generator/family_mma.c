@@ -130,7 +130,9 @@ static const struct {
     {offsetof(attune_config, blocks), {{1, 2, 3}, 3}},
 };
 
-static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field) {
+static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field,
+                 const attune_problem *problem) {
+  (void)problem;
   enum { TINY_TILE_M = 32 };
   *out = (attune_axis){.values = {0}, .count = 1};
   for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {

@@ -31,7 +31,9 @@ static attune_status legal(const attune_config *config, const attune_device *dev
   return ATTUNE_OK;
 }
 
-static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field) {
+static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field,
+                 const attune_problem *problem) {
+  (void)problem;
   (void)config;
   *out = (attune_axis){.values = {attune_config_get(&only, field)}, .count = 1};
 }

@@ -237,7 +237,16 @@ static const struct {
     {offsetof(attune_config, cluster), {{1}, 1}},
 };
 
-static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field) {
+/* The most of a group: a power of two. */
+static int heads_to_pack(const attune_problem *p) {
+  int most = PACKED_MAX;
+  while (p->heads_q / p->heads_kv % most != 0)
+    most /= 2;
+  return most;
+}
+
+static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field,
+                 const attune_problem *problem) {
   *out = (attune_axis){.values = {0}, .count = 1};
   for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
     if (axes[i].offset == field->offset) *out = axes[i].axis;
@@ -249,6 +258,11 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
   }
   if (field->offset == offsetof(attune_config, rotation) && config->tile_m > ROWS) {
     *out = (attune_axis){.values = {0, 1}, .count = 2};
+  }
+  /* Few queries leave a tile's rows empty, unless other heads' fill them. */
+  if (field->offset == offsetof(attune_config, heads_packed) && problem != NULL && problem->seqlen_q < config->tile_m &&
+      heads_to_pack(problem) > 1) {
+    *out = (attune_axis){.values = {1, heads_to_pack(problem)}, .count = 2};
   }
   /* It comes before `persistent` in the table, without which it is refused. */
   if (field->offset == offsetof(attune_config, q_prefetch)) *out = (attune_axis){.values = {0, 1}, .count = 2};

@@ -121,6 +121,7 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
 
 typedef struct {
   const attune_family_row *family;
+  const attune_problem *problem; /* or NULL */
   /* Returns false to stop. */
   bool (*visit)(void *user, const attune_config *config);
   void *user;
@@ -132,7 +133,7 @@ static bool walk_fields(const walk *w, attune_config *config, int field) {
     field++;
   if (field == attune_config_field_count) return w->visit(w->user, config);
   attune_axis axis;
-  w->family->axis(&axis, config, &attune_config_fields[field]);
+  w->family->axis(&axis, config, &attune_config_fields[field], w->problem);
   for (int i = 0; i < axis.count; i++) {
     attune_config_set(config, &attune_config_fields[field], axis.values[i]);
     if (!walk_fields(w, config, field + 1)) return false;
@@ -150,7 +151,7 @@ static bool has(const attune_axis *axis, int32_t value) {
 static void long_axis(attune_axis *out, const attune_family_row *family, const attune_config *config,
                       const attune_config_field *field) {
   attune_axis more = {.count = 0};
-  family->axis(out, config, field);
+  family->axis(out, config, field, NULL);
   if (family->refinements != NULL) family->refinements(&more, config, field);
   for (int i = 0; i < more.count && out->count < ATTUNE_AXIS_MAX; i++)
     out->values[out->count++] = more.values[i];
@@ -186,7 +187,7 @@ static bool walk_near(const walk *w, const attune_config *config) {
 
 static bool walk_family(const attune_problem *problem, int family, bool (*visit)(void *, const attune_config *),
                         void *user) {
-  const walk w = {.family = families[family], .visit = visit, .user = user};
+  const walk w = {.family = families[family], .problem = problem, .visit = visit, .user = user};
   attune_config config;
   attune_config_of_problem(&config, (attune_family)family, problem);
   return walk_fields(&w, &config, 0);

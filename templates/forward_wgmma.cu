@@ -60,8 +60,8 @@ ATTUNE_DEVICE void clear(state &row) {
 
 ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address shared, const mbarriers &at, int group) {
   const int lane = thread_index() % 32;
-  const int warp_row = thread_index() / 32 * 16 - 64; // the producer's warpgroup comes before
-  const int speaker = thread_index() % 128;           // the first one tells that the warpgroup has left a slot
+  const int warp_row = thread_index() / 32 * 16 - 64;    // the producer's warpgroup comes before
+  const int speaker = thread_index() % (128 / speakers); // 0: it tells that a slot is left
   const float log2_scale = problem.log2_scale, slack = growth / log2_scale;
   const unsigned long long k_first = matrix_k_major(shared + k_offset),
                            v_first = matrix_n_major(shared + v_offset, kv_panel_bytes);
@@ -156,7 +156,14 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
 #endif
   };
 #if HALVES
-  auto meet = [&]() { named_barrier(1 + consumers + group, 128); };
+  // Where no product has brought together those for whom one speaks.
+  auto meet = [&]() {
+#if PATTERN || LIST_BLOCK
+    warp_barrier();
+#else
+    named_barrier(1 + consumers + group, 128);
+#endif
+  };
   auto sees_half = [&]() { return seen.end <= tile * tile_n + tile_n / 2 || at_left_bound(); };
   // A tile of which this warpgroup sees one half at most, by itself.
   auto take_half = [&]() {
@@ -173,7 +180,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
       hold(scores);
     }
     end_products();
-    if (none) meet(); // no product has brought the warps together, and one speaks for all
+    if (none) meet();
     leave_k();
     mbarrier_wait(at.v_full + 8 * v.slot, v.parity);
     begin_softmax();
@@ -329,7 +336,7 @@ ATTUNE_DEVICE void consume(const attune_arguments &problem, shared_address share
 #endif
 #if O_PLACE_OV
     named_barrier(1 + 2 * consumers, 128 * consumers); // all have read the last V
-    if (group == 0 && speaker == 0) store_shared_32(at.o_slot, (unsigned)v.slot);
+    if (group == 0 && thread_index() % 128 == 0) store_shared_32(at.o_slot, (unsigned)v.slot);
     leave_rows(row, problem, w, shared + v_offset + v.slot * v_slot_bytes, warp_row, log2_scale);
     advance(v);
 #elif O_PLACE_OB
@@ -373,8 +380,8 @@ KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
       mbarrier_init(at.k_full + 8 * i, 1);
       mbarrier_init(at.v_full + 8 * i, 1);
       mbarrier_init(at.v_landed + 8 * i, 1);
-      mbarrier_init(at.k_empty + 8 * i, consumers * cluster);
-      mbarrier_init(at.v_empty + 8 * i, consumers * cluster);
+      mbarrier_init(at.k_empty + 8 * i, speakers * consumers * cluster);
+      mbarrier_init(at.v_empty + 8 * i, speakers * consumers * cluster);
     }
 #if PATTERN || LIST_BLOCK
     for (int i = 0; i < found_slots; i++) {

@@ -18,6 +18,12 @@ constexpr int q_stages = 2;
 #else
 constexpr int q_stages = 1;
 #endif
+// Who tells that a warpgroup has left a slot.
+#if PATTERN || LIST_BLOCK
+constexpr int speakers = 4; // each warp, which has also read whose tile it was
+#else
+constexpr int speakers = 1; // a product or a barrier has brought the warps together
+#endif
 constexpr int row_bytes = 128;
 constexpr int q_panel_bytes = tile_m * row_bytes;
 constexpr int kv_panel_bytes = tile_n * row_bytes;

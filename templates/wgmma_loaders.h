@@ -201,9 +201,9 @@ ATTUNE_DEVICE void copy_rows(const attune_arguments &problem, const work &w, sha
 }
 
 #if O_PLACE_OV
-/* Tells that V's slot is left, for every warpgroup that has left its O there. */
+/* Tells that V's slot is left, for the warpgroups that have left their O there. */
 ATTUNE_DEVICE void leave_for_consumers(shared_address empty) {
-  for (int i = 0; i < consumers; i++)
+  for (int i = 0; i < speakers * consumers; i++)
 #if CLUSTER > 1
     for (int block = 0; block < cluster; block++)
       mbarrier_arrive_at(empty, block);

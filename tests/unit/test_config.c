@@ -166,7 +166,7 @@ static void test_refused(void **unused) {
       {"forward.cutlass.bf16", "column 9: expected reference|mma|wgmma"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1",
        "column 37: expected qr, lazy, qq, overlap, turns|tokens, halves, before, ps, "
-       "ob, poly<polynomial>, persistent|dynamic, reversed|heads|longest|sections, pack<heads_packed>, c<cluster>, "
+       "ob|ov, poly<polynomial>, persistent|dynamic, reversed|heads|longest|sections, pack<heads_packed>, c<cluster>, "
        "b<blocks>"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.", "column 41: expected the end"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.b2", "column 41: expected the end"},

@@ -253,6 +253,24 @@ static void test_packing(void **unused) {
   assert_non_null(strstr(attune_message(), "heads_packed is 4; it must divide the 2 query heads on a key head"));
 }
 
+/* Few queries leave a tile's rows to other heads of the group: the most that divide it. */
+static void test_packing_by_default(void **unused) {
+  (void)unused;
+  const attune_device d = device_of("sm_90");
+  attune_problem p = problem_of(128, ATTUNE_MASK_NONE);
+  attune_config config;
+  p.batch = 32, p.heads_q = 32, p.seqlen_q = 8, p.seqlen_k = 4096;
+  static const struct { int heads_kv, packed; } groups[] = {{8, 4}, {4, 8}, {32, 1}, {1, 8}};
+  for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+    p.heads_kv = groups[i].heads_kv;
+    assert_int_equal(attune_config_default(&config, &p, &d), ATTUNE_OK);
+    assert_int_equal(config.heads_packed, groups[i].packed);
+  }
+  p.seqlen_q = 4096;
+  assert_int_equal(attune_config_default(&config, &p, &d), ATTUNE_OK);
+  assert_int_equal(config.heads_packed, 1);
+}
+
 static void test_shared_bytes(void **unused) {
   (void)unused;
   static const struct {
@@ -467,6 +485,7 @@ int main(void) {
       cmocka_unit_test(test_dynamic_where_uneven),
       cmocka_unit_test(test_persistent_launch),
       cmocka_unit_test(test_default),
+      cmocka_unit_test(test_packing_by_default),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
