@@ -63,11 +63,17 @@ static int registers_of_consumer(const attune_config *c) {
   return (registers_at_entry(c) * (consumers(c) + 1) - PRODUCER) / consumers(c) / 8 * 8;
 }
 
+/* That a consumer would like to have beyond what it has. */
+static int lacking_registers(const attune_config *c) {
+  enum { ADDRESSES_AND_STATE = 32 };
+  return accumulators(c) + ADDRESSES_AND_STATE - registers_of_consumer(c);
+}
+
 /* The model takes a thread to have what it has before the exchange: what its consumers lack after it is added to that.
  */
 static int registers(const attune_config *c) {
-  enum { ADDRESSES_AND_STATE = 32, ELASTIC = 40 /* estimate.c does without so many */ };
-  const int lacks = accumulators(c) + ADDRESSES_AND_STATE - registers_of_consumer(c);
+  enum { ELASTIC = 40 /* estimate.c does without so many */ };
+  const int lacks = lacking_registers(c);
   return registers_at_entry(c) + (lacks > 0 ? ELASTIC + lacks : 0);
 }
 
@@ -314,6 +320,10 @@ static void print_primitives(struct attune_buffer *out, const attune_config *con
 /* Fitted on an H100 (templates/NOTES.md): three warpgroups hide more than two, and gain from turns, which cost two a
  * little; from tokens they lose, and two gain a little. */
 static double serial_share(const attune_config *c) {
+  enum {
+    SERIALISED = 8
+  }; /* so many lacking: of 2,700 configs that were compiled ptxas serialised all that do (C7512) */
+  if (lacking_registers(c) >= SERIALISED) return 1;
   static const double shares[4] = {1, 0.5, 0.4, 0.3};
   const int together = consumers(c) * c->blocks;
   static const double rotations[3][2] = {{0, 0}, {0.05, -0.15}, {-0.02, 0.1}}; /* of up to two, of three */
@@ -334,9 +344,10 @@ static void step(attune_step *out, const attune_config *c, const attune_problem 
       .loaded_bytes = 2 * n * (depth + width) / c->cluster,
       .exponentials = m * n * ((softcap ? 3 : 1) - by_polynomial),
       .float_operations = m * n * ((softcap ? 7 : 4) + 9 * by_polynomial) + (c->lazy_rescale ? 0.1 : 1) * m * width,
+      /* Waits and descriptors are some 300 in the profile, whatever tile_n. */
       .latency_clocks = c->stages == 1   ? 800
-                        : c->stages == 2 ? 50
-                                         : 40,
+                        : c->stages == 2 ? 320
+                                         : 310,
       .serial_share = serial_share(c),
       .outside_clocks = (c->persistent ? 1500 : 3700) + (c->q_prefetch ? 0 : q_panel_bytes / 32),
   };
