@@ -125,9 +125,9 @@ typedef enum {
 } attune_rotation;
 /* What O leaves through. */
 typedef enum {
-  ATTUNE_O_IN_Q = 0,   /* Q's slot */
-  ATTUNE_O_APART = 1,  /* one of its own */
-  ATTUNE_O_OVER_V = 2, /* that of the last V of the tile */
+  ATTUNE_O_IN_Q = 0,  /* Q's slot */
+  ATTUNE_O_APART = 1, /* one of its own */
+  ATTUNE_O_OVER_V = 2 /* that of the tile's last V */
 } attune_o_place;
 
 /* How many tiles a block takes. Its own; or, of a grid as large as the device, one of every round; or the next one that

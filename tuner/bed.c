@@ -368,7 +368,7 @@ static void judge_rows(const attune_bed *bed, attune_verdict *verdict) {
     const int bucket = row->bucket;
     const double bound = bound_of(bed, bucket);
     for (int d = 0; d < width; d++) {
-      const double value = attune_from_element(bed->problem.dtype, o[d]), exact = bed->rows.o[i * width + d];
+      const double value = bed->values[o[d]], exact = bed->rows.o[i * width + d];
       const double error = distance(value, exact);
       if (!(error / bound > most)) continue;
       most = error / bound;
@@ -477,8 +477,7 @@ static void judge_elements(const attune_bed *bed, attune_verdict *verdict) {
     blame(verdict,
           "%lld elements differ from the reference family's, the first at [batch %d, row %d, head %d, %d]: %.6g, %.6g",
           (long long)all.differ, row.batch, row.row, row.head, (int)(all.differ_at % width),
-          attune_from_element(bed->problem.dtype, bed->o[all.differ_at]),
-          attune_from_element(bed->problem.dtype, bed->judge[all.differ_at]));
+          (double)bed->values[bed->o[all.differ_at]], (double)bed->values[bed->judge[all.differ_at]]);
   }
 }
 
