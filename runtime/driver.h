@@ -77,6 +77,8 @@ enum {
   X(copy_to_device, "cuMemcpyHtoD_v2", (CUdeviceptr to, const void *from, size_t size))                                \
   X(copy_to_host, "cuMemcpyDtoH_v2", (void *to, CUdeviceptr from, size_t size))                                        \
   X(fill, "cuMemsetD8Async", (CUdeviceptr to, unsigned char byte, size_t size, CUstream stream))                       \
+  X(host_register, "cuMemHostRegister_v2", (void *memory, size_t size, unsigned flags))                                \
+  X(host_unregister, "cuMemHostUnregister", (void *memory))                                                            \
   X(tensor_map_encode, "cuTensorMapEncodeTiled",                                                                       \
     (void *map, int type, unsigned rank, void *base, const unsigned long long *sizes,                                  \
      const unsigned long long *strides, const unsigned *box, const unsigned *element_strides, int interleave,          \

@@ -91,6 +91,14 @@ attune_status attune_memory_read(attune_machine *machine, void *to, const void *
   return machine->operations->read(machine, to, from, size);
 }
 
+bool attune_memory_pin(attune_machine *machine, void *host, size_t size) {
+  return machine->operations->pin(machine, host, size);
+}
+
+void attune_memory_unpin(attune_machine *machine, void *host) {
+  machine->operations->unpin(machine, host);
+}
+
 attune_status attune_memory_fill(attune_machine *machine, void *to, int byte, size_t size) {
   return machine->operations->fill(machine, to, byte, size, NULL);
 }

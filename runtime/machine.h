@@ -15,6 +15,8 @@ typedef struct {
   void (*free)(attune_machine *machine, void *memory);
   attune_status (*write)(attune_machine *machine, void *to, const void *from, size_t size);
   attune_status (*read)(attune_machine *machine, void *to, const void *from, size_t size);
+  bool (*pin)(attune_machine *machine, void *host, size_t size);
+  void (*unpin)(attune_machine *machine, void *host);
   attune_status (*fill)(attune_machine *machine, void *to, int byte, size_t size, attune_stream stream);
   attune_status (*synchronize)(attune_machine *machine);
   attune_status (*timer_create)(attune_timer **out, attune_machine *machine);

@@ -340,6 +340,23 @@ static attune_status read_memory(attune_machine *machine, void *to, const void *
   IN_CONTEXT(cuda_of(machine), "cuMemcpyDtoH", copy_to_host(to, address(from), size));
 }
 
+static bool pin(attune_machine *machine, void *host, size_t size) {
+  const cuda_machine *cuda = cuda_of(machine);
+  bool pushed;
+  if (enter(cuda, &pushed) != ATTUNE_OK) return false;
+  const CUresult result = cuda->driver->host_register(host, size, 0);
+  leave(cuda, pushed);
+  return result == CUDA_SUCCESS;
+}
+
+static void unpin(attune_machine *machine, void *host) {
+  const cuda_machine *cuda = cuda_of(machine);
+  bool pushed;
+  if (enter(cuda, &pushed) != ATTUNE_OK) return;
+  cuda->driver->host_unregister(host);
+  leave(cuda, pushed);
+}
+
 static attune_status fill(attune_machine *machine, void *to, int byte, size_t size, attune_stream stream) {
   IN_CONTEXT(cuda_of(machine), "cuMemsetD8Async", fill(address(to), (unsigned char)byte, size, stream));
 }
@@ -413,6 +430,8 @@ static const attune_machine_operations operations = {
     .free = free_memory,
     .write = write_memory,
     .read = read_memory,
+    .pin = pin,
+    .unpin = unpin,
     .fill = fill,
     .synchronize = synchronize,
     .timer_create = timer_create,

@@ -144,6 +144,15 @@ static attune_status copy(attune_machine *machine, void *to, const void *from, s
   return ATTUNE_OK;
 }
 
+static bool pin(attune_machine *machine, void *host, size_t size) {
+  (void)machine, (void)host, (void)size;
+  return false; /* there is no link */
+}
+
+static void unpin(attune_machine *machine, void *host) {
+  (void)machine, (void)host;
+}
+
 static attune_status fill(attune_machine *machine, void *to, int byte, size_t size, attune_stream stream) {
   (void)machine, (void)stream;
   if (size > 0) memset(to, byte, size);
@@ -206,6 +215,8 @@ static const attune_machine_operations operations = {
     .free = release,
     .write = copy,
     .read = copy,
+    .pin = pin,
+    .unpin = unpin,
     .fill = fill,
     .synchronize = synchronize,
     .timer_create = timer_create_,

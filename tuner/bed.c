@@ -31,6 +31,7 @@ struct attune_bed {
   attune_lists lists;   /* drawn */
   attune_layout layout; /* of O */
   uint16_t *span;       /* O as it lies in the machine's memory, gaps included */
+  bool pinned;          /* the span is */
   uint16_t *o;          /* O, contiguous; the same memory as span where that is contiguous */
   float *lse;
   int64_t rows_total; /* batch x seqlen_q x heads_q */
@@ -76,6 +77,7 @@ static attune_status make_outputs(attune_bed *bed) {
   bed->values = malloc(ELEMENTS * sizeof *bed->values);
   if (bed->span == NULL || bed->o == NULL || bed->values == NULL)
     return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an output of %zu elements", elements);
+  bed->pinned = attune_memory_pin(bed->machine, bed->span, span_bytes(bed));
   for (int bits = 0; bits < ELEMENTS; bits++)
     bed->values[bits] = (float)attune_from_element(bed->problem.dtype, (uint16_t)bits);
   if (!bed->problem.want_lse) return ATTUNE_OK;
@@ -259,6 +261,7 @@ void attune_bed_destroy(attune_bed *bed) {
   free(bed->sinks);
   attune_lists_release(bed->machine, &bed->tensors.lists);
   attune_lists_free(&bed->lists);
+  if (bed->pinned) attune_memory_unpin(bed->machine, bed->span);
   if (bed->o != bed->span) free(bed->o);
   free(bed->span);
   free(bed->lse);

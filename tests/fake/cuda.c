@@ -257,6 +257,24 @@ EXPORT int cuMemcpyDtoH_v2(void *to, unsigned long long from, size_t size) {
   return 0;
 }
 
+EXPORT int cuMemHostRegister_v2(void *memory, size_t size, unsigned flags) {
+  NEEDS_CONTEXT;
+  if (!memory || size == 0 || flags) return INVALID_VALUE;
+  pthread_mutex_lock(&mutex);
+  record.pinned++;
+  pthread_mutex_unlock(&mutex);
+  return 0;
+}
+
+EXPORT int cuMemHostUnregister(void *memory) {
+  NEEDS_CONTEXT;
+  if (!memory) return INVALID_VALUE;
+  pthread_mutex_lock(&mutex);
+  record.pinned--;
+  pthread_mutex_unlock(&mutex);
+  return 0;
+}
+
 EXPORT int cuMemsetD8Async(unsigned long long to, unsigned char byte, size_t size, void *stream) {
   NEEDS_CONTEXT;
   memset((void *)(uintptr_t)to, byte, size);

@@ -14,7 +14,8 @@ typedef struct {
 /* libcuda: two devices, an sm_90 and an sm_75. */
 typedef struct {
   int launches, modules_loaded, modules_unloaded, pushes, pops, retains, releases, dynamic_limit;
-  int maps; /* tensor maps made */
+  int maps;   /* tensor maps made */
+  int pinned; /* blocks of host memory that are */
   struct {
     void *base;
     unsigned rows;

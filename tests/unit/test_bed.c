@@ -61,6 +61,18 @@ attune_status attune_memory_read(attune_machine *self, void *to, const void *fro
   return ATTUNE_OK;
 }
 
+bool attune_memory_pin(attune_machine *self, void *host, size_t size) {
+  (void)self;
+  (void)host;
+  (void)size;
+  return true;
+}
+
+void attune_memory_unpin(attune_machine *self, void *host) {
+  (void)self;
+  (void)host;
+}
+
 attune_status attune_memory_fill(attune_machine *self, void *to, int byte, size_t size) {
   (void)self;
   memset(to, byte, size);

@@ -528,6 +528,12 @@ static void test_memory(void **state) {
   assert_memory_equal(bytes, "abxxx", 5);
   assert_int_equal(attune_machine_synchronize(machine), ATTUNE_OK);
   attune_memory_free(machine, device);
+  assert_true(attune_memory_pin(machine, bytes, sizeof bytes));
+  assert_int_equal(record().pinned, 1);
+  attune_memory_unpin(machine, bytes);
+  assert_int_equal(record().pinned, 0);
+  inject("cuMemHostRegister_v2", 2, 1);
+  assert_false(attune_memory_pin(machine, bytes, sizeof bytes));
   inject("cuMemAlloc_v2", 2, 1);
   assert_int_equal(attune_memory_allocate(&device, machine, 12345), ATTUNE_DRIVER_FAILED);
   assert_null(device);
