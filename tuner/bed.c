@@ -359,34 +359,57 @@ static double distance(double found, double expected) {
   return isfinite(found) && isfinite(expected) ? fabs(found - expected) : INFINITY;
 }
 
-/* The verdict tells of the row that is worst by its own bound. */
-static void judge_rows(const attune_bed *bed, attune_verdict *verdict) {
+/* The element of the judged rows that is worst by the bound of its row. */
+typedef struct {
+  const attune_bed *bed;
+  pthread_mutex_t lock;
+  double share; /* of its bound */
+  int64_t at;   /* in the rows' o */
+} worst;
+
+static double error_at(const attune_bed *bed, int64_t i, int d) {
   const int width = bed->problem.head_dim_v;
-  const attune_row *worst = &bed->rows.rows[0];
-  double most = -1.0, found = 0.0, expected = 0.0;
-  int worst_d = 0;
-  for (int64_t i = 0; i < bed->rows.count; i++) {
-    const attune_row *row = &bed->rows.rows[i];
-    const uint16_t *o = bed->o + o_offset(bed, row);
-    const int bucket = row->bucket;
-    const double bound = bound_of(bed, bucket);
+  return distance(bed->values[bed->o[o_offset(bed, &bed->rows.rows[i]) + d]], bed->rows.o[i * width + d]);
+}
+
+static void seek_worst(void *user, int64_t begin, int64_t end) {
+  worst *self = user;
+  const attune_bed *bed = self->bed;
+  const int width = bed->problem.head_dim_v;
+  double most = -1.0;
+  int64_t at = 0;
+  for (int64_t i = begin; i < end; i++) {
+    const double bound = bound_of(bed, bed->rows.rows[i].bucket);
     for (int d = 0; d < width; d++) {
-      const double value = bed->values[o[d]], exact = bed->rows.o[i * width + d];
-      const double error = distance(value, exact);
-      if (!(error / bound > most)) continue;
-      most = error / bound;
-      verdict->error = error;
-      verdict->bound = bound;
-      verdict->unfused_error = bed->rows.unfused_errors[bucket];
-      worst = row;
-      worst_d = d;
-      found = value;
-      expected = exact;
+      const double share = error_at(bed, i, d) / bound;
+      if (!(share > most)) continue;
+      most = share;
+      at = i * width + d;
     }
   }
+  pthread_mutex_lock(&self->lock);
+  if (most > self->share || (most == self->share && at < self->at)) {
+    self->share = most;
+    self->at = at;
+  }
+  pthread_mutex_unlock(&self->lock);
+}
+
+static void judge_rows(const attune_bed *bed, attune_verdict *verdict) {
+  enum { GRAIN = 64 };
+  const int width = bed->problem.head_dim_v;
+  worst all = {.bed = bed, .lock = PTHREAD_MUTEX_INITIALIZER, .share = -1.0};
+  attune_parallel(bed->rows.count, GRAIN, seek_worst, &all);
+  pthread_mutex_destroy(&all.lock);
+  const attune_row *row = &bed->rows.rows[all.at / width];
+  const int d = (int)(all.at % width);
+  verdict->error = error_at(bed, all.at / width, d);
+  verdict->bound = bound_of(bed, row->bucket);
+  verdict->unfused_error = bed->rows.unfused_errors[row->bucket];
   if (verdict->error > verdict->bound)
-    blame(verdict, "o[batch %d, row %d, head %d, %d] is %.6g, exact %.6g: off by %.3g, allowed %.3g", worst->batch,
-          worst->row, worst->head, worst_d, found, expected, verdict->error, verdict->bound);
+    blame(verdict, "o[batch %d, row %d, head %d, %d] is %.6g, exact %.6g: off by %.3g, allowed %.3g", row->batch,
+          row->row, row->head, d, (double)bed->values[bed->o[o_offset(bed, row) + d]], bed->rows.o[all.at],
+          verdict->error, verdict->bound);
 }
 
 /* float sums and an approximate exponent over scores that are as large as LSE. */
