@@ -1,4 +1,5 @@
-/* What a pattern leaves of the blocks of a problem, counted as kernels find it: by ranges, a block at a time. */
+/* What bounds, a pattern and lists leave of the blocks of a problem, counted as kernels find it: by ranges, a block at
+ * a time. */
 #include <stdlib.h>
 
 #include "runtime/fail.h"
@@ -30,14 +31,38 @@ static attune_seen both(attune_seen a, attune_seen b) {
   return a < b ? a : b;
 }
 
+/* Blocks of a row's list, which go up; 2 * column, and one more for those that the mask hides nothing of. */
+typedef struct {
+  const int32_t *next, *end;
+} listed;
+
+static listed list_of(const attune_block_lists *lists, const attune_range_scope *scope, int64_t rows, int64_t row) {
+  if (lists->rows == NULL) return (listed){0};
+  const int64_t list = (int64_t)(scope->batch.low % lists->batch) * lists->heads + scope->head.low % lists->heads;
+  const int32_t *const bounds = lists->rows + list * rows + row;
+  return (listed){lists->blocks + bounds[0], lists->blocks + bounds[1]};
+}
+
+/* Columns are asked for going up. */
+static attune_seen seen_by_list(listed *list, int64_t column) {
+  while (list->next < list->end && *list->next / 2 < column)
+    list->next++;
+  if (list->next == list->end || *list->next / 2 != column) return ATTUNE_SEEN_NONE;
+  return *list->next % 2 != 0 ? ATTUNE_SEEN_WHOLE : ATTUNE_SEEN_PARTIAL;
+}
+
 static void count_row(attune_census *out, const attune_problem *p, const attune_expression *mask,
-                      attune_range_scope *scope, int64_t row) {
+                      const attune_block_lists *lists, attune_range_scope *scope, int64_t row) {
   int64_t kept = 0;
+  listed list = list_of(lists, scope, attune_blocks_of(p->seqlen_q, out->block), row);
   scope->q = attune_block_range(row, out->block, p->seqlen_q);
   for (int64_t column = 0; column < attune_blocks_of(p->seqlen_k, out->block); column++) {
     scope->k = attune_block_range(column, out->block, p->seqlen_k);
     attune_seen seen = seen_by_bounds(p, scope->q, scope->k);
-    if (seen != ATTUNE_SEEN_NONE) seen = both(seen, attune_expression_seen(mask, scope));
+    const attune_seen in_list = p->block_size > 0 ? seen_by_list(&list, column) : ATTUNE_SEEN_PARTIAL;
+    if (in_list == ATTUNE_SEEN_NONE) seen = ATTUNE_SEEN_NONE;
+    if (seen != ATTUNE_SEEN_NONE && in_list == ATTUNE_SEEN_PARTIAL && mask != NULL)
+      seen = both(seen, attune_expression_seen(mask, scope));
     kept += seen != ATTUNE_SEEN_NONE;
     out->whole += seen == ATTUNE_SEEN_WHOLE;
   }
@@ -47,16 +72,30 @@ static void count_row(attune_census *out, const attune_problem *p, const attune_
   if (kept > out->longest) out->longest = kept;
 }
 
+/* Something is hidden, and what it is is known. */
+static bool countable(const attune_problem *p, const attune_expression *mask) {
+  if (attune_problem_has_pattern(p)) return mask != NULL;
+  return p->block_size > 0 || p->mask != ATTUNE_MASK_NONE || bounded(p->window_left) || bounded(p->window_right);
+}
+
 attune_status attune_census_of(attune_census *out, const attune_problem *problem, const attune_given *given,
                                int32_t block) {
   attune_problem p;
   attune_value values[ATTUNE_PARAMS_MAX];
   attune_expression *mask = NULL;
+  attune_lists drawn = {0};
+  attune_block_lists lists = given->lists;
   attune_status status = attune_problem_resolve(&p, problem);
   *out = (attune_census){.block = block};
   if (status == ATTUNE_OK && block < 1) status = attune_fail(ATTUNE_BAD_SIZE, "blocks of %d", block);
   if (status == ATTUNE_OK) status = attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, &p);
-  if (status != ATTUNE_OK || mask == NULL) return status;
+  if (status != ATTUNE_OK || !countable(&p, mask)) goto out;
+  if (p.block_size > 0) out->block = block = p.block_size;
+  if (p.block_size > 0 && lists.rows == NULL) {
+    if ((status = attune_lists_draw(&drawn, &p, 0)) != ATTUNE_OK) goto out;
+    lists = drawn.view;
+    out->drawn = true;
+  }
   attune_given_values(values, given);
   attune_range_scope scope = {
       .seqlen_q = {p.seqlen_q, p.seqlen_q}, .seqlen_k = {p.seqlen_k, p.seqlen_k}, .values = values};
@@ -68,9 +107,11 @@ attune_status attune_census_of(attune_census *out, const attune_problem *problem
     const int32_t head = (int32_t)(i / rows % p.heads_q), batch = (int32_t)(i / rows / p.heads_q);
     scope.head = (attune_range){head, head};
     scope.batch = (attune_range){batch, batch};
-    count_row(out, &p, mask, &scope, i % rows);
+    count_row(out, &p, mask, &lists, &scope, i % rows);
   }
   out->sampled = step > 1;
+out:
+  attune_lists_free(&drawn);
   free(mask);
-  return ATTUNE_OK;
+  return status;
 }

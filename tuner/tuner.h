@@ -67,12 +67,13 @@ void attune_lists_release(attune_machine *machine, const attune_block_lists *lis
 
 /* ---- census.c ---- */
 
-/* Blocks of block x block, over all heads, 0 without a pattern, or where only its number is known; whole ones hide
- * nothing. rows: of blocks; longest: most that one keeps. */
+/* Blocks of block x block, or of the problem's block_size, over all heads; 0 where nothing is hidden, or only a
+ * pattern's number is known. Whole ones hide nothing. rows: of blocks; longest: most that one keeps. */
 typedef struct {
   int32_t block;
   int64_t blocks, kept, whole, rows, longest;
   bool sampled; /* too many to count them all */
+  bool drawn;   /* no lists were given: they are by chance, of the problem's density */
 } attune_census;
 attune_status attune_census_of(attune_census *out, const attune_problem *problem, const attune_given *given,
                                int32_t block);

@@ -18,20 +18,20 @@ static bool print_row(void *user, const attune_measurement *row) {
 }
 
 static void print_census(const attune_census *c) {
-  printf(
-      "pattern: of %lld blocks of %d x %d%s %lld are kept (density %.4f), %lld whole and %lld partly; a row of blocks "
-      "keeps %.1f on average, %lld at most\n",
-      (long long)c->blocks, c->block, c->block, c->sampled ? ", a sample," : "", (long long)c->kept,
-      (double)c->kept / (double)c->blocks, (long long)c->whole, (long long)(c->kept - c->whole),
-      (double)c->kept / (double)c->rows, (long long)c->longest);
+  printf("%s: of %lld blocks of %d x %d%s %lld are kept (density %.4f), %lld whole and %lld partly; a row of blocks "
+         "keeps %.1f on average, %lld at most\n",
+         c->drawn ? "mask, its lists drawn by chance" : "mask", (long long)c->blocks, c->block, c->block,
+         c->sampled ? ", a sample," : "", (long long)c->kept, (double)c->kept / (double)c->blocks, (long long)c->whole,
+         (long long)(c->kept - c->whole), (double)c->kept / (double)c->rows, (long long)c->longest);
 }
 
 static json_t *census_to_json(const attune_census *c) {
   if (c->blocks == 0) return json_null();
-  return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b}", "block", c->block, "blocks", (json_int_t)c->blocks,
-                   "kept", (json_int_t)c->kept, "whole", (json_int_t)c->whole, "partial",
+  return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b, s:b}", "block", c->block, "blocks",
+                   (json_int_t)c->blocks, "kept", (json_int_t)c->kept, "whole", (json_int_t)c->whole, "partial",
                    (json_int_t)(c->kept - c->whole), "density", (double)c->kept / (double)c->blocks, "row_mean",
-                   (double)c->kept / (double)c->rows, "row_most", (json_int_t)c->longest, "sampled", c->sampled);
+                   (double)c->kept / (double)c->rows, "row_most", (json_int_t)c->longest, "sampled", c->sampled,
+                   "drawn", c->drawn);
 }
 
 static attune_status explain(const attune_workload_item *item, const attune_device *device, attune_store *store,

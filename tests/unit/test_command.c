@@ -433,6 +433,47 @@ static void what_does_not_become_json_is_a_failure(void **state) {
   expect(run("store path --json --database $(printf \"\\377\")"), 1, "ATTUNE_BAD_JSON");
 }
 
+static long long number_at(const json_t *object, const char *key) {
+  return json_integer_value(json_object_get(object, key));
+}
+
+static void explain_counts_what_masks_leave(void **state) {
+  (void)state;
+  static const struct {
+    const char *flags;
+    int blocks, kept, whole, most; /* kept < 0: by chance */
+  } cases[] = {{"--mask causal", 32, 20, 12, 4},
+               {"--window 0,0 --seqlen-k 512", 32, 8, 0, 1},
+               {"--pattern blocks:128,0", 32, 8, 8, 1},
+               {"--density 1", 32, 32, 32, 4},
+               {"--density 1 --mask causal", 32, 20, 12, 4},
+               {"--density 1 --pattern blocks:128,0", 32, 8, 8, 1},
+               {"--density 1 --block-size 64", 128, 128, 128, 8},
+               {"--density 0.5", 32, -1, -1, 4}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    json_t *list =
+        json_of(run("explain --json --arch sm_90 --database counts.db --heads-q 2 --seqlen-q 500 %s", cases[i].flags));
+    const json_t *census = json_object_get(json_array_get(list, 0), "pattern");
+    assert_int_equal(number_at(census, "blocks"), cases[i].blocks);
+    assert_true(number_at(census, "row_most") <= cases[i].most);
+    const long long kept = number_at(census, "kept"), whole = number_at(census, "whole");
+    if (cases[i].kept < 0) {
+      assert_in_range(kept, 4, 28);
+    } else {
+      assert_int_equal(kept, cases[i].kept);
+      assert_int_equal(whole, cases[i].whole);
+      assert_int_equal(number_at(census, "row_most"), cases[i].most);
+    }
+    assert_int_equal(kept, whole + number_at(census, "partial"));
+    assert_int_equal(json_is_true(json_object_get(census, "drawn")), strstr(cases[i].flags, "density") != NULL);
+    json_decref(list);
+  }
+  json_t *list = json_of(run("explain --json --arch sm_90 --database counts.db"));
+  assert_true(json_is_null(json_object_get(json_array_get(list, 0), "pattern")));
+  json_decref(list);
+  expect(run("explain --arch sm_90 --database counts.db --density 0.5"), 0, "lists drawn by chance");
+}
+
 static void frozen_compiles_nothing_and_leaves_nothing(void **state) {
   (void)state;
   static const char problem[] = "--device host --head-dim 16 --seqlen-q 8 --database frozen.db";
@@ -464,6 +505,7 @@ int main(void) {
       cmocka_unit_test(verify_judges),
       cmocka_unit_test(infinite_errors_are_null_in_json),
       cmocka_unit_test(what_does_not_become_json_is_a_failure),
+      cmocka_unit_test(explain_counts_what_masks_leave),
       cmocka_unit_test(frozen_compiles_nothing_and_leaves_nothing),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
