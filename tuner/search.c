@@ -310,7 +310,7 @@ static int next_batch(measured_search *m, attune_trial **out) {
   if (search->sampled) {
     count = attune_trials_sample(&search->trials, search->options->seed, SAMPLE_TARGET, out, search->batch);
     search->target = search->tried + count;
-    return count;
+    return count < search->batch ? count : search->batch;
   }
   if (!search->diverse) return attune_trials_next(&search->trials, out, most);
   int early = DIVERSE_TARGET - search->tried;

@@ -51,7 +51,8 @@ int attune_trials_best(const attune_trials *trials, attune_trial **out, int most
  * of them that the space lacks included. */
 int attune_trials_next(const attune_trials *trials, attune_trial **out, int most);
 int attune_trials_diverse(const attune_trials *trials, attune_trial **out, int most);
-/* Of about `size` configs of the space that seed draws, the untried ones, at most `most`. */
+/* Of about `size` configs of the space that seed draws, the untried ones, of which `out` gets `most`; returns how many
+ * there are. */
 int attune_trials_sample(const attune_trials *trials, uint64_t seed, int size, attune_trial **out, int most);
 int attune_trials_near(attune_trials *trials, const attune_problem *problem, const attune_device *device, int around,
                        attune_trial **out, int most);

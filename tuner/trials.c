@@ -196,8 +196,11 @@ int attune_trials_sample(const attune_trials *trials, uint64_t seed, int size, a
   const uint64_t space = (uint64_t)trials->space;
   const uint64_t limit = (uint64_t)size < space ? UINT64_MAX / space * (uint64_t)size : UINT64_MAX;
   int count = 0;
-  for (int i = 0; i < trials->space && count < most; i++)
-    if (!trials->all[i].tried && lot_of(trials->all[i].text, seed) <= limit) out[count++] = &trials->all[i];
+  for (int i = 0; i < trials->space; i++) {
+    if (trials->all[i].tried || lot_of(trials->all[i].text, seed) > limit) continue;
+    if (count < most) out[count] = &trials->all[i];
+    count++;
+  }
   return count;
 }
 
