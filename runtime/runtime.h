@@ -75,11 +75,11 @@ void attune_memory_free(attune_machine *machine, void *memory);
 attune_status attune_memory_write(attune_machine *machine, void *to, const void *from, size_t size);
 attune_status attune_memory_read(attune_machine *machine, void *to, const void *from, size_t size);
 attune_status attune_memory_fill(attune_machine *machine, void *to, int byte, size_t size); /* on the default stream */
-
 /* Pins host memory, so that it is read into at the speed of the link, until it is unpinned, which must be before it is
  * freed. False: it can't be pinned here, is read into as before, and needs no unpinning. */
 bool attune_memory_pin(attune_machine *machine, void *host, size_t size);
 void attune_memory_unpin(attune_machine *machine, void *host);
+
 attune_status attune_machine_synchronize(attune_machine *machine);
 
 /* Device time between two points of the default stream (CUDA events; the wall clock on the host device). */

@@ -31,38 +31,27 @@ static attune_seen both(attune_seen a, attune_seen b) {
   return a < b ? a : b;
 }
 
-/* Blocks of a row's list, which go up; 2 * column, and one more for those that the mask hides nothing of. */
+/* What is left of a row's list, whose blocks go up: 2 * column, and one more where the mask hides nothing. */
 typedef struct {
   const int32_t *next, *end;
 } listed;
 
-static listed list_of(const attune_block_lists *lists, const attune_range_scope *scope, int64_t rows, int64_t row) {
-  if (lists->rows == NULL) return (listed){0};
-  const int64_t list = (int64_t)(scope->batch.low % lists->batch) * lists->heads + scope->head.low % lists->heads;
-  const int32_t *const bounds = lists->rows + list * rows + row;
-  return (listed){lists->blocks + bounds[0], lists->blocks + bounds[1]};
-}
-
 /* Columns are asked for going up. */
-static attune_seen seen_by_list(listed *list, int64_t column) {
+static bool is_listed(listed *list, int64_t column) {
   while (list->next < list->end && *list->next / 2 < column)
     list->next++;
-  if (list->next == list->end || *list->next / 2 != column) return ATTUNE_SEEN_NONE;
-  return *list->next % 2 != 0 ? ATTUNE_SEEN_WHOLE : ATTUNE_SEEN_PARTIAL;
+  return list->next < list->end && *list->next / 2 == column;
 }
 
-static void count_row(attune_census *out, const attune_problem *p, const attune_expression *mask,
-                      const attune_block_lists *lists, attune_range_scope *scope, int64_t row) {
+static void count_row(attune_census *out, const attune_problem *p, const attune_expression *mask, listed list,
+                      attune_range_scope *scope, int64_t row) {
   int64_t kept = 0;
-  listed list = list_of(lists, scope, attune_blocks_of(p->seqlen_q, out->block), row);
   scope->q = attune_block_range(row, out->block, p->seqlen_q);
   for (int64_t column = 0; column < attune_blocks_of(p->seqlen_k, out->block); column++) {
     scope->k = attune_block_range(column, out->block, p->seqlen_k);
     attune_seen seen = seen_by_bounds(p, scope->q, scope->k);
-    const attune_seen in_list = p->block_size > 0 ? seen_by_list(&list, column) : ATTUNE_SEEN_PARTIAL;
-    if (in_list == ATTUNE_SEEN_NONE) seen = ATTUNE_SEEN_NONE;
-    if (seen != ATTUNE_SEEN_NONE && in_list == ATTUNE_SEEN_PARTIAL && mask != NULL)
-      seen = both(seen, attune_expression_seen(mask, scope));
+    if (p->block_size > 0 && !is_listed(&list, column)) seen = ATTUNE_SEEN_NONE;
+    if (seen != ATTUNE_SEEN_NONE && mask != NULL) seen = both(seen, attune_expression_seen(mask, scope));
     kept += seen != ATTUNE_SEEN_NONE;
     out->whole += seen == ATTUNE_SEEN_WHOLE;
   }
@@ -84,17 +73,15 @@ attune_status attune_census_of(attune_census *out, const attune_problem *problem
   attune_value values[ATTUNE_PARAMS_MAX];
   attune_expression *mask = NULL;
   attune_lists drawn = {0};
-  attune_block_lists lists = given->lists;
   attune_status status = attune_problem_resolve(&p, problem);
   *out = (attune_census){.block = block};
   if (status == ATTUNE_OK && block < 1) status = attune_fail(ATTUNE_BAD_SIZE, "blocks of %d", block);
   if (status == ATTUNE_OK) status = attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, &p);
   if (status != ATTUNE_OK || !countable(&p, mask)) goto out;
-  if (p.block_size > 0) out->block = block = p.block_size;
-  if (p.block_size > 0 && lists.rows == NULL) {
-    if ((status = attune_lists_draw(&drawn, &p, 0)) != ATTUNE_OK) goto out;
-    lists = drawn.view;
+  if (p.block_size > 0) {
     out->drawn = true;
+    out->block = block = p.block_size;
+    if ((status = attune_lists_draw(&drawn, &p, 0)) != ATTUNE_OK) goto out;
   }
   attune_given_values(values, given);
   attune_range_scope scope = {
@@ -107,7 +94,9 @@ attune_status attune_census_of(attune_census *out, const attune_problem *problem
     const int32_t head = (int32_t)(i / rows % p.heads_q), batch = (int32_t)(i / rows / p.heads_q);
     scope.head = (attune_range){head, head};
     scope.batch = (attune_range){batch, batch};
-    count_row(out, &p, mask, &lists, &scope, i % rows);
+    listed list = {0};
+    if (out->drawn) list = (listed){drawn.blocks + drawn.rows[i], drawn.blocks + drawn.rows[i + 1]};
+    count_row(out, &p, mask, list, &scope, i % rows);
   }
   out->sampled = step > 1;
 out:

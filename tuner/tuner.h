@@ -73,7 +73,7 @@ typedef struct {
   int32_t block;
   int64_t blocks, kept, whole, rows, longest;
   bool sampled; /* too many to count them all */
-  bool drawn;   /* no lists were given: they are by chance, of the problem's density */
+  bool drawn;   /* by lists that are drawn by chance, as a tuner does */
 } attune_census;
 attune_status attune_census_of(attune_census *out, const attune_problem *problem, const attune_given *given,
                                int32_t block);
