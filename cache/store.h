@@ -1,4 +1,4 @@
-/* What the files of this room share. cache.h is the door.
+/* What the files of this module share. cache.h is the door.
  *
  * A store is a stack of SQLite databases, asked from the top: the user file (or memory in its place), then the shipped
  * files. Only the top one is ever written. Everything below runs with the store's lock held. */
@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #include "cache/cache.h"
-#include "runtime/fail.h"
+#include "generator/base/status.h"
 
 /* ---- fault.c: what a SQLite result code means for a cache ---- */
 

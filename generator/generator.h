@@ -105,7 +105,7 @@ typedef enum {
   ATTUNE_FAMILY_MMA = 1,
   ATTUNE_FAMILY_WGMMA = 2,
   ATTUNE_FAMILY_COUNT,
-  ATTUNE_FAMILY_LISTS = ATTUNE_FAMILY_COUNT /* no attention: builds and checks block lists; not in the space */
+  ATTUNE_FAMILY_BLOCK_MASK = ATTUNE_FAMILY_COUNT /* no attention: builds and checks block lists; not in the space */
 } attune_family;
 /* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next
  * tile, again from the first row or from the last: with a causal mask the longest tiles then start first everywhere. */
@@ -240,7 +240,7 @@ void attune_space_near(const attune_config *config, const attune_device *device,
 attune_status attune_config_default(attune_config *out, const attune_problem *problem, const attune_device *device);
 /* The config that builds and checks the problem's lists; of the problem it has the mask alone, as *mask, which is what
  * compiles. ATTUNE_BAD_SIZE if it has no block_size. */
-attune_status attune_config_lists(attune_config *out, attune_problem *mask, const attune_problem *problem);
+attune_status attune_config_block_mask(attune_config *out, attune_problem *mask, const attune_problem *problem);
 /* The reference family's config: legal for every problem and device. */
 attune_status attune_config_reference(attune_config *out, const attune_problem *problem);
 
@@ -294,10 +294,11 @@ typedef struct {
   int64_t stride[3]; /* bytes: of all but columns */
   int32_t rows;      /* of a box */
   int32_t inner;     /* of these, along the first axis after columns; the others along the next */
-} attune_tensor_box;
+} attune_tensor_map_box;
 struct attune_arguments;
 /* Q's, K's, V's and O's: ATTUNE_TENSOR_MAPS of them. */
-void attune_tensor_boxes(attune_tensor_box *out, const attune_config *config, const struct attune_arguments *arguments);
+void attune_tensor_map_boxes(attune_tensor_map_box *out, const attune_config *config,
+                             const struct attune_arguments *arguments);
 
 /* ---- source ---- */
 

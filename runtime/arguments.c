@@ -58,10 +58,10 @@ void attune_arguments_values(attune_arguments *out, const attune_tensors *tensor
   }
 }
 
-void attune_arguments_lists(attune_arguments *out, const attune_block_lists *lists) {
-  out->list_rows = lists->rows;
-  out->list_blocks = lists->blocks;
-  out->list_order = lists->order;
+void attune_arguments_block_mask(attune_arguments *out, const attune_block_mask *lists) {
+  out->list_rows = lists->row_offsets;
+  out->list_blocks = lists->indices;
+  out->list_order = lists->row_order;
   out->list_capacity = lists->capacity < INT32_MAX ? (int)lists->capacity : INT32_MAX;
   out->list_batch = lists->batch;
   out->list_heads = lists->heads;
@@ -98,7 +98,7 @@ attune_status attune_arguments_of(attune_arguments *out, const attune_config *co
   out->bias = tensors->bias;
   out->bias_batch = problem->bias.batch, out->bias_seqlen = problem->bias.seqlen, out->bias_heads = problem->bias.heads;
   attune_arguments_values(out, tensors);
-  attune_arguments_lists(out, &tensors->lists);
+  attune_arguments_block_mask(out, &tensors->lists);
   fill_strides(out, problem);
   fill_scales(out, problem);
   return ATTUNE_OK;

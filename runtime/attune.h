@@ -40,7 +40,7 @@ typedef enum {
   ATTUNE_BAD_EXPRESSION, /* a mask or score expression that does not parse, or names what there is not */
   ATTUNE_BAD_CONFIG,     /* config text that does not parse */
   ATTUNE_ILLEGAL_CONFIG, /* a config that this device cannot run; the message names the limit */
-  ATTUNE_BAD_LISTS,      /* block lists that break their rules; the message has the first row that does */
+  ATTUNE_BAD_BLOCK_MASK, /* block lists that break their rules; the message has the first row that does */
   ATTUNE_BAD_FILE,       /* unreadable, truncated or lying file (safetensors, workload) */
   ATTUNE_BAD_JSON,       /* JSON that does not parse (the message has the line) or does not fit (which item) */
   ATTUNE_STORE_TOO_NEW,  /* database written by a newer version */
@@ -48,12 +48,12 @@ typedef enum {
   ATTUNE_NO_DEVICE,      /* no such device */
   ATTUNE_NO_DRIVER,      /* libcuda is missing or too old */
   ATTUNE_NO_NVRTC,       /* NVRTC is missing or too old */
-  ATTUNE_NO_COMPILER,    /* the host device needs a C++17 compiler and found none */
+  ATTUNE_NO_COMPILER,    /* the simulator needs a C++17 compiler and found none */
   ATTUNE_COMPILE_FAILED, /* the message has the end of the compiler's log */
   ATTUNE_WOULD_COMPILE,  /* frozen: no compiled kernel is stored for this problem */
   ATTUNE_WORKSPACE_TOO_SMALL,
   ATTUNE_DRIVER_FAILED, /* a CUDA driver call failed; the message has its name and error */
-  ATTUNE_KERNEL_FAULT,  /* the host device caught a fault: race, bounds, divergence, deadlock */
+  ATTUNE_KERNEL_FAULT,  /* the simulator caught a fault: race, bounds, divergence, deadlock */
   ATTUNE_WRONG_RESULT,  /* verification failed */
   ATTUNE_INTERRUPTED,
   ATTUNE_STATUS_COUNT
@@ -90,7 +90,7 @@ typedef struct {
   attune_param_type type;
 } attune_param;
 
-enum { ATTUNE_LIST_BLOCK_MAX = 1 << 16 };
+enum { ATTUNE_BLOCK_SIZE_MAX = 1 << 16 };
 
 /* What is to be computed: O = softmax(scale * Q K^T [softcap] [mask]) V.
  * Fill with attune_problem_init, then set fields. Values only: no ownership. */
@@ -120,7 +120,7 @@ typedef struct {
   attune_strides bias;
   int32_t want_sinks; /* 1: each head has one more key, whose score is sinks[head] and whose value is zero */
   /* Not 0: of the keys that mask, window and mask_expr leave, a query sees those in blocks of block_size queries x
-   * block_size keys that are listed (attune_block_lists), a multiple of 16. Kernels need tiles that divide it: with 64
+   * block_size keys that are listed (attune_block_mask), a multiple of 16. Kernels need tiles that divide it: with 64
    * or 128 the fast ones run. */
   int32_t block_size;
   float block_density; /* about which share of the blocks will be listed, for tuning; 0: not known */
@@ -128,14 +128,14 @@ typedef struct {
 
 typedef struct attune_context attune_context;
 typedef struct attune_plan attune_plan;
-typedef void *attune_stream; /* a CUstream or cudaStream_t; NULL is the default stream; ignored by the host device */
+typedef void *attune_stream; /* a CUstream or cudaStream_t; NULL is the default stream; ignored by the simulator */
 
 typedef struct {
   size_t struct_size;   /* sizeof(attune_options), set by attune_options_init */
   const char *device;   /* "cuda:N", "host", or NULL: the CUDA context that is current, else cuda:0, else host */
   const char *database; /* path of the store, ":memory:", or NULL: $ATTUNE_DATABASE, else the XDG cache folder */
   int32_t frozen;       /* 1: never compile and never write; also set by ATTUNE_FROZEN=1 */
-  uint64_t host_seed;   /* schedule of the host device */
+  uint64_t host_seed;   /* schedule of the simulator */
 } attune_options;
 
 /* The value of a param: integer, real, or an array in device memory with its number of elements. */
@@ -148,19 +148,19 @@ typedef struct {
 
 /* Which blocks are seen: for each batch, head and row of blocks the columns of those that are, compressed sparse rows.
  * Memory grows with the blocks that are listed. In device memory, borrowed for the time of a run; another run may bring
- * others. Lists that break these rules give wrong results, and no access out of bounds. attune_lister_build makes
- * them; runs only read them. */
+ * others. Lists that break these rules give wrong results, and no access out of bounds. attune_block_mask_builder_build
+ * makes them; runs only read them. */
 typedef struct {
   int32_t batch, heads; /* 1: the same lists for all, or as many as the problem has */
-  int32_t *rows;        /* (batch * heads * ceil(seqlen_q / block_size) + 1): where each row begins in blocks; the last
+  int32_t *row_offsets; /* (batch * heads * ceil(seqlen_q / block_size) + 1): where each row begins in blocks; the last
                            element is where the last one ends */
-  int32_t *blocks;      /* ascending in a row: 2 * column + 1, or 2 * column where mask_expr must also be asked */
+  int32_t *indices;     /* ascending in a row: 2 * column + 1, or 2 * column where mask_expr must also be asked */
   int64_t capacity;     /* elements of blocks; what rows say beyond it is not listed */
-  int32_t *order;       /* the numbers of the rows, in the order in which they are begun, so that those with most
-                           blocks come first; NULL: as the kernel likes */
-} attune_block_lists;
+  int32_t *row_order;   /* the numbers of the rows, in the order in which they are begun, so that those with most
+                             blocks come first; NULL: as the kernel likes */
+} attune_block_mask;
 
-/* Device pointers (host pointers for the host device), borrowed for the time of the run. q, k, v and o are 16-byte
+/* Device pointers (host pointers for the simulator), borrowed for the time of the run. q, k, v and o are 16-byte
  * aligned, the others as their type is. */
 typedef struct {
   size_t struct_size; /* sizeof(attune_tensors), set by attune_tensors_init */
@@ -173,7 +173,7 @@ typedef struct {
   attune_value values[ATTUNE_PARAMS_MAX]; /* of the problem's params, in their order */
   const void *bias;                       /* where the problem wants it */
   const float *sinks;                     /* (heads_q) where the problem wants them, natural logits */
-  attune_block_lists lists;               /* where the problem has a block_size */
+  attune_block_mask lists;                /* where the problem has a block_size */
 } attune_tensors;
 
 /* Thread-local, valid until the next failing call of this thread; "" before any. Says what, why and what to do. */
@@ -213,7 +213,7 @@ ATTUNE_API size_t attune_plan_workspace(const attune_plan *plan);
 /* Canonical text of the config; owned by the plan. */
 ATTUNE_API const char *attune_plan_config(const attune_plan *plan);
 /* The rung that answered: "exact", "near-problem", "near-device", "model", "reference" or "named". Static. */
-ATTUNE_API const char *attune_plan_rung(const attune_plan *plan);
+ATTUNE_API const char *attune_plan_source(const attune_plan *plan);
 /* Which rungs were tried, what each found, and what it was taken or rejected for; lines of text owned by the plan. */
 ATTUNE_API const char *attune_plan_explain(const attune_plan *plan);
 
@@ -221,43 +221,46 @@ ATTUNE_API const char *attune_plan_explain(const attune_plan *plan);
  * be called by several threads at once with one plan and a workspace each. A captured graph keeps the tensors' and the
  * workspace's addresses, also those inside the tensor maps that a kernel of family wgmma is given: replay it on the
  * same tensors, or update the node by capturing anew. The thread's current CUDA context stays as it is; it is cheapest
- * if that is the plan's (PyTorch's is). The host device ignores the stream, starts threads, and returns when done. */
+ * if that is the plan's (PyTorch's is). The simulator ignores the stream, starts threads, and returns when done. */
 ATTUNE_API attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace,
                                     size_t workspace_size, attune_stream stream);
 
 /* ---- block lists on the device ---- */
 
 typedef enum {
-  ATTUNE_LISTS_OF_EXPRESSION = 0, /* blocks in which the problem's mask_expr may be true of a key; those in which it is
-                                     true of all are whole. Without one: all blocks that mask and window leave */
-  ATTUNE_LISTS_OF_MASK = 1,       /* uint8_t (batch, heads, rows, columns) of the lists: not 0 is listed */
-  ATTUNE_LISTS_OF_BLOCKS = 2      /* int32_t (count, 4): batch, head, row, column of each, ascending */
-} attune_list_kind;
+  ATTUNE_BLOCK_MASK_OF_EXPRESSION = 0, /* blocks in which the problem's mask_expr may be true of a key; those in which
+                                     it is true of all are whole. Without one: all blocks that mask and window leave */
+  ATTUNE_BLOCK_MASK_OF_BYTES = 1,      /* uint8_t (batch, heads, rows, columns) of the lists: not 0 is listed */
+  ATTUNE_BLOCK_MASK_OF_BLOCKS = 2      /* int32_t (count, 4): batch, head, row, column of each, ascending */
+} attune_block_mask_source_kind;
 typedef struct {
-  attune_list_kind kind;
+  attune_block_mask_source_kind kind;
   const void *data;                       /* in device memory; OF_EXPRESSION: NULL */
   int64_t count;                          /* OF_BLOCKS */
   attune_value values[ATTUNE_PARAMS_MAX]; /* OF_EXPRESSION: of the problem's params */
-} attune_list_source;
+} attune_block_mask_source;
 
 /* Builds and checks the lists of one problem; immutable and shared by threads, as a plan. It outlives neither its
  * context nor the device. */
-typedef struct attune_lister attune_lister;
-ATTUNE_API attune_status attune_lister_create(attune_lister **out, attune_context *context,
-                                              const attune_problem *problem);
-ATTUNE_API void attune_lister_destroy(attune_lister *lister);
+typedef struct attune_block_mask_builder attune_block_mask_builder;
+ATTUNE_API attune_status attune_block_mask_builder_create(attune_block_mask_builder **out, attune_context *context,
+                                                          const attune_problem *problem);
+ATTUNE_API void attune_block_mask_builder_destroy(attune_block_mask_builder *lister);
 /* Bytes of device memory that build needs for lists of that batch and heads; the caller owns it. */
-ATTUNE_API size_t attune_lister_workspace(const attune_lister *lister, int32_t batch, int32_t heads);
+ATTUNE_API size_t attune_block_mask_builder_workspace(const attune_block_mask_builder *lister, int32_t batch,
+                                                      int32_t heads);
 /* Enqueues on the stream what fills in rows, blocks and, if it is not NULL, order: each list's longest rows first.
  * Blocks that mask and window hide are left out; blocks of a mask or of blocks are whole unless the problem has a
  * mask_expr. What does not fit in capacity is dropped, and the last element of rows says how many there are: a build of
  * capacity 0 only counts. Blocks of the source that are out of order or of the problem are dropped. Allocates nothing
  * and never synchronises. */
-ATTUNE_API attune_status attune_lister_build(const attune_lister *lister, const attune_list_source *source,
-                                             const attune_block_lists *lists, void *workspace, size_t workspace_size,
-                                             attune_stream stream);
-/* ATTUNE_OK, or ATTUNE_BAD_LISTS and the first row that breaks a rule. Allocates, and waits for the device. */
-ATTUNE_API attune_status attune_lister_check(const attune_lister *lister, const attune_block_lists *lists);
+ATTUNE_API attune_status attune_block_mask_builder_build(const attune_block_mask_builder *lister,
+                                                         const attune_block_mask_source *source,
+                                                         const attune_block_mask *lists, void *workspace,
+                                                         size_t workspace_size, attune_stream stream);
+/* ATTUNE_OK, or ATTUNE_BAD_BLOCK_MASK and the first row that breaks a rule. Allocates, and waits for the device. */
+ATTUNE_API attune_status attune_block_mask_builder_check(const attune_block_mask_builder *lister,
+                                                         const attune_block_mask *lists);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "runtime/machine.h"
+#include "runtime/backend.h"
 
 /* What names a kernel, before it is packed into one block. */
 typedef struct {

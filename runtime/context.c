@@ -18,11 +18,11 @@ bool attune_frozen_by_environment(void) {
 }
 
 static void describe(attune_context *context) {
-  const attune_device *device = attune_machine_device(context->machine);
-  const char *name = attune_machine_name(context->machine);
+  const attune_device *device = attune_backend_device(context->machine);
+  const char *name = attune_backend_name(context->machine);
   if (device->arch)
     snprintf(context->description, sizeof context->description, "%s %s %s, %d SMs", name, device->name,
-             attune_machine_arch(context->machine), device->sm_count);
+             attune_backend_arch(context->machine), device->sm_count);
   else
     snprintf(context->description, sizeof context->description, "%s", name);
 }
@@ -45,7 +45,7 @@ attune_status attune_context_create(attune_context **out, const attune_options *
   if (!context) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a context");
   context->frozen = options->frozen || attune_frozen_by_environment();
   attune_store_options store = {.path = options->database, .frozen = context->frozen};
-  attune_status status = attune_machine_open(&context->machine, options->device, options->host_seed);
+  attune_status status = attune_backend_open(&context->machine, options->device, options->host_seed);
   if (status == ATTUNE_OK) status = attune_store_open(&context->store, &store);
   if (status != ATTUNE_OK) {
     attune_context_destroy(context);
@@ -59,7 +59,7 @@ attune_status attune_context_create(attune_context **out, const attune_options *
 void attune_context_destroy(attune_context *context) {
   if (!context) return;
   if (context->store) attune_store_close(context->store);
-  attune_machine_close(context->machine);
+  attune_backend_close(context->machine);
   free(context);
 }
 
@@ -67,7 +67,7 @@ const char *attune_context_device(const attune_context *context) {
   return context ? context->description : "";
 }
 
-attune_machine *attune_context_machine(attune_context *context) {
+attune_backend *attune_context_machine(attune_context *context) {
   return context->machine;
 }
 

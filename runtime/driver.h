@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "runtime/fail.h"
+#include "generator/base/status.h"
 
 typedef int CUresult;
 typedef int CUdevice;

@@ -1,4 +1,4 @@
-/* Causal attention of four heads over 64 tokens, on the host device: cc example.c $(pkg-config --cflags --libs attune)
+/* Causal attention of four heads over 64 tokens, on the simulator: cc example.c $(pkg-config --cflags --libs attune)
  * With .device = "cuda:0" the pointers are device pointers and attune_run enqueues the kernel on the stream. */
 #include <attune.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef ATTUNE_NVRTC_H
 #define ATTUNE_NVRTC_H
 
-#include "runtime/machine.h"
+#include "runtime/backend.h"
 
 /* What ptxas says with -v: the most that any function in the log needs; -1 where the log is silent. */
 typedef struct {

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/ladder.h"
+#include "runtime/dispatch.h"
 #include "runtime/plan.h"
 
 /* What the ladder offers its configs to. */
@@ -15,7 +15,7 @@ typedef struct {
 static attune_status recompile(attune_plan *plan, const attune_config *config, const attune_problem *problem) {
   attune_context *context = plan->context;
   attune_kernel *kernel = NULL;
-  attune_status status = attune_kernel_compile(&kernel, config, problem, attune_machine_arch(context->machine));
+  attune_status status = attune_kernel_compile(&kernel, config, problem, attune_backend_arch(context->machine));
   if (status == ATTUNE_OK) status = attune_store_put_kernel(context->store, kernel);
   if (status == ATTUNE_OK) status = attune_load(&plan->loaded, context->machine, kernel, config);
   free(kernel);
@@ -27,7 +27,7 @@ static attune_status load(attune_plan *plan, const attune_config *config, const 
   attune_kernel *kernel = NULL;
   bool hit = false;
   attune_status status = attune_kernel_get(&kernel, &hit, context->store, config, problem,
-                                           attune_machine_arch(context->machine), context->frozen);
+                                           attune_backend_arch(context->machine), context->frozen);
   if (status != ATTUNE_OK) return status;
   status = attune_load(&plan->loaded, context->machine, kernel, config);
   if (status != ATTUNE_OK && hit && !context->frozen) status = recompile(plan, config, problem);
@@ -48,7 +48,7 @@ static attune_status choose(attempt *a) {
   attune_choice choice;
   attune_context *context = a->plan->context;
   attune_status status =
-      attune_climb(&choice, context->store, a->problem, attune_machine_device(context->machine), try_config, a);
+      attune_climb(&choice, context->store, a->problem, attune_backend_device(context->machine), try_config, a);
   a->plan->explanation = choice.explanation;
   a->plan->rung = choice.rung;
   if (status == ATTUNE_WOULD_COMPILE)
@@ -82,7 +82,7 @@ static attune_status use_named(attempt *a, const char *text) {
   attune_context *context = a->plan->context;
   attune_status status = attune_config_parse(&config, text);
   if (status == ATTUNE_OK) status = check_named(&config, a->problem, text);
-  if (status == ATTUNE_OK) status = attune_config_legal(&config, attune_machine_device(context->machine));
+  if (status == ATTUNE_OK) status = attune_config_legal(&config, attune_backend_device(context->machine));
   if (status == ATTUNE_OK) status = try_config(a, &config);
   if (status != ATTUNE_OK) return status;
   a->plan->rung = "named";
@@ -145,7 +145,7 @@ const char *attune_plan_config(const attune_plan *plan) {
   return plan ? plan->config : "";
 }
 
-const char *attune_plan_rung(const attune_plan *plan) {
+const char *attune_plan_source(const attune_plan *plan) {
   return plan ? plan->rung : "";
 }
 

@@ -5,7 +5,7 @@
 #include "runtime/runtime.h"
 
 struct attune_context {
-  attune_machine *machine;
+  attune_backend *machine;
   attune_store *store;
   bool frozen;
   char description[256];
@@ -26,7 +26,7 @@ struct attune_plan {
 
 /* run.c: what is checked before a launch. */
 attune_status attune_check_pointer(const char *name, const void *pointer, uintptr_t alignment);
-attune_status attune_lists_check_sizes(const attune_block_lists *lists, int32_t batch, int32_t heads);
-attune_status attune_lists_check_pointers(const attune_block_lists *lists);
+attune_status attune_block_mask_check_sizes(const attune_block_mask *lists, int32_t batch, int32_t heads);
+attune_status attune_block_mask_check_pointers(const attune_block_mask *lists);
 
 #endif

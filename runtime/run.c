@@ -33,7 +33,7 @@ static attune_status check_values(const attune_plan *plan, const attune_tensors 
   return ATTUNE_OK;
 }
 
-attune_status attune_lists_check_sizes(const attune_block_lists *lists, int32_t batch, int32_t heads) {
+attune_status attune_block_mask_check_sizes(const attune_block_mask *lists, int32_t batch, int32_t heads) {
   if ((lists->batch != 1 && lists->batch != batch) || (lists->heads != 1 && lists->heads != heads))
     return attune_fail(ATTUNE_BAD_SIZE,
                        "lists are for batch %d and heads %d; each must be 1 or the problem's %d and %d", lists->batch,
@@ -43,20 +43,21 @@ attune_status attune_lists_check_sizes(const attune_block_lists *lists, int32_t 
   return ATTUNE_OK;
 }
 
-attune_status attune_lists_check_pointers(const attune_block_lists *lists) {
-  attune_status status = attune_check_pointer("lists.rows", lists->rows, WORD_ALIGNMENT);
+attune_status attune_block_mask_check_pointers(const attune_block_mask *lists) {
+  attune_status status = attune_check_pointer("lists.rows", lists->row_offsets, WORD_ALIGNMENT);
   if (status == ATTUNE_OK && lists->capacity > 0)
-    status = attune_check_pointer("lists.blocks", lists->blocks, WORD_ALIGNMENT);
-  return status != ATTUNE_OK || !lists->order ? status
-                                              : attune_check_pointer("lists.order", lists->order, WORD_ALIGNMENT);
+    status = attune_check_pointer("lists.blocks", lists->indices, WORD_ALIGNMENT);
+  return status != ATTUNE_OK || !lists->row_order
+             ? status
+             : attune_check_pointer("lists.order", lists->row_order, WORD_ALIGNMENT);
 }
 
-static attune_status check_lists(const attune_plan *plan, const attune_block_lists *lists) {
-  if (!plan->want_lists && lists->rows)
+static attune_status check_lists(const attune_plan *plan, const attune_block_mask *lists) {
+  if (!plan->want_lists && lists->row_offsets)
     return attune_fail(ATTUNE_BAD_POINTER, "lists are given, but the plan knows none: set block_size in the problem");
   if (!plan->want_lists) return ATTUNE_OK;
-  const attune_status status = attune_lists_check_sizes(lists, plan->arguments.batch, plan->arguments.heads_q);
-  return status == ATTUNE_OK ? attune_lists_check_pointers(lists) : status;
+  const attune_status status = attune_block_mask_check_sizes(lists, plan->arguments.batch, plan->arguments.heads_q);
+  return status == ATTUNE_OK ? attune_block_mask_check_pointers(lists) : status;
 }
 
 static attune_status check_tensors(const attune_plan *plan, const attune_tensors *tensors) {
@@ -108,7 +109,7 @@ attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors,
   arguments.bias = tensors->bias;
   arguments.sinks = tensors->sinks;
   attune_arguments_values(&arguments, tensors);
-  attune_arguments_lists(&arguments, &tensors->lists);
+  attune_arguments_block_mask(&arguments, &tensors->lists);
   arguments.counter = plan->launch.workspace > 0 ? workspace : NULL;
   return attune_launch_kernel(plan->loaded, &plan->launch, &arguments, stream);
 }

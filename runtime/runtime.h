@@ -1,4 +1,4 @@
-/* The runtime's inner door, for the tuner and the tests: machines (a CUDA device, the host device), compilation,
+/* The runtime's inner door, for the tuner and the tests: machines (a CUDA device, the simulator), compilation,
  * loading, launching, device memory and timing. Applications use attune.h alone. */
 #ifndef ATTUNE_RUNTIME_H
 #define ATTUNE_RUNTIME_H
@@ -6,9 +6,9 @@
 #include <stdbool.h>
 
 #include "cache/cache.h"
+#include "generator/base/status.h"
 #include "generator/generator.h"
 #include "runtime/attune.h"
-#include "runtime/fail.h"
 #include "templates/arguments.h"
 
 typedef struct attune_arguments attune_arguments;
@@ -36,25 +36,25 @@ attune_status attune_nvrtc_version(char out[32]);
 
 /* ---- machine: where kernels run ---- */
 
-typedef struct attune_machine attune_machine;
+typedef struct attune_backend attune_backend;
 typedef struct attune_loaded attune_loaded; /* a kernel on a machine */
 
-/* name: "cuda:N", "host", or NULL as in attune_options. seed: the host device's schedule. */
-attune_status attune_machine_open(attune_machine **out, const char *name, uint64_t seed);
-void attune_machine_close(attune_machine *machine);
-const attune_device *attune_machine_device(const attune_machine *machine);
-const char *attune_machine_name(const attune_machine *machine);   /* "cuda:0", "host" */
-const char *attune_machine_arch(const attune_machine *machine);   /* "sm_90", "host" */
-const char *attune_machine_driver(const attune_machine *machine); /* "580.159.04 (CUDA 13.0)" or "" */
+/* name: "cuda:N", "host", or NULL as in attune_options. seed: the simulator's schedule. */
+attune_status attune_backend_open(attune_backend **out, const char *name, uint64_t seed);
+void attune_backend_close(attune_backend *machine);
+const attune_device *attune_backend_device(const attune_backend *machine);
+const char *attune_backend_name(const attune_backend *machine);   /* "cuda:0", "host" */
+const char *attune_backend_arch(const attune_backend *machine);   /* "sm_90", "host" */
+const char *attune_backend_driver(const attune_backend *machine); /* "580.159.04 (CUDA 13.0)" or "" */
 /* Number of CUDA devices, 0 where there is no driver (never fails). */
-int attune_machine_count(void);
+int attune_backend_count(void);
 
 /* Loads a binary. A binary that the driver refuses is ATTUNE_DRIVER_FAILED (the caller drops the row and recompiles).
  */
-attune_status attune_load(attune_loaded **out, attune_machine *machine, const attune_kernel *kernel,
+attune_status attune_load(attune_loaded **out, attune_backend *machine, const attune_kernel *kernel,
                           const attune_config *config);
 void attune_unload(attune_loaded *loaded);
-/* Clears what the kernel counts in, then launches it. Asynchronous on CUDA; on the host device it returns when done,
+/* Clears what the kernel counts in, then launches it. Asynchronous on CUDA; on the simulator it returns when done,
  * and ATTUNE_KERNEL_FAULT's message has kernel, line, block and thread. */
 attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
                                    const attune_arguments *arguments, attune_stream stream);
@@ -66,25 +66,25 @@ attune_status attune_arguments_of(attune_arguments *out, const attune_config *co
 
 /* The values of params alone, and the lists. */
 void attune_arguments_values(attune_arguments *out, const attune_tensors *tensors);
-void attune_arguments_lists(attune_arguments *out, const attune_block_lists *lists);
+void attune_arguments_block_mask(attune_arguments *out, const attune_block_mask *lists);
 
-/* Memory of the machine; on the host device plain memory that kernels may touch only inside what is registered
+/* Memory of the machine; on the simulator plain memory that kernels may touch only inside what is registered
  * (allocations here, and the tensors of attune_run). */
-attune_status attune_memory_allocate(void **out, attune_machine *machine, size_t size);
-void attune_memory_free(attune_machine *machine, void *memory);
-attune_status attune_memory_write(attune_machine *machine, void *to, const void *from, size_t size);
-attune_status attune_memory_read(attune_machine *machine, void *to, const void *from, size_t size);
-attune_status attune_memory_fill(attune_machine *machine, void *to, int byte, size_t size); /* on the default stream */
+attune_status attune_memory_allocate(void **out, attune_backend *machine, size_t size);
+void attune_memory_free(attune_backend *machine, void *memory);
+attune_status attune_memory_write(attune_backend *machine, void *to, const void *from, size_t size);
+attune_status attune_memory_read(attune_backend *machine, void *to, const void *from, size_t size);
+attune_status attune_memory_fill(attune_backend *machine, void *to, int byte, size_t size); /* on the default stream */
 /* Pins host memory, so that it is read into at the speed of the link, until it is unpinned, which must be before it is
  * freed. False: it can't be pinned here, is read into as before, and needs no unpinning. */
-bool attune_memory_pin(attune_machine *machine, void *host, size_t size);
-void attune_memory_unpin(attune_machine *machine, void *host);
+bool attune_memory_pin(attune_backend *machine, void *host, size_t size);
+void attune_memory_unpin(attune_backend *machine, void *host);
 
-attune_status attune_machine_synchronize(attune_machine *machine);
+attune_status attune_backend_synchronize(attune_backend *machine);
 
-/* Device time between two points of the default stream (CUDA events; the wall clock on the host device). */
+/* Device time between two points of the default stream (CUDA events; the wall clock on the simulator). */
 typedef struct attune_timer attune_timer;
-attune_status attune_timer_create(attune_timer **out, attune_machine *machine);
+attune_status attune_timer_create(attune_timer **out, attune_backend *machine);
 void attune_timer_destroy(attune_timer *timer);
 attune_status attune_timer_start(attune_timer *timer);
 attune_status attune_timer_stop(attune_timer *timer);
@@ -105,7 +105,7 @@ attune_status attune_choose(attune_choice *out, attune_store *store, const attun
 bool attune_frozen_by_environment(void);
 
 /* What a context is made of; the context keeps owning both. */
-attune_machine *attune_context_machine(attune_context *context);
+attune_backend *attune_context_machine(attune_context *context);
 attune_store *attune_context_store(attune_context *context);
 
 #endif

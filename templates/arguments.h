@@ -14,7 +14,7 @@ struct attune_argument {
 /* What the kernel of lists is to do: count the blocks of each row; fill in rows, blocks and order; or check those that
  * attune_arguments has. */
 enum attune_list_step { ATTUNE_LIST_COUNT = 0, ATTUNE_LIST_FILL = 1, ATTUNE_LIST_CHECK = 2 };
-/* What they are built from, as attune_list_kind of attune.h. */
+/* What they are built from, as attune_block_mask_source_kind of attune.h. */
 enum attune_list_origin { ATTUNE_LIST_OF_EXPRESSION = 0, ATTUNE_LIST_OF_MASK = 1, ATTUNE_LIST_OF_BLOCKS = 2 };
 /* Which of the lists' rules a row breaks. */
 enum attune_list_fault {
@@ -26,7 +26,7 @@ enum attune_list_fault {
 };
 struct attune_list_work {
   int step, kind;     /* attune_list_step, attune_list_origin */
-  const void *source; /* attune_list_source of attune.h */
+  const void *source; /* attune_block_mask_source of attune.h */
   long long count;
   int *counts; /* of each row; or its attune_list_fault */
   int *rows, *blocks, *order;
@@ -59,7 +59,7 @@ struct attune_arguments {
   const void *bias;
   long long bias_batch, bias_seqlen, bias_heads;
   struct attune_argument values[8];
-  const int *list_rows, *list_blocks, *list_order; /* attune_block_lists of attune.h */
+  const int *list_rows, *list_blocks, *list_order; /* attune_block_mask of attune.h */
   int list_capacity, list_batch, list_heads;
   struct attune_list_work list_work; /* of templates/lists.cu */
   unsigned *counter;                 /* of what blocks have taken; each launch begins with 0 */

@@ -1,4 +1,4 @@
-/* The primitives in C++17, for the host device: each hands what it is asked to the runner (runtime/host_block.c)
+/* The primitives in C++17, for the simulator: each hands what it is asked to the runner (runtime/simulator/block.c)
  * together with the line it was called from. Their meaning stands in templates/README.md. */
 #pragma once
 #include "host_interface.h"

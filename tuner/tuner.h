@@ -24,46 +24,46 @@ typedef struct {
     float real;
   } elements[ATTUNE_GIVEN_ELEMENTS];
   int32_t used;
-  const uint16_t *bias;     /* laid out as the problem says; NULL: drawn */
-  const float *sinks;       /* NULL: drawn */
-  attune_block_lists lists; /* in host memory; rows is NULL: drawn with the problem's density */
-} attune_given;
+  const uint16_t *bias;    /* laid out as the problem says; NULL: drawn */
+  const float *sinks;      /* NULL: drawn */
+  attune_block_mask lists; /* in host memory; rows is NULL: drawn with the problem's density */
+} attune_inputs;
 /* As attune_tensors has them; arrays lie in `given`. */
-void attune_given_values(attune_value out[ATTUNE_PARAMS_MAX], const attune_given *given);
+void attune_inputs_values(attune_value out[ATTUNE_PARAMS_MAX], const attune_inputs *given);
 /* "name=3", "name=0.5", "name=1,2,3": declares a param of the problem and keeps its value. A comma makes an array. */
-attune_status attune_given_param(attune_given *given, attune_problem *problem, const char *text);
+attune_status attune_inputs_param(attune_inputs *given, attune_problem *problem, const char *text);
 /* The same of numbers; length: of the name. At most ATTUNE_GIVEN_ELEMENTS in all arrays; real: they are floats, else
  * ints. */
-attune_status attune_given_numbers(attune_given *given, attune_problem *problem, const char *name, size_t length,
-                                   bool array, bool real, const double *numbers, int count);
+attune_status attune_inputs_numbers(attune_inputs *given, attune_problem *problem, const char *name, size_t length,
+                                    bool array, bool real, const double *numbers, int count);
 /* Declares an array param whose elements are the caller's. */
-attune_status attune_given_array(attune_given *given, attune_problem *problem, const char *name, attune_param_type type,
-                                 const void *array, int64_t count);
+attune_status attune_inputs_array(attune_inputs *given, attune_problem *problem, const char *name,
+                                  attune_param_type type, const void *array, int64_t count);
 
 /* ---- lists.c ---- */
 
-/* Block lists in host memory; free them with attune_lists_free. */
+/* Block lists in host memory; free them with attune_host_block_mask_free. */
 typedef struct {
-  attune_block_lists view;
+  attune_block_mask view;
   int32_t *rows, *blocks, *order;
-} attune_lists;
+} attune_host_block_mask;
 /* What becomes of a block; called once for each, a row after the other. */
 typedef attune_seen attune_block_seen(void *user, int32_t batch, int32_t head, int32_t row, int32_t column);
 /* Lists for batch (1 or the problem's) and heads (likewise) of the problem's block_size. One list
  * after the other, in each the longest rows first.
  * ATTUNE_BAD_SIZE beyond 2^31 - 1 blocks. */
-attune_status attune_lists_make(attune_lists *out, const attune_problem *problem, int32_t batch, int32_t heads,
-                                attune_block_seen *seen, void *user);
+attune_status attune_host_block_mask_make(attune_host_block_mask *out, const attune_problem *problem, int32_t batch,
+                                          int32_t heads, attune_block_seen *seen, void *user);
 /* Of a mask (batch, heads, rows, columns): not 0 is listed, and whole unless the problem has a mask expression. */
-attune_status attune_lists_of_mask(attune_lists *out, const attune_problem *problem, int32_t batch, int32_t heads,
-                                   const uint8_t *mask);
+attune_status attune_host_block_mask_of_mask(attune_host_block_mask *out, const attune_problem *problem, int32_t batch,
+                                             int32_t heads, const uint8_t *mask);
 /* Every block by chance with the problem's density, or one in four where that is not known; for each head and batch. */
-attune_status attune_lists_draw(attune_lists *out, const attune_problem *problem, uint64_t seed);
-void attune_lists_free(attune_lists *lists);
+attune_status attune_host_block_mask_draw(attune_host_block_mask *out, const attune_problem *problem, uint64_t seed);
+void attune_host_block_mask_free(attune_host_block_mask *lists);
 /* The same in a machine's memory; what was allocated is released by the caller, also after a failure. */
-attune_status attune_lists_upload(attune_block_lists *out, attune_machine *machine, const attune_problem *problem,
-                                  const attune_block_lists *lists);
-void attune_lists_release(attune_machine *machine, const attune_block_lists *lists);
+attune_status attune_host_block_mask_upload(attune_block_mask *out, attune_backend *machine,
+                                            const attune_problem *problem, const attune_block_mask *lists);
+void attune_host_block_mask_release(attune_backend *machine, const attune_block_mask *lists);
 
 /* ---- census.c ---- */
 
@@ -74,9 +74,9 @@ typedef struct {
   int64_t blocks, kept, whole, rows, longest;
   bool sampled; /* too many to count them all */
   bool drawn;   /* by lists that are drawn by chance, as a tuner does */
-} attune_census;
-attune_status attune_census_of(attune_census *out, const attune_problem *problem, const attune_given *given,
-                               int32_t block);
+} attune_sparsity;
+attune_status attune_sparsity_of(attune_sparsity *out, const attune_problem *problem, const attune_inputs *given,
+                                 int32_t block);
 
 /* ---- reference.c: the judges ---- */
 
@@ -84,18 +84,18 @@ attune_status attune_census_of(attune_census *out, const attune_problem *problem
  * problem's dtype at the problem's strides (resolved problem). given may be NULL where the problem has no expression,
  * bias or sinks, of which it then holds all. */
 void attune_reference_row(double *o, double *lse, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                          const uint16_t *v, int batch, int head, int row, const attune_given *given);
+                          const uint16_t *v, int batch, int head, int row, const attune_inputs *given);
 /* The same row as the unfused computation gives it in the problem's dtype: S, P and O each rounded to it. */
 void attune_unfused_row(double *o, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                        const uint16_t *v, int batch, int head, int row, const attune_given *given);
+                        const uint16_t *v, int batch, int head, int row, const attune_inputs *given);
 /* How many keys the row sees. */
-int64_t attune_reference_keys(const attune_problem *problem, int batch, int head, int row, const attune_given *given);
+int64_t attune_reference_keys(const attune_problem *problem, int batch, int head, int row, const attune_inputs *given);
 uint16_t attune_to_element(attune_dtype dtype, double value); /* round to nearest even */
 double attune_from_element(attune_dtype dtype, uint16_t element);
 
 /* ---- bed.c: inputs, outputs and expected results of one problem on one machine ---- */
 
-typedef struct attune_bed attune_bed;
+typedef struct attune_verifier attune_verifier;
 typedef struct {
   bool passed;
   double error, bound; /* max abs error of O against float64 on the sampled rows; 2 * unfused + 1e-5 */
@@ -108,21 +108,21 @@ typedef struct {
 /* Draws q, k, v from a normal distribution times magnitude; chooses rows (all of a small problem; else the first, last,
  * tile edges and random ones); computes both references for them on all cores; runs the reference family over the whole
  * problem. given: values of params, bias and sinks; NULL, or without the latter two: they are drawn. */
-attune_status attune_bed_create(attune_bed **out, attune_machine *machine, const attune_problem *problem,
-                                const attune_given *given, uint64_t seed, double magnitude);
+attune_status attune_verifier_create(attune_verifier **out, attune_backend *machine, const attune_problem *problem,
+                                     const attune_inputs *given, uint64_t seed, double magnitude);
 /* The same with the caller's tensors (host memory, elements of the problem's dtype, the problem's strides). */
-attune_status attune_bed_create_with(attune_bed **out, attune_machine *machine, const attune_problem *problem,
-                                     const attune_given *given, const uint16_t *q, const uint16_t *k,
-                                     const uint16_t *v);
-void attune_bed_destroy(attune_bed *bed);
+attune_status attune_verifier_create_with(attune_verifier **out, attune_backend *machine, const attune_problem *problem,
+                                          const attune_inputs *given, const uint16_t *q, const uint16_t *k,
+                                          const uint16_t *v);
+void attune_verifier_destroy(attune_verifier *bed);
 /* Poisons O and LSE, launches, judges: wrong values, unwritten elements, NaN. A wrong result is a verdict, not a
  * failure. */
-attune_status attune_bed_verify(attune_bed *bed, const attune_loaded *loaded, const attune_config *config,
-                                attune_verdict *out);
-attune_status attune_bed_launch(attune_bed *bed, const attune_loaded *loaded, const attune_config *config);
+attune_status attune_verifier_check(attune_verifier *bed, const attune_loaded *loaded, const attune_config *config,
+                                    attune_verdict *out);
+attune_status attune_verifier_launch(attune_verifier *bed, const attune_loaded *loaded, const attune_config *config);
 /* Copies O (head_dim_v fastest, contiguous (batch, seqlen_q, heads_q, head_dim_v)) and LSE (may be NULL) to host
  * memory. */
-attune_status attune_bed_outputs(attune_bed *bed, uint16_t *o, float *lse);
+attune_status attune_verifier_outputs(attune_verifier *bed, uint16_t *o, float *lse);
 
 /* ---- safetensors.c ---- */
 
@@ -151,7 +151,7 @@ typedef struct {
                   --window --scale --softcap --lse --pattern --mask-expr --score-expr --param --bias --sinks
                   --density, or
                   --problem FILE.json / --problem CLASS-TEXT */
-  attune_given given;
+  attune_inputs given;
   int32_t block_size; /* --block-size: of lists, and of what explain counts */
   const char *device, *arch, *database, *family, *config, *input, *output, *workload;
   bool json, help;
@@ -171,9 +171,9 @@ attune_status attune_bias_of_sizes(attune_problem *problem, int64_t batch, int64
 /* Parses argv[1..] (argv[0] is the verb). A fault leaves a message that names the flag. */
 attune_status attune_flags_parse(attune_flags *out, int argc, char **argv);
 void attune_flags_help(const char *verb, const char *summary); /* to stdout */
-attune_status attune_problem_of_json(attune_problem *out, attune_given *given, json_t *object, const char *where);
+attune_status attune_problem_of_json(attune_problem *out, attune_inputs *given, json_t *object, const char *where);
 /* given may be NULL: without the values of params. */
-json_t *attune_problem_to_json(const attune_problem *problem, const attune_given *given);
+json_t *attune_problem_to_json(const attune_problem *problem, const attune_inputs *given);
 json_t *attune_config_to_json(const attune_config *config);
 
 /* ---- workload.c: a JSON list of problems, with names and weights ---- */
@@ -181,7 +181,7 @@ json_t *attune_config_to_json(const attune_config *config);
 typedef struct {
   char name[96];
   attune_problem problem;
-  attune_given given;
+  attune_inputs given;
 } attune_workload_item;
 /* path, or the name of one that ships (tuner/workloads: "gpt2", "flash-grid", ...). *items is malloc'ed. */
 attune_status attune_workload_read(attune_workload_item **items, int *count, const char *path_or_name);
@@ -206,7 +206,7 @@ typedef struct {
 } attune_candidate;
 void attune_timing_free(attune_timing *timing);
 /* The first launch that fails ends the race with its status; the samples taken until then stay. */
-attune_status attune_measure(attune_bed *bed, attune_machine *machine, attune_candidate *candidates, int count,
+attune_status attune_measure(attune_verifier *bed, attune_backend *machine, attune_candidate *candidates, int count,
                              int max_rounds, double max_seconds);
 
 typedef struct {
@@ -214,11 +214,11 @@ typedef struct {
   double budget_seconds; /* per problem, 0: none */
   int jobs;
   uint64_t seed;
-  const char *family;        /* NULL: all */
-  bool progress;             /* to stderr */
-  const char *label;         /* what the progress line calls the problem; NULL: its class */
-  bool force;                /* try again what the store already has rows of */
-  const attune_given *given; /* NULL: none */
+  const char *family;         /* NULL: all */
+  bool progress;              /* to stderr */
+  const char *label;          /* what the progress line calls the problem; NULL: its class */
+  bool force;                 /* try again what the store already has rows of */
+  const attune_inputs *given; /* NULL: none */
 } attune_tune_options;
 typedef struct {
   attune_config best, initial;
@@ -229,7 +229,7 @@ typedef struct {
 } attune_tune_result;
 /* Fills the store for one problem. machine may be NULL: then device is an architecture and candidates are ranked by the
  * model. interrupted, if not NULL, is polled: everything measured so far is kept, ATTUNE_INTERRUPTED. */
-attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_machine *machine,
+attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_backend *machine,
                           const attune_device *device, const attune_problem *problem,
                           const attune_tune_options *options, const volatile sig_atomic_t *interrupted);
 extern const char attune_policy[]; /* of measurements made by attune_measure */

@@ -38,22 +38,22 @@ class Value(C.Structure):
     _fields_ = [("array", C.c_void_p), ("count", C.c_int64), ("integer", C.c_int32), ("real", C.c_float)]
 
 
-class BlockLists(C.Structure):
-    _fields_ = [("batch", C.c_int32), ("heads", C.c_int32), ("rows", C.c_void_p), ("blocks", C.c_void_p),
-                ("capacity", C.c_int64), ("order", C.c_void_p)]
+class BlockMask(C.Structure):
+    _fields_ = [("batch", C.c_int32), ("heads", C.c_int32), ("row_offsets", C.c_void_p), ("indices", C.c_void_p),
+                ("capacity", C.c_int64), ("row_order", C.c_void_p)]
 
 
 class Tensors(C.Structure):
     _fields_ = [("struct_size", C.c_size_t), ("q", C.c_void_p), ("k", C.c_void_p), ("v", C.c_void_p), ("o", C.c_void_p),
                 ("lse", C.c_void_p), ("seqlens_q", C.c_void_p), ("seqlens_k", C.c_void_p), ("values", Value * PARAMS_MAX),
-                ("bias", C.c_void_p), ("sinks", C.c_void_p), ("lists", BlockLists)]
+                ("bias", C.c_void_p), ("sinks", C.c_void_p), ("lists", BlockMask)]
 
 
-class ListSource(C.Structure):
+class BlockMaskSource(C.Structure):
     _fields_ = [("kind", C.c_int32), ("data", C.c_void_p), ("count", C.c_int64), ("values", Value * PARAMS_MAX)]
 
 
-OF_EXPRESSION, OF_MASK, OF_BLOCKS = range(3)  # attune_list_kind
+OF_EXPRESSION, OF_MASK, OF_BLOCKS = range(3)  # attune_block_mask_source_kind
 
 
 def load(path=None):
@@ -69,15 +69,15 @@ def load(path=None):
             ("plan_create", C.c_int, [handle, C.c_void_p, C.POINTER(Problem)]),
             ("plan_create_with", C.c_int, [handle, C.c_void_p, C.POINTER(Problem), C.c_char_p]),
             ("plan_destroy", None, [C.c_void_p]), ("plan_workspace", C.c_size_t, [C.c_void_p]),
-            ("plan_config", C.c_char_p, [C.c_void_p]), ("plan_rung", C.c_char_p, [C.c_void_p]),
+            ("plan_config", C.c_char_p, [C.c_void_p]), ("plan_source", C.c_char_p, [C.c_void_p]),
             ("plan_explain", C.c_char_p, [C.c_void_p]),
             ("run", C.c_int, [C.c_void_p, C.POINTER(Tensors), C.c_void_p, C.c_size_t, C.c_void_p]),
-            ("lister_create", C.c_int, [handle, C.c_void_p, C.POINTER(Problem)]),
-            ("lister_destroy", None, [C.c_void_p]),
-            ("lister_workspace", C.c_size_t, [C.c_void_p, C.c_int32, C.c_int32]),
-            ("lister_build", C.c_int, [C.c_void_p, C.POINTER(ListSource), C.POINTER(BlockLists), C.c_void_p,
+            ("block_mask_builder_create", C.c_int, [handle, C.c_void_p, C.POINTER(Problem)]),
+            ("block_mask_builder_destroy", None, [C.c_void_p]),
+            ("block_mask_builder_workspace", C.c_size_t, [C.c_void_p, C.c_int32, C.c_int32]),
+            ("block_mask_builder_build", C.c_int, [C.c_void_p, C.POINTER(BlockMaskSource), C.POINTER(BlockMask), C.c_void_p,
                                        C.c_size_t, C.c_void_p]),
-            ("lister_check", C.c_int, [C.c_void_p, C.POINTER(BlockLists)])]:
+            ("block_mask_builder_check", C.c_int, [C.c_void_p, C.POINTER(BlockMask)])]:
         function = getattr(lib, "attune_" + name)
         function.restype, function.argtypes = result, arguments
     for struct, name in ((Problem, "problem"), (Options, "options"), (Tensors, "tensors")):
@@ -115,8 +115,8 @@ class Context:
             problem.params[i] = Param(name.encode(), PARAM_TYPES.index(word))
         return problem
 
-    def lister(self, problem):
-        return Lister(self, problem)
+    def builder(self, problem):
+        return BlockMaskBuilder(self, problem)
 
     def plan(self, problem, config=None):
         return Plan(self, problem, config)
@@ -141,36 +141,36 @@ def param_types(problem):
     return {p.name.decode(): PARAM_TYPES[p.type] for p in problem.params if p.type}
 
 
-class Lister:
+class BlockMaskBuilder:
     """Builds and checks block lists."""
 
     def __init__(self, context, problem):
         self.context, self.lib, self.handle = context, context.lib, C.c_void_p()
         self.params = param_types(problem)
-        context.check(self.lib.attune_lister_create(C.byref(self.handle), context.handle, C.byref(problem)))
+        context.check(self.lib.attune_block_mask_builder_create(C.byref(self.handle), context.handle, C.byref(problem)))
 
     def workspace(self, batch, heads):
-        return self.lib.attune_lister_workspace(self.handle, batch, heads)
+        return self.lib.attune_block_mask_builder_workspace(self.handle, batch, heads)
 
     def bind(self, lists, workspace, kind, data=None, count=0, values=None, stream=None):
         """A call without arguments that enqueues one build over these addresses."""
-        source = ListSource(kind, data, count)
+        source = BlockMaskSource(kind, data, count)
         for i, (name, word) in enumerate(self.params.items()):
             source.values[i] = as_value(word, values[name])
         size = self.workspace(lists.batch, lists.heads)
 
         def call():
-            self.context.check(self.lib.attune_lister_build(self.handle, C.byref(source), C.byref(lists), workspace, size,
+            self.context.check(self.lib.attune_block_mask_builder_build(self.handle, C.byref(source), C.byref(lists), workspace, size,
                                                             stream))
 
         return call
 
     def check(self, lists):
-        self.context.check(self.lib.attune_lister_check(self.handle, C.byref(lists)))
+        self.context.check(self.lib.attune_block_mask_builder_check(self.handle, C.byref(lists)))
 
     def close(self):
         if self.handle:
-            self.lib.attune_lister_destroy(self.handle)
+            self.lib.attune_block_mask_builder_destroy(self.handle)
             self.handle = C.c_void_p()
 
     __del__ = close
@@ -186,7 +186,7 @@ class Plan:
         else:
             context.check(self.lib.attune_plan_create(C.byref(self.handle), context.handle, C.byref(problem)))
         self.config = self.lib.attune_plan_config(self.handle).decode()
-        self.rung = self.lib.attune_plan_rung(self.handle).decode()
+        self.rung = self.lib.attune_plan_source(self.handle).decode()
         self.explanation = self.lib.attune_plan_explain(self.handle).decode()
         self.workspace = self.lib.attune_plan_workspace(self.handle)
 

@@ -86,7 +86,7 @@ def main():
     parser.add_argument("--causal", default="both", choices=["0", "1", "both"])
     parser.add_argument("--peers", help="default: attune,fa2,cudnn, and eager in the set forward")
     parser.add_argument("--lse", action="store_true", help="Attune also writes LSE, as the peers do")
-    parser.add_argument("--selftest", action="store_true", help="only check the bindings, on the host device, without PyTorch")
+    parser.add_argument("--selftest", action="store_true", help="only check the bindings, on the simulator, without PyTorch")
     gpu.add_flags(parser)
     flags = parser.parse_args()
     if flags.selftest:

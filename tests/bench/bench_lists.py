@@ -43,7 +43,7 @@ class Lists:
         words = lambda count: torch.full((max(count, 1),), -1, dtype=torch.int32, device="cuda")
         rows = heads * seqlen // BLOCK
         self.rows, self.blocks, self.order = words(rows + 1), words(capacity), words(rows)
-        self.view = attune.BlockLists(1, heads, self.rows.data_ptr(), self.blocks.data_ptr(), capacity,
+        self.view = attune.BlockMask(1, heads, self.rows.data_ptr(), self.blocks.data_ptr(), capacity,
                                       self.order.data_ptr())
 
 
@@ -75,15 +75,15 @@ def sources(seqlen, heads):
 def build_point(sink, context, seqlen, heads, name, fields, bound, expected, budget_s):
     bound = dict(bound)
     memory = bound.pop("data", None), bound.pop("keep", None)
-    lister = context.lister(problem(context, seqlen, heads, **fields))
+    builder = context.builder(problem(context, seqlen, heads, **fields))
     kept = int(expected.sum())
     lists = Lists(seqlen, heads, kept * heads)
-    workspace = torch.empty(lister.workspace(1, heads), dtype=torch.uint8, device="cuda")
-    call = lister.bind(lists.view, workspace.data_ptr(), data=memory[0].data_ptr() if memory[0] is not None else None,
+    workspace = torch.empty(builder.workspace(1, heads), dtype=torch.uint8, device="cuda")
+    call = builder.bind(lists.view, workspace.data_ptr(), data=memory[0].data_ptr() if memory[0] is not None else None,
                        stream=torch.cuda.current_stream().cuda_stream, **bound)
     call()
     torch.cuda.synchronize()
-    lister.check(lists.view)
+    builder.check(lists.view)
     assert torch.equal(lists.blocks >> 1, expected.nonzero()[:, 1].to(torch.int32).repeat(heads)), "other blocks"
     samples, load = gpu.time_interleaved({name: call}, budget_s)
     sink.write(set="lists", name=name, Sq=seqlen, H=heads, block=BLOCK, kept=kept * heads,
@@ -99,12 +99,12 @@ def attention_point(sink, context, seqlen, budget_s):
     plain = dict(dtype=attune.BF16, head_dim=DIM, head_dim_v=DIM, heads_q=HEADS, heads_kv=HEADS, seqlen_q=seqlen,
                  seqlen_k=seqlen)
     stream = torch.cuda.current_stream().cuda_stream
-    lister = context.lister(problem(context, seqlen, HEADS))
+    builder = context.builder(problem(context, seqlen, HEADS))
     lists = Lists(seqlen, 1, int(mask.sum()))
-    workspace = torch.empty(lister.workspace(1, 1), dtype=torch.uint8, device="cuda")
+    workspace = torch.empty(builder.workspace(1, 1), dtype=torch.uint8, device="cuda")
     dense = mask.to(torch.uint8).contiguous()
-    lister.bind(lists.view, workspace.data_ptr(), attune.OF_MASK, dense.data_ptr(), stream=stream)()
-    unordered = attune.BlockLists(1, 1, lists.view.rows, lists.view.blocks, lists.view.capacity, None)
+    builder.bind(lists.view, workspace.data_ptr(), attune.OF_MASK, dense.data_ptr(), stream=stream)()
+    unordered = attune.BlockMask(1, 1, lists.view.row_offsets, lists.view.indices, lists.view.capacity, None)
     ways = {"dense": ({}, None), "formula": (dict(mask_expr=butterfly()), None),
             "lists": (dict(block_size=BLOCK, block_density=density), lists.view),
             "lists without order": (dict(block_size=BLOCK, block_density=density), unordered)}

@@ -1,4 +1,4 @@
-"""The bindings against the host device, with nothing but Python: small problems, judged by plain arithmetic."""
+"""The bindings against the simulator, with nothing but Python: small problems, judged by plain arithmetic."""
 import ctypes as C
 import math
 import random
@@ -62,11 +62,11 @@ def built_lists(context, block, seen):
     mask = filled(C.c_uint8, (seen(r, c) for r in range(across) for c in range(across)))
     words = [aligned(C.c_int32, count) for count in (across + 1, across * across, across, across)]
     rows, blocks, order, workspace = map(C.addressof, words)
-    lists = attune.BlockLists(1, 1, rows, blocks, across * across, order)
-    lister = context.lister(context.problem(seqlen_q=SEQLEN, seqlen_k=SEQLEN, batch=BATCH, heads_q=HEADS, heads_kv=HEADS,
+    lists = attune.BlockMask(1, 1, rows, blocks, across * across, order)
+    builder = context.builder(context.problem(seqlen_q=SEQLEN, seqlen_k=SEQLEN, batch=BATCH, heads_q=HEADS, heads_kv=HEADS,
                                             block_size=block))
-    lister.bind(lists, workspace, attune.OF_MASK, C.addressof(mask))()
-    lister.check(lists)
+    builder.bind(lists, workspace, attune.OF_MASK, C.addressof(mask))()
+    builder.check(lists)
     return lists, (words, mask)
 
 

@@ -169,7 +169,7 @@ static bool add_lists(const char *arch, const attune_device *device) {
   problem.seqlen_q = problem.seqlen_k = 4096;
   problem.block_size = 64;
   snprintf(problem.mask_expr, sizeof problem.mask_expr, "%s", expressions[1].mask);
-  return attune_config_lists(&config, &mask, &problem) == ATTUNE_OK && add(&config, arch, device, &mask, false);
+  return attune_config_block_mask(&config, &mask, &problem) == ATTUNE_OK && add(&config, arch, device, &mask, false);
 }
 
 static bool make_jobs(void) {

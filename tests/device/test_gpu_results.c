@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/device/bed.h"
+#include "tests/device/device_case.h"
 
 enum { ROWS = 96, MAKERS = 8, HOST_FLOPS = 200000000 };
 
@@ -301,7 +301,7 @@ static bool try_trial(const trial *t) {
 int main(int argc, char **argv) {
   int failed = 0;
   if (!bed_open(&context, argc > 1 ? argv[1] : "cuda:0", ":memory:")) return BED_SKIPPED;
-  if (!add_trials(attune_machine_device(attune_context_machine(context)))) {
+  if (!add_trials(attune_backend_device(attune_context_machine(context)))) {
     printf("FAIL the cases cannot be made: %s\n", attune_message());
     return 1;
   }

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "runtime/driver.h"
-#include "tests/device/bed.h"
+#include "tests/device/device_case.h"
 
 /* What the library itself never calls. */
 typedef struct CUgraph_st *CUgraph;
@@ -29,7 +29,7 @@ static struct {
 enum { CAPTURE_MODE_GLOBAL = 0, NON_BLOCKING = 1 };
 
 static attune_context *context;
-static attune_machine *machine;
+static attune_backend *machine;
 static const attune_driver *driver;
 static int failed, cases;
 
@@ -136,11 +136,11 @@ static void test_graph(const char *name, const char *config) {
   CUgraphExec exec;
   if (!prepare(name, &plan, &b, "forward.bf16.d128.b2.h8.kv8.q1000.k1000.causal.lse", config)) return;
   CUresult result = cuda.stream_create(&stream, NON_BLOCKING);
-  attune_machine_synchronize(machine);
+  attune_backend_synchronize(machine);
   if (result == CUDA_SUCCESS) result = capture(&exec, stream, plan, &b);
   for (int replay = 0; replay < 3 && result == CUDA_SUCCESS; replay++) {
     attune_status status = bed_poison(&b);
-    if (status == ATTUNE_OK) status = attune_machine_synchronize(machine);
+    if (status == ATTUNE_OK) status = attune_backend_synchronize(machine);
     result = status == ATTUNE_OK ? cuda.graph_launch(exec, stream) : -1;
     if (result == CUDA_SUCCESS) result = cuda.stream_synchronize(stream);
     if (result == CUDA_SUCCESS) judge(name, plan, &b, 64, true, 0);
@@ -200,7 +200,7 @@ static void test_threads(const char *name, const char *config) {
     if (pthread_create(&threads[i], NULL, run_thread, &runners[i]) != 0) exit(1);
   for (int i = 0; i < THREADS; i++)
     pthread_join(threads[i], NULL);
-  attune_machine_synchronize(machine);
+  attune_backend_synchronize(machine);
   for (int i = 0; i < THREADS; i++) {
     if (runners[i].status != ATTUNE_OK) status = runners[i].status;
     memset(other, 0, b.o_count * 2);
@@ -244,12 +244,12 @@ static void test_memory(void) {
   if (!prepare(name, &plan, &b, "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse", NULL)) return;
   attune_plan_destroy(plan);
   attune_problem_parse(&problem, "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse");
-  attune_machine_synchronize(machine);
+  attune_backend_synchronize(machine);
   CUresult result = cuda.memory_info(&before, &total);
   attune_status status = attune_plan_create(&plan, context, &problem);
   if (result == CUDA_SUCCESS) result = cuda.memory_info(&planned, &total);
   if (status == ATTUNE_OK) status = attune_run(plan, &b.tensors, b.workspace, BED_WORKSPACE, NULL);
-  if (status == ATTUNE_OK) status = attune_machine_synchronize(machine);
+  if (status == ATTUNE_OK) status = attune_backend_synchronize(machine);
   if (result == CUDA_SUCCESS) result = cuda.memory_info(&after, &total);
   if (status != ATTUNE_OK || result != CUDA_SUCCESS) {
     report(name, false, "CUDA error %d, %s: %s", result, attune_status_name(status), attune_message());
@@ -275,14 +275,14 @@ static attune_status load_bare(CUmodule *module, CUfunction *function, attune_co
   attune_status status = attune_config_parse(config, text);
   if (status == ATTUNE_OK) status = attune_config_symbol(symbol, config);
   if (status == ATTUNE_OK)
-    status = attune_kernel_get(&kernel, NULL, attune_context_store(context), config, NULL, attune_machine_arch(machine),
+    status = attune_kernel_get(&kernel, NULL, attune_context_store(context), config, NULL, attune_backend_arch(machine),
                                true);
   if (status != ATTUNE_OK) return status;
   CUresult result = driver->module_load(module, kernel->binary);
   if (result == CUDA_SUCCESS) result = driver->module_function(function, *module, symbol);
   if (result == CUDA_SUCCESS)
     result = driver->function_set_attribute(*function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                            attune_machine_device(machine)->shared_per_block);
+                                            attune_backend_device(machine)->shared_per_block);
   free(kernel);
   return result == CUDA_SUCCESS ? ATTUNE_OK : attune_driver_failed(driver, result, "loading the kernel once more");
 }
@@ -308,12 +308,12 @@ static void test_cost(const char *name, const char *config_text) {
   void *parameters[] = {&arguments};
   CUresult result = CUDA_SUCCESS;
   for (int i = 0; i < BATCHES && status == ATTUNE_OK && result == CUDA_SUCCESS; i++) {
-    status = attune_machine_synchronize(machine);
+    status = attune_backend_synchronize(machine);
     double start = now();
     for (int j = 0; j < BATCH && status == ATTUNE_OK; j++)
       status = attune_run(plan, &b.tensors, b.workspace, BED_WORKSPACE, NULL);
     run[i] = (now() - start) / BATCH;
-    attune_machine_synchronize(machine);
+    attune_backend_synchronize(machine);
     start = now();
     for (int j = 0; j < BATCH && result == CUDA_SUCCESS; j++)
       result = driver->launch(function, (unsigned)launch.grid, 1, 1, (unsigned)launch.threads, 1, 1,
@@ -329,7 +329,7 @@ static void test_cost(const char *name, const char *config_text) {
   double ours = run[BATCHES / 2] * 1e6, theirs = bare[BATCHES / 2] * 1e6;
   report(name, ours - theirs <= 2, "attune_run %.2f us, cuLaunchKernel %.2f us, beyond it %.2f us, 2 allowed", ours,
          theirs, ours - theirs);
-  attune_machine_synchronize(machine);
+  attune_backend_synchronize(machine);
   driver->module_unload(module);
   finish(plan, &b);
 }
@@ -341,7 +341,7 @@ int main(void) {
   load_cuda();
   test_graph("CUDA graph", NULL);
   test_threads("8 threads share a plan", NULL);
-  if (attune_machine_device(machine)->arch == 90) { /* blocks that count in a workspace */
+  if (attune_backend_device(machine)->arch == 90) { /* blocks that count in a workspace */
     test_graph("CUDA graph with a counter",
                "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.qq.overlap.dynamic.longest.b1");
     test_threads("8 threads, 8 counters",

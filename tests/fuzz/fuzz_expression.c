@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "generator/expression.h"
+#include "generator/problem/expression.h"
 
 static const attune_param params[ATTUNE_PARAMS_MAX] = {
     {"n", ATTUNE_PARAM_INT},

@@ -11,7 +11,7 @@ static void require(bool holds) {
 
 static void try_problem(const char *text, size_t size) {
   attune_problem problem;
-  static attune_given given;
+  static attune_inputs given;
   json_t *object = json_loadb(text, size, 0, NULL);
   if (object != NULL && attune_problem_of_json(&problem, &given, object, "text") == ATTUNE_OK) {
     json_t *again = attune_problem_to_json(&problem, &given);

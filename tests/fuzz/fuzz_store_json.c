@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cache/cache.h"
-#include "runtime/fail.h"
+#include "generator/base/status.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

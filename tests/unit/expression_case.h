@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "generator/expression.h"
+#include "generator/problem/expression.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 

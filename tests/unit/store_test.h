@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "cache/cache.h"
-#include "runtime/fail.h"
+#include "generator/base/status.h"
 
 static char folder[256];
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "tuner/verbs.h"
+#include "tuner/command/verbs.h"
 
 static char command[4096]; /* beside this test's folder */
 static char folder[32];
@@ -243,7 +243,7 @@ static void compile_says_what_a_kernel_needs(void **state) {
   unlink(path);
 }
 
-/* The output against float64, on the host device. */
+/* The output against float64, on the simulator. */
 static void check_output(const char *name, const char *dtype, double allowed) {
   char path[128];
   attune_safetensors *file;

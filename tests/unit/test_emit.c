@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "generator/generator.h"
-#include "generator/specialise.h"
+#include "generator/source/preprocess.h"
 
 /* ---- #if ---- */
 
@@ -40,7 +40,7 @@ static void test_condition(void **unused) {
   };
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
     int64_t value = -1;
-    if (attune_condition(&value, good[i].text, some, 3, "here:1")) fail_msg("%s", attune_message());
+    if (attune_preprocessor_expression(&value, good[i].text, some, 3, "here:1")) fail_msg("%s", attune_message());
     if (value != good[i].value) fail_msg("%s is %lld", good[i].text, (long long)value);
   }
   static const struct {
@@ -62,7 +62,7 @@ static void test_condition(void **unused) {
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     int64_t value;
-    assert_int_equal(attune_condition(&value, bad[i].text, some, 3, "here:1"), ATTUNE_BAD_ARGUMENT);
+    assert_int_equal(attune_preprocessor_expression(&value, bad[i].text, some, 3, "here:1"), ATTUNE_BAD_ARGUMENT);
     if (strstr(attune_message(), bad[i].says) == NULL) fail_msg("%s: %s", bad[i].text, attune_message());
     assert_non_null(strstr(attune_message(), "here:1"));
   }
@@ -92,7 +92,7 @@ static attune_status specialise_with(char **out, const char *template, bool stan
       {.name = "primitives.h", .path = "primitives.h", .text = primitives_text, .sections = true},
       {.name = "guarded.h", .path = "g.h", .text = "#ifndef GUARDED_H\n#define GUARDED_H\n\nint guarded;\n\n#endif\n"},
   };
-  const attune_specialisation s = {
+  const attune_preprocess_input s = {
       .files = files,
       .file_count = 4,
       .parameters = some,
@@ -100,7 +100,7 @@ static attune_status specialise_with(char **out, const char *template, bool stan
       .kernel_name = "my_kernel",
       .standard_includes = standard_includes,
   };
-  return attune_specialise(out, &s);
+  return attune_preprocess(out, &s);
 }
 
 static void expect(const char *template, const char *expected) {
@@ -304,12 +304,12 @@ static void test_hashes(void **unused) {
   assert_int_equal(strlen(mma), 64);
   assert_int_equal(strlen(plain), 64);
   assert_string_not_equal(mma, plain);
-  assert_string_equal(attune_generator_hash(ATTUNE_FAMILY_LISTS + 1), "");
+  assert_string_equal(attune_generator_hash(ATTUNE_FAMILY_BLOCK_MASK + 1), "");
 }
 
 static void test_emit_refuses(void **unused) {
   (void)unused;
-  attune_config config = {.family = ATTUNE_FAMILY_LISTS + 1};
+  attune_config config = {.family = ATTUNE_FAMILY_BLOCK_MASK + 1};
   char *source = NULL;
   assert_int_equal(attune_emit(&source, &config, NULL, ATTUNE_TARGET_CUDA), ATTUNE_ILLEGAL_CONFIG);
   config = (attune_config){.family = ATTUNE_FAMILY_MMA, .dtype = 9};

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/fail.h"
+#include "generator/base/status.h"
 
 static void message_is_empty_before_any_failure(void **state) {
   (void)state;

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "tuner/flags.h"
+#include "tuner/command/flags.h"
 
 enum { ARGUMENTS_MAX = 32 };
 
@@ -174,7 +174,7 @@ static void expressions_are_read(void **state) {
   assert_string_equal(flags.problem.score_expr, "-score");
   /* params in their order, before or after what names them */
   accept(&flags, "verify --param n=3 --mask-expr k<n+t[q] --param x=0.5 --score-expr score*x --param t=1,2,3");
-  attune_given_values(values, &flags.given);
+  attune_inputs_values(values, &flags.given);
   assert_string_equal(flags.problem.params[0].name, "n");
   assert_string_equal(flags.problem.params[2].name, "t");
   assert_int_equal(flags.problem.params[1].type, ATTUNE_PARAM_FLOAT);
@@ -267,7 +267,7 @@ static void biases_have_the_sizes_of_the_problem_or_one(void **state) {
 
 /* ---- JSON ---- */
 
-static attune_given given;
+static attune_inputs given;
 
 static attune_status of_json(attune_problem *problem, const char *text) {
   json_error_t error;
@@ -312,7 +312,7 @@ static void expressions_come_back_from_json(void **state) {
       "{\"pattern\":\"window:5 & causal\"}",
   };
   static const char *const keys[] = {"mask_expr", "score_expr", "params", "bias", "sinks"};
-  static attune_given again;
+  static attune_inputs again;
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     attune_problem problem, back;
     json_error_t error;

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "tests/fake/machine.h"
+#include "tests/fake/backend.h"
 
 enum { CANDIDATES = 4 };
 
@@ -20,8 +20,8 @@ static bool last_fails(const attune_config *config) {
 
 /* Candidates whose true times are 1e-3 * tile_m. */
 typedef struct {
-  attune_machine *machine;
-  attune_bed *bed;
+  attune_backend *machine;
+  attune_verifier *bed;
   attune_config configs[CANDIDATES];
   attune_candidate candidates[CANDIDATES];
 } bench;
@@ -29,7 +29,7 @@ typedef struct {
 static void open_bench(bench *bench, const char *arch, const int *tiles) {
   bench->machine = attune_fake_machine(arch);
   attune_fake_gpu.seconds = by_tile;
-  assert_int_equal(attune_bed_create(&bench->bed, bench->machine, NULL, NULL, 0, 1), ATTUNE_OK);
+  assert_int_equal(attune_verifier_create(&bench->bed, bench->machine, NULL, NULL, 0, 1), ATTUNE_OK);
   for (int i = 0; i < CANDIDATES; i++) {
     bench->configs[i] = (attune_config){.tile_m = tiles[i]};
     bench->candidates[i] = (attune_candidate){.loaded = attune_fake_load(bench->machine, &bench->configs[i]),
@@ -46,7 +46,7 @@ static void close_bench(bench *bench) {
     attune_timing_free(&bench->candidates[i].timing);
     attune_unload((attune_loaded *)bench->candidates[i].loaded);
   }
-  attune_bed_destroy(bench->bed);
+  attune_verifier_destroy(bench->bed);
 }
 
 static const int near_tiles[] = {100, 101, 102, 103};

@@ -1,4 +1,4 @@
-/* The public API on the host device: a real result, the rungs, and each kind of bad input with its own status. */
+/* The public API on the simulator: a real result, the rungs, and each kind of bad input with its own status. */
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -137,7 +137,7 @@ static void test_run(void **state) {
   fixture *f = *state;
   attune_plan *plan;
   assert_ok(attune_plan_create(&plan, context, &f->problem));
-  assert_string_equal(attune_plan_rung(plan), "model");
+  assert_string_equal(attune_plan_source(plan), "model");
   assert_non_null(strstr(attune_plan_config(plan), "forward.wgmma.bf16.d16"));
   assert_non_null(strstr(attune_plan_explain(plan), "; taken"));
   assert_int_equal(attune_plan_workspace(plan), 0);
@@ -155,7 +155,7 @@ static void test_named_reference(void **state) {
   assert_ok(attune_config_print(text, &config));
   assert_ok(attune_plan_create_with(&plan, context, &f->problem, text));
   assert_string_equal(attune_plan_config(plan), text);
-  assert_string_equal(attune_plan_rung(plan), "named");
+  assert_string_equal(attune_plan_source(plan), "named");
   assert_ok(attune_run(plan, &f->tensors, NULL, 0, NULL));
   assert_right(f);
   attune_plan_destroy(plan);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tuner/search.h"
+#include "tuner/search/search.h"
 
 typedef struct {
   attune_progress progress;

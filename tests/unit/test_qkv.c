@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "tuner/qkv.h"
+#include "tuner/files/qkv.h"
 
 enum { SEQLEN_Q = 40, SEQLEN_K = 50, HEADS = 2, HEAD_DIM = 8, ROWS = 3, COLUMNS = 4 }; /* blocks of 16 */
 
@@ -55,16 +55,16 @@ static void block_mask_becomes_lists(void **state) {
     if (partly) strcpy(mask.dtype, "BOOL");
     attune_qkv qkv;
     if (read_masked(&qkv, &mask, 16, partly ? "k % 2" : "") != ATTUNE_OK) fail_msg("%s", attune_message());
-    const attune_block_lists *lists = &qkv.given.lists;
+    const attune_block_mask *lists = &qkv.given.lists;
     assert_int_equal(qkv.problem.block_size, 16);
     assert_true(qkv.problem.block_density == 8.0f / 24.0f);
     assert_int_equal(lists->batch, 1);
     assert_int_equal(lists->heads, HEADS);
     assert_int_equal(lists->capacity, 8);
-    assert_memory_equal(lists->rows, rows, sizeof rows);
-    assert_memory_equal(lists->order, order, sizeof order);
+    assert_memory_equal(lists->row_offsets, rows, sizeof rows);
+    assert_memory_equal(lists->row_order, order, sizeof order);
     for (int i = 0; i < 8; i++)
-      assert_int_equal(lists->blocks[i], 2 * columns[i] + !partly);
+      assert_int_equal(lists->indices[i], 2 * columns[i] + !partly);
     attune_qkv_free(&qkv);
   }
 }

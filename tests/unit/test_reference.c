@@ -1,5 +1,5 @@
 /* The judges of every kernel: conversions over all patterns, rows against small cases worked out by hand. */
-#include "tuner/reference.h"
+#include "tuner/verify/reference.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -16,12 +16,12 @@ static void assert_says(const char *words) {
 
 static void test_no_driver(void **state) {
   (void)state;
-  attune_machine *machine;
-  assert_int_equal(attune_machine_open(&machine, "cuda:0", 0), ATTUNE_NO_DRIVER);
+  attune_backend *machine;
+  assert_int_equal(attune_backend_open(&machine, "cuda:0", 0), ATTUNE_NO_DRIVER);
   assert_null(machine);
   assert_says("/nowhere/libcuda.so.1");
   assert_says("\"host\"");
-  assert_int_equal(attune_machine_count(), 0);
+  assert_int_equal(attune_backend_count(), 0);
 }
 
 static void test_context_without_driver(void **state) {
@@ -37,10 +37,10 @@ static void test_context_without_driver(void **state) {
 
 static void test_unknown_device(void **state) {
   (void)state;
-  attune_machine *machine;
+  attune_backend *machine;
   const char *const names[] = {"gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:99999", "hosts"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    assert_int_equal(attune_machine_open(&machine, names[i], 0), ATTUNE_BAD_ARGUMENT);
+    assert_int_equal(attune_backend_open(&machine, names[i], 0), ATTUNE_BAD_ARGUMENT);
     assert_says(names[i]);
   }
 }

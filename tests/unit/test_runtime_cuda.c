@@ -110,23 +110,23 @@ static void assert_says(const char *words) {
 
 static void test_device(void **state) {
   fixture *f = *state;
-  attune_machine *machine = attune_context_machine(f->context);
-  const attune_device *device = attune_machine_device(machine);
+  attune_backend *machine = attune_context_machine(f->context);
+  const attune_device *device = attune_backend_device(machine);
   assert_string_equal(attune_context_device(f->context), "cuda:0 Fake GPU 0 sm_90, 132 SMs");
-  assert_int_equal(attune_machine_count(), 2);
+  assert_int_equal(attune_backend_count(), 2);
   assert_int_equal(device->arch, 90);
   assert_int_equal(device->shared_per_block, 232448);
   assert_int_equal(device->memory_bandwidth / 1000000000, 3352);
-  assert_non_null(strstr(attune_machine_driver(machine), "CUDA 13.0"));
+  assert_non_null(strstr(attune_backend_driver(machine), "CUDA 13.0"));
 }
 
 static void test_bad_devices(void **state) {
   (void)state;
-  attune_machine *machine;
-  assert_int_equal(attune_machine_open(&machine, "cuda:7", 0), ATTUNE_NO_DEVICE);
+  attune_backend *machine;
+  assert_int_equal(attune_backend_open(&machine, "cuda:7", 0), ATTUNE_NO_DEVICE);
   assert_says("cuda:7");
   assert_says("has 2 GPUs");
-  assert_int_equal(attune_machine_open(&machine, "cuda:1", 0), ATTUNE_NO_DEVICE);
+  assert_int_equal(attune_backend_open(&machine, "cuda:1", 0), ATTUNE_NO_DEVICE);
   assert_says("sm_75");
   assert_says("sm_80");
 }
@@ -163,10 +163,10 @@ static int open_with_init(const char *device, const char *result, attune_status 
   int code = 1;
   pid_t child = fork();
   if (child == 0) {
-    attune_machine *machine = NULL;
+    attune_backend *machine = NULL;
     setenv("FAKE_CUDA_INIT", result, 1);
-    attune_status status = attune_machine_open(&machine, device, 0);
-    bool said = status == ATTUNE_OK ? !strcmp(attune_machine_name(machine), words) : !!strstr(attune_message(), words);
+    attune_status status = attune_backend_open(&machine, device, 0);
+    bool said = status == ATTUNE_OK ? !strcmp(attune_backend_name(machine), words) : !!strstr(attune_message(), words);
     _exit(status != expected || !said);
   }
   return child > 0 && waitpid(child, &code, 0) == child ? code : 1;
@@ -273,7 +273,7 @@ static void test_refused_cubin_is_compiled_again(void **state) {
   inject("cuModuleLoadData", 200, 1);
   attune_plan *plan = plan_of(f);
   assert_int_equal(compilations(), before + 1);
-  assert_string_equal(attune_plan_rung(plan), "model");
+  assert_string_equal(attune_plan_source(plan), "model");
   attune_plan_destroy(plan);
 }
 
@@ -282,7 +282,7 @@ static void test_refused_kernel_gives_way(void **state) {
   fixture *f = *state;
   inject("cuModuleLoadData", 200, 1);
   attune_plan *plan = plan_of(f);
-  assert_string_equal(attune_plan_rung(plan), "reference");
+  assert_string_equal(attune_plan_source(plan), "reference");
   assert_non_null(strstr(attune_plan_explain(plan), "CUDA_ERROR_INVALID_IMAGE"));
   attune_plan_destroy(plan);
 }
@@ -310,7 +310,7 @@ static void test_frozen(void **state) {
   assert_int_equal(attune_config_reference(&reference, &f->problem), ATTUNE_OK);
   assert_int_equal(attune_config_print(text, &reference), ATTUNE_OK);
   assert_int_equal(attune_plan_create_with(&plan, warm, &f->problem, text), ATTUNE_OK);
-  assert_string_equal(attune_plan_rung(plan), "named");
+  assert_string_equal(attune_plan_source(plan), "named");
   attune_plan_destroy(plan);
   attune_context_destroy(warm);
   setenv("ATTUNE_FROZEN", "1", 1);
@@ -318,7 +318,7 @@ static void test_frozen(void **state) {
   unsetenv("ATTUNE_FROZEN");
   int before = compilations();
   assert_int_equal(attune_plan_create(&plan, frozen, &f->problem), ATTUNE_OK);
-  assert_string_equal(attune_plan_rung(plan), "reference");
+  assert_string_equal(attune_plan_source(plan), "reference");
   assert_int_equal(compilations(), before);
   attune_plan_destroy(plan);
   attune_context_destroy(frozen);
@@ -518,7 +518,7 @@ static void test_threads_share_a_plan(void **state) {
 
 static void test_memory(void **state) {
   fixture *f = *state;
-  attune_machine *machine = attune_context_machine(f->context);
+  attune_backend *machine = attune_context_machine(f->context);
   void *device;
   char bytes[5] = "";
   assert_int_equal(attune_memory_allocate(&device, machine, 5), ATTUNE_OK);
@@ -526,7 +526,7 @@ static void test_memory(void **state) {
   assert_int_equal(attune_memory_write(machine, device, "ab", 2), ATTUNE_OK);
   assert_int_equal(attune_memory_read(machine, bytes, device, 5), ATTUNE_OK);
   assert_memory_equal(bytes, "abxxx", 5);
-  assert_int_equal(attune_machine_synchronize(machine), ATTUNE_OK);
+  assert_int_equal(attune_backend_synchronize(machine), ATTUNE_OK);
   attune_memory_free(machine, device);
   assert_true(attune_memory_pin(machine, bytes, sizeof bytes));
   assert_int_equal(record().pinned, 1);
@@ -544,7 +544,7 @@ static void test_memory(void **state) {
 
 static void test_timer(void **state) {
   fixture *f = *state;
-  attune_machine *machine = attune_context_machine(f->context);
+  attune_backend *machine = attune_context_machine(f->context);
   attune_timer *timer;
   double seconds;
   assert_int_equal(attune_timer_create(&timer, machine), ATTUNE_OK);
@@ -569,11 +569,11 @@ static void test_every_call_may_fail(void **state) {
                                  "cuDevicePrimaryCtxRetain"};
   const char *const loading[] = {"cuCtxPushCurrent_v2", "cuModuleLoadData", "cuModuleGetFunction", "cuFuncGetAttribute",
                                  "cuFuncSetAttribute"};
-  attune_machine *machine;
+  attune_backend *machine;
   attune_plan *plan;
   for (size_t i = 0; i < sizeof opening / sizeof *opening; i++) {
     inject(opening[i], 999, 1);
-    assert_int_equal(attune_machine_open(&machine, "cuda:0", 0), ATTUNE_DRIVER_FAILED);
+    assert_int_equal(attune_backend_open(&machine, "cuda:0", 0), ATTUNE_DRIVER_FAILED);
     assert_says("CUDA_ERROR_FAKE");
   }
   for (size_t i = 0; i < sizeof loading / sizeof *loading; i++) {

@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/fake/machine.h"
+#include "tests/fake/backend.h"
 
 /* ---- a bench: a store in memory, the fake machine, one problem ---- */
 
 typedef struct {
   attune_store *store;
-  attune_machine *machine;
+  attune_backend *machine;
   attune_problem problem;
   attune_tune_options options;
   attune_tune_result result;
@@ -52,7 +52,7 @@ static void start_anew(bench *bench) {
 }
 
 static attune_status tune(bench *bench) {
-  return attune_tune(&bench->result, bench->store, bench->machine, attune_machine_device(bench->machine),
+  return attune_tune(&bench->result, bench->store, bench->machine, attune_backend_device(bench->machine),
                      &bench->problem, &bench->options, &attune_fake_gpu.interrupted);
 }
 
@@ -95,14 +95,14 @@ static bool find_minimum(void *user, const attune_config *config, bool legal, co
 static double best_possible(const bench *bench) {
   minimum minimum = {INFINITY};
   assert_int_equal(
-      attune_space(&bench->problem, attune_machine_device(bench->machine), ATTUNE_FAMILY_MMA, find_minimum, &minimum),
+      attune_space(&bench->problem, attune_backend_device(bench->machine), ATTUNE_FAMILY_MMA, find_minimum, &minimum),
       ATTUNE_OK);
   return minimum.best;
 }
 
 static bool is_default(const attune_config *config, const bench *bench) {
   attune_config initial;
-  assert_int_equal(attune_config_default(&initial, &bench->problem, attune_machine_device(bench->machine)), ATTUNE_OK);
+  assert_int_equal(attune_config_default(&initial, &bench->problem, attune_backend_device(bench->machine)), ATTUNE_OK);
   return attune_config_compare(config, &initial) == 0;
 }
 
@@ -479,7 +479,7 @@ static void test_interrupted_before_it_began(void **state) {
 /* ---- models ---- */
 
 static attune_status tune_by_model(bench *bench) {
-  return attune_tune(&bench->result, bench->store, NULL, attune_machine_device(bench->machine), &bench->problem,
+  return attune_tune(&bench->result, bench->store, NULL, attune_backend_device(bench->machine), &bench->problem,
                      &bench->options, NULL);
 }
 
@@ -488,7 +488,7 @@ static void test_a_model_has_nothing_to_sample(void **state) {
   (void)state;
   open_bench(&bench);
   bench.options.effort = "sample";
-  assert_int_equal(attune_tune(&bench.result, bench.store, NULL, attune_machine_device(bench.machine), &bench.problem,
+  assert_int_equal(attune_tune(&bench.result, bench.store, NULL, attune_backend_device(bench.machine), &bench.problem,
                                &bench.options, NULL),
                    ATTUNE_BAD_ARGUMENT);
   assert_non_null(strstr(attune_message(), "nothing is measured on"));
@@ -503,7 +503,7 @@ static void test_a_model_gives_way_to_measurements(void **state) {
   assert_string_equal(bench.result.method, "model");
   tally tally = rows_of(&bench);
   assert_int_equal(tally.modelled, tally.rows);
-  assert_true(tally.rows - tally.unverified >= 3); /* the best few were run on the host device */
+  assert_true(tally.rows - tally.unverified >= 3); /* the best few were run on the simulator */
   assert_true(bench.result.bound > 0);
   assert_int_equal(attune_fake_gpu.logged, 0); /* and none of them timed */
   assert_int_equal(tune(&bench), ATTUNE_OK);

@@ -1,0 +1,12 @@
+/* How every room fails: a status, and a message in thread-local memory that attune_message() returns.
+ * fail.c knows nothing of any room, so that all of them may call it. */
+#ifndef ATTUNE_STATUS_H
+#define ATTUNE_STATUS_H
+
+#include "runtime/attune.h"
+
+/* Sets the thread's message and returns status, so that `return attune_fail(...)` reads as one step. Messages longer
+ * than 4 KB are cut. status must not be ATTUNE_OK. */
+__attribute__((format(printf, 2, 3))) attune_status attune_fail(attune_status status, const char *format, ...);
+
+#endif

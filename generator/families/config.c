@@ -1,0 +1,239 @@
+/* How a kernel computes it, as a value. The table below drives everything that speaks of fields: a new field is a
+ * member of attune_config and a row here. */
+#include "generator/generator.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "generator/base/status.h"
+#include "generator/base/text.h"
+
+static const char *const family_words[] = {"reference", "mma", "wgmma", "lists", NULL};
+static const char *const dtype_words[] = {"fp16", "bf16", NULL};
+static const char *const bound_words[] = {"none", "causal", "window", NULL};
+static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
+static const char *const o_place_words[] = {"oq", "ob", "ov", NULL};
+static const char *const rotation_words[] = {"free", "turns", "tokens", NULL};
+static const char *const persistent_words[] = {"none", "persistent", "dynamic", NULL};
+static const char *const order_words[] = {"linear", "reversed", "heads", "longest", "sections", NULL};
+
+#define AT(member) .name = #member, .offset = offsetof(attune_config, member)
+const attune_config_field attune_config_fields[] = {
+    {AT(family), .prefix = "", .absent = ATTUNE_NEVER_ABSENT, .words = family_words, .meaning = "kind of kernel"},
+    {AT(dtype), .prefix = "", .absent = ATTUNE_NEVER_ABSENT, .words = dtype_words, .meaning = "element type"},
+    {AT(head_dim), .prefix = "d", .absent = ATTUNE_NEVER_ABSENT, .meaning = "elements of a row of Q and K"},
+    {AT(head_dim_v), .prefix = "v", .absent = ATTUNE_ABSENT_AS_HEAD_DIM, .meaning = "elements of a row of V and O"},
+    {AT(bound), .prefix = "", .absent = ATTUNE_BOUND_NONE, .words = bound_words, .meaning = "which sides hide keys"},
+    {AT(list_block), .prefix = "list", .absent = 0, .meaning = "queries and keys of a listed block"},
+    {AT(pattern), .prefix = "pattern", .absent = 0, .flag = true,
+     .meaning = "a mask expression chooses tiles and keys"},
+    {AT(score), .prefix = "", .absent = ATTUNE_SCORE_PLAIN, .words = score_words, .meaning = "from score to exponent"},
+    {AT(sinks), .prefix = "sinks", .absent = 0, .flag = true, .meaning = "each head has one more key without a value"},
+    {AT(expressions), .prefix = "x", .absent = 0, .meaning = "number of the expressions that are compiled in"},
+    {AT(lse), .prefix = "lse", .absent = 0, .flag = true, .meaning = "also writes the log-sum-exp of every row"},
+    {AT(tile_m), .prefix = "m", .absent = ATTUNE_NEVER_ABSENT, .schedule = true, .meaning = "query rows of a block"},
+    {AT(tile_n), .prefix = "n", .absent = ATTUNE_NEVER_ABSENT, .schedule = true, .meaning = "key rows of a step"},
+    {AT(warps), .prefix = "w", .absent = ATTUNE_NEVER_ABSENT, .schedule = true, .meaning = "warps of a block"},
+    {AT(stages), .prefix = "s", .absent = ATTUNE_NEVER_ABSENT, .schedule = true,
+     .meaning = "K tiles and V tiles in shared memory"},
+    {AT(q_registers), .prefix = "qr", .absent = 0, .flag = true, .schedule = true, .meaning = "Q stays in registers"},
+    {AT(lazy_rescale), .prefix = "lazy", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "O is rescaled only when a row's maximum has grown by 2^8"},
+    {AT(q_prefetch), .prefix = "qq", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "the next Q is loaded while this one is worked on"},
+    {AT(overlap), .prefix = "overlap", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "softmax beside the products of neighbouring tiles"},
+    {AT(rotation), .prefix = "", .absent = ATTUNE_ROTATION_FREE, .schedule = true, .words = rotation_words,
+     .meaning = "what warpgroups take turns at: the matrix units (turns), the exponentials (tokens)"},
+    {AT(halves), .prefix = "halves", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "a warpgroup leaves out half a tile of which it sees nothing"},
+    {AT(rescale_before), .prefix = "before", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "O is rescaled before P V is started, not once it has been"},
+    {AT(p_shared), .prefix = "ps", .absent = 0, .flag = true, .schedule = true,
+     .meaning = "P passes through shared memory"},
+    {AT(o_place), .prefix = "", .absent = ATTUNE_O_IN_Q, .schedule = true, .words = o_place_words,
+     .meaning = "O leaves through Q's slot (oq), shared memory of its own (ob), the last V's slot (ov)"},
+    {AT(polynomial), .prefix = "poly", .absent = 0, .schedule = true,
+     .meaning = "one of so many exponentials is a polynomial on the FMA units"},
+    {AT(persistent), .prefix = "", .absent = ATTUNE_PERSISTENT_NONE, .schedule = true, .words = persistent_words,
+     .meaning = "a block goes through many tiles: of fixed rounds, or as a counter deals them"},
+    {AT(order), .prefix = "", .absent = ATTUNE_ORDER_LINEAR, .schedule = true, .words = order_words,
+     .meaning = "which tile a block takes"},
+    {AT(heads_packed), .prefix = "pack", .absent = 1, .schedule = true,
+     .meaning = "query heads of a group whose rows share a tile"},
+    {AT(cluster), .prefix = "c", .absent = 1, .schedule = true,
+     .meaning = "blocks with neighbouring tiles that share out the loads of K and V"},
+    {AT(blocks), .prefix = "b", .absent = ATTUNE_NEVER_ABSENT, .schedule = true,
+     .meaning = "blocks that an SM should hold"},
+};
+#undef AT
+const int attune_config_field_count = sizeof attune_config_fields / sizeof *attune_config_fields;
+
+int32_t attune_config_get(const attune_config *config, const attune_config_field *field) {
+  int32_t value;
+  memcpy(&value, (const char *)config + field->offset, sizeof value);
+  return value;
+}
+
+void attune_config_set(attune_config *config, const attune_config_field *field, int32_t value) {
+  memcpy((char *)config + field->offset, &value, sizeof value);
+}
+
+static int32_t absent_value(const attune_config *config, const attune_config_field *field) {
+  return field->absent == ATTUNE_ABSENT_AS_HEAD_DIM ? config->head_dim : field->absent;
+}
+
+/* ---- text ---- */
+
+static int word_count(const char *const *words) {
+  int count = 0;
+  while (words[count] != NULL)
+    count++;
+  return count;
+}
+
+static attune_status print_field(char *out, size_t size, const attune_config_field *field, int32_t value) {
+  const int32_t limit = field->words != NULL ? word_count(field->words) - 1 : field->flag ? 1 : INT32_MAX;
+  if (value < 0 || value > limit) {
+    return attune_fail(ATTUNE_BAD_CONFIG, "config field %s is %d; it must be from 0 to %d", field->name, value, limit);
+  }
+  if (field->words != NULL) {
+    snprintf(out, size, ".%s", field->words[value]);
+  } else if (field->flag) {
+    snprintf(out, size, ".%s", field->prefix);
+  } else {
+    snprintf(out, size, ".%s%d", field->prefix, value);
+  }
+  return ATTUNE_OK;
+}
+
+attune_status attune_config_print(char out[ATTUNE_TEXT_MAX], const attune_config *config) {
+  if (out == NULL || config == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "config text: null pointer");
+  char text[ATTUNE_TEXT_MAX] = "forward";
+  size_t length = strlen(text);
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const attune_config_field *field = &attune_config_fields[i];
+    const int32_t value = attune_config_get(config, field);
+    if (field->absent != ATTUNE_NEVER_ABSENT && value == absent_value(config, field)) continue;
+    const attune_status status = print_field(text + length, sizeof text - length, field, value);
+    if (status) return status;
+    length += strlen(text + length);
+  }
+  memcpy(out, text, length + 1);
+  return ATTUNE_OK;
+}
+
+/* What may stand where a field stands, for the message of a refusal. */
+static void describe_field(char *out, size_t size, const attune_config_field *field) {
+  if (field->words == NULL) {
+    snprintf(out, size, field->flag ? "%s" : "%s<%s>", field->prefix, field->name);
+    return;
+  }
+  size_t length = 0;
+  for (int32_t i = 0; field->words[i] != NULL; i++) {
+    if (i == field->absent) continue;
+    length += (size_t)snprintf(out + length, size - length, "%s%s", length > 0 ? "|" : "", field->words[i]);
+  }
+}
+
+static attune_status bad_config(const attune_text *text, int first, int last) {
+  char expected[256] = "";
+  for (int i = first; i <= last && i < attune_config_field_count; i++) {
+    char one[64];
+    describe_field(one, sizeof one, &attune_config_fields[i]);
+    const size_t length = strlen(expected);
+    snprintf(expected + length, sizeof expected - length, "%s%s", length > 0 ? ", " : "", one);
+  }
+  return attune_fail(ATTUNE_BAD_CONFIG, "config \"%.160s\", column %d: expected %s", text->start,
+                     attune_text_column(text), expected[0] != '\0' ? expected : "the end");
+}
+
+static bool parse_field(attune_text *text, const attune_config_field *field, int32_t *value) {
+  if (field->words != NULL) return attune_text_one_of(text, field->words, value);
+  if (!field->flag) return attune_text_number(text, field->prefix, value);
+  if (!attune_text_word(text, field->prefix)) return false;
+  *value = 1;
+  return true;
+}
+
+attune_status attune_config_parse(attune_config *out, const char *config_text) {
+  if (out == NULL || config_text == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "config text: null pointer");
+  attune_config config = {0};
+  attune_text text = attune_text_of(config_text);
+  if (!attune_text_word(&text, "forward")) {
+    return attune_fail(ATTUNE_BAD_CONFIG, "config \"%.160s\", column 1: expected forward", config_text);
+  }
+  int first_possible = 0; /* the fields that could have stood here */
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const attune_config_field *field = &attune_config_fields[i];
+    const int32_t absent = absent_value(&config, field);
+    const attune_text before = text;
+    int32_t value = absent;
+    if (parse_field(&text, field, &value)) {
+      if (value == absent) {
+        return attune_fail(ATTUNE_BAD_CONFIG, "config \"%.160s\", column %d: leave this part out: it is %s's default",
+                           config_text, attune_text_column(&before), field->name);
+      }
+      first_possible = i + 1;
+    } else if (absent == ATTUNE_NEVER_ABSENT) {
+      return bad_config(&text, first_possible, i);
+    }
+    attune_config_set(&config, field, value);
+  }
+  if (!attune_text_done(&text)) return bad_config(&text, first_possible, attune_config_field_count - 1);
+  *out = config;
+  return ATTUNE_OK;
+}
+
+attune_status attune_config_symbol(char out[ATTUNE_TEXT_MAX + 8], const attune_config *config) {
+  if (out == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "the place for the kernel's symbol is a null pointer");
+  char text[ATTUNE_TEXT_MAX];
+  const attune_status status = attune_config_print(text, config);
+  if (status) return status;
+  for (char *c = text; *c != '\0'; c++) {
+    if (*c == '.') *c = '_';
+  }
+  snprintf(out, ATTUNE_TEXT_MAX + 8, "attune_%s", text);
+  return ATTUNE_OK;
+}
+
+/* ---- values ---- */
+
+static int compare_field(const attune_config *a, const attune_config *b, const attune_config_field *field) {
+  const int32_t x = attune_config_get(a, field), y = attune_config_get(b, field);
+  return (x > y) - (x < y);
+}
+
+/* What is computed first, as the table has it; then the schedule from its last field to its first, since the later ones
+ * are the tricks and the earlier ones only sizes. */
+int attune_config_compare(const attune_config *a, const attune_config *b) {
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const int order = attune_config_fields[i].schedule ? 0 : compare_field(a, b, &attune_config_fields[i]);
+    if (order != 0) return order;
+  }
+  for (int i = attune_config_field_count - 1; i >= 0; i--) {
+    const int order = attune_config_fields[i].schedule ? compare_field(a, b, &attune_config_fields[i]) : 0;
+    if (order != 0) return order;
+  }
+  return 0;
+}
+
+void attune_config_of_problem(attune_config *out, attune_family family, const attune_problem *problem) {
+  *out = (attune_config){
+      .family = (int32_t)family,
+      .dtype = (int32_t)problem->dtype,
+      .head_dim = problem->head_dim,
+      .head_dim_v = problem->head_dim_v,
+      .bound = (int32_t)attune_problem_bound(problem),
+      .list_block = problem->block_size,
+      .pattern = attune_problem_has_pattern(problem),
+      .score = (int32_t)attune_problem_score(problem),
+      .sinks = problem->want_sinks,
+      .expressions = attune_problem_expressions(problem),
+      .lse = problem->want_lse,
+  };
+}
+
+const char *attune_family_name(attune_family family) {
+  return (int)family >= 0 && family <= ATTUNE_FAMILY_BLOCK_MASK ? family_words[family] : "unknown";
+}

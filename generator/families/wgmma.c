@@ -1,0 +1,369 @@
+/* Family wgmma: Hopper's warpgroup products and tensor copy engine; sm_90 alone. The template is
+ * templates/forward_wgmma.cu, whose layout of shared memory and of registers stands here as arithmetic. */
+#include "generator/source/wgmma.h"
+#include "generator/base/status.h"
+#include "generator/families/family.h"
+
+enum {
+  ARCH = 90,
+  ROWS = 64, /* of a warpgroup that computes */
+  CONSUMERS_MAX = 3,
+  TILE_N_MAX = 256,
+  STAGES_MAX = 4,
+  BLOCKS_MAX = 3,
+  POLYNOMIAL_MAX = 16,
+  PACKED_MAX = 8, /* a thread's two rows are eight apart, and of one head */
+  CLUSTER_MAX = 2,
+  PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
+  PANEL_ROW_BYTES = 128,
+  MBARRIER_BYTES = 8,
+  TILE_NUMBER_BYTES = 4,
+  FOUND_SLOTS = 8,
+  DEALT_BYTES = 2 * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES) + MBARRIER_BYTES
+};
+
+static int panels(int head_dim) {
+  return (head_dim + PANEL - 1) / PANEL;
+}
+
+static int consumers(const attune_config *c) {
+  return c->tile_m / ROWS;
+}
+
+static int64_t shared_bytes(const attune_config *c) {
+  const bool in_q = c->o_place == ATTUNE_O_IN_Q, over_v = c->o_place == ATTUNE_O_OVER_V;
+  const int q = panels(in_q && c->head_dim_v > c->head_dim ? c->head_dim_v : c->head_dim);
+  const int o = c->o_place == ATTUNE_O_APART ? panels(c->head_dim_v) : 0;
+  const int kv = panels(c->head_dim) + panels(c->head_dim_v);
+  const int q_stages = 1 + c->q_prefetch;
+  const int p = c->p_shared ? panels(c->tile_n) : 0;
+  return (int64_t)PANEL_ROW_BYTES * ((q_stages * q + p + o) * c->tile_m + c->stages * kv * c->tile_n) +
+         MBARRIER_BYTES * (2 * q_stages + 2 * !in_q + 2 * over_v + (5 * c->stages + 1) / 2 * 2) + /* a multiple of 16 */
+         (c->pattern || c->list_block > 0
+              ? TILE_NUMBER_BYTES * STAGES_MAX + FOUND_SLOTS * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES)
+              : 0) +
+         (c->persistent == ATTUNE_PERSISTENT_DYNAMIC ? DEALT_BYTES : 0);
+}
+
+/* Accumulators of S and O, and P where it lives beside S. */
+static int accumulators(const attune_config *c) {
+  return c->tile_n / 2 + c->head_dim_v / 2 + (c->overlap && !c->p_shared ? c->tile_n / 4 : 0);
+}
+
+static int registers_at_entry(const attune_config *c) {
+  enum { SM_REGISTERS = 65536 };
+  const int share = SM_REGISTERS / (c->warps * 32 * c->blocks) / 8 * 8;
+  return share < ATTUNE_REGISTERS_MAX ? share : ATTUNE_REGISTERS_MAX;
+}
+
+/* What a consumer has once the producer has given its own away. */
+static int registers_of_consumer(const attune_config *c) {
+  enum { PRODUCER = 32 };                                               /* at least */
+  if (consumers(c) == 1 && c->blocks == 1) return ATTUNE_REGISTERS_MAX; /* nothing is exchanged */
+  return (registers_at_entry(c) * (consumers(c) + 1) - PRODUCER) / consumers(c) / 8 * 8;
+}
+
+/* That a consumer would like to have beyond what it has. */
+static int lacking_registers(const attune_config *c) {
+  enum { ADDRESSES_AND_STATE = 32 };
+  return accumulators(c) + ADDRESSES_AND_STATE - registers_of_consumer(c);
+}
+
+/* The model takes a thread to have what it has before the exchange: what its consumers lack after it is added to that.
+ */
+static int registers(const attune_config *c) {
+  enum { ELASTIC = 40 /* estimate.c does without so many */ };
+  const int lacks = lacking_registers(c);
+  return registers_at_entry(c) + (lacks > 0 ? ELASTIC + lacks : 0);
+}
+
+/* ---- legal ---- */
+
+static attune_status check_range(const char *name, int32_t value, int32_t low, int32_t high) {
+  if (value >= low && value <= high) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; family wgmma takes it from %d to %d", name, value, low, high);
+}
+
+static attune_status check_shape(const attune_config *c) {
+  const struct {
+    const char *name;
+    int32_t value, low, high;
+  } ranges[] = {
+      {"tile_m", c->tile_m, ROWS, ROWS * CONSUMERS_MAX},
+      {"tile_n", c->tile_n, 16, TILE_N_MAX},
+      {"stages", c->stages, 1, STAGES_MAX},
+      {"q_registers", c->q_registers, 0, 0},
+      {"lazy_rescale", c->lazy_rescale, 0, 1},
+      {"q_prefetch", c->q_prefetch, 0, c->persistent != ATTUNE_PERSISTENT_NONE},
+      {"overlap", c->overlap, 0, 1},
+      {"rotation", c->rotation, 0, c->tile_m > ROWS ? ATTUNE_ROTATION_TOKENS : 0},
+      {"halves", c->halves, 0, c->tile_n % 32 == 0},
+      {"rescale_before", c->rescale_before, 0, c->overlap},
+      {"p_shared", c->p_shared, 0, 1},
+      {"o_place", c->o_place, 0, ATTUNE_O_OVER_V},
+      {"polynomial", c->polynomial, 0, POLYNOMIAL_MAX},
+      {"persistent", c->persistent, 0, ATTUNE_PERSISTENT_DYNAMIC},
+      {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
+      {"heads_packed", c->heads_packed, 1, PACKED_MAX},
+      {"cluster", c->cluster, 1, CLUSTER_MAX},
+      {"blocks", c->blocks, 1, BLOCKS_MAX},
+  };
+  for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+    const attune_status status = check_range(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high);
+    if (status) return status;
+  }
+  if (c->tile_m % ROWS != 0 || c->tile_n % 16 != 0) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tile_m is %d and tile_n %d; they must be multiples of %d and 16",
+                       c->tile_m, c->tile_n, ROWS);
+  }
+  if (c->warps != 4 * (consumers(c) + 1)) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "warps is %d; tile_m %d needs %d: four load, four for each %d rows",
+                       c->warps, c->tile_m, 4 * (consumers(c) + 1), ROWS);
+  }
+  return ATTUNE_OK;
+}
+
+/* The blocks of a cluster go through the same tiles of keys, step by step. */
+static bool sees_all_keys(const attune_config *c) {
+  return c->bound == ATTUNE_BOUND_NONE && !c->pattern && c->list_block == 0;
+}
+
+static attune_status check_cluster(const attune_config *c) {
+  if (c->cluster > 1 && c->persistent == ATTUNE_PERSISTENT_DYNAMIC) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "cluster is %d; it must be 1 with persistent %d, where each block takes tiles by itself",
+                       c->cluster, c->persistent);
+  }
+  if (c->cluster == 1 || sees_all_keys(c)) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                     "cluster is %d; it must be 1 with a bound, a pattern or lists, where neighbouring tiles of queries"
+                     " see different keys",
+                     c->cluster);
+}
+
+static attune_status check_o_place(const attune_config *c) {
+  if (c->o_place != ATTUNE_O_OVER_V || c->tile_m <= c->tile_n) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "O has tile_m %d rows; V's slot, through which it is to leave, has %d",
+                     c->tile_m, c->tile_n);
+}
+
+/* What tells tiles and keys apart by head and query, or lists them, takes a tile to be of one head. */
+static attune_status check_packing(const attune_config *c) {
+  const int32_t n = c->heads_packed;
+  if (n == 1) return ATTUNE_OK;
+  if ((n & (n - 1)) != 0) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "heads_packed is %d; it must be 1, 2, 4 or %d", n, PACKED_MAX);
+  }
+  if (!c->pattern && c->list_block == 0 && c->score != ATTUNE_SCORE_EXPRESSION) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                     "heads_packed is %d; it must be 1 with expressions or lists, which take a tile to be of one head",
+                     n);
+}
+
+/* ptxas holds one product's accumulators and addresses against what a thread has before the exchange (C7602). */
+static attune_status check_product(const attune_config *c) {
+  enum { OPERANDS = 26 };
+  const int width = c->tile_n > c->head_dim_v ? c->tile_n : c->head_dim_v;
+  const int needs = width / 2 + OPERANDS, has = registers_at_entry(c);
+  if (needs <= has) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                     "a product %d columns wide needs %d registers, a block of %d threads starts with %d for each",
+                     width, needs, c->warps * 32, has);
+}
+
+static attune_status legal(const attune_config *c, const attune_device *device) {
+  enum { ADDRESSES_AND_STATE = 16 };
+  if (device->arch != ARCH && device->arch != 0) { /* 0: the simulator */
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family wgmma needs sm_%d, this device is sm_%d", ARCH, device->arch);
+  }
+  attune_status status = check_shape(c);
+  if (status == ATTUNE_OK) status = check_cluster(c);
+  if (status == ATTUNE_OK) status = check_o_place(c);
+  if (status == ATTUNE_OK) status = check_packing(c);
+  if (status == ATTUNE_OK) status = check_product(c);
+  if (status) return status;
+  const int needs = accumulators(c) + ADDRESSES_AND_STATE;
+  if (needs > registers_of_consumer(c)) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "a thread needs %d registers for S, O and P, it has %d: use a smaller tile_n or fewer rows",
+                       needs, registers_of_consumer(c));
+  }
+  return ATTUNE_OK;
+}
+
+/* What a tensor map can say (CUDA driver API, cuTensorMapEncodeTiled); and whether there are heads to pack. */
+static attune_status serves(const attune_config *config, const attune_problem *p) {
+  static const int64_t stride_limit = (int64_t)1 << 40;
+  const struct {
+    const char *name;
+    const attune_strides *strides;
+    int32_t seqlen, heads;
+  } tensors[] = {{"q", &p->q, p->seqlen_q, p->heads_q},
+                 {"k", &p->k, p->seqlen_k, p->heads_kv},
+                 {"v", &p->v, p->seqlen_k, p->heads_kv},
+                 {"o", &p->o, p->seqlen_q, p->heads_q}};
+  if (p->heads_q / p->heads_kv % config->heads_packed != 0) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "heads_packed is %d; it must divide the %d query heads on a key head",
+                       config->heads_packed, p->heads_q / p->heads_kv);
+  }
+  for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+    const struct {
+      int64_t stride, count;
+    } axes[3] = {{tensors[i].strides->seqlen, tensors[i].seqlen},
+                 {tensors[i].strides->heads, tensors[i].heads},
+                 {tensors[i].strides->batch, p->batch}};
+    if (axes[0].stride == 0 && axes[1].stride == 0 && axes[2].stride == 0) continue; /* contiguous */
+    for (int a = 0; a < 3; a++) {
+      if (axes[a].count > 1 && (axes[a].stride < 8 || axes[a].stride % 8 != 0 || 2 * axes[a].stride >= stride_limit)) {
+        return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                           "a stride of %s is %lld elements; family wgmma takes multiples of 8 from 8 to below 2^39",
+                           tensors[i].name, (long long)axes[a].stride);
+      }
+    }
+  }
+  return ATTUNE_OK;
+}
+
+/* ---- space ---- */
+
+static const struct {
+  size_t offset;
+  attune_axis axis;
+} axes[] = {
+    {offsetof(attune_config, tile_m), {{64, 128, 192}, 3}},
+    {offsetof(attune_config, tile_n), {{48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256}, 14}},
+    {offsetof(attune_config, stages), {{1, 2, 3, 4}, 4}},
+    {offsetof(attune_config, lazy_rescale), {{0, 1}, 2}},
+    {offsetof(attune_config, overlap), {{0, 1}, 2}},
+    {offsetof(attune_config, persistent), {{ATTUNE_PERSISTENT_NONE, ATTUNE_PERSISTENT_ROUNDS}, 2}},
+    {offsetof(attune_config, order),
+     {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST, ATTUNE_ORDER_SECTIONS},
+      5}},
+    {offsetof(attune_config, heads_packed), {{1}, 1}},
+    {offsetof(attune_config, cluster), {{1}, 1}},
+};
+
+/* The most of a group: a power of two. */
+static int heads_to_pack(const attune_problem *p) {
+  int most = PACKED_MAX;
+  while (p->heads_q / p->heads_kv % most != 0)
+    most /= 2;
+  return most;
+}
+
+static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field,
+                 const attune_problem *problem) {
+  *out = (attune_axis){.values = {0}, .count = 1};
+  for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
+    if (axes[i].offset == field->offset) *out = axes[i].axis;
+  }
+  if (field->offset == offsetof(attune_config, warps)) out->values[0] = 4 * (consumers(config) + 1);
+  /* Of one warpgroup up to three blocks, of two two: what is more leaves too few registers for each. */
+  if (field->offset == offsetof(attune_config, blocks)) {
+    *out = (attune_axis){.values = {1, 2, 3}, .count = BLOCKS_MAX + 1 - consumers(config)};
+  }
+  if (field->offset == offsetof(attune_config, rotation) && config->tile_m > ROWS) {
+    *out = (attune_axis){.values = {0, 1}, .count = 2};
+  }
+  /* Few queries leave a tile's rows empty, unless other heads' fill them. */
+  if (field->offset == offsetof(attune_config, heads_packed) && problem != NULL && problem->seqlen_q < config->tile_m &&
+      heads_to_pack(problem) > 1) {
+    *out = (attune_axis){.values = {1, heads_to_pack(problem)}, .count = 2};
+  }
+  /* It comes before `persistent` in the table, without which it is refused. */
+  if (field->offset == offsetof(attune_config, q_prefetch)) *out = (attune_axis){.values = {0, 1}, .count = 2};
+  /* Bounds reach into tiles differently for each warpgroup; without one, only a ragged end leaves half a tile. */
+  if (field->offset == offsetof(attune_config, halves) && config->bound != ATTUNE_BOUND_NONE &&
+      config->tile_n % 32 == 0) {
+    *out = (attune_axis){.values = {0, 1}, .count = 2};
+  }
+  /* Without a bound all tiles are equally long: only the order of heads matters. */
+  if (field->offset == offsetof(attune_config, order) && config->bound == ATTUNE_BOUND_NONE) out->count = 2;
+  /* Blocks that take their tiles in fixed rounds need rounds that are alike, or that shrink from first to last. Those
+   * that count are best off with the long ones first, too. */
+  if (field->offset == offsetof(attune_config, order) && config->bound != ATTUNE_BOUND_NONE && config->persistent) {
+    *out = (attune_axis){.values = {ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, .count = 2};
+  }
+}
+
+static void refinements(attune_axis *out, const attune_config *config, const attune_config_field *field) {
+  *out = (attune_axis){.count = 0};
+  if (field->offset == offsetof(attune_config, rotation) && config->tile_m > ROWS)
+    *out = (attune_axis){.values = {ATTUNE_ROTATION_TOKENS}, .count = 1};
+  if (field->offset == offsetof(attune_config, rescale_before) && config->overlap)
+    *out = (attune_axis){.values = {1}, .count = 1};
+  if (field->offset == offsetof(attune_config, p_shared)) *out = (attune_axis){.values = {1}, .count = 1};
+  if (field->offset == offsetof(attune_config, o_place))
+    *out = (attune_axis){.values = {ATTUNE_O_APART, ATTUNE_O_OVER_V}, .count = 2};
+  if (field->offset == offsetof(attune_config, polynomial)) *out = (attune_axis){.values = {4, 8}, .count = 2};
+  if (field->offset == offsetof(attune_config, heads_packed)) *out = (attune_axis){.values = {2, 4, 8}, .count = 3};
+  if (field->offset == offsetof(attune_config, cluster) && sees_all_keys(config))
+    *out = (attune_axis){.values = {2}, .count = 1};
+  /* Where all tiles of queries have as much to do, fixed rounds are fair, and no counter has to be cleared. */
+  if (field->offset == offsetof(attune_config, persistent) && !sees_all_keys(config))
+    *out = (attune_axis){.values = {ATTUNE_PERSISTENT_DYNAMIC}, .count = 1};
+  /* In fixed rounds the same blocks would get the longest tile of every section. */
+  if (field->offset == offsetof(attune_config, order) && config->bound != ATTUNE_BOUND_NONE &&
+      config->persistent == ATTUNE_PERSISTENT_DYNAMIC)
+    *out = (attune_axis){.values = {ATTUNE_ORDER_SECTIONS}, .count = 1};
+}
+
+static void print_primitives(struct attune_buffer *out, const attune_config *config) {
+  attune_print_wgmma(out, config->tile_n, config->dtype, ATTUNE_WGMMA_K_MAJOR);
+  if (config->halves) attune_print_wgmma(out, config->tile_n / 2, config->dtype, ATTUNE_WGMMA_K_MAJOR);
+  attune_print_wgmma(out, config->head_dim_v, config->dtype,
+                     config->p_shared ? ATTUNE_WGMMA_N_MAJOR : ATTUNE_WGMMA_REGISTERS);
+}
+
+/* ---- cost ---- */
+
+/* Fitted on an H100 (templates/NOTES.md): three warpgroups hide more than two, and gain from turns, which cost two a
+ * little; from tokens they lose, and two gain a little. */
+static double serial_share(const attune_config *c) {
+  enum { SERIALISED = 8 }; /* that many lacking: ptxas serialises all such (C7512; 166 of 166 compiled) */
+  if (lacking_registers(c) >= SERIALISED) return 1;
+  static const double shares[4] = {1, 0.5, 0.4, 0.3};
+  const int together = consumers(c) * c->blocks;
+  static const double rotations[3][2] = {{0, 0}, {0.05, -0.15}, {-0.02, 0.1}}; /* of up to two, of three */
+  const double turns = rotations[c->rotation][consumers(c) == 3];
+  return shares[together < 4 ? together - 1 : 3] + (c->overlap ? 0 : 0.2) + turns;
+}
+
+static void step(attune_step *out, const attune_config *c, const attune_problem *problem) {
+  const double depth = (c->head_dim + 15) / 16 * 16, width = c->head_dim_v;
+  const double m = c->tile_m, n = c->tile_n;
+  const bool softcap = problem->softcap > 0;
+  const double by_polynomial = c->polynomial ? 1.0 / c->polynomial : 0;
+  const double q_panel_bytes = 2.0 * m * PANEL * panels(c->head_dim);
+  *out = (attune_step){
+      .matrix_flops = 2 * m * n * (depth + width),
+      /* Each warpgroup reads K and V for its own 64 rows, and Q at every tile. */
+      .shared_bytes = 2 * n * (depth + width) * (consumers(c) + 1) + 2 * m * depth + (c->p_shared ? 4 * m * n : 0),
+      .loaded_bytes = 2 * n * (depth + width) / c->cluster,
+      .exponentials = m * n * ((softcap ? 3 : 1) - by_polynomial),
+      .float_operations = m * n * ((softcap ? 7 : 4) + 9 * by_polynomial) + (c->lazy_rescale ? 0.1 : 1) * m * width,
+      /* Waits and descriptors are some 300 in the profile, whatever tile_n. */
+      .latency_clocks = c->stages == 1   ? 800
+                        : c->stages == 2 ? 320
+                                         : 310,
+      .serial_share = serial_share(c),
+      .outside_clocks = (c->persistent ? 1500 : 3700) + (c->q_prefetch ? 0 : q_panel_bytes / 32),
+  };
+}
+
+const attune_family_row attune_family_wgmma_row = {
+    .template_path = "templates/forward_wgmma.cu",
+    .parts = {"templates/wgmma_layout.h", "templates/wgmma_items.h", "templates/wgmma_loaders.h",
+              "templates/wgmma_rows.h"},
+    .speed = 2,
+    .legal = legal,
+    .axis = axis,
+    .refinements = refinements,
+    .shared_bytes = shared_bytes,
+    .registers = registers,
+    .print_primitives = print_primitives,
+    .serves = serves,
+    .tensor_maps = true,
+    .own_arch = ARCH,
+    .step = step,
+};

@@ -1,0 +1,340 @@
+/* What a config should cost. A model of one SM and of the waves of blocks over all of them: good enough to choose where
+ * nothing was measured and to order what is to be measured, and never taken for a measurement. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "generator/families/family.h"
+
+/* Per SM and clock. matrix: 16-bit mma.sync with float accumulation, dense; on sm_90 and later it does not reach what
+ * the architecture's own matrix instructions do: peak. floats: lanes for float arithmetic. exponentials: results of the
+ * special function units. loaded: bytes from L2, as kernels see them. (CUDA programming guide, "Arithmetic
+ * instructions"; architecture white papers.) Shared memory gives 128 bytes a clock on all of them. */
+typedef struct {
+  int32_t arch;
+  double matrix, peak, floats, exponentials, loaded;
+} rates;
+
+static const rates architecture_rates[] = {
+    {80, 2048, 2048, 64, 16, 40},   {86, 1024, 1024, 128, 16, 24},  {87, 2048, 2048, 128, 16, 24},
+    {89, 1024, 1024, 128, 16, 24},  {90, 2400, 4096, 128, 16, 36},  {100, 2048, 8192, 128, 16, 36},
+    {103, 2048, 8192, 128, 32, 36}, {120, 1024, 1024, 128, 16, 24}, {121, 1024, 1024, 128, 16, 24},
+};
+enum { SHARED_RATE = 128, SCHEDULERS = 4, ARCHITECTURE_OF_HOST = 90, LAUNCH_MICROSECONDS = 2, CLEAR_MICROSECONDS = 1 };
+
+static const rates *rates_of(const attune_device *device) {
+  const int32_t arch = device->arch == 0 ? ARCHITECTURE_OF_HOST : device->arch;
+  const rates *best = &architecture_rates[0];
+  for (size_t i = 0; i < sizeof architecture_rates / sizeof *architecture_rates; i++) {
+    if (architecture_rates[i].arch <= arch) best = &architecture_rates[i];
+  }
+  return best;
+}
+
+/* ---- occupancy ---- */
+
+/* Registers go to a warp in lots of 256, so to a thread in lots of 8. */
+static int lots_of_8(int registers) {
+  return (registers + 7) / 8 * 8;
+}
+
+int attune_register_cap(const attune_config *config, const attune_device *device) {
+  const int threads = config->warps * 32 * (config->blocks > 0 ? config->blocks : 1);
+  const int cap = device->registers_per_sm / threads / 8 * 8;
+  return cap < ATTUNE_REGISTERS_MAX ? cap : ATTUNE_REGISTERS_MAX;
+}
+
+int attune_registers_estimate(const attune_config *config) {
+  const attune_family_row *family = attune_family_find(config->family);
+  return family == NULL || config->warps < 1 ? 0 : family->registers(config);
+}
+
+int attune_occupancy(const attune_config *config, const attune_device *device, int registers) {
+  const attune_family_row *family = attune_family_find(config->family);
+  if (family == NULL || config->warps < 1) return 0;
+  const int threads = config->warps * 32;
+  const int64_t shared = family->shared_bytes(config);
+  if (threads > device->threads_per_block || shared > device->shared_per_block) return 0;
+  if (registers <= 0) {
+    registers = attune_registers_estimate(config);
+    const int cap = attune_register_cap(config, device);
+    if (registers > cap) registers = cap; /* the rest is spilled */
+  }
+  const int64_t limits[4] = {
+      device->blocks_per_sm,
+      device->threads_per_sm / threads,
+      device->shared_per_sm / (shared + device->shared_reserved),
+      registers > ATTUNE_REGISTERS_MAX ? 0 : device->registers_per_sm / (lots_of_8(registers) * threads),
+  };
+  int64_t blocks = limits[0];
+  for (int i = 1; i < 4; i++) {
+    if (limits[i] < blocks) blocks = limits[i];
+  }
+  return (int)blocks;
+}
+
+/* The compiler does without some forty of the registers that it would like to have; beyond that, what it spills it
+ * spills in ever more places. */
+static int spill_estimate(const attune_config *config, const attune_device *device) {
+  enum { ELASTIC = 40, REGISTER_BYTES = 4 };
+  const int excess = attune_registers_estimate(config) - ELASTIC - attune_register_cap(config, device);
+  return excess > 0 ? REGISTER_BYTES * excess * (8 + excess) / 8 : 0;
+}
+
+/* ---- steps: how many tiles of keys a tile of queries sees ---- */
+
+typedef struct {
+  double mean, longest;
+} steps;
+
+/* Keys that mask and window leave to a tile of queries: from begin to end - 1. */
+typedef struct {
+  int64_t begin, end;
+} key_span;
+
+static key_span keys_of_rows(const attune_problem *p, int64_t begin, int64_t end) {
+  const int64_t shift = p->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)p->seqlen_k - p->seqlen_q : 0;
+  const int64_t first = begin + shift;
+  const int64_t rows_end = end < p->seqlen_q ? end : p->seqlen_q;
+  key_span keys = {0, p->seqlen_k};
+  if (p->window_right != ATTUNE_UNBOUNDED && rows_end + shift + p->window_right < keys.end)
+    keys.end = rows_end + shift + p->window_right;
+  if (p->window_left != ATTUNE_UNBOUNDED && first - p->window_left > 0) keys.begin = first - p->window_left;
+  return keys;
+}
+
+static key_span keys_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
+  const int64_t queries = c->tile_m / c->heads_packed;
+  return keys_of_rows(p, tile * queries, (tile + 1) * queries);
+}
+
+/* Where warpgroups leave out halves: nearly those of the one that leaves out least, for which the others wait at every
+ * slot. A half passes by itself, without the overlap that whole tiles have, so that it counts for more than a half. */
+static double steps_with_halves(const attune_config *c, const attune_problem *p, int64_t tile) {
+  enum { ROWS = 64 };
+  static const double half_costs = 0.7, of_slowest = 0.9; /* fitted on an H100, as what family wgmma says of a step */
+  const int64_t half = c->tile_n / 2, groups = c->tile_m / ROWS;
+  double sum = 0, most = 0;
+  for (int64_t g = 0; g < groups; g++) {
+    const int64_t row = (tile * c->tile_m + g * ROWS) / c->heads_packed;
+    const key_span keys = keys_of_rows(p, row, row + ROWS / c->heads_packed);
+    if (row >= p->seqlen_q || keys.end <= keys.begin) continue;
+    const int64_t first = keys.begin / half, last = (keys.end - 1) / half; /* halves that are seen */
+    const int64_t alone = first / 2 == last / 2 ? (first == last) : first % 2 + (last % 2 == 0);
+    const double own = (double)(last - first + 1 - alone) / 2 + half_costs * (double)alone;
+    sum += own;
+    most = fmax(most, own);
+  }
+  return of_slowest * most + (1 - of_slowest) * sum / (double)groups;
+}
+
+static double steps_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
+  const key_span keys = keys_of_tile(c, p, tile);
+  if (keys.end <= keys.begin) return 0;
+  if (c->halves) return steps_with_halves(c, p, tile);
+  return (double)((keys.end + c->tile_n - 1) / c->tile_n - keys.begin / c->tile_n);
+}
+
+/* From at most 8 tiles, evenly spread, the first and the last among them. */
+static steps count_steps(const attune_config *config, const attune_problem *problem, int64_t tiles) {
+  enum { SAMPLES = 8 };
+  const int64_t count = config->bound == ATTUNE_BOUND_NONE ? 1 : tiles < SAMPLES ? tiles : SAMPLES;
+  steps result = {0, 0};
+  for (int64_t i = 0; i < count; i++) {
+    const double n = steps_of_tile(config, problem, count == 1 ? 0 : i * (tiles - 1) / (count - 1));
+    result.mean += n / (double)count;
+    if (n > result.longest) result.longest = n;
+  }
+  return result;
+}
+
+/* ---- the same with a mask expression: tiles that it leaves, as kernels find them ---- */
+
+/* Of a long row every so many tiles; the step is odd, so that it falls in with no power of two. */
+static double pattern_steps_of_tile(const attune_config *c, const attune_problem *p, const attune_expression *mask,
+                                    int64_t tile) {
+  enum { MOST = 512 };
+  const key_span keys = keys_of_tile(c, p, tile);
+  const int64_t first = keys.begin / c->tile_n, end = (keys.end + c->tile_n - 1) / c->tile_n;
+  const int64_t step = end - first <= MOST ? 1 : (end - first) / MOST | 1;
+  attune_range_scope scope = {.q = attune_block_range(tile, c->tile_m, p->seqlen_q),
+                              .seqlen_q = {p->seqlen_q, p->seqlen_q},
+                              .seqlen_k = {p->seqlen_k, p->seqlen_k}};
+  int64_t seen = 0;
+  for (int64_t i = first; i < end; i += step) {
+    scope.k = attune_block_range(i, c->tile_n, p->seqlen_k);
+    seen += attune_expression_seen(mask, &scope) != ATTUNE_SEEN_NONE;
+  }
+  return (double)(seen * step);
+}
+
+static steps count_pattern_steps(const attune_config *config, const attune_problem *problem, int64_t tiles,
+                                 const attune_expression *mask) {
+  static const double places[] = {0.19, 0.47, 0.63, 0.91};
+  enum { SAMPLES = sizeof places / sizeof *places };
+  steps result = {0, 0};
+  for (int i = 0; i < SAMPLES; i++) {
+    const double n = fmax(1, pattern_steps_of_tile(config, problem, mask, (int64_t)((double)tiles * places[i])));
+    result.mean += n / SAMPLES;
+    if (n > result.longest) result.longest = n;
+  }
+  return result;
+}
+
+static steps steps_of(const attune_config *config, const attune_problem *problem, int64_t tiles,
+                      attune_estimate_memo *memo) {
+  attune_expression *mask = NULL;
+  if (!attune_problem_has_pattern(problem)) return count_steps(config, problem, tiles);
+  for (int i = 0; i < memo->count; i++)
+    if (memo->shapes[i].tile_m == config->tile_m && memo->shapes[i].tile_n == config->tile_n)
+      return (steps){memo->shapes[i].mean, memo->shapes[i].longest};
+  (void)attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem);
+  /* Only its number may be known. */
+  const steps result =
+      mask != NULL ? count_pattern_steps(config, problem, tiles, mask) : count_steps(config, problem, tiles);
+  free(mask);
+  if (memo->count < ATTUNE_TILE_SHAPES_MAX) {
+    memo->shapes[memo->count].tile_m = config->tile_m;
+    memo->shapes[memo->count].tile_n = config->tile_n;
+    memo->shapes[memo->count].mean = result.mean;
+    memo->shapes[memo->count++].longest = result.longest;
+  }
+  return result;
+}
+
+/* ---- time ---- */
+
+/* Clocks for one step of each of `resident` blocks on an SM. Matrix work, shared memory and L2 run beside each other;
+ * the softmax between two products runs beside them as far as other warps have products to do. */
+static double round_clocks(const attune_step *step, const rates *r, int warps, double resident, double spilled_bytes) {
+  const double matrix = step->matrix_flops / (step->serial_share > 0 ? r->peak : r->matrix);
+  const double shared = (step->shared_bytes + 2 * spilled_bytes) / SHARED_RATE;
+  const double loaded = step->loaded_bytes / r->loaded;
+  const double softmax = step->exponentials / r->exponentials + step->float_operations / r->floats;
+  if (step->serial_share > 0) { /* a pipeline of its own: the shorter part hides behind the longer, but for a share */
+    const double products = fmax(fmax(matrix, shared), loaded);
+    return resident * (fmax(products, softmax) + step->serial_share * fmin(products, softmax)) + step->latency_clocks;
+  }
+  const double warps_per_scheduler = resident * warps / SCHEDULERS;
+  /* Warps of one block meet at barriers, which holds them in step with each other. */
+  const double in_step = 1 + 1.1 / resident;
+  const double exposed = warps_per_scheduler > 1 ? fmin(in_step / warps_per_scheduler, 1) : 1;
+  /* Fewer than four warps leave schedulers, and their matrix units, without work. */
+  const double idle = warps_per_scheduler < 1 ? 1 / warps_per_scheduler : 1;
+  const double products = fmax(fmax(matrix * idle, shared), loaded);
+  const double rest = 0.15 * (matrix + shared + loaded - fmax(fmax(matrix, shared), loaded));
+  return resident * (products + rest + softmax * idle * exposed) + step->latency_clocks;
+}
+
+/* Bytes that pass from memory: each tensor once, and K and V again where the blocks at work together spread over more
+ * heads than L2 holds. */
+static double traffic_bytes(const attune_config *config, const attune_problem *problem, const attune_device *device,
+                            double tiles, double slots) {
+  const double heads = (double)problem->batch * problem->heads_q;
+  const double once = attune_problem_bytes(problem);
+  const double kv =
+      2.0 * problem->batch * problem->heads_kv * problem->seqlen_k * (double)(problem->head_dim + problem->head_dim_v);
+  const bool heads_first = config->order == ATTUNE_ORDER_HEADS || config->order == ATTUNE_ORDER_LONGEST;
+  if (!heads_first || kv < 0.8 * (double)device->l2_bytes) return once;
+  const double sharing = fmin(tiles, fmax(1, slots / heads)); /* blocks of one head at work at once */
+  const double visible = attune_problem_flops(problem) / (2.0 * (problem->head_dim + problem->head_dim_v) * heads *
+                                                          problem->seqlen_q * (double)problem->seqlen_k);
+  return once + kv * fmax(0, tiles * visible / sharing - 1);
+}
+
+/* How much of the longest block's time passes at the end while SMs run empty, for blocks of unequal length. */
+static double tail_share(int32_t order) {
+  switch (order) {
+  case ATTUNE_ORDER_LONGEST:
+  case ATTUNE_ORDER_SECTIONS:
+    return 0.1;
+  case ATTUNE_ORDER_REVERSED:
+    return 0.35;
+  case ATTUNE_ORDER_LINEAR:
+    return 0.5;
+  default:
+    return 0.6;
+  }
+}
+
+typedef struct {
+  double sms, hertz, bandwidth;
+} speeds;
+
+static speeds speeds_of(const attune_device *device) {
+  attune_device typical;
+  attune_device_typical(&typical, device);
+  return (speeds){
+      .sms = device->sm_count > 0 ? device->sm_count : typical.sm_count,
+      .hertz = 1000.0 * (device->clock_khz > 0 ? device->clock_khz : typical.clock_khz),
+      .bandwidth = (double)(device->memory_bandwidth > 0 ? device->memory_bandwidth : typical.memory_bandwidth),
+  };
+}
+
+double attune_problem_floor(const attune_problem *problem, const attune_device *device) {
+  const speeds speed = speeds_of(device);
+  const double compute = attune_problem_flops(problem) / (rates_of(device)->peak * speed.sms * speed.hertz);
+  return fmax(compute, attune_problem_bytes(problem) / speed.bandwidth);
+}
+
+double attune_estimate(const attune_config *config, const attune_problem *problem, const attune_device *device,
+                       int registers, int spill_bytes) {
+  attune_estimate_memo memo = {.count = 0};
+  return attune_estimate_with(config, problem, device, registers, spill_bytes, &memo);
+}
+
+double attune_estimate_with(const attune_config *config, const attune_problem *problem, const attune_device *device,
+                            int registers, int spill_bytes, attune_estimate_memo *memo) {
+  attune_problem resolved;
+  if (attune_problem_resolve(&resolved, problem)) return INFINITY;
+  return attune_estimate_resolved(config, &resolved, device, registers, spill_bytes, memo);
+}
+
+double attune_estimate_resolved(const attune_config *config, const attune_problem *p, const attune_device *device,
+                                int registers, int spill_bytes, attune_estimate_memo *memo) {
+  attune_launch launch;
+  const attune_family_row *family = attune_family_find(config->family);
+  if (family == NULL || attune_launch_of(&launch, config, p)) return INFINITY;
+  const int occupancy = attune_occupancy(config, device, registers);
+  if (occupancy == 0) return INFINITY;
+  if (registers <= 0) spill_bytes = spill_estimate(config, device);
+
+  const rates *r = rates_of(device);
+  const speeds speed = speeds_of(device);
+
+  attune_step step;
+  family->step(&step, config, p);
+  steps n = steps_of(config, p, launch.tiles_m, memo);
+  const int32_t one_in = attune_problem_one_in(p);
+  if (one_in > 1) {
+    n.mean /= one_in;
+    n.longest /= one_in;
+  }
+  const double grid = launch.grid, slots = speed.sms * occupancy;
+  const double spilled = (double)spill_bytes * launch.threads;
+
+  /* Whole waves, then a last one that shares the SMs more thinly. */
+  const double waves = floor(grid / slots);
+  const double last = ceil((grid - waves * slots) / speed.sms);
+  double clocks = 0, longest = 0;
+  if (waves > 0) {
+    const double round = round_clocks(&step, r, config->warps, occupancy, spilled);
+    clocks += waves * (n.mean * round + step.outside_clocks);
+    longest = n.longest * round + step.outside_clocks;
+  }
+  if (n.longest - n.mean < 1) {
+    if (last > 0) {
+      clocks += n.mean * round_clocks(&step, r, config->warps, last, spilled) + step.outside_clocks;
+    }
+  } else {
+    const double round = round_clocks(&step, r, config->warps, fmax(last, 1), spilled);
+    const double fraction = (grid - waves * slots) / (fmax(last, 1) * speed.sms);
+    clocks += fraction * (n.mean * round + step.outside_clocks);
+    if (waves == 0) longest = n.longest * round + step.outside_clocks;
+    clocks = fmax(clocks + tail_share(config->order) * longest, longest);
+  }
+  const double compute = clocks / speed.hertz;
+  const double memory = traffic_bytes(config, p, device, launch.tiles_m, slots) / (0.85 * speed.bandwidth);
+  const int start = LAUNCH_MICROSECONDS + (launch.workspace > 0 ? CLEAR_MICROSECONDS : 0);
+  return fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * start;
+}

@@ -1,0 +1,639 @@
+/* Mask and score expressions: a small part of C, without side effects. Recursive descent over the text gives a tree of
+ * typed nodes in one array; conversions are nodes of their own, so that printing, emitting and evaluating are each one
+ * walk. */
+#include "generator/problem/expression.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <locale.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "generator/base/status.h"
+#include "generator/problem/expression_tree.h"
+
+/* ---- the tables ---- */
+
+static const char *const type_words[] = {"a truth value", "an int", "a float", "an array of int", "an array of float"};
+
+static const struct {
+  const char *name;
+  type type;
+} names[NAME_COUNT] = {
+    [SCORE] = {"score", REAL},          [BIAS] = {"bias", REAL},
+    [BATCH] = {"batch", INTEGER},       [HEAD] = {"head", INTEGER},
+    [QUERY] = {"q", INTEGER},           [KEY] = {"k", INTEGER},
+    [SEQLEN_Q] = {"seqlen_q", INTEGER}, [SEQLEN_K] = {"seqlen_k", INTEGER},
+};
+
+/* Which operands an operator takes and what it gives. */
+typedef enum { OF_NUMBERS, OF_INTEGERS, COMPARES, OF_TRUTH } operator_class;
+/* Longer texts stand before those that they begin with. level: the higher binds closer. */
+static const struct {
+  const char *text;
+  int level;
+  operator_class class;
+} binaries[BINARY_COUNT] = {
+    [OR] = {"||", 1, OF_TRUTH},
+    [AND] = {"&&", 2, OF_TRUTH},
+    [BIT_OR] = {"|", 3, OF_INTEGERS},
+    [BIT_XOR] = {"^", 4, OF_INTEGERS},
+    [BIT_AND] = {"&", 5, OF_INTEGERS},
+    [EQUAL] = {"==", 6, COMPARES},
+    [UNEQUAL] = {"!=", 6, COMPARES},
+    [LESS_EQUAL] = {"<=", 7, COMPARES},
+    [GREATER_EQUAL] = {">=", 7, COMPARES},
+    [SHIFT_LEFT] = {"<<", 8, OF_INTEGERS},
+    [SHIFT_RIGHT] = {">>", 8, OF_INTEGERS},
+    [LESS] = {"<", 7, COMPARES},
+    [GREATER] = {">", 7, COMPARES},
+    [PLUS] = {"+", 9, OF_NUMBERS},
+    [MINUS] = {"-", 9, OF_NUMBERS},
+    [TIMES] = {"*", 10, OF_NUMBERS},
+    [DIVIDE] = {"/", 10, OF_NUMBERS},
+    [REMAINDER] = {"%", 10, OF_INTEGERS},
+};
+
+static const char unary_signs[] = "-!~";
+
+/* Functions of numbers take ints to an int; those of floats convert. */
+typedef enum { NUMBERS, REALS_TO_REAL, REAL_TO_INTEGER, INTEGERS_TO_INTEGER } signature;
+static const struct {
+  const char *name, *emitted;
+  int operands;
+  signature signature;
+} functions[FUNCTION_COUNT] = {
+    [ABS] = {"abs", "magnitude", 1, NUMBERS},
+    [MIN] = {"min", "smaller", 2, NUMBERS},
+    [MAX] = {"max", "larger", 2, NUMBERS},
+    [EXP] = {"exp", "exponential", 1, REALS_TO_REAL},
+    [LOG] = {"log", "logarithm", 1, REALS_TO_REAL},
+    [SQRT] = {"sqrt", "root", 1, REALS_TO_REAL},
+    [TANH] = {"tanh", "hyperbolic_tangent", 1, REALS_TO_REAL},
+    [FLOOR] = {"floor", "rounded_down", 1, REALS_TO_REAL},
+    [FLOAT] = {"float", "", 1, REALS_TO_REAL}, /* the conversion of its operand says it all */
+    [INT] = {"int", "truncated", 1, REAL_TO_INTEGER},
+    [RANDOM] = {"random", "random_bits", 3, INTEGERS_TO_INTEGER},
+};
+
+static const char find_name[] = "find";
+
+/* ---- parsing ---- */
+
+typedef struct {
+  attune_expression *tree;
+  attune_expression_kind kind;
+  const attune_param *params;
+  bool bias;
+  const char *start, *at;
+  int depth;
+  bool failed; /* the message is set */
+} parser;
+
+static const char *kind_word(attune_expression_kind kind) {
+  return kind == ATTUNE_EXPRESSION_MASK ? "mask" : "score";
+}
+
+/* Returns a node's place all the same, so that callers need not ask after every step. */
+__attribute__((format(printf, 3, 4))) static int refuse(parser *p, const char *where, const char *format, ...) {
+  if (p->failed) return 0;
+  char what[256];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(what, sizeof what, format, arguments);
+  va_end(arguments);
+  p->failed = true;
+  (void)attune_fail(ATTUNE_BAD_EXPRESSION, "%s expression \"%.120s\", column %d: %s", kind_word(p->kind), p->start,
+                    (int)(where - p->start) + 1, what);
+  return 0;
+}
+
+static void skip_blanks(parser *p) {
+  while (*p->at == ' ' || *p->at == '\t' || *p->at == '\n')
+    p->at++;
+}
+
+static int add_node(parser *p, node n) {
+  if (p->failed) return 0;
+  if (p->tree->count == NODES_MAX)
+    return refuse(p, p->at, "more than %d operations and operands; split it into params", NODES_MAX);
+  p->tree->nodes[p->tree->count] = n;
+  return p->tree->count++;
+}
+
+static type type_of(const parser *p, int place) {
+  return p->failed ? INTEGER : p->tree->nodes[place].type;
+}
+
+static int convert(parser *p, int place, type wanted, const char *where) {
+  const type has = type_of(p, place);
+  if (p->failed || has == wanted) return place;
+  if (has == INTEGERS || has == REALS) return refuse(p, where, "%s needs an index, as in name[q]", type_words[has]);
+  if (wanted == REAL && has == TRUTH) place = convert(p, place, INTEGER, where);
+  if (wanted == TRUTH) return add_node(p, (node){.kind = TO_TRUTH, .type = TRUTH, .operand = {place}});
+  if (wanted == REAL) return add_node(p, (node){.kind = TO_REAL, .type = REAL, .operand = {place}});
+  if (has == TRUTH) return add_node(p, (node){.kind = TO_INTEGER, .type = INTEGER, .operand = {place}});
+  return refuse(p, where, "%s where an int is needed; write int(...)", type_words[has]);
+}
+
+/* Numbers meet as floats if either is one, else as ints. */
+static type common(const parser *p, int a, int b) {
+  return type_of(p, a) == REAL || type_of(p, b) == REAL ? REAL : INTEGER;
+}
+
+static int parse_ternary(parser *p);
+
+static bool take(parser *p, char c) {
+  skip_blanks(p);
+  if (*p->at != c) return false;
+  p->at++;
+  return true;
+}
+
+static void expect(parser *p, char c, const char *after) {
+  if (!take(p, c)) (void)refuse(p, p->at, "expected '%c' after %s", c, after);
+}
+
+static bool is_word(char c) {
+  return isalnum((unsigned char)c) || c == '_';
+}
+
+/* Floats have a point, also where the caller's locale has a comma. Returns the locale to go back to. */
+static locale_t use_plain_locale(void) {
+  return uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
+}
+
+static int parse_number(parser *p) {
+  const char *where = p->at;
+  const bool hex = p->at[0] == '0' && (p->at[1] == 'x' || p->at[1] == 'X');
+  const char *c = p->at;
+  while (isdigit((unsigned char)*c))
+    c++;
+  const bool real = !hex && (*c == '.' || *c == 'e' || *c == 'E');
+  char *end;
+  errno = 0;
+  node n;
+  if (real) {
+    const locale_t callers = use_plain_locale();
+    const float value = strtof(where, &end);
+    (void)uselocale(callers);
+    if (!(value <= 3.4e38f)) return refuse(p, where, "a float ends at 3.4e38");
+    n = (node){.kind = LITERAL_REAL, .type = REAL, .real = value};
+    if (*end == 'f') end++;
+  } else {
+    if (!hex && where[0] == '0' && c - where > 1) return refuse(p, where, "octal in C; leave out the leading 0");
+    const unsigned long long value = strtoull(where, &end, hex ? 16 : 10);
+    if (errno != 0 || value > INT32_MAX) return refuse(p, where, "an int ends at %d", INT32_MAX);
+    n = (node){.kind = LITERAL_INTEGER, .type = INTEGER, .integer = (int32_t)value};
+  }
+  if (is_word(*end) || *end == '.') return refuse(p, where, "not a number");
+  p->at = end;
+  return add_node(p, n);
+}
+
+static int parse_call(parser *p, int index, const char *where) {
+  node n = {.kind = CALL, .index = index};
+  int count = 0;
+  if (!take(p, '(')) return refuse(p, p->at, "expected '(': %s is a function", functions[index].name);
+  do {
+    const int operand = parse_ternary(p);
+    if (count == functions[index].operands) break;
+    n.operand[count++] = operand;
+  } while (!p->failed && count < functions[index].operands && take(p, ','));
+  if (count < functions[index].operands)
+    return refuse(p, p->at, "%s takes %d values", functions[index].name, functions[index].operands);
+  expect(p, ')', "a function's values");
+  type operands = functions[index].signature == INTEGERS_TO_INTEGER ? INTEGER : REAL;
+  if (functions[index].signature == NUMBERS) operands = common(p, n.operand[0], n.operand[count - 1]);
+  for (int i = 0; i < count; i++)
+    n.operand[i] = convert(p, n.operand[i], operands, where);
+  n.type = functions[index].signature == REAL_TO_INTEGER ? INTEGER : operands;
+  return add_node(p, n);
+}
+
+static int parse_param(parser *p, int index, const char *where) {
+  static const type types[] = {[ATTUNE_PARAM_INT] = INTEGER,
+                               [ATTUNE_PARAM_FLOAT] = REAL,
+                               [ATTUNE_PARAM_INT_ARRAY] = INTEGERS,
+                               [ATTUNE_PARAM_FLOAT_ARRAY] = REALS};
+  const type has = types[p->params[index].type];
+  const int place = add_node(p, (node){.kind = PARAM, .type = has, .index = index});
+  if (has != INTEGERS && has != REALS) return place;
+  if (!take(p, '['))
+    return refuse(p, where, "%s is %s: it needs an index, as in %s[q]", p->params[index].name, type_words[has],
+                  p->params[index].name);
+  const char *inside = p->at;
+  const int at = convert(p, parse_ternary(p), INTEGER, inside);
+  expect(p, ']', "an index");
+  return add_node(p, (node){.kind = ELEMENT, .type = has == INTEGERS ? INTEGER : REAL, .operand = {place, at}});
+}
+
+static int find_param(const parser *p, const char *name, size_t length) {
+  for (int i = 0; i < ATTUNE_PARAMS_MAX && p->params != NULL && p->params[i].type != ATTUNE_PARAM_NONE; i++)
+    if (strlen(p->params[i].name) == length && memcmp(name, p->params[i].name, length) == 0) return i;
+  return -1;
+}
+
+/* find(array, int) */
+static int parse_find(parser *p) {
+  if (!take(p, '(')) return refuse(p, p->at, "expected '(': %s is a function", find_name);
+  skip_blanks(p);
+  const char *where = p->at;
+  size_t length = 0;
+  while (is_word(p->at[length]))
+    length++;
+  const int param = find_param(p, where, length);
+  if (param < 0 || p->params[param].type != ATTUNE_PARAM_INT_ARRAY)
+    return refuse(p, where, "%s looks in an array of int: name a param that is one", find_name);
+  p->at += length;
+  const int array = add_node(p, (node){.kind = PARAM, .type = INTEGERS, .index = param});
+  expect(p, ',', "the array's name");
+  const char *inside = p->at;
+  const int x = convert(p, parse_ternary(p), INTEGER, inside);
+  expect(p, ')', "a function's values");
+  return add_node(p, (node){.kind = FIND, .type = INTEGER, .operand = {array, x}});
+}
+
+static int parse_name(parser *p) {
+  const char *where = p->at;
+  char name[ATTUNE_PARAM_NAME_MAX];
+  size_t length = 0;
+  while (is_word(p->at[length]))
+    length++;
+  if (length >= sizeof name) return refuse(p, where, "no such name: %.40s", where);
+  memcpy(name, where, length);
+  name[length] = '\0';
+  p->at += length;
+  for (int i = 0; i < FUNCTION_COUNT; i++)
+    if (strcmp(name, functions[i].name) == 0) return parse_call(p, i, where);
+  if (strcmp(name, find_name) == 0) return parse_find(p);
+  for (int i = 0; i < NAME_COUNT; i++) {
+    if (strcmp(name, names[i].name) != 0) continue;
+    if (i == SCORE && p->kind == ATTUNE_EXPRESSION_MASK) return refuse(p, where, "a mask does not know the score");
+    if (i == BIAS && !p->bias)
+      return refuse(p, where, "the problem has no bias%s", p->kind == ATTUNE_EXPRESSION_MASK ? " for masks" : "");
+    return add_node(p, (node){.kind = NAME, .type = names[i].type, .index = i});
+  }
+  const int param = find_param(p, name, length);
+  if (param >= 0) return parse_param(p, param, where);
+  return refuse(p, where, "no such name: %s; declare it as a param", name);
+}
+
+static int parse_primary(parser *p) {
+  skip_blanks(p);
+  if (isdigit((unsigned char)*p->at) || (*p->at == '.' && isdigit((unsigned char)p->at[1]))) return parse_number(p);
+  if (is_word(*p->at)) return parse_name(p);
+  if (!take(p, '(')) {
+    if (*p->at == '\0') return refuse(p, p->at, "it ends where a value is expected");
+    return refuse(p, p->at, "expected a value, found '%c'", isprint((unsigned char)*p->at) ? *p->at : '?');
+  }
+  const int place = parse_ternary(p);
+  expect(p, ')', "a parenthesis");
+  return place;
+}
+
+static int parse_unary(parser *p) {
+  skip_blanks(p);
+  const char *where = p->at;
+  const char *sign = *p->at != '\0' ? strchr(unary_signs, *p->at) : NULL;
+  if (sign == NULL) return parse_primary(p);
+  if (p->at[1] == *p->at && *sign == '-') return refuse(p, where, "-- has side effects; write -(-x)");
+  if (++p->depth > DEPTH_MAX) return refuse(p, where, "nested deeper than %d", DEPTH_MAX);
+  p->at++;
+  int place = parse_unary(p);
+  p->depth--;
+  const unary operation = (unary)(sign - unary_signs);
+  type wanted = operation == NOT ? TRUTH : INTEGER;
+  if (operation == NEGATE && type_of(p, place) == REAL) wanted = REAL;
+  place = convert(p, place, wanted, where);
+  return add_node(p, (node){.kind = UNARY, .type = wanted, .index = (int)operation, .operand = {place}});
+}
+
+/* The operator at the parser's place, or BINARY_COUNT. */
+static int peek_operator(parser *p) {
+  skip_blanks(p);
+  for (int i = 0; i < BINARY_COUNT; i++) {
+    const size_t length = strlen(binaries[i].text);
+    if (strncmp(p->at, binaries[i].text, length) != 0) continue;
+    if (length == 1 && (*p->at == '|' || *p->at == '&') && p->at[1] == *p->at) continue;
+    const char next = p->at[length];
+    const bool assigns = next == '=' && binaries[i].class != COMPARES;
+    if (assigns) (void)refuse(p, p->at, "an assignment; an expression changes nothing");
+    if ((*p->at == '+' || *p->at == '-') && next == *p->at) (void)refuse(p, p->at, "%c%c has side effects", next, next);
+    return p->failed ? BINARY_COUNT : i;
+  }
+  if (*p->at == '=') (void)refuse(p, p->at, "an assignment; equality is ==");
+  return BINARY_COUNT;
+}
+
+static int add_binary(parser *p, int operation, int a, int b, const char *where) {
+  const operator_class class = binaries[operation].class;
+  const type operands = class == OF_TRUTH ? TRUTH : class == OF_INTEGERS ? INTEGER : common(p, a, b);
+  a = convert(p, a, operands, where);
+  b = convert(p, b, operands, where);
+  return add_node(
+      p, (node){.kind = BINARY, .type = class == COMPARES ? TRUTH : operands, .index = operation, .operand = {a, b}});
+}
+
+/* Operators of the level and of those that bind closer. */
+static int parse_binary(parser *p, int level) {
+  int place = parse_unary(p);
+  for (;;) {
+    const int operation = p->failed ? BINARY_COUNT : peek_operator(p);
+    if (operation == BINARY_COUNT || binaries[operation].level < level) return place;
+    const char *where = p->at;
+    p->at += strlen(binaries[operation].text);
+    place = add_binary(p, operation, place, parse_binary(p, binaries[operation].level + 1), where);
+  }
+}
+
+static int parse_ternary(parser *p) {
+  if (p->failed) return 0;
+  if (++p->depth > DEPTH_MAX) return refuse(p, p->at, "nested deeper than %d", DEPTH_MAX);
+  int place = parse_binary(p, 1);
+  const char *where = p->at;
+  if (!p->failed && take(p, '?')) {
+    const int condition = convert(p, place, TRUTH, where);
+    int yes = parse_ternary(p);
+    expect(p, ':', "the first of a ?'s values");
+    int no = parse_ternary(p);
+    const bool truths = type_of(p, yes) == TRUTH && type_of(p, no) == TRUTH;
+    const type both = truths ? TRUTH : common(p, yes, no);
+    yes = convert(p, yes, both, where);
+    no = convert(p, no, both, where);
+    place = add_node(p, (node){.kind = SELECT, .type = both, .operand = {condition, yes, no}});
+  }
+  p->depth--;
+  return place;
+}
+
+static int operands_of(const node *n) {
+  switch (n->kind) {
+  case TO_TRUTH:
+  case TO_INTEGER:
+  case TO_REAL:
+  case UNARY:
+    return 1;
+  case BINARY:
+  case ELEMENT:
+  case FIND:
+    return 2;
+  case SELECT:
+    return 3;
+  case CALL:
+    return functions[n->index].operands;
+  default:
+    return 0;
+  }
+}
+
+/* *reads: it reads an array. */
+static bool is_constant(const attune_expression *tree, int place, bool *reads) {
+  const node *n = &tree->nodes[place];
+  if (n->kind == NAME) return n->index == BATCH || n->index == HEAD || n->index == SEQLEN_Q || n->index == SEQLEN_K;
+  if (n->kind == ELEMENT || n->kind == FIND) *reads = true;
+  for (int i = 0; i < operands_of(n); i++)
+    if (!is_constant(tree, n->operand[i], reads)) return false;
+  return true;
+}
+
+static void find_constants(attune_expression *tree, int place) {
+  const node *n = &tree->nodes[place];
+  bool reads = false;
+  if (tree->constant_count == CONSTANTS_MAX) return;
+  if ((n->type == INTEGER || n->type == REAL) && is_constant(tree, place, &reads) && reads) {
+    tree->constants[tree->constant_count++] = place;
+    return;
+  }
+  for (int i = 0; i < operands_of(n); i++)
+    find_constants(tree, n->operand[i]);
+}
+
+attune_status attune_expression_parse(attune_expression **out, attune_expression_kind kind, const char *text,
+                                      const attune_param *params, bool bias) {
+  if (out == NULL || text == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "expression: null pointer");
+  *out = NULL;
+  attune_expression *tree = calloc(1, sizeof *tree);
+  if (tree == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an expression");
+  for (int i = 0; params != NULL && i < ATTUNE_PARAMS_MAX; i++)
+    snprintf(tree->params[i], sizeof tree->params[i], "%s", params[i].name);
+  parser p = {.tree = tree,
+              .kind = kind,
+              .params = params,
+              .bias = bias && kind == ATTUNE_EXPRESSION_SCORE,
+              .start = text,
+              .at = text};
+  int root = parse_ternary(&p);
+  if (!p.failed) {
+    skip_blanks(&p);
+    if (*p.at == ',' || *p.at == ';') (void)refuse(&p, p.at, "one expression only");
+    if (*p.at != '\0') (void)refuse(&p, p.at, "expected an operator or the end");
+  }
+  root = convert(&p, root, kind == ATTUNE_EXPRESSION_MASK ? TRUTH : REAL, text);
+  if (p.failed) {
+    free(tree);
+    return ATTUNE_BAD_EXPRESSION;
+  }
+  tree->root = root;
+  if (kind == ATTUNE_EXPRESSION_SCORE) find_constants(tree, root);
+  *out = tree;
+  return ATTUNE_OK;
+}
+
+/* ---- texts ---- */
+
+typedef struct {
+  attune_buffer *out;
+  const attune_expression *tree;
+  bool emits;
+  int32_t most_seqlen; /* if it emits */
+  int whole;           /* a constant that is printed as what it is, or -1 */
+} printer;
+
+/* The shortest text that reads back as the same float, and as a float. */
+static void print_real(attune_buffer *out, float value) {
+  char text[32];
+  const locale_t callers = use_plain_locale();
+  for (int digits = 1; digits <= 9; digits++) {
+    snprintf(text, sizeof text, "%.*g", digits, (double)value);
+    if (strtof(text, NULL) == value) break;
+  }
+  (void)uselocale(callers);
+  attune_buffer_print(out, strpbrk(text, ".e") != NULL ? "%s" : "%s.0", text);
+}
+
+static void print_node(const printer *p, int place);
+
+static void print_list(const printer *p, const char *name, const node *n, int count) {
+  attune_buffer_print(p->out, "%s(", name);
+  for (int i = 0; i < count; i++) {
+    if (i > 0) attune_buffer_add_text(p->out, ", ");
+    print_node(p, n->operand[i]);
+  }
+  attune_buffer_add_text(p->out, ")");
+}
+
+/* The float of an int's magnitude: as the magnitude of its float, which costs nothing. */
+static bool emit_magnitude(const printer *p, const node *call) {
+  if (call->kind != CALL || call->index != ABS || !attune_expression_small(p->tree, call->operand[0], p->most_seqlen))
+    return false;
+  attune_buffer_add_text(p->out, "magnitude(");
+  print_list(p, "small<real>", call, 1);
+  attune_buffer_add_text(p->out, ")");
+  return true;
+}
+
+static void emit_conversion(const printer *p, const node *n) {
+  const node *operand = &p->tree->nodes[n->operand[0]];
+  const bool of_real = operand->type == REAL;
+  if (n->kind == TO_REAL && operand->kind == LITERAL_INTEGER) {
+    attune_buffer_add_text(p->out, "real(");
+    print_real(p->out, (float)operand->integer);
+    attune_buffer_add_text(p->out, "f)");
+  } else if (n->kind == TO_REAL && emit_magnitude(p, operand)) {
+    return;
+  } else if (n->kind == TO_REAL) {
+    print_list(p, attune_expression_small(p->tree, n->operand[0], p->most_seqlen) ? "small<real>" : "real", n, 1);
+  } else if (n->kind == TO_TRUTH) {
+    attune_buffer_add_text(p->out, "(");
+    print_node(p, n->operand[0]);
+    attune_buffer_print(p->out, " != %s)", of_real ? "real(0.0f)" : "index(0)");
+  } else {
+    attune_buffer_add_text(p->out, "select(");
+    print_node(p, n->operand[0]);
+    attune_buffer_add_text(p->out, ", index(1), index(0))");
+  }
+}
+
+static void print_leaf(const printer *p, const node *n) {
+  if (n->kind == NAME) attune_buffer_add_text(p->out, names[n->index].name);
+  if (n->kind == PARAM) attune_buffer_print(p->out, "%s%s", p->emits ? "param_" : "", p->tree->params[n->index]);
+  if (n->kind == LITERAL_INTEGER) attune_buffer_print(p->out, p->emits ? "index(%d)" : "%d", n->integer);
+  if (n->kind != LITERAL_REAL) return;
+  attune_buffer_add_text(p->out, p->emits ? "real(" : "");
+  print_real(p->out, n->real);
+  attune_buffer_add_text(p->out, p->emits ? "f)" : "");
+}
+
+/* Whether the part at the place stands in the list of constants, and was printed as one. */
+static bool emit_constant(const printer *p, int place) {
+  for (int i = 0; i < p->tree->constant_count; i++) {
+    if (p->tree->constants[i] != place || p->whole == i) continue;
+    attune_buffer_print(p->out, p->tree->nodes[place].type == REAL ? "item.c%d" : "index(item.c%d)", i);
+    return true;
+  }
+  return false;
+}
+
+static void print_node(const printer *p, int place) {
+  const node *n = &p->tree->nodes[place];
+  if (p->emits && emit_constant(p, place)) return;
+  switch (n->kind) {
+  case LITERAL_INTEGER:
+  case LITERAL_REAL:
+  case NAME:
+  case PARAM:
+    print_leaf(p, n);
+    break;
+  case TO_TRUTH:
+  case TO_INTEGER:
+  case TO_REAL:
+    if (p->emits)
+      emit_conversion(p, n);
+    else
+      print_node(p, n->operand[0]);
+    break;
+  case UNARY:
+    attune_buffer_print(p->out, "(%c", unary_signs[n->index]);
+    print_node(p, n->operand[0]);
+    attune_buffer_add_text(p->out, ")");
+    break;
+  case BINARY:
+    if (p->emits && n->index == DIVIDE && n->type == REAL) {
+      print_list(p, "quotient", n, 2);
+      break;
+    }
+    attune_buffer_add_text(p->out, "(");
+    print_node(p, n->operand[0]);
+    attune_buffer_print(p->out, " %s ", binaries[n->index].text);
+    print_node(p, n->operand[1]);
+    attune_buffer_add_text(p->out, ")");
+    break;
+  case SELECT:
+    if (p->emits) {
+      print_list(p, "select", n, 3);
+      break;
+    }
+    attune_buffer_add_text(p->out, "(");
+    print_node(p, n->operand[0]);
+    attune_buffer_add_text(p->out, " ? ");
+    print_node(p, n->operand[1]);
+    attune_buffer_add_text(p->out, " : ");
+    print_node(p, n->operand[2]);
+    attune_buffer_add_text(p->out, ")");
+    break;
+  case ELEMENT:
+    print_node(p, n->operand[0]);
+    attune_buffer_add_text(p->out, "[");
+    print_node(p, n->operand[1]);
+    attune_buffer_add_text(p->out, "]");
+    break;
+  case FIND:
+    print_list(p, p->emits ? "find_in" : find_name, n, 2);
+    break;
+  case CALL:
+    print_list(p, p->emits ? functions[n->index].emitted : functions[n->index].name, n, functions[n->index].operands);
+    break;
+  }
+}
+
+void attune_expression_print(attune_buffer *out, const attune_expression *expression) {
+  print_node(&(printer){out, expression, false, 0, -1}, expression->root);
+}
+
+void attune_expression_emit(attune_buffer *out, const attune_expression *expression, int32_t most_seqlen) {
+  print_node(&(printer){out, expression, true, most_seqlen, -1}, expression->root);
+}
+
+int attune_expression_constants(const attune_expression *expression) {
+  return expression->constant_count;
+}
+
+bool attune_expression_constant_is_int(const attune_expression *expression, int constant) {
+  return expression->nodes[expression->constants[constant]].type == INTEGER;
+}
+
+void attune_expression_emit_constant(attune_buffer *out, const attune_expression *expression, int constant,
+                                     int32_t most_seqlen) {
+  print_node(&(printer){out, expression, true, most_seqlen, constant}, expression->constants[constant]);
+}
+
+static bool uses(const attune_expression *expression, node_kind kind, int index) {
+  for (int i = 0; i < expression->count; i++)
+    if (expression->nodes[i].kind == kind && expression->nodes[i].index == index) return true;
+  return false;
+}
+
+bool attune_expression_uses(const attune_expression *expression, int param) {
+  return uses(expression, PARAM, param);
+}
+
+bool attune_expression_uses_bias(const attune_expression *expression) {
+  return uses(expression, NAME, BIAS);
+}
+
+int attune_expression_operands(int function) {
+  return functions[function].operands;
+}
+
+bool attune_expression_knows(const char *name) {
+  if (strcmp(name, find_name) == 0) return true;
+  for (int i = 0; i < FUNCTION_COUNT; i++)
+    if (strcmp(name, functions[i].name) == 0) return true;
+  for (int i = 0; i < NAME_COUNT; i++)
+    if (strcmp(name, names[i].name) == 0) return true;
+  return false;
+}

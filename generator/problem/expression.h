@@ -1,0 +1,32 @@
+/* Private to generator/: an expression as a tree, and its two texts. */
+#ifndef ATTUNE_EXPRESSION_H
+#define ATTUNE_EXPRESSION_H
+
+#include "generator/base/buffer.h"
+#include "generator/generator.h"
+
+/* Everything in parentheses, one blank around operators: equal trees have equal texts, and it parses to the same tree.
+ */
+void attune_expression_print(attune_buffer *out, const attune_expression *expression);
+/* The same in C++ over the types of templates/arithmetic.h: index and real are those of the function around it. No
+ * sequence is longer than most_seqlen. */
+void attune_expression_emit(attune_buffer *out, const attune_expression *expression, int32_t most_seqlen);
+/* Parts of a score that are the same for a whole head are emitted as item.c0, item.c1, ... (index(item.c0) if they are
+ * ints); this is how many there are, whether one is an int, and its text. */
+int attune_expression_constants(const attune_expression *expression);
+bool attune_expression_constant_is_int(const attune_expression *expression, int constant);
+void attune_expression_emit_constant(attune_buffer *out, const attune_expression *expression, int constant,
+                                     int32_t most_seqlen);
+/* Whether it names the param, the bias. */
+bool attune_expression_uses(const attune_expression *expression, int param);
+bool attune_expression_uses_bias(const attune_expression *expression);
+/* Whether the name is one that expressions have without being told. */
+bool attune_expression_knows(const char *name);
+
+/* ---- problem_expressions.c ---- */
+
+attune_status attune_expressions_check(const attune_problem *problem);
+/* What stands in the place of templates/expressions.h. problem may be NULL where the config has no expressions. */
+attune_status attune_expressions_emit(attune_buffer *out, const attune_config *config, const attune_problem *problem);
+
+#endif

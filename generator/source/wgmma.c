@@ -1,0 +1,47 @@
+/* The text of the warpgroup products. One instruction names every accumulator of a thread, so that each width has a
+ * text of its own (PTX ISA, wgmma.mma_async). */
+#include "generator/source/wgmma.h"
+
+#include "generator/generator.h"
+
+enum { A_LINE = 12 };
+
+/* %from, ..., inside a string literal. */
+static void print_list(attune_buffer *out, int from, int count) {
+  for (int i = 0; i < count; i++)
+    attune_buffer_print(out, "%s%%%d", i == 0 ? "" : i % A_LINE ? ", " : ", \"\n               \"", from + i);
+}
+
+static void print_accumulators(attune_buffer *out, int count) {
+  for (int i = 0; i < count; i++)
+    attune_buffer_print(out, "%s\"+f\"(c[%d])", i == 0 ? "" : i % (A_LINE / 2) ? ", " : ",\n                 ", i);
+}
+
+void attune_print_wgmma(attune_buffer *out, int width, int dtype, attune_wgmma_kind product) {
+  static const char *const names[] = {"warpgroup_multiply", "warpgroup_multiply_n_major",
+                                      "warpgroup_multiply_registers"};
+  const bool a_registers = product == ATTUNE_WGMMA_REGISTERS;
+  const int accumulators = width / 2, inputs = a_registers ? 5 : 2;
+  const char *type = dtype == ATTUNE_BF16 ? "bf16" : "f16";
+  const char *name = names[product];
+  const char *operand = a_registers ? "const unsigned (&a)[4]" : "unsigned long long a";
+  attune_buffer_print(out,
+                      "\n// @primitive %s\n"
+                      "ATTUNE_DEVICE void %s(float (&c)[%d], %s, unsigned long long b, bool accumulate) {\n"
+                      "  asm volatile(\"{.reg .pred p; setp.ne.b32 p, %%%d, 0; \"\n"
+                      "               \"wgmma.mma_async.sync.aligned.m64n%dk16.f32.%s.%s {",
+                      name, name, accumulators, operand, accumulators + inputs, width, type, type);
+  print_list(out, 0, accumulators);
+  attune_buffer_add_text(out, a_registers ? "}, {" : "}, ");
+  print_list(out, accumulators, inputs - 1);
+  /* then: B's descriptor, whether C is added to, signs of A and B, and which of those in shared memory is transposed */
+  attune_buffer_print(out, "%s, %%%d, p, 1, 1, %s;}\"\n               : ", a_registers ? "}" : "",
+                      accumulators + inputs - 1,
+                      a_registers                       ? "1"
+                      : product == ATTUNE_WGMMA_N_MAJOR ? "0, 1"
+                                                        : "0, 0");
+  print_accumulators(out, accumulators);
+  attune_buffer_print(out,
+                      "\n               : %s, \"l\"(b), \"r\"((int)accumulate)\n               : \"memory\");\n}\n",
+                      a_registers ? "\"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3])" : "\"l\"(a)");
+}

@@ -1,0 +1,222 @@
+#include "runtime/simulator/block.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "generator/base/status.h"
+#include "runtime/simulator/state.h"
+
+enum { STACK_BYTES = 256 * 1024 }; /* touched pages only are real */
+
+_Thread_local attune_host_block *attune_host_current;
+
+uint64_t attune_host_draw(attune_host_block *block) { /* xorshift64* */
+  uint64_t x = block->random;
+  x ^= x >> 12;
+  x ^= x << 25;
+  x ^= x >> 27;
+  block->random = x;
+  return (x * 0x2545f4914f6cdd1du) >> 32;
+}
+
+/* A lane of the warp that can run: the next one in order, or any. */
+static int pick_lane(attune_host_block *block, int warp, int after) {
+  uint32_t ready = block->warps[warp].ready;
+  int from = block->random ? (int)(attune_host_draw(block) & 31) : (after + 1) & 31;
+  uint32_t turned = from == 0 ? ready : ready >> from | ready << (32 - from);
+  return (__builtin_ctz(turned) + from) & 31;
+}
+
+static int pick_warp(attune_host_block *block, int after) {
+  int from = block->random ? (int)(attune_host_draw(block) & 31) : after;
+  uint32_t turned = from == 0 ? block->ready_warps : block->ready_warps >> from | block->ready_warps << (32 - from);
+  return (__builtin_ctz(turned) + from) & 31;
+}
+
+/* Whom to run next; lanes of the same warp first, now and then of another if the schedule is a random one. */
+static attune_host_lane *next_lane(attune_host_block *block) {
+  int index = block->running ? block->running->index : -1;
+  int warp = index < 0 ? 0 : index / 32, lane = index < 0 ? 31 : index % 32;
+  if (!(block->ready_warps >> warp & 1) || (block->random && attune_host_draw(block) % 64 == 0)) {
+    warp = pick_warp(block, warp);
+    lane = 31;
+  }
+  return &block->lanes[warp * 32 + pick_lane(block, warp, lane)];
+}
+
+static void mark_waiting(attune_host_block *block, int thread) {
+  attune_host_warp *warp = &block->warps[thread / 32];
+  warp->ready &= ~(1u << thread % 32);
+  if (warp->ready == 0) block->ready_warps &= ~(1u << thread / 32);
+}
+
+static bool all_exited(const attune_host_block *block) {
+  int exited = 0;
+  for (int part = 0; part < block->parts; part++)
+    exited += block->exited[part];
+  return exited == block->threads;
+}
+
+void attune_host_suspend(attune_host_block *block) {
+  attune_host_lane *from = block->running;
+  mark_waiting(block, from->index);
+  if (block->ready_warps == 0) {
+    if (!all_exited(block)) attune_host_fault_stuck(block);
+    attune_fiber_switch(&from->fiber, &block->home);
+    return;
+  }
+  attune_host_lane *to = next_lane(block);
+  block->running = to;
+  attune_fiber_switch(&from->fiber, &to->fiber);
+}
+
+void attune_host_release_warp(attune_host_block *block, int warp) {
+  block->warps[warp].ready = ~0u;
+  block->ready_warps |= 1u << warp;
+  for (int i = 0; i < 32; i++)
+    block->lanes[warp * 32 + i].state = ATTUNE_HOST_READY;
+}
+
+void attune_host_wake(attune_host_block *block, int thread) {
+  block->warps[thread / 32].ready |= 1u << thread % 32;
+  block->ready_warps |= 1u << thread / 32;
+  block->lanes[thread].state = ATTUNE_HOST_READY;
+}
+
+void attune_host_release_part(attune_host_block *block, int part) {
+  const int warps = block->part_threads / 32;
+  for (int w = part * warps; w < (part + 1) * warps; w++)
+    attune_host_release_warp(block, w);
+}
+
+/* A fiber outlives its block and serves the same thread of the next one. */
+static void live(void *argument) {
+  attune_host_lane *lane = argument;
+  for (;;) {
+    const attune_host_grid *grid = lane->block->grid;
+    if (grid->maps)
+      grid->kernel_with_maps(*grid->arguments, grid->maps);
+    else
+      grid->kernel(*grid->arguments);
+    attune_host_check_exit(lane->block);
+    lane->state = ATTUNE_HOST_EXITED;
+    lane->block->exited[lane->part]++;
+    attune_host_suspend(lane->block);
+  }
+}
+
+static void prepare(attune_host_block *block, int thread) {
+  attune_host_lane *lane = &block->lanes[thread];
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), pitch = STACK_BYTES + page;
+  attune_fiber_prepare(&lane->fiber, live, lane, block->stacks + (size_t)thread * pitch + page, STACK_BYTES);
+}
+
+attune_status attune_host_block_create(attune_host_block **out, int threads) {
+  *out = NULL;
+  attune_status status = ATTUNE_OUT_OF_MEMORY;
+  attune_host_block *block = calloc(1, sizeof *block);
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), pitch = STACK_BYTES + page;
+  if (!block) goto out;
+  block->lanes = calloc((size_t)threads, sizeof *block->lanes);
+  block->waited = calloc((size_t)threads * ATTUNE_HOST_MBARRIERS_MAX, sizeof *block->waited);
+  block->sent = calloc((size_t)threads, sizeof *block->sent);
+  if (!block->lanes || !block->waited || !block->sent) goto out;
+  block->stacks_size = (size_t)threads * pitch;
+  void *stacks = mmap(NULL, block->stacks_size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  if (stacks == MAP_FAILED) goto out;
+  block->stacks = stacks;
+  for (int i = 0; i < threads; i++) {
+    if (mprotect(block->stacks + (size_t)i * pitch, page, PROT_NONE) != 0) goto out; /* an overflow hits this */
+    block->lanes[i].block = block;
+    block->lanes[i].index = i;
+    prepare(block, i);
+    block->capacity = i + 1;
+  }
+  *out = block;
+  block = NULL;
+  status = ATTUNE_OK;
+out:
+  attune_host_block_destroy(block);
+  if (status == ATTUNE_OK) return ATTUNE_OK;
+  return attune_fail(status, "the simulator has no memory for the stacks of %d threads (%zu bytes)", threads,
+                     (size_t)threads * pitch);
+}
+
+void attune_host_block_destroy(attune_host_block *block) {
+  if (!block) return;
+  for (int i = 0; i < block->capacity; i++) {
+    attune_fiber_discard(&block->lanes[i].fiber);
+    free(block->lanes[i].copies);
+  }
+  if (block->stacks) munmap(block->stacks, block->stacks_size);
+  attune_host_shared_release(&block->shared);
+  attune_host_groups_release(block);
+  free(block->tiles);
+  free(block->waited);
+  free(block->sent);
+  free(block->lanes);
+  free(block);
+}
+
+int attune_host_block_threads(const attune_host_block *block) {
+  return block->capacity;
+}
+
+static uint64_t mix(uint64_t x) { /* splitmix64 */
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+
+static void reset_threads(attune_host_block *block) {
+  block->ready_warps = 0;
+  for (int w = 0; w < block->threads / 32; w++) {
+    block->warps[w] = (attune_host_warp){.arrived = 0};
+    attune_host_release_warp(block, w);
+  }
+  for (int i = 0; i < block->threads; i++) {
+    attune_host_lane *lane = &block->lanes[i];
+    lane->part = i / block->part_threads;
+    lane->thread = i % block->part_threads;
+    lane->first = lane->count = 0;
+    lane->groups = 0;
+  }
+  memset(block->sent, 0, (size_t)block->threads * sizeof *block->sent);
+  memset(block->barriers, 0, sizeof block->barriers);
+  block->cluster_barrier = (attune_host_meeting){0};
+  memset(block->exited, 0, sizeof block->exited);
+}
+
+attune_status attune_host_block_run(attune_host_block *block, char *message, const attune_host_grid *grid, int index) {
+  block->grid = grid;
+  block->parts = grid->cluster > 1 ? grid->cluster : 1;
+  block->index = index * block->parts;
+  block->part_threads = grid->threads;
+  block->threads = block->parts * grid->threads;
+  block->random = grid->seed == 0 ? 0 : mix(mix(grid->seed) + (uint64_t)index) | 1;
+  block->running = NULL;
+  block->status = ATTUNE_OK;
+  block->message = message;
+  attune_status status =
+      attune_host_shared_reset(&block->shared, (uint32_t)grid->shared_bytes, block->parts, block->threads);
+  if (status != ATTUNE_OK) {
+    snprintf(message, 1024, "%s", attune_message());
+    return status;
+  }
+  reset_threads(block);
+  attune_host_groups_reset(block);
+  attune_host_current = block;
+  attune_fiber_adopt(&block->home);
+  block->running = next_lane(block);
+  attune_fiber_switch(&block->home, &block->running->fiber);
+  attune_host_current = NULL;
+  if (block->status != ATTUNE_OK) /* its fibers stand wherever they stood */
+    for (int i = 0; i < block->capacity; i++)
+      prepare(block, i);
+  return block->status;
+}

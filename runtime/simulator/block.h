@@ -1,0 +1,39 @@
+/* One block at a time, or the blocks of one cluster together: their threads as coroutines, their barriers and
+ * collectives, their asynchronous copies, and the judgement of everything they do. */
+#ifndef ATTUNE_HOST_BLOCK_H
+#define ATTUNE_HOST_BLOCK_H
+
+#include "runtime/simulator/memory.h"
+#include "templates/host_interface.h"
+
+typedef void attune_host_kernel(struct attune_arguments arguments);
+typedef void attune_host_kernel_with_maps(struct attune_arguments arguments, const struct attune_tensor_maps *maps);
+
+/* One launch. */
+typedef struct {
+  attune_host_kernel *kernel;                     /* maps is NULL: this one */
+  attune_host_kernel_with_maps *kernel_with_maps; /* else this one */
+  const char *name;
+  int blocks, threads, shared_bytes;
+  int cluster;  /* blocks of a cluster, which run together; 0: as 1 */
+  int on_an_sm; /* blocks that share an SM's registers; 0: as 1 */
+  const struct attune_arguments *arguments;
+  const struct attune_tensor_maps *maps;
+  const attune_host_memory *memory;
+  uint64_t seed;
+} attune_host_grid;
+
+typedef struct attune_host_block attune_host_block;
+
+/* What kernels call; the same for all. */
+extern const struct attune_host_calls attune_host_runner_calls;
+
+/* A place to run blocks of up to `threads` threads, used by one operating-system thread at a time. */
+attune_status attune_host_block_create(attune_host_block **out, int threads);
+void attune_host_block_destroy(attune_host_block *block);
+int attune_host_block_threads(const attune_host_block *block);
+/* Runs the grid's cluster `index` to its end, which without clusters is the block. ATTUNE_KERNEL_FAULT, or
+ * ATTUNE_OUT_OF_MEMORY: message has 1024 bytes. */
+attune_status attune_host_block_run(attune_host_block *block, char *message, const attune_host_grid *grid, int index);
+
+#endif

@@ -1,0 +1,210 @@
+#include "runtime/simulator/memory.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "generator/base/status.h"
+
+/* Widest stride first. A dimension of one element, or of stride 0, moves no address. */
+static void add_dimension(attune_host_tensor *tensor, uint64_t stride, uint64_t size) {
+  if (size <= 1 || stride == 0) return;
+  int at = tensor->rank++;
+  for (; at > 0 && tensor->stride[at - 1] < stride; at--) {
+    tensor->stride[at] = tensor->stride[at - 1];
+    tensor->size[at] = tensor->size[at - 1];
+  }
+  tensor->stride[at] = stride;
+  tensor->size[at] = size;
+}
+
+/* Rows that follow each other without a gap are one row: what is contiguous needs no division to judge. */
+static void join_rows(attune_host_tensor *tensor) {
+  while (tensor->rank > 0 && tensor->stride[tensor->rank - 1] == tensor->row)
+    tensor->row *= tensor->size[--tensor->rank];
+}
+
+static bool measure(attune_host_tensor *tensor) {
+  tensor->extent = tensor->row;
+  tensor->nested = true;
+  for (int d = tensor->rank - 1; d >= 0; d--) {
+    uint64_t span;
+    if (tensor->stride[d] < tensor->extent) tensor->nested = false;
+    if (__builtin_mul_overflow(tensor->stride[d], tensor->size[d] - 1, &span) ||
+        __builtin_add_overflow(tensor->extent, span, &tensor->extent))
+      return false;
+  }
+  join_rows(tensor);
+  uintptr_t end;
+  return !__builtin_add_overflow(tensor->base, tensor->extent, &end);
+}
+
+/* Adds a tensor unless it is absent; strides in elements. */
+static attune_status add(attune_host_memory *memory, const char *name, const void *base, attune_host_access allowed,
+                         uint64_t element, int64_t row, const int64_t strides[3], const int64_t sizes[3]) {
+  if (!base) return ATTUNE_OK;
+  attune_host_tensor *tensor = &memory->tensors[memory->count++];
+  *tensor =
+      (attune_host_tensor){.name = name, .base = (uintptr_t)base, .row = (uint64_t)row * element, .allowed = allowed};
+  for (int d = 0; d < 3; d++) {
+    uint64_t stride;
+    if (sizes[d] < 1 || strides[d] < 0 || __builtin_mul_overflow((uint64_t)strides[d], element, &stride))
+      return attune_fail(ATTUNE_BAD_SIZE,
+                         "%s has size %" PRId64 " and stride %" PRId64 " in dimension %d; a launch needs"
+                         " positive sizes and strides that fit 64 bits",
+                         name, sizes[d], strides[d], d);
+    add_dimension(tensor, stride, (uint64_t)sizes[d]);
+  }
+  if (!measure(tensor)) return attune_fail(ATTUNE_BAD_SIZE, "%s is larger than the address space", name);
+  return ATTUNE_OK;
+}
+
+static attune_status add_words(attune_host_memory *memory, const char *name, const int *base,
+                               attune_host_access allowed, int64_t count) {
+  static const int64_t none[3] = {0, 0, 0}, one[3] = {1, 1, 1};
+  return count > 0 ? add(memory, name, base, allowed, 4, count, none, one) : ATTUNE_OK;
+}
+
+/* Lists that are read, those that are built, and what they are built from. */
+static attune_status add_lists(attune_host_memory *memory, const attune_config *config,
+                               const struct attune_arguments *a) {
+  static const int64_t none[3] = {0, 0, 0}, one[3] = {1, 1, 1};
+  const struct attune_list_work *work = &a->list_work;
+  const int64_t rows = (int64_t)a->list_batch * a->list_heads * attune_blocks_of(a->seqlen_q, config->list_block);
+  const int64_t mask = rows * attune_blocks_of(a->seqlen_k, config->list_block);
+  const int64_t source = work->kind == ATTUNE_LIST_OF_MASK ? mask : 16 * (int64_t)work->count;
+  const attune_host_access counts = work->step != ATTUNE_LIST_FILL ? ATTUNE_HOST_WRITE : ATTUNE_HOST_READ;
+  attune_status status;
+  if ((status = add_words(memory, "lists.rows", a->list_rows, ATTUNE_HOST_READ, rows + 1))) return status;
+  if ((status = add_words(memory, "lists.blocks", a->list_blocks, ATTUNE_HOST_READ, a->list_capacity))) return status;
+  if ((status = add_words(memory, "lists.order", a->list_order, ATTUNE_HOST_READ, rows))) return status;
+  if ((status = add_words(memory, "workspace", work->counts, counts, rows))) return status;
+  if ((status = add_words(memory, "built rows", work->rows, ATTUNE_HOST_WRITE, rows + 1))) return status;
+  if ((status = add_words(memory, "built blocks", work->blocks, ATTUNE_HOST_WRITE, a->list_capacity))) return status;
+  if ((status = add_words(memory, "built order", work->order, ATTUNE_HOST_WRITE, rows))) return status;
+  return source > 0 ? add(memory, "source.data", work->source, ATTUNE_HOST_READ, 1, source, none, one) : ATTUNE_OK;
+}
+
+attune_status attune_host_memory_of(attune_host_memory *out, const attune_config *config,
+                                    const struct attune_arguments *a) {
+  *out = (attune_host_memory){.count = 0};
+  if (a->group < 1 || a->heads_q % a->group != 0)
+    return attune_fail(ATTUNE_BAD_HEADS, "%d query heads do not divide into groups of %d", a->heads_q, a->group);
+  int64_t d = config->head_dim, dv = config->head_dim_v, one[3] = {0, 0, 0};
+  int64_t size_q[3] = {a->batch, a->seqlen_q, a->heads_q}, size_k[3] = {a->batch, a->seqlen_k, a->heads_q / a->group};
+  int64_t q[3] = {a->q_batch, a->q_seqlen, a->q_heads}, k[3] = {a->k_batch, a->k_seqlen, a->k_heads};
+  int64_t v[3] = {a->v_batch, a->v_seqlen, a->v_heads}, o[3] = {a->o_batch, a->o_seqlen, a->o_heads};
+  int64_t none[3] = {1, 1, 1}, lse = (int64_t)a->batch * a->heads_q;
+  attune_status status;
+  if ((status = add(out, "q", a->q, ATTUNE_HOST_READ, 2, d, q, size_q)) != ATTUNE_OK) return status;
+  if ((status = add(out, "k", a->k, ATTUNE_HOST_READ, 2, d, k, size_k)) != ATTUNE_OK) return status;
+  if ((status = add(out, "v", a->v, ATTUNE_HOST_READ, 2, dv, v, size_k)) != ATTUNE_OK) return status;
+  if ((status = add(out, "o", a->o, ATTUNE_HOST_WRITE, 2, dv, o, size_q)) != ATTUNE_OK) return status;
+  if ((status = add(out, "lse", a->lse, ATTUNE_HOST_WRITE, 4, lse * a->seqlen_q, one, none)) != ATTUNE_OK)
+    return status;
+  if ((status = add(out, "seqlens_q", a->seqlens_q, ATTUNE_HOST_READ, 4, a->batch, one, none)) != ATTUNE_OK)
+    return status;
+  if ((status = add(out, "seqlens_k", a->seqlens_k, ATTUNE_HOST_READ, 4, a->batch, one, none)) != ATTUNE_OK)
+    return status;
+  if ((status = add(out, "sinks", a->sinks, ATTUNE_HOST_READ, 4, a->heads_q, one, none)) != ATTUNE_OK) return status;
+  int64_t bias[3] = {a->bias_batch, a->bias_seqlen, a->bias_heads};
+  if ((status = add(out, "bias", a->bias, ATTUNE_HOST_READ, 2, a->seqlen_k, bias, size_q)) != ATTUNE_OK) return status;
+  if ((status = add(out, "the counter", a->counter, ATTUNE_HOST_COUNT, 4, 1, one, none)) != ATTUNE_OK) return status;
+  if (config->list_block > 0 && (status = add_lists(out, config, a)) != ATTUNE_OK) return status;
+  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
+    const struct attune_argument *value = &a->values[i];
+    const void *array = value->count > 0 ? value->array : NULL;
+    if ((status = add(out, "an array param", array, ATTUNE_HOST_READ, 4, value->count, one, none)) != ATTUNE_OK)
+      return status;
+  }
+  return ATTUNE_OK;
+}
+
+/* Whether the bytes lie in one row of the tensor. */
+static bool holds(const attune_host_tensor *tensor, uint64_t offset, uint64_t size) {
+  if (size > tensor->extent || offset > tensor->extent - size) return false;
+  if (!tensor->nested) return true; /* rows overlap: any byte in the extent may be an element */
+  for (int d = 0; d < tensor->rank; d++) {
+    uint64_t index = offset / tensor->stride[d];
+    if (index >= tensor->size[d]) return false;
+    offset -= index * tensor->stride[d];
+  }
+  return offset + size <= tensor->row;
+}
+
+static bool contains(const attune_host_tensor *tensor, uintptr_t at, int size) {
+  return at >= tensor->base && holds(tensor, at - tensor->base, (uint64_t)size);
+}
+
+/* Bytes from the address to the tensor, 0 inside its extent. */
+static uint64_t distance(const attune_host_tensor *tensor, uintptr_t at) {
+  if (at < tensor->base) return tensor->base - at;
+  uint64_t offset = at - tensor->base;
+  return offset < tensor->extent ? 0 : offset - tensor->extent;
+}
+
+static void explain(const attune_host_memory *memory, char reason[256], uintptr_t at, int size,
+                    attune_host_access access) {
+  static const char *const verbs[] = {"reads", "writes", "counts up"}, *const only[] = {"read", "write", "count up"};
+  const char *verb = verbs[access];
+  const attune_host_tensor *near = NULL, *forbidden = NULL;
+  for (int i = 0; i < memory->count; i++) {
+    const attune_host_tensor *tensor = &memory->tensors[i];
+    if (contains(tensor, at, size)) forbidden = tensor;
+    if (!near || distance(tensor, at) < distance(near, at)) near = tensor;
+  }
+  if (at == 0)
+    snprintf(reason, 256, "%s %d bytes through a null pointer", verb, size);
+  else if (at % (uintptr_t)size != 0)
+    snprintf(reason, 256, "%s %d bytes at device address %#" PRIxPTR ", which is not aligned to %d", verb, size, at,
+             size);
+  else if (forbidden)
+    snprintf(reason, 256, "%s %d bytes of %s, which kernels may only %s", verb, size, forbidden->name,
+             only[forbidden->allowed]);
+  else if (!near)
+    snprintf(reason, 256, "%s %d bytes at device address %#" PRIxPTR ", and the launch has no tensors", verb, size, at);
+  else if (at >= near->base && at - near->base < near->extent)
+    snprintf(reason, 256, "%s %d bytes at byte %" PRIu64 " of %s, between its rows: that is no element of the tensor",
+             verb, size, (uint64_t)(at - near->base), near->name);
+  else
+    snprintf(reason, 256,
+             "%s %d bytes at device address %#" PRIxPTR ", %" PRIu64 " bytes %s %s, which has %" PRIu64 " bytes", verb,
+             size, at, distance(near, at), at < near->base ? "before" : "behind", near->name, near->extent);
+}
+
+bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256], const void *address, int size,
+                               attune_host_access access) {
+  uintptr_t at = (uintptr_t)address;
+  if ((at & (uintptr_t)(size - 1)) == 0)
+    for (int i = 0; i < memory->count; i++)
+      if (memory->tensors[i].allowed == access && contains(&memory->tensors[i], at, size)) return true;
+  explain(memory, reason, at, size, access);
+  return false;
+}
+
+_Static_assert(sizeof(attune_host_tensor_map) <= sizeof(struct attune_tensor_map),
+               "a map holds what the simulator keeps");
+
+void attune_host_tensor_map_fill(struct attune_tensor_map *out, const void *base, const int64_t size[4],
+                                 const int64_t stride[3], int box_rows, int box_inner) {
+  attune_host_tensor_map map = {.base = base, .box_columns = 64, .box_rows = box_rows, .box_inner = box_inner};
+  memcpy(map.size, size, sizeof map.size);
+  memcpy(map.stride, stride, sizeof map.stride);
+  *out = (struct attune_tensor_map){.opaque = {0}};
+  memcpy(out->opaque, &map, sizeof map);
+}
+
+bool attune_host_tensor_map_row(int64_t place[3], const attune_host_tensor_map *map, const int at[4], int row) {
+  place[0] = (int64_t)at[1] + row % map->box_inner;
+  place[1] = (int64_t)at[2] + row / map->box_inner;
+  place[2] = at[3];
+  for (int i = 0; i < 3; i++)
+    if (place[i] < 0 || place[i] >= map->size[1 + i]) return false;
+  return true;
+}
+
+attune_host_tensor_map attune_host_tensor_map_of(const struct attune_tensor_map *map) {
+  attune_host_tensor_map out;
+  memcpy(&out, map->opaque, sizeof out);
+  return out;
+}

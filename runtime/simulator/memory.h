@@ -1,0 +1,56 @@
+/* Which device memory a kernel may touch: its tensors, element by element, as the arguments and the config give them.
+ */
+#ifndef ATTUNE_HOST_MEMORY_H
+#define ATTUNE_HOST_MEMORY_H
+
+#include <stdbool.h>
+
+#include "generator/generator.h"
+#include "templates/arguments.h"
+
+enum { ATTUNE_HOST_TENSORS_MAX = 9 + 8 + 8 + 1 }; /* and the arrays of expressions, and lists, and the counter */
+
+/* What a kernel may do with a tensor, and nothing else: blocks have no order, so that anything more would be a race. */
+typedef enum { ATTUNE_HOST_READ, ATTUNE_HOST_WRITE, ATTUNE_HOST_COUNT } attune_host_access;
+
+/* Dimensions from the widest stride to the narrowest, then `row` bytes that lie together. */
+typedef struct {
+  const char *name;
+  uintptr_t base;
+  uint64_t extent; /* bytes from base to behind the last element */
+  int rank;
+  uint64_t stride[3], size[3]; /* bytes, elements */
+  uint64_t row;
+  bool nested; /* each stride spans what is inside it, so that an offset tells its element */
+  attune_host_access allowed;
+} attune_host_tensor;
+
+typedef struct {
+  attune_host_tensor tensors[ATTUNE_HOST_TENSORS_MAX];
+  int count;
+} attune_host_memory;
+
+/* ATTUNE_BAD_SIZE if an extent overflows. */
+attune_status attune_host_memory_of(attune_host_memory *out, const attune_config *config,
+                                    const struct attune_arguments *arguments);
+/* Judges one access of size bytes, a power of two; false: reason (256 bytes) says what it does and where the next
+ * tensor is. */
+bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256], const void *address, int size,
+                               attune_host_access access);
+
+/* What the simulator keeps in an attune_tensor_map: a tensor of 2-byte elements, and the box that one load brings. */
+typedef struct {
+  const void *base;
+  int64_t size[4];   /* as in attune_tensor_map_box */
+  int64_t stride[3]; /* bytes */
+  int32_t box_columns, box_rows, box_inner;
+} attune_host_tensor_map;
+
+/* Boxes of 64 columns (128 bytes, the swizzle's width). */
+void attune_host_tensor_map_fill(struct attune_tensor_map *out, const void *base, const int64_t size[4],
+                                 const int64_t stride[3], int box_rows, int box_inner);
+/* Where row `row` of the box at `at` is: the places along all axes but columns. false: outside of the tensor. */
+bool attune_host_tensor_map_row(int64_t place[3], const attune_host_tensor_map *map, const int at[4], int row);
+attune_host_tensor_map attune_host_tensor_map_of(const struct attune_tensor_map *map);
+
+#endif

@@ -1,0 +1,286 @@
+/* What the four warps of a warpgroup do together: products that run by themselves until they are waited for, and moving
+ * registers from one warpgroup to another.
+ *
+ * A product is performed by its wait, with what shared memory and the registers hold then: whoever reads accumulators
+ * before finds poison. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/simulator/product.h"
+#include "runtime/simulator/state.h"
+
+enum { IN_FLIGHT_MAX = 64, REGISTERS = 65536 };
+
+typedef struct {
+  uint32_t number, batch; /* of the block's products; of the group's batches */
+  int line, n, a_count, count;
+  bool accumulate, bf16, registers, n_major; /* A in registers; B N-major */
+  float *c[128];
+  const unsigned *a[128];
+  uint32_t chunks[128 + 2 * ATTUNE_HOST_PRODUCT_N_MAX]; /* shared offsets: A's, then B's */
+} product;
+
+struct attune_host_queue {
+  attune_host_numbers numbers;
+  product products[IN_FLIGHT_MAX]; /* a ring */
+  int first, count;
+  uint32_t batches; /* closed so far */
+};
+
+void attune_host_groups_reset(attune_host_block *block) {
+  block->mbarrier_count = block->tile_count = block->store_count = 0;
+  block->products = 0;
+  memset(block->named, 0, sizeof block->named);
+  const int pool = REGISTERS / (block->grid->on_an_sm > 0 ? block->grid->on_an_sm : 1);
+  int registers = pool / block->part_threads / 8 * 8;
+  if (registers > 255) registers = 255;
+  for (int part = 0; part < ATTUNE_HOST_PARTS_MAX; part++)
+    block->free_registers[part] = pool - registers * block->part_threads;
+  for (int g = 0; g < ATTUNE_HOST_GROUPS_MAX; g++) {
+    attune_host_queue *queue = block->groups[g].queue;
+    if (queue) queue->first = queue->count = 0;
+    block->groups[g] = (attune_host_group){.registers = registers, .queue = queue};
+  }
+}
+
+void attune_host_groups_release(attune_host_block *block) {
+  for (int g = 0; g < ATTUNE_HOST_GROUPS_MAX; g++)
+    free(block->groups[g].queue);
+}
+
+static product *in_flight(attune_host_queue *queue, int index) {
+  return &queue->products[(queue->first + index) % IN_FLIGHT_MAX];
+}
+
+/* Whether one of the part's threads knows of what the thread has done up to the time. */
+static bool is_known(const attune_host_block *block, int part, int thread, uint32_t time) {
+  for (int t = part * block->part_threads; t < (part + 1) * block->part_threads; t++) {
+    const attune_host_viewer viewer = attune_host_view_of(t);
+    if (attune_host_order_bound(&block->shared.order, &viewer, ATTUNE_HOST_OF_THREAD + thread) >= time) return true;
+  }
+  return false;
+}
+
+/* With its last thread a block's shared memory goes. */
+static void check_block_exit(attune_host_block *block, int part) {
+  for (int i = 0; i < block->tile_count; i++)
+    if ((int)(block->tiles[i].to / block->shared.pitch) == part)
+      attune_host_fault(block, block->tiles[i].thread, block->tiles[i].line,
+                        "the block ends with this tile's load under way: nobody there has waited for it");
+  for (int t = 0; t < block->threads; t++)
+    if (block->lanes[t].part != part && block->sent[t].time > 0 && !is_known(block, part, t, block->sent[t].time))
+      attune_host_fault(
+          block, t, block->sent[t].line,
+          "an arrival for block %d, which may have left the kernel by then: nobody there has waited for it",
+          block->index + part);
+}
+
+void attune_host_check_exit(attune_host_block *block) {
+  const attune_host_lane *lane = block->running;
+  attune_host_queue *queue = block->groups[lane->index / 128].queue;
+  if (queue && queue->count > 0)
+    attune_host_fault(block, lane->index, in_flight(queue, 0)->line,
+                      "leaves the kernel with a product in flight that was not waited for");
+  for (int i = 0; i < block->store_count; i++)
+    if (block->stores[i].thread == lane->index)
+      attune_host_fault(block, lane->index, block->stores[i].line,
+                        "leaves the kernel with a tile's store under way that may still read shared memory:"
+                        " finish_stores is missing");
+  if (block->exited[lane->part] == block->part_threads - 1) check_block_exit(block, lane->part);
+}
+
+/* ---- products ---- */
+
+static void perform(attune_host_block *block, attune_host_queue *queue, product *p) {
+  if (p->registers)
+    attune_host_numbers_registers(&queue->numbers, p->a, p->bf16);
+  else
+    attune_host_numbers_a(&queue->numbers, block->shared.bytes, p->chunks, p->bf16);
+  attune_host_numbers_b(&queue->numbers, block->shared.bytes, p->chunks + p->a_count, p->n, p->n_major, p->bf16);
+  attune_host_numbers_sum(&queue->numbers, p->c, p->n, p->accumulate);
+}
+
+/* All lanes ask for the same. */
+static void check_lanes(attune_host_block *block, int group, int line) {
+  const attune_host_lane *lanes = &block->lanes[group * 128];
+  const struct attune_host_product *p = &lanes[0].product;
+  if (p->n < 4 || p->n > ATTUNE_HOST_PRODUCT_N_MAX / 2 || p->n % 4 != 0)
+    attune_host_fault(block, group * 128, line, "a product of N %d; it is a multiple of 8 from 8 to 256", 2 * p->n);
+  for (int i = 1; i < 128; i++) {
+    const struct attune_host_product *other = &lanes[i].product;
+    if (other->a_matrix != p->a_matrix || other->b_matrix != p->b_matrix || !other->accumulate != !p->accumulate ||
+        other->n != p->n || !other->a != !p->a)
+      attune_host_fault(block, lanes[i].index, line, "divergence: the warpgroup's threads ask for different products");
+  }
+}
+
+static void locate(attune_host_block *block, product *p, const struct attune_host_product *of, int group) {
+  int line = p->line, b_count;
+  const char *wrong = NULL;
+  p->a_count = 0;
+  if (!p->registers) wrong = attune_host_k_major(p->chunks, &p->a_count, of->a_matrix, 64);
+  if (wrong) attune_host_fault(block, group * 128, line, "a product's descriptor of A: %s", wrong);
+  wrong =
+      (p->n_major ? attune_host_n_major : attune_host_k_major)(p->chunks + p->a_count, &b_count, of->b_matrix, p->n);
+  if (wrong) attune_host_fault(block, group * 128, line, "a product's descriptor of B: %s", wrong);
+  p->count = p->a_count + b_count;
+  for (int i = 0; i < p->count; i++)
+    p->chunks[i] = attune_host_offset(block, block->lanes[group * 128].part, p->chunks[i]);
+}
+
+static void poison(const product *p) {
+  const uint32_t bits = ATTUNE_HOST_POISON;
+  for (int t = 0; t < 128; t++)
+    for (int i = 0; i < p->n / 2; i++)
+      memcpy(p->c[t] + i, &bits, sizeof bits);
+}
+
+static void issue(attune_host_block *block, int group, int line) {
+  attune_host_group *g = &block->groups[group];
+  attune_host_queue *queue = g->queue;
+  attune_host_lane *lanes = &block->lanes[group * 128];
+  const struct attune_host_product *of = &lanes[0].product;
+  attune_host_conflict conflict;
+  block->running = lanes; /* whoever came last, the report names the first */
+  check_lanes(block, group, line);
+  if (!g->fenced)
+    attune_host_fault(block, lanes->index, line, "a product without warpgroup_fence before the warpgroup's first");
+  if (queue->count == IN_FLIGHT_MAX)
+    attune_host_fault(block, lanes->index, line, "more than %d products in flight, which the simulator cannot model",
+                      IN_FLIGHT_MAX);
+  product *p = in_flight(queue, queue->count++);
+  *p = (product){.number = ++block->products,
+                 .batch = queue->batches,
+                 .line = line,
+                 .n = 2 * of->n,
+                 .accumulate = of->accumulate != 0,
+                 .bf16 = of->bf16 != 0,
+                 .registers = of->a != NULL,
+                 .n_major = of->b_n_major != 0};
+  locate(block, p, of, group);
+  if (!attune_host_shared_start_product(&block->shared, &conflict, p->chunks, p->count, group, p->number, line))
+    attune_host_fault_conflict(block, &conflict, line, "a product",
+                               conflict.offset % block->shared.pitch + ATTUNE_HOST_SHARED_BASE, 16);
+  for (int t = 0; t < 128; t++) {
+    p->c[t] = lanes[t].product.c;
+    p->a[t] = lanes[t].product.a;
+  }
+  if (!p->accumulate) poison(p);
+}
+
+static void wait(attune_host_block *block, int group, int pending, int line) {
+  attune_host_queue *queue = block->groups[group].queue;
+  if (pending < 0) attune_host_fault(block, group * 128, line, "waits until at most %d batches are in flight", pending);
+  for (; queue->count > 0; queue->count--) {
+    product *p = in_flight(queue, 0);
+    if (p->batch + (uint32_t)pending >= queue->batches) break;
+    perform(block, queue, p);
+    attune_host_shared_end_product(&block->shared, p->chunks, p->count, group, p->number);
+    queue->first = (queue->first + 1) % IN_FLIGHT_MAX;
+  }
+  attune_host_order_products_done(&block->shared.order, group);
+}
+
+/* ---- registers ---- */
+
+static void release_group(attune_host_block *block, int group) {
+  for (int w = group * 4; w < group * 4 + 4; w++) {
+    block->warps[w].arrived = 0;
+    attune_host_release_warp(block, w);
+  }
+}
+
+static void check_registers(attune_host_block *block, int group, int registers, bool claims, int line) {
+  int held = block->groups[group].registers;
+  if (registers < 24 || registers > 256 || registers % 8 != 0)
+    attune_host_fault(block, group * 128, line, "%d registers a thread; it is a multiple of 8 from 24 to 256",
+                      registers);
+  if (claims ? registers < held - held % 8 : registers > held)
+    attune_host_fault(block, group * 128, line, "%s %d registers a thread, and it has %d", claims ? "claims" : "keeps",
+                      registers, held);
+}
+
+static bool try_claim(attune_host_block *block, int group) {
+  attune_host_group *g = &block->groups[group];
+  int more = (g->claim - g->registers) * 128;
+  int *const free_registers = &block->free_registers[block->lanes[group * 128].part];
+  if (more > *free_registers) return false;
+  *free_registers -= more;
+  g->registers = g->claim;
+  g->claim = 0;
+  return true;
+}
+
+static void give_back(attune_host_block *block, int group, int registers) {
+  block->free_registers[block->lanes[group * 128].part] += (block->groups[group].registers - registers) * 128;
+  block->groups[group].registers = registers;
+  for (int g = 0; g < block->threads / 128; g++)
+    if (block->groups[g].claim > 0 && try_claim(block, g)) release_group(block, g);
+}
+
+/* ---- arrival ---- */
+
+/* false: what it claims is not free yet. */
+static bool act(attune_host_block *block, int group, int operation, int line) {
+  attune_host_group *g = &block->groups[group];
+  const attune_host_lane *lane = &block->lanes[group * 128];
+  switch (operation) {
+  case ATTUNE_HOST_PRODUCT:
+    issue(block, group, line);
+    return true;
+  case ATTUNE_HOST_PRODUCT_FENCE:
+    g->fenced = true;
+    return true;
+  case ATTUNE_HOST_PRODUCT_COMMIT:
+    g->queue->batches++;
+    return true;
+  case ATTUNE_HOST_PRODUCT_WAIT:
+    wait(block, group, (int)lane->in[0], line);
+    return true;
+  case ATTUNE_HOST_RELEASE_REGISTERS:
+    check_registers(block, group, (int)lane->in[0], false, line);
+    give_back(block, group, (int)lane->in[0]);
+    return true;
+  default:
+    check_registers(block, group, (int)lane->in[0], true, line);
+    g->claim = (int)lane->in[0];
+    return try_claim(block, group);
+  }
+}
+
+/* A warpgroup keeps it for the blocks to come. */
+static attune_host_queue *make_queue(attune_host_block *block, int warp, int line) {
+  attune_host_queue *queue = aligned_alloc(64, (sizeof *queue + 63) / 64 * 64);
+  if (!queue) attune_host_fault(block, warp * 32, line, "out of memory for a warpgroup's products");
+  queue->first = queue->count = 0;
+  queue->batches = 0;
+  return queue;
+}
+
+bool attune_host_group_arrive(attune_host_block *block, int warp) {
+  int group = warp / 4, operation = block->warps[warp].operation, line = block->warps[warp].line;
+  attune_host_group *g = &block->groups[group];
+  attune_host_lane *last = block->running;
+  if (group * 128 + 128 > block->threads) /* parts of a cluster are whole warpgroups */
+    attune_host_fault(block, warp * 32, line, "%s needs four warps, and the block ends before the warpgroup does",
+                      attune_host_operation_name(operation));
+  if (g->arrived > 0 && (g->operation != operation || g->line != line))
+    attune_host_fault(block, warp * 32, line,
+                      "divergence: comes to %s while other warps of its warpgroup wait at %s of line %d",
+                      attune_host_operation_name(operation), attune_host_operation_name(g->operation), g->line);
+  g->operation = operation;
+  g->line = line;
+  if (++g->arrived < 4) return false;
+  attune_host_start_order(block, line);
+  if (!g->queue) g->queue = make_queue(block, warp, line);
+  g->arrived = 0;
+  bool done = act(block, group, operation, line);
+  block->running = last;
+  if (!done) return false;
+  for (int w = group * 4; w < group * 4 + 4; w++) {
+    if (w == warp) continue; /* its caller releases it */
+    block->warps[w].arrived = 0;
+    attune_host_release_warp(block, w);
+  }
+  return true;
+}

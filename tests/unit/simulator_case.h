@@ -1,0 +1,113 @@
+/* For tests of kernels on the simulator: problems as JSON, configs for them, and one verified run. Included after
+ * cmocka. */
+#ifndef ATTUNE_TESTS_HOST_CASE_H
+#define ATTUNE_TESTS_HOST_CASE_H
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "generator/base/status.h"
+#include "tuner/verify/verifier.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* A machine for each schedule. */
+enum { SCHEDULES = 2 };
+static attune_backend *machines[SCHEDULES];
+
+static inline int open_machines(void **state) {
+  (void)state;
+  for (uint64_t i = 0; i < SCHEDULES; i++)
+    if (attune_backend_open(&machines[i], "host", i) != ATTUNE_OK) return -1;
+  return 0;
+}
+
+static inline int close_machines(void **state) {
+  (void)state;
+  for (int i = 0; i < SCHEDULES; i++)
+    attune_backend_close(machines[i]);
+  return 0;
+}
+
+/* What of the problem differs from the usual one, as JSON. */
+static inline void problem_of(attune_problem *out, attune_inputs *given, const char *differs) {
+  char text[1024];
+  json_error_t error;
+  snprintf(text, sizeof text,
+           "{\"head_dim\":64,\"batch\":2,\"heads_q\":4,\"heads_kv\":2,\"seqlen_q\":150,\"seqlen_k\":170,%s}", differs);
+  json_t *object = json_loads(text, 0, &error);
+  if (object == NULL) fail_msg("%s: %s", text, error.text);
+  if (attune_problem_of_json(out, given, object, "case") != ATTUNE_OK) fail_msg("%s", attune_message());
+  json_decref(object);
+}
+
+/* A family's schedules, as configs have them; those that are left are NULL. */
+enum { FAMILY_SCHEDULES = 4 };
+typedef const char *family_schedules[FAMILY_SCHEDULES];
+
+/* One after the other. */
+static inline const char *schedule_of(const family_schedules own, size_t number) {
+  size_t count = 0;
+  while (count < FAMILY_SCHEDULES && own[count] != NULL)
+    count++;
+  return own[number % count];
+}
+
+/* The schedule with what the problem says before it. */
+static inline void config_of(attune_config *out, attune_family family, const char *schedule,
+                             const attune_problem *problem) {
+  attune_config described;
+  char text[ATTUNE_TEXT_MAX];
+  attune_problem resolved;
+  snprintf(text, sizeof text, "forward.%s.bf16.d64.%s", attune_family_name(family), schedule);
+  if (attune_config_parse(out, text) != ATTUNE_OK) fail_msg("%s", attune_message());
+  assert_int_equal(attune_problem_resolve(&resolved, problem), ATTUNE_OK);
+  attune_config_of_problem(&described, family, &resolved);
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const attune_config_field *field = &attune_config_fields[i];
+    if (!field->schedule) attune_config_set(out, field, attune_config_get(&described, field));
+  }
+}
+
+static inline attune_kernel *compiled(const attune_config *config, const attune_problem *problem) {
+  attune_kernel *kernel;
+  if (attune_kernel_compile(&kernel, config, problem, "host") != ATTUNE_OK) fail_msg("%s", attune_message());
+  return kernel;
+}
+
+static inline size_t elements_of(const attune_problem *p) {
+  return (size_t)p->batch * (size_t)p->seqlen_q * (size_t)p->heads_q * (size_t)p->head_dim_v;
+}
+
+/* O of one verified run; malloc'ed. */
+static inline uint16_t *verified(attune_verifier *bed, attune_backend *machine, const attune_kernel *kernel,
+                                 const attune_config *config, const attune_problem *problem, const char *about) {
+  attune_loaded *loaded;
+  attune_verdict verdict;
+  uint16_t *o = malloc(elements_of(problem) * sizeof *o);
+  assert_non_null(o);
+  if (attune_load(&loaded, machine, kernel, config) != ATTUNE_OK ||
+      attune_verifier_check(bed, loaded, config, &verdict) != ATTUNE_OK ||
+      attune_verifier_outputs(bed, o, NULL) != ATTUNE_OK)
+    fail_msg("%s: %s", about, attune_message());
+  if (!verdict.passed) fail_msg("%s: %s", about, verdict.worst);
+  attune_unload(loaded);
+  return o;
+}
+
+/* O of the problem on the first machine, verified; malloc'ed. */
+static inline uint16_t *computed(attune_family family, const char *schedule, const attune_problem *problem,
+                                 const attune_inputs *given) {
+  attune_verifier *bed;
+  attune_config config;
+  config_of(&config, family, schedule, problem);
+  attune_kernel *kernel = compiled(&config, problem);
+  if (attune_verifier_create(&bed, machines[0], problem, given, 3, 1.0) != ATTUNE_OK) fail_msg("%s", attune_message());
+  uint16_t *o = verified(bed, machines[0], kernel, &config, problem, problem->mask_expr);
+  attune_verifier_destroy(bed);
+  free(kernel);
+  return o;
+}
+
+#endif

@@ -1,0 +1,425 @@
+/* Every family on the simulator against float64: head dims, ragged lengths, masks, heads, scores, strides, schedules
+ * of the kernel and of the device. One test is one config; it meets up to a dozen small problems, which a counter
+ * varies in every respect.
+ *
+ * A row may be off by twice the largest error of the unfused computation in the same dtype, plus 1e-5. Whatever lies
+ * between or behind the elements of a tensor is NaN, outputs are poisoned first, and what is not the kernel's to write
+ * must stay so. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/runtime.h"
+#include "tuner/verify/verifier.h"
+
+/* Between them: every field's values, every head dim class, every branch of the templates. */
+static const char *const configs[] = {
+    "reference.bf16.d8.m4.n32.w4.s1.b1",
+    "reference.fp16.d40.v24.causal.lse.m4.n32.w4.s1.b1",
+    "reference.bf16.d64.window.softcap.lse.m4.n32.w4.s1.b1",
+    "reference.fp16.d256.v128.negated.m4.n32.w4.s1.b1",
+    "mma.bf16.d8.m16.n16.w1.s1.b1",
+    "mma.bf16.d8.v256.lse.m32.n32.w2.s2.qr.b1",
+    "mma.fp16.d24.m32.n16.w1.s1.lazy.b1",
+    "mma.bf16.d24.v40.causal.m64.n32.w4.s1.qr.longest.b1",
+    "mma.bf16.d40.lse.m64.n48.w2.s2.b1",
+    "mma.fp16.d40.v8.window.lse.m64.n32.w4.s3.lazy.heads.b1",
+    "mma.bf16.d64.m64.n64.w4.s1.b1",
+    "mma.bf16.d64.lse.m64.n64.w4.s2.b1",
+    "mma.bf16.d64.m64.n64.w4.s3.qr.b1",
+    "mma.bf16.d64.lse.m128.n64.w4.s2.qr.lazy.b1",
+    "mma.fp16.d64.lse.m128.n32.w8.s1.qr.lazy.b1",
+    "mma.fp16.d64.m64.n128.w2.s2.b1",
+    "mma.bf16.d64.causal.lse.m64.n64.w4.s1.b1",
+    "mma.bf16.d64.causal.lse.m64.n32.w4.s2.reversed.b1",
+    "mma.bf16.d64.causal.lse.m128.n64.w4.s3.lazy.longest.b1",
+    "mma.fp16.d64.causal.m32.n64.w2.s1.qr.heads.b1",
+    "mma.fp16.d64.causal.lse.m64.n16.w1.s4.qr.lazy.b1",
+    "mma.bf16.d64.window.lse.m64.n64.w4.s1.b1",
+    "mma.bf16.d64.window.lse.m64.n32.w4.s2.longest.b1",
+    "mma.bf16.d64.window.lse.m32.n16.w2.s3.qr.lazy.b1",
+    "mma.fp16.d64.window.m128.n32.w8.s2.lazy.reversed.b1",
+    "mma.bf16.d64.negated.lse.m64.n64.w4.s2.b1",
+    "mma.bf16.d64.causal.negated.lse.m64.n32.w4.s1.lazy.b1",
+    "mma.fp16.d64.softcap.lse.m64.n64.w4.s2.lazy.b1",
+    "mma.bf16.d64.causal.softcap.m64.n32.w4.s1.qr.b1",
+    "mma.bf16.d64.window.softcap.lse.m64.n32.w4.s2.qr.lazy.b1",
+    "mma.bf16.d64.window.negated.lse.m64.n32.w4.s1.b1",
+    "mma.bf16.d64.v128.lse.m64.n64.w4.s2.b1",
+    "mma.fp16.d80.causal.lse.m64.n64.w4.s2.qr.b1",
+    "mma.bf16.d80.v72.m64.n80.w4.s1.lazy.b1",
+    "mma.bf16.d128.lse.m64.n64.w4.s2.b1",
+    "mma.fp16.d128.causal.lse.m64.n32.w4.s1.qr.lazy.longest.b1",
+    "mma.bf16.d128.window.m64.n48.w4.s2.b1",
+    "mma.bf16.d192.v128.causal.lse.m64.n32.w4.s2.lazy.b1",
+    "mma.fp16.d200.v136.lse.m32.n32.w2.s1.b1",
+    "mma.bf16.d256.lse.m64.n32.w4.s2.b1",
+    "mma.fp16.d256.causal.lse.m64.n32.w4.s1.qr.b1",
+    "mma.bf16.d256.v8.window.lse.m32.n32.w2.s2.lazy.b1",
+    "wgmma.bf16.d8.m64.n16.w8.s1.b1",
+    "wgmma.fp16.d24.v200.lse.m64.n48.w8.s2.overlap.b1",
+    "wgmma.bf16.d40.v72.causal.lse.m64.n64.w8.s1.lazy.qq.overlap.persistent.longest.b1",
+    "wgmma.bf16.d64.lse.m128.n64.w12.s2.turns.b1",
+    "wgmma.fp16.d64.m192.n48.w16.s3.lazy.qq.overlap.turns.persistent.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.overlap.turns.sections.b1",
+    "wgmma.fp16.d64.causal.lse.m192.n64.w16.s4.qq.overlap.persistent.reversed.b1",
+    "wgmma.bf16.d64.window.lse.m64.n32.w8.s2.lazy.overlap.b1",
+    "wgmma.bf16.d64.window.softcap.m128.n16.w12.s3.overlap.turns.persistent.heads.b1",
+    "wgmma.fp16.d64.window.negated.lse.m128.n80.w12.s2.sections.b1",
+    "wgmma.bf16.d64.softcap.lse.m128.n128.w12.s1.lazy.turns.b1",
+    "wgmma.bf16.d96.v40.negated.m64.n64.w8.s3.overlap.b1",
+    "wgmma.bf16.d128.lse.m128.n64.w12.s2.lazy.qq.overlap.persistent.b1",
+    "wgmma.fp16.d128.causal.lse.m128.n48.w12.s2.lazy.overlap.turns.persistent.reversed.b1",
+    "wgmma.bf16.d192.v128.causal.lse.m128.n32.w12.s2.overlap.b1",
+    "wgmma.bf16.d256.window.lse.m64.n48.w8.s1.lazy.overlap.persistent.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n64.w12.s3.lazy.qq.persistent.reversed.b2",
+    "wgmma.fp16.d64.m64.n48.w8.s2.lazy.overlap.b3",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.halves.persistent.reversed.b1",
+    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.overlap.turns.halves.b1",
+    "wgmma.bf16.d64.window.softcap.lse.m128.n64.w12.s2.lazy.halves.persistent.longest.b1",
+    "wgmma.bf16.d64.lse.m128.n64.w12.s2.lazy.overlap.halves.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.tokens.before.persistent.reversed.b1",
+    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.overlap.tokens.halves.before.b1",
+    "wgmma.bf16.d128.lse.m128.n48.w12.s2.overlap.ps.poly4.b1",
+    "wgmma.fp16.d64.window.softcap.lse.m128.n96.w12.s2.lazy.qq.tokens.halves.ps.poly8.persistent.longest.b1",
+    "wgmma.fp16.d40.v72.causal.negated.lse.m64.n128.w8.s1.lazy.overlap.before.ps.poly2.b1",
+    "wgmma.bf16.d64.lse.m64.n64.w8.s2.lazy.overlap.pack2.b1",
+    "wgmma.fp16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.turns.halves.persistent.reversed.pack2.b1",
+    "wgmma.bf16.d40.v72.window.softcap.lse.m64.n64.w8.s2.lazy.qq.halves.dynamic.longest.pack4.b1",
+    "wgmma.bf16.d128.lse.m192.n48.w16.s2.overlap.ps.sections.pack8.b1",
+    "wgmma.fp16.d64.lse.m64.n64.w8.s2.lazy.qq.persistent.pack2.c2.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.overlap.turns.halves.ob.persistent.reversed.b1",
+    "wgmma.fp16.d40.v72.lse.m64.n64.w8.s2.lazy.qq.ps.ob.dynamic.heads.b1",
+    "wgmma.bf16.d128.v40.window.lse.m192.n64.w16.s2.lazy.qq.overlap.ob.persistent.longest.pack2.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n128.w12.s1.lazy.overlap.turns.halves.ov.persistent.reversed.b1",
+    "wgmma.fp16.d40.v72.lse.m64.n64.w8.s2.lazy.ov.b2",
+    "wgmma.bf16.d64.v40.m64.n64.w8.s2.lazy.qq.ps.ov.persistent.c2.b1",
+    "wgmma.bf16.d128.window.lse.m64.n96.w8.s2.lazy.qq.overlap.halves.ov.dynamic.longest.pack2.b1",
+    "wgmma.bf16.d64.lse.m64.n48.w8.s2.lazy.overlap.c2.b1",
+    "wgmma.fp16.d64.m64.n32.w8.s1.heads.c2.b2",
+    "wgmma.bf16.d128.lse.m128.n64.w12.s2.lazy.qq.overlap.persistent.heads.c2.b1",
+    "wgmma.bf16.d64.m128.n64.w12.s3.lazy.qq.overlap.turns.ps.persistent.c2.b1",
+    "wgmma.fp16.d40.v72.softcap.lse.m192.n48.w16.s2.turns.persistent.sections.c2.b1",
+    "wgmma.bf16.d64.lse.m128.n32.w12.s4.lazy.overlap.halves.persistent.reversed.c2.b1",
+    "wgmma.bf16.d64.lse.m64.n64.w8.s1.dynamic.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.dynamic.longest.b1",
+    "wgmma.fp16.d128.causal.lse.m192.n48.w16.s2.qq.overlap.turns.dynamic.reversed.b1",
+    "wgmma.bf16.d64.causal.m64.n32.w8.s3.lazy.qq.halves.dynamic.sections.b3",
+    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.lazy.overlap.turns.halves.dynamic.sections.b1",
+    "wgmma.bf16.d40.v72.window.softcap.lse.m128.n16.w12.s3.lazy.qq.dynamic.heads.b2",
+    "wgmma.fp16.d64.causal.lse.m192.n64.w16.s2.lazy.qq.overlap.tokens.halves.before.ps.poly4.dynamic.longest.b1",
+};
+enum { CONFIGS = sizeof configs / sizeof configs[0], PROBLEMS = 12, SEEDS = 4 };
+
+static attune_backend *machines[SEEDS]; /* one for each schedule of the device */
+
+/* ---- problems ---- */
+
+typedef struct {
+  attune_problem problem; /* resolved */
+  double magnitude;
+  bool lengths; /* in device memory, shorter than the problem's */
+  int32_t seqlens_q[4], seqlens_k[4];
+} trial;
+
+static void choose_mask(attune_problem *p, int32_t bound, int n) {
+  static const struct {
+    attune_mask mask;
+    int left, right;
+  } causal[] = {{ATTUNE_MASK_CAUSAL, -1, -1},
+                {ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, -1, -1},
+                {ATTUNE_MASK_NONE, -1, 5},
+                {ATTUNE_MASK_NONE, -1, 0}},
+    window[] = {{ATTUNE_MASK_NONE, 16, 16}, {ATTUNE_MASK_CAUSAL, 40, -1},
+                {ATTUNE_MASK_NONE, 0, 0},   {ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, 20, -1},
+                {ATTUNE_MASK_NONE, 70, -1}, {ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, 0, -1},
+                {ATTUNE_MASK_NONE, 3, 90}};
+  if (bound == ATTUNE_BOUND_CAUSAL)
+    p->mask = causal[n % 4].mask, p->window_left = causal[n % 4].left, p->window_right = causal[n % 4].right;
+  if (bound == ATTUNE_BOUND_WINDOW)
+    p->mask = window[n % 7].mask, p->window_left = window[n % 7].left, p->window_right = window[n % 7].right;
+}
+
+static void choose_score(attune_problem *p, int32_t score, int n) {
+  static const float plain[] = {NAN, 0.3f, NAN, 0.0f, 1e-30f}, negated[] = {-0.1f, -0.5f, -1e-3f};
+  static const float caps[] = {30.0f, 5.0f, 0.5f}, capped[] = {NAN, 0.4f, -0.2f, 0.0f};
+  p->scale = score == ATTUNE_SCORE_PLAIN     ? plain[n % 5]
+             : score == ATTUNE_SCORE_NEGATED ? negated[n % 3]
+                                             : capped[n % 4];
+  if (score == ATTUNE_SCORE_SOFTCAP) p->softcap = caps[n % 3];
+}
+
+static void choose_strides(attune_problem *p, int n) {
+  int64_t d = p->head_dim, dv = p->head_dim_v;
+  switch (n % 4) {
+  case 0: /* contiguous */
+    break;
+  case 1: /* (batch, heads, seqlen, head_dim) */
+    p->q = (attune_strides){p->heads_q * p->seqlen_q * d, d, p->seqlen_q * d};
+    p->k = (attune_strides){p->heads_kv * p->seqlen_k * d, d, p->seqlen_k * d};
+    p->v = (attune_strides){p->heads_kv * p->seqlen_k * dv, dv, p->seqlen_k * dv};
+    p->o = (attune_strides){p->heads_q * p->seqlen_q * dv, dv, p->seqlen_q * dv};
+    break;
+  case 2: /* padded in every dimension */
+    p->q = (attune_strides){(p->seqlen_q + 1) * (p->heads_q + 1) * (d + 8), (p->heads_q + 1) * (d + 8), d + 8};
+    p->k = (attune_strides){(p->seqlen_k + 2) * (p->heads_kv + 3) * d, (p->heads_kv + 3) * d, d};
+    p->v = (attune_strides){p->seqlen_k * p->heads_kv * (dv + 24), p->heads_kv * (dv + 24), dv + 24};
+    p->o = (attune_strides){(p->seqlen_q + 3) * p->heads_q * (dv + 8), p->heads_q * (dv + 8), dv + 8};
+    break;
+  case 3: /* one key head for all, one batch of values for all */
+    p->k = (attune_strides){p->seqlen_k * d, d, 0};
+    p->v = (attune_strides){0, p->heads_kv * dv, dv};
+    break;
+  }
+}
+
+static void choose(trial *out, const attune_config *config, int n) {
+  static const int lengths_q[] = {65, 1, 100, 17, 64, 130, 63}, lengths_k[] = {100, 64, 1, 129, 65, 17, 200, 31, 63};
+  static const int heads[][2] = {{1, 1}, {4, 2}, {2, 2}, {3, 1}};
+  *out = (trial){.magnitude = n % 3 != 2                     ? 1.0
+                              : config->dtype == ATTUNE_BF16 ? 100.0
+                                                             : 16.0,
+                 .lengths = n % 5 % 2 == 1};
+  attune_problem p;
+  attune_problem_init(&p);
+  p.dtype = (attune_dtype)config->dtype;
+  p.head_dim = config->head_dim;
+  p.head_dim_v = config->head_dim_v;
+  p.batch = 1 + n % 2;
+  p.heads_q = heads[n / 2 % 4][0];
+  p.heads_kv = heads[n / 2 % 4][1];
+  if (config->heads_packed > 1) {
+    p.heads_kv = 1 + n / 2 % 2;
+    p.heads_q = p.heads_kv * config->heads_packed * (1 + n / 4 % 2);
+  }
+  p.seqlen_q = lengths_q[n % 7];
+  p.seqlen_k = lengths_k[n % 9];
+  p.want_lse = config->lse;
+  choose_mask(&p, config->bound, n);
+  choose_score(&p, config->score, n);
+  /* A tensor map describes no broadcast. */
+  choose_strides(&p, config->family == ATTUNE_FAMILY_WGMMA ? n / 3 % 4 % 3 : n / 3);
+  if (attune_problem_resolve(&out->problem, &p) != ATTUNE_OK) fail_msg("problem %d: %s", n, attune_message());
+  for (int b = 0; b < p.batch; b++) {
+    out->seqlens_q[b] = out->lengths ? p.seqlen_q - p.seqlen_q * (n % 4) / 5 : p.seqlen_q;
+    out->seqlens_k[b] = out->lengths ? p.seqlen_k * ((n + b) % 4) / 3 : p.seqlen_k;
+  }
+  attune_config described;
+  attune_config_of_problem(&described, (attune_family)config->family, &out->problem);
+  assert_in_range(described.bound, 0, config->bound); /* a mask that hides nothing here asks for less */
+  assert_int_equal(described.score, config->score);
+}
+
+/* ---- tensors and what they should become ---- */
+
+typedef struct {
+  attune_layout q, k, v, o;
+  uint16_t *q_data, *k_data, *v_data, *o_data;
+  float *lse_data;
+  size_t o_size, lse_size; /* elements */
+} tensors;
+
+/* Rows past the batch's length are nobody's to read. */
+static void spoil(uint16_t *data, const attune_layout *layout, const int32_t *seqlens) {
+  for (int64_t b = 0; b < layout->batch && layout->strides.batch > 0; b++)
+    for (int64_t row = seqlens[b]; row < layout->seqlen; row++)
+      for (int64_t head = 0; head < layout->heads; head++)
+        memset(data + attune_layout_offset(layout, b, row, head), 0xff, (size_t)layout->head_dim * sizeof *data);
+}
+
+static void make(tensors *out, const trial *t, uint64_t seed) {
+  const attune_problem *p = &t->problem;
+  *out = (tensors){.q = attune_layout_q(p), .k = attune_layout_k(p), .v = attune_layout_v(p), .o = attune_layout_o(p)};
+  out->q_data = attune_draw(&out->q, p->dtype, 3 * seed, t->magnitude);
+  out->k_data = attune_draw(&out->k, p->dtype, 3 * seed + 1, t->magnitude);
+  out->v_data = attune_draw(&out->v, p->dtype, 3 * seed + 2, t->magnitude);
+  out->o_size = (size_t)attune_layout_extent(&out->o);
+  out->lse_size = (size_t)p->batch * (size_t)p->heads_q * (size_t)p->seqlen_q;
+  out->o_data = aligned_alloc(16, (out->o_size * 2 + 15) / 16 * 16);
+  out->lse_data = malloc(out->lse_size * sizeof *out->lse_data);
+  assert_true(out->q_data && out->k_data && out->v_data && out->o_data && out->lse_data);
+  spoil(out->q_data, &out->q, t->seqlens_q);
+  spoil(out->k_data, &out->k, t->seqlens_k);
+  spoil(out->v_data, &out->v, t->seqlens_k);
+}
+
+static void release(tensors *t) {
+  free(t->q_data);
+  free(t->k_data);
+  free(t->v_data);
+  free(t->o_data);
+  free(t->lse_data);
+}
+
+typedef struct {
+  double *o, *lse; /* rows of the problem; NaN: not to be written */
+  double bound;
+} expectation;
+
+static void expect(expectation *out, const trial *t, const tensors *x) {
+  const attune_problem *p = &t->problem;
+  size_t dv = (size_t)p->head_dim_v, rows = x->lse_size;
+  out->o = malloc(rows * dv * sizeof *out->o);
+  out->lse = malloc(rows * sizeof *out->lse);
+  double unfused[256], error = 0.0;
+  assert_true(out->o && out->lse);
+  size_t at = 0;
+  for (int b = 0; b < p->batch; b++)
+    for (int h = 0; h < p->heads_q; h++)
+      for (int i = 0; i < p->seqlen_q; i++, at++) {
+        double *o = out->o + at * dv;
+        out->lse[at] = NAN;
+        for (size_t d = 0; d < dv; d++)
+          o[d] = NAN;
+        if (i >= t->seqlens_q[b]) continue;
+        attune_problem own = *p; /* the same strides; a batch of this length */
+        own.seqlen_q = t->seqlens_q[b];
+        own.seqlen_k = t->seqlens_k[b];
+        attune_reference_row(o, &out->lse[at], &own, x->q_data, x->k_data, x->v_data, b, h, i, NULL);
+        attune_unfused_row(unfused, &own, x->q_data, x->k_data, x->v_data, b, h, i, NULL);
+        for (size_t d = 0; d < dv; d++)
+          if (!(fabs(unfused[d] - o[d]) <= error)) error = fabs(unfused[d] - o[d]);
+      }
+  assert_true(isfinite(error));
+  out->bound = 2.0 * error + 1e-5;
+}
+
+/* The first row that is wrong, in words; NULL: none. */
+static const char *judge(const trial *t, const tensors *x, const expectation *e) {
+  static char words[256];
+  const attune_problem *p = &t->problem;
+  double lse_scale = 1e-6 * t->magnitude * t->magnitude * p->head_dim * fabs((double)p->scale);
+  size_t at = 0;
+  uint16_t *rest = malloc(x->o_size * sizeof *rest); /* what no row of O has */
+  assert_non_null(rest);
+  memcpy(rest, x->o_data, x->o_size * sizeof *rest);
+  words[0] = '\0';
+  for (int b = 0; b < p->batch; b++)
+    for (int h = 0; h < p->heads_q; h++)
+      for (int i = 0; i < p->seqlen_q; i++, at++) {
+        size_t offset = (size_t)attune_layout_offset(&x->o, b, i, h);
+        bool written = i < t->seqlens_q[b];
+        for (int d = 0; d < p->head_dim_v && !words[0]; d++) {
+          double want = e->o[at * (size_t)p->head_dim_v + (size_t)d];
+          double have = attune_from_element(p->dtype, x->o_data[offset + (size_t)d]);
+          if (written ? !(fabs(have - want) <= e->bound) : x->o_data[offset + (size_t)d] != 0xffff)
+            snprintf(words, sizeof words, "o(batch %d, head %d, row %d, column %d) is %g, not %g +- %g", b, h, i, d,
+                     have, want, e->bound);
+        }
+        if (written) memset(rest + offset, 0xff, (size_t)p->head_dim_v * sizeof *rest);
+        if (!p->want_lse || words[0]) continue;
+        double want = e->lse[at], have = (double)x->lse_data[at];
+        bool right = !written      ? isnan(have)
+                     : isinf(want) ? have == want
+                                   : fabs(have - want) <= 1e-4 + 1e-5 * fabs(want) + lse_scale;
+        if (!right) snprintf(words, sizeof words, "lse(batch %d, head %d, row %d) is %g, not %g", b, h, i, have, want);
+      }
+  for (size_t i = 0; i < x->o_size && !words[0]; i++)
+    if (rest[i] != 0xffff) snprintf(words, sizeof words, "element %zu between the rows of o was written", i);
+  free(rest);
+  return words[0] ? words : NULL;
+}
+
+/* ---- tests ---- */
+
+static void run(const attune_loaded *loaded, const attune_config *config, const trial *t, tensors *x) {
+  attune_tensors given;
+  attune_arguments arguments;
+  attune_launch launch;
+  unsigned counter = 12345; /* what is in it does not matter */
+  attune_tensors_init(&given);
+  given.q = x->q_data, given.k = x->k_data, given.v = x->v_data, given.o = x->o_data;
+  if (t->problem.want_lse) given.lse = x->lse_data;
+  if (t->lengths) given.seqlens_q = t->seqlens_q, given.seqlens_k = t->seqlens_k;
+  memset(x->o_data, 0xff, x->o_size * sizeof *x->o_data);
+  memset(x->lse_data, 0xff, x->lse_size * sizeof *x->lse_data);
+  assert_int_equal(attune_arguments_of(&arguments, config, &t->problem, &given), ATTUNE_OK);
+  assert_int_equal(attune_launch_of(&launch, config, &t->problem), ATTUNE_OK);
+  arguments.counter = &counter;
+  if (attune_launch_kernel(loaded, &launch, &arguments, NULL) != ATTUNE_OK) fail_msg("%s", attune_message());
+}
+
+static void describe(char out[512], const trial *t, int n) {
+  const attune_problem *p = &t->problem;
+  char class[ATTUNE_TEXT_MAX] = "";
+  attune_problem_print(class, p);
+  snprintf(out, 512, "problem %d, %s, scale %g, softcap %g, magnitude %g, strides %d, lengths %s (%d %d, %d %d)", n,
+           class, (double)p->scale, (double)p->softcap, t->magnitude, n / 3 % 4, t->lengths ? "own" : "the problem's",
+           t->seqlens_q[0], t->seqlens_k[0], t->seqlens_q[1], t->seqlens_k[1]);
+}
+
+static void check_problem(attune_loaded *const loaded[SEEDS], const attune_config *config, int n) {
+  trial t;
+  tensors x;
+  expectation e;
+  char about[512];
+  choose(&t, config, n);
+  describe(about, &t, n);
+  make(&x, &t, (uint64_t)n);
+  expect(&e, &t, &x);
+  run(loaded[0], config, &t, &x);
+  const char *wrong = judge(&t, &x, &e);
+  if (wrong) fail_msg("%s: %s", about, wrong);
+  uint16_t *first = malloc(x.o_size * sizeof *first);
+  assert_non_null(first);
+  memcpy(first, x.o_data, x.o_size * sizeof *first);
+  run(loaded[1 + n % (SEEDS - 1)], config, &t, &x);
+  if (memcmp(first, x.o_data, x.o_size * sizeof *first) != 0) fail_msg("%s: another schedule, another result", about);
+  free(first);
+  free(e.o);
+  free(e.lse);
+  release(&x);
+}
+
+static void check(void **state) {
+  int index = *(int *)*state;
+  char text[ATTUNE_TEXT_MAX];
+  attune_config config;
+  attune_kernel *kernel;
+  attune_loaded *loaded[SEEDS];
+  snprintf(text, sizeof text, "forward.%s", configs[index]);
+  if (attune_config_parse(&config, text) != ATTUNE_OK ||
+      attune_config_legal(&config, attune_backend_device(machines[0])) != ATTUNE_OK ||
+      attune_kernel_compile(&kernel, &config, NULL, "host") != ATTUNE_OK)
+    fail_msg("%s: %s", text, attune_message());
+  for (int i = 0; i < SEEDS; i++)
+    if (attune_load(&loaded[i], machines[i], kernel, &config) != ATTUNE_OK) fail_msg("%s", attune_message());
+  /* A block of family wgmma has three times the threads, on which a sanitizer spends its time. */
+  const int problems = config.family == ATTUNE_FAMILY_WGMMA ? PROBLEMS / 2 + 1 : PROBLEMS;
+  for (int i = 0; i < problems; i++)
+    check_problem(loaded, &config, index * 5 + i);
+  for (int i = 0; i < SEEDS; i++)
+    attune_unload(loaded[i]);
+  free(kernel);
+}
+
+static int set_up(void **state) {
+  (void)state;
+  for (uint64_t i = 0; i < SEEDS; i++)
+    if (attune_backend_open(&machines[i], "host", i) != ATTUNE_OK) return -1;
+  return 0;
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  for (int i = 0; i < SEEDS; i++)
+    attune_backend_close(machines[i]);
+  return 0;
+}
+
+int main(void) {
+  static struct CMUnitTest tests[CONFIGS];
+  static int index[CONFIGS];
+  for (int i = 0; i < CONFIGS; i++) {
+    index[i] = i;
+    tests[i] = (struct CMUnitTest){.name = configs[i], .test_func = check, .initial_state = &index[i]};
+  }
+  return cmocka_run_group_tests_name("host_forward", tests, set_up, tear_down);
+}

@@ -1,0 +1,199 @@
+/* What the verbs share: beginning, failing, and which device and config the flags mean. */
+#include "tuner/command/command.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "generator/base/status.h"
+#include "tuner/command/flags.h"
+
+json_t *attune_json_number(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
+attune_status attune_json_append(json_t *array, json_t *value) {
+  if (json_array_append_new(array, value) == 0) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_JSON, "a result does not become JSON: a text in it is not UTF-8, or memory is short");
+}
+
+attune_status attune_print_json(json_t *value) {
+  const bool printed = value != NULL && json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0;
+  json_decref(value);
+  if (printed && putchar('\n') != EOF) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_JSON, "the results cannot be printed as JSON: a text in them is not UTF-8, memory is "
+                                      "short, or standard output is full");
+}
+
+/* What was asked for cannot be meant, on whatever machine: 2. It could not be done here: 1. */
+static int exit_code_of(attune_status status) {
+  switch (status) {
+  case ATTUNE_BAD_ARGUMENT:
+  case ATTUNE_BAD_HEAD_DIM:
+  case ATTUNE_BAD_HEADS:
+  case ATTUNE_BAD_SIZE:
+  case ATTUNE_BAD_STRIDE:
+  case ATTUNE_BAD_SCALE:
+  case ATTUNE_BAD_WINDOW:
+  case ATTUNE_BAD_EXPRESSION:
+  case ATTUNE_BAD_CONFIG:
+    return 2;
+  default:
+    return 1;
+  }
+}
+
+int attune_verb_failed(const attune_flags *flags, attune_status status) {
+  json_t *told =
+      flags->json ? json_pack("{s:s, s:s}", "status", attune_status_name(status), "message", attune_message()) : NULL;
+  if (told == NULL || attune_print_json(told) != ATTUNE_OK) fprintf(stderr, "attune: %s\n", attune_message());
+  return exit_code_of(status);
+}
+
+bool attune_verb_begin(attune_flags *flags, int *exit_code, const char *summary, int argc, char **argv) {
+  const attune_status status = attune_flags_parse(flags, argc, argv);
+  *exit_code = status == ATTUNE_OK ? 0 : attune_verb_failed(flags, status);
+  if (status == ATTUNE_OK && flags->help) attune_flags_help(argv[0], summary);
+  return status == ATTUNE_OK && !flags->help;
+}
+
+attune_status attune_require(const char *value, const char *flag, const char *what_for) {
+  return value != NULL ? ATTUNE_OK : attune_fail(ATTUNE_BAD_ARGUMENT, "--%s is missing: %s", flag, what_for);
+}
+
+attune_status attune_device_of_flags(attune_device *device, char arch[16], const attune_flags *flags) {
+  attune_backend *machine = NULL;
+  if (flags->arch != NULL && flags->device != NULL)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "--arch %.20s and --device %.20s: one of them says for what", flags->arch,
+                       flags->device);
+  if (flags->arch != NULL) {
+    const attune_status status = attune_device_of_arch(device, flags->arch);
+    if (status != ATTUNE_OK) return status;
+    if (device->arch == 0)
+      strcpy(arch, "host");
+    else
+      snprintf(arch, 16, "sm_%d", device->arch);
+    return ATTUNE_OK;
+  }
+  const attune_status status = attune_backend_open(&machine, flags->device, flags->seed);
+  if (status != ATTUNE_OK) return status;
+  *device = *attune_backend_device(machine);
+  snprintf(arch, 16, "%s", attune_backend_arch(machine));
+  attune_backend_close(machine);
+  return ATTUNE_OK;
+}
+
+/* ---- configs ---- */
+
+/* What follows from the problem must be as the problem wants it. */
+static attune_status check_fit(const attune_config *config, const attune_problem *problem, const char *text) {
+  attune_config wanted;
+  attune_config_of_problem(&wanted, (attune_family)config->family, problem);
+  for (int i = 0; i < attune_config_field_count; i++) {
+    const attune_config_field *field = &attune_config_fields[i];
+    int32_t has, needs;
+    memcpy(&has, (const char *)config + field->offset, sizeof has);
+    memcpy(&needs, (const char *)&wanted + field->offset, sizeof needs);
+    if (field->schedule || has == needs) continue;
+    if (field->words != NULL)
+      return attune_fail(ATTUNE_BAD_CONFIG, "config %s is for %s %s, the problem has %s", text, field->name,
+                         field->words[has], field->words[needs]);
+    return attune_fail(ATTUNE_BAD_CONFIG, "config %s is for %s %d, the problem has %d", text, field->name, has, needs);
+  }
+  return ATTUNE_OK;
+}
+
+static attune_status family_index(int *out, const char *name) {
+  for (*out = 0; *out < ATTUNE_FAMILY_COUNT; ++*out)
+    if (strcmp(attune_family_name((attune_family)*out), name) == 0) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_ARGUMENT, "--family \"%.40s\": there are reference, mma and wgmma", name);
+}
+
+typedef struct {
+  const attune_problem *problem;
+  const attune_device *device;
+  attune_config best;
+  double seconds;
+  int visited, legal;
+  char reason[256]; /* of the last refusal */
+  attune_estimate_memo memo;
+} family_search;
+
+static bool visit(void *user, const attune_config *config, bool legal, const char *reason) {
+  family_search *self = user;
+  self->visited++;
+  if (!legal) {
+    snprintf(self->reason, sizeof self->reason, "%s", reason);
+    return true;
+  }
+  const double seconds = attune_estimate_with(config, self->problem, self->device, 0, 0, &self->memo);
+  const bool better =
+      seconds < self->seconds || (seconds <= self->seconds && attune_config_compare(config, &self->best) < 0);
+  if (self->legal++ == 0 || better) {
+    self->best = *config;
+    self->seconds = seconds;
+  }
+  return true;
+}
+
+static attune_status best_of_family(attune_config *out, const char *name, const attune_problem *problem,
+                                    const attune_device *device) {
+  int family;
+  family_search search = {.problem = problem, .device = device};
+  attune_status status = family_index(&family, name);
+  if (status == ATTUNE_OK) status = attune_space(problem, device, family, visit, &search);
+  if (status != ATTUNE_OK) return status;
+  if (search.legal == 0)
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "none of the %d configs of family %s is legal here, the last because: %s",
+                       search.visited, name, search.reason);
+  *out = search.best;
+  return ATTUNE_OK;
+}
+
+attune_status attune_config_of_flags(attune_config *out, const attune_flags *flags, const attune_problem *problem,
+                                     const attune_device *device) {
+  attune_problem resolved;
+  attune_status status = attune_problem_resolve(&resolved, problem);
+  if (status != ATTUNE_OK) return status;
+  if (flags->config == NULL)
+    return flags->family != NULL ? best_of_family(out, flags->family, &resolved, device)
+                                 : attune_config_default(out, &resolved, device);
+  if ((status = attune_config_parse(out, flags->config)) != ATTUNE_OK) return status;
+  if (flags->family != NULL && strcmp(flags->family, attune_family_name((attune_family)out->family)) != 0)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "--family %s and --config %s contradict each other: leave one out",
+                       flags->family, flags->config);
+  if ((status = check_fit(out, &resolved, flags->config)) != ATTUNE_OK) return status;
+  return attune_config_legal(out, device);
+}
+
+attune_status attune_problem_of_config(attune_problem *out, const attune_flags *flags) {
+  enum { LONG_ENOUGH = 512 }; /* for a bound to hide keys */
+  attune_config config;
+  *out = flags->problem;
+  if (flags->config == NULL || flags->seen != 0) return ATTUNE_OK;
+  const attune_status status = attune_config_parse(&config, flags->config);
+  if (status != ATTUNE_OK) return status;
+  attune_problem_init(out);
+  out->dtype = (attune_dtype)config.dtype;
+  out->head_dim = config.head_dim;
+  out->head_dim_v = config.head_dim_v;
+  out->seqlen_q = out->seqlen_k = LONG_ENOUGH;
+  if (config.bound == ATTUNE_BOUND_CAUSAL) out->mask = ATTUNE_MASK_CAUSAL;
+  if (config.bound == ATTUNE_BOUND_WINDOW) out->window_left = out->window_right = LONG_ENOUGH / 4;
+  if (config.score == ATTUNE_SCORE_NEGATED) out->scale = -1.0f;
+  if (config.score == ATTUNE_SCORE_SOFTCAP) out->softcap = 50.0f;
+  out->want_lse = config.lse;
+  out->want_sinks = config.sinks;
+  out->block_size = config.list_block;
+  return attune_problem_check(out);
+}
+
+attune_status attune_problem_large(attune_problem *out, const attune_flags *flags) {
+  const uint32_t sizes = ATTUNE_SEEN_BATCH | ATTUNE_SEEN_HEADS_Q | ATTUNE_SEEN_HEADS_KV | ATTUNE_SEEN_SEQLEN_Q |
+                         ATTUNE_SEEN_SEQLEN_K | ATTUNE_SEEN_PROBLEM;
+  const attune_status status = attune_problem_of_config(out, flags);
+  if (status != ATTUNE_OK || (flags->seen & sizes) != 0) return status;
+  out->batch = 4;
+  out->heads_q = out->heads_kv = 16;
+  out->seqlen_q = out->seqlen_k = 4096;
+  return attune_problem_check(out);
+}

@@ -1,0 +1,92 @@
+/* attune explain: which config answers for a problem, why, and how its rivals stand. */
+#include <stdlib.h>
+
+#include "tuner/command/verbs.h"
+
+static bool print_row(void *user, const attune_measurement *row) {
+  char median[24], low[24], high[24];
+  int *rows = user;
+  attune_print_seconds(median, row->median);
+  attune_print_seconds(low, row->low);
+  attune_print_seconds(high, row->high);
+  if ((*rows)++ == 0)
+    printf("\n%10s %10s %10s  %-14s %-9s %-20s  %s\n", "median", "low", "high", "status", "verified", "policy",
+           "config");
+  printf("%10s %10s %10s  %-14s %-9s %-20s  %s%s%s\n", median, low, high, attune_measured_name(row->status),
+         row->verified ? "yes" : "no", row->policy, row->config, *row->note ? "  # " : "", row->note);
+  return true;
+}
+
+static void print_census(const attune_sparsity *c) {
+  printf("%s: of %lld blocks of %d x %d%s %lld are kept (density %.4f), %lld whole and %lld partly; a row of blocks "
+         "keeps %.1f on average, %lld at most\n",
+         c->drawn ? "mask, its lists drawn by chance" : "mask", (long long)c->blocks, c->block, c->block,
+         c->sampled ? ", a sample," : "", (long long)c->kept, (double)c->kept / (double)c->blocks, (long long)c->whole,
+         (long long)(c->kept - c->whole), (double)c->kept / (double)c->rows, (long long)c->longest);
+}
+
+static json_t *census_to_json(const attune_sparsity *c) {
+  if (c->blocks == 0) return json_null();
+  return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b, s:b}", "block", c->block, "blocks",
+                   (json_int_t)c->blocks, "kept", (json_int_t)c->kept, "whole", (json_int_t)c->whole, "partial",
+                   (json_int_t)(c->kept - c->whole), "density", (double)c->kept / (double)c->blocks, "row_mean",
+                   (double)c->kept / (double)c->rows, "row_most", (json_int_t)c->longest, "sampled", c->sampled,
+                   "drawn", c->drawn);
+}
+
+static attune_status explain(const attune_workload_item *item, const attune_device *device, attune_store *store,
+                             int32_t block, json_t *list) {
+  attune_choice choice;
+  attune_sparsity census;
+  char config[ATTUNE_TEXT_MAX], problem[ATTUNE_TEXT_MAX], identity[256];
+  attune_measurement_filter filter = {.problem = problem, .device = identity};
+  attune_status status = attune_choose(&choice, store, &item->problem, device);
+  if (status != ATTUNE_OK) return status;
+  status = attune_config_print(config, &choice.config);
+  if (status == ATTUNE_OK) status = attune_sparsity_of(&census, &item->problem, &item->given, block);
+  if (status == ATTUNE_OK) status = attune_problem_print(problem, &item->problem);
+  if (status == ATTUNE_OK) status = attune_device_identity(identity, device);
+  if (status == ATTUNE_OK && list) {
+    attune_json_rows rows = {.array = json_array()};
+    status = attune_store_measurements(store, &filter, attune_append_row, &rows);
+    if (status == ATTUNE_OK) status = rows.status;
+    if (status == ATTUNE_OK)
+      status = attune_json_append(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:O}", "name", item->name,
+                                                  "problem", problem, "device", identity, "rung", choice.rung, "config",
+                                                  config, "explanation", choice.explanation, "pattern",
+                                                  census_to_json(&census), "rows", rows.array));
+    json_decref(rows.array);
+  } else if (status == ATTUNE_OK) {
+    int rows = 0;
+    if (census.blocks > 0) print_census(&census);
+    printf("%s\nanswer: %s, by the rung \"%s\"\n", choice.explanation, config, choice.rung);
+    status = attune_store_measurements(store, &filter, print_row, &rows);
+    if (rows == 0) printf("no rows for this problem on this device: attune tune makes them\n");
+  }
+  free(choice.explanation);
+  return status;
+}
+
+int attune_verb_explain(int argc, char **argv) {
+  attune_flags flags;
+  attune_store *store = NULL;
+  attune_backend *machine = NULL;
+  attune_device device;
+  attune_workload_item *items = NULL;
+  json_t *list = NULL;
+  int count, code;
+  if (!attune_verb_begin(&flags, &code, "say which kernel answers for a problem, and why", argc, argv)) return code;
+  attune_status status = attune_verb_problems(&items, &count, &flags);
+  if (status == ATTUNE_OK) status = attune_verb_open_device(&machine, &device, &flags);
+  if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);
+  if (status == ATTUNE_OK && flags.json) list = json_array();
+  for (int i = 0; status == ATTUNE_OK && i < count; i++)
+    status = explain(&items[i], &device, store, flags.block_size, list);
+  if (status == ATTUNE_OK && list) status = attune_print_json(json_incref(list));
+  if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
+  json_decref(list);
+  free(items);
+  if (store) attune_store_close(store);
+  if (machine) attune_backend_close(machine);
+  return code;
+}

@@ -1,0 +1,187 @@
+/* attune store: what is stored, in and out as JSON, and forgetting it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tuner/command/verbs.h"
+#include "tuner/files/file.h"
+
+enum { LARGEST_IMPORT = 1 << 30 };
+
+/* Which rows: those that the given flags name. */
+typedef struct {
+  attune_measurement_filter filter;
+  char problem[ATTUNE_TEXT_MAX], device[256], arch[16];
+} selection;
+
+static attune_status select_rows(selection *out, const attune_flags *flags) {
+  attune_status status = ATTUNE_OK;
+  attune_device device;
+  attune_backend *machine = NULL;
+  *out = (selection){0};
+  out->filter.config = flags->config;
+  if (flags->seen) {
+    status = attune_problem_print(out->problem, &flags->problem);
+    out->filter.problem = out->problem;
+  }
+  if (status == ATTUNE_OK && flags->arch) {
+    status = attune_device_of_arch(&device, flags->arch);
+    if (status == ATTUNE_OK) snprintf(out->arch, sizeof out->arch, device.arch ? "sm_%d" : "host", (int)device.arch);
+    out->filter.arch = out->arch;
+  }
+  if (status == ATTUNE_OK && flags->device) {
+    status = attune_backend_open(&machine, flags->device, 0);
+    if (status == ATTUNE_OK) status = attune_device_identity(out->device, attune_backend_device(machine));
+    if (machine) attune_backend_close(machine);
+    out->filter.device = out->device;
+  }
+  return status;
+}
+
+static bool selects_all(const selection *selection) {
+  const attune_measurement_filter *filter = &selection->filter;
+  return !filter->problem && !filter->device && !filter->arch && !filter->config;
+}
+
+static attune_status info(attune_store *store, const attune_flags *flags) {
+  attune_store_counts counts;
+  attune_status status = attune_store_count(store, &counts);
+  if (status != ATTUNE_OK) return status;
+  if (flags->json)
+    return attune_print_json(json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "path", attune_store_path(store), "warning", attune_store_warning(store),
+        "kernels", (json_int_t)counts.kernels, "kernel_bytes", (json_int_t)counts.kernel_bytes, "measurements",
+        (json_int_t)counts.measurements, "choices", (json_int_t)counts.choices, "damaged", (json_int_t)counts.damaged));
+  printf("path          %s\n", attune_store_path(store));
+  printf("kernels       %lld, %.1f MB\n", (long long)counts.kernels, (double)counts.kernel_bytes * 1e-6);
+  printf("measurements  %lld\nchoices       %lld\n", (long long)counts.measurements, (long long)counts.choices);
+  if (counts.damaged) printf("damaged       %lld\n", (long long)counts.damaged);
+  return ATTUNE_OK;
+}
+
+static bool print_row(void *user, const attune_measurement *row) {
+  char median[24];
+  int *rows = user;
+  attune_print_seconds(median, row->median);
+  if ((*rows)++ == 0)
+    printf("%10s  %-14s %-20s  %-24s  %s\n", "median", "status", "policy", "device", "config of problem");
+  printf("%10s  %-14s %-20s  %-24.*s  %s of %s\n", median, attune_measured_name(row->status), row->policy,
+         (int)strcspn(row->device, "|"), row->device, row->config, row->problem);
+  return true;
+}
+
+/* The choices, or with "rows" every measurement. */
+static attune_status list(attune_store *store, const attune_flags *flags, const selection *selection) {
+  attune_json_rows told = {.array = flags->json ? json_array() : NULL};
+  int rows = 0;
+  bool every = flags->rest_count == 2 && strcmp(flags->rest[1], "rows") == 0;
+  attune_measurement_visit *visit = flags->json ? attune_append_row : print_row;
+  void *user = flags->json ? (void *)&told : (void *)&rows;
+  attune_status status = every ? attune_store_measurements(store, &selection->filter, visit, user)
+                               : attune_store_choices(store, &selection->filter, visit, user);
+  if (status == ATTUNE_OK) status = told.status;
+  if (status == ATTUNE_OK && flags->json) status = attune_print_json(json_incref(told.array));
+  json_decref(told.array);
+  if (status == ATTUNE_OK && !flags->json && rows == 0) printf("nothing stored: attune tune makes rows\n");
+  return status;
+}
+
+static attune_status export_rows(attune_store *store, const char *path) {
+  char *json;
+  attune_status status = attune_store_export(store, &json);
+  if (status != ATTUNE_OK) return status;
+  if (path)
+    status = attune_file_write(path, json, strlen(json));
+  else if (fputs(json, stdout) < 0 || fflush(stdout) != 0)
+    status = attune_fail(ATTUNE_BAD_FILE, "cannot write to standard output: %s", strerror(errno));
+  free(json);
+  return status;
+}
+
+static attune_status import_rows(attune_store *store, const attune_flags *flags) {
+  char *json;
+  size_t size;
+  int64_t added;
+  attune_status status = attune_file_read(&json, &size, flags->rest[1], LARGEST_IMPORT);
+  if (status != ATTUNE_OK) return status;
+  status = attune_store_import(store, json, size, &added);
+  free(json);
+  if (status != ATTUNE_OK) return status;
+  if (flags->json) return attune_print_json(json_pack("{s:I}", "added", (json_int_t)added));
+  printf("%lld rows added to %s\n", (long long)added, attune_store_path(store));
+  return ATTUNE_OK;
+}
+
+static attune_status forget(attune_store *store, const attune_flags *flags, const selection *selection) {
+  bool all = flags->rest_count == 2 && strcmp(flags->rest[1], "all") == 0;
+  int64_t deleted;
+  if (selects_all(selection) && !all)
+    return attune_fail(ATTUNE_BAD_ARGUMENT,
+                       "attune store forget needs to know what: --problem, --device, --arch or --config, or the word "
+                       "'all'");
+  attune_status status = attune_store_forget(store, &selection->filter, &deleted);
+  if (status != ATTUNE_OK) return status;
+  if (flags->json) return attune_print_json(json_pack("{s:I}", "deleted", (json_int_t)deleted));
+  printf("%lld rows deleted from %s\n", (long long)deleted, attune_store_path(store));
+  return ATTUNE_OK;
+}
+
+static attune_status path(attune_store *store, const attune_flags *flags) {
+  if (flags->json) return attune_print_json(json_pack("{s:s}", "path", attune_store_path(store)));
+  printf("%s\n", attune_store_path(store));
+  return ATTUNE_OK;
+}
+
+typedef enum { INFO, LIST, EXPORT, IMPORT, FORGET, PATH, ACTION_COUNT } action;
+static const struct {
+  const char *name;
+  int least, most; /* words, the name included */
+} actions[ACTION_COUNT] = {[INFO] = {"info", 1, 1},     [LIST] = {"list", 1, 2},     [EXPORT] = {"export", 1, 2},
+                           [IMPORT] = {"import", 2, 2}, [FORGET] = {"forget", 1, 2}, [PATH] = {"path", 1, 1}};
+
+static action action_of(const attune_flags *flags) {
+  if (flags->rest_count == 0) return INFO;
+  for (int i = 0; i < ACTION_COUNT; i++)
+    if (strcmp(flags->rest[0], actions[i].name) == 0 && flags->rest_count >= actions[i].least &&
+        flags->rest_count <= actions[i].most)
+      return (action)i;
+  return ACTION_COUNT;
+}
+
+static attune_status perform(action action, attune_store *store, const attune_flags *flags,
+                             const selection *selection) {
+  switch (action) {
+  case INFO:
+    return info(store, flags);
+  case LIST:
+    return list(store, flags, selection);
+  case EXPORT:
+    return export_rows(store, flags->rest_count == 2 ? flags->rest[1] : NULL);
+  case IMPORT:
+    return import_rows(store, flags);
+  case FORGET:
+    return forget(store, flags, selection);
+  default:
+    return path(store, flags);
+  }
+}
+
+int attune_verb_store(int argc, char **argv) {
+  static const char summary[] = "what is stored: info, list [rows], export [FILE], import FILE, forget [all], path";
+  attune_flags flags;
+  attune_store *store = NULL;
+  selection selection;
+  int code;
+  if (!attune_verb_begin(&flags, &code, summary, argc, argv)) return code;
+  action action = action_of(&flags);
+  attune_status status = ATTUNE_OK;
+  if (action == ACTION_COUNT)
+    status = attune_fail(ATTUNE_BAD_ARGUMENT,
+                         "attune store takes: info, list [rows], export [FILE], import FILE, forget [all], path");
+  if (status == ATTUNE_OK) status = select_rows(&selection, &flags);
+  if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);
+  if (status == ATTUNE_OK) status = perform(action, store, &flags, &selection);
+  if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
+  if (store) attune_store_close(store);
+  return code;
+}

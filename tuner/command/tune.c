@@ -1,0 +1,173 @@
+/* attune tune: fills the store for a problem or a workload, and says what that gained. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tuner/command/verbs.h"
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal_number) {
+  (void)signal_number;
+  interrupted = 1;
+}
+
+/* The second Ctrl-C ends the process at once. */
+static void listen_for_interrupts(void) {
+  struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+}
+
+typedef struct {
+  attune_status status;
+  char message[512];
+  attune_tune_result result;
+} outcome;
+
+static void print_outcome(const attune_workload_item *item, const outcome *outcome, int width) {
+  const attune_tune_result *result = &outcome->result;
+  char initial[24], best[24], worst[24], spent[24], text[ATTUNE_TEXT_MAX];
+  if (outcome->status != ATTUNE_OK) {
+    printf("%-*s %s: %s\n", width, item->name, attune_status_name(outcome->status), outcome->message);
+    return;
+  }
+  attune_print_seconds(initial, result->default_seconds);
+  attune_print_seconds(best, result->best_seconds);
+  attune_print_seconds(worst, result->worst_seconds);
+  attune_print_seconds(spent, result->spent_seconds);
+  printf("%-*s %10s %10s %6.2fx %10s %8.1f  %8.1e %8.1e %8s  %s\n", width, item->name, initial, best,
+         result->default_seconds / result->best_seconds, worst, attune_tflops(&item->problem, result->best_seconds),
+         result->error, result->bound, spent, result->method);
+  if (attune_config_print(text, &result->best) == ATTUNE_OK) printf("  tuned   %s\n", text);
+  if (attune_config_compare(&result->best, &result->initial) == 0)
+    printf("  default the same\n");
+  else if (attune_config_print(text, &result->initial) == ATTUNE_OK)
+    printf("  default %s\n", text);
+  printf("  %d of %d configs legal, %d compiled, %d verified, %d measured, %d failed, %d known from before\n",
+         result->legal, result->candidates, result->compiled, result->verified, result->measured, result->failed,
+         result->reused);
+}
+
+static void print_table(const attune_workload_item *items, const outcome *outcomes, int count, const char *store) {
+  bool modelled = false, unverified = false;
+  int width = (int)strlen("problem");
+  for (int i = 0; i < count; i++)
+    if ((int)strlen(items[i].name) > width) width = (int)strlen(items[i].name);
+  printf("%-*s %10s %10s %7s %10s %8s  %8s %8s %8s  %s\n", width, "problem", "default", "tuned", "gain", "worst",
+         "TFLOP/s", "error", "allowed", "spent", "by");
+  for (int i = 0; i < count; i++) {
+    print_outcome(&items[i], &outcomes[i], width);
+    if (outcomes[i].status != ATTUNE_OK) continue;
+    modelled = modelled || strcmp(outcomes[i].result.method, "model") == 0;
+    unverified = unverified || outcomes[i].result.bound == 0;
+  }
+  if (modelled) printf("\nmodel: estimated, not measured; a measurement on a GPU replaces these rows.\n");
+  if (unverified) printf("No C++ compiler was found to verify with: unverified rows are never chosen.\n");
+  printf("stored in %s\n", store);
+}
+
+static json_t *result_to_json(const attune_problem *problem, const attune_tune_result *result) {
+  char best[ATTUNE_TEXT_MAX], initial[ATTUNE_TEXT_MAX];
+  if (attune_config_print(best, &result->best) != ATTUNE_OK) best[0] = '\0';
+  if (attune_config_print(initial, &result->initial) != ATTUNE_OK) initial[0] = '\0';
+  return json_pack(
+      "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "method", result->method,
+      "tuned_config", best, "default_config", initial, "tuned_ms", attune_json_number(result->best_seconds * 1e3),
+      "default_ms", attune_json_number(result->default_seconds * 1e3), "worst_ms",
+      attune_json_number(result->worst_seconds * 1e3), "tflops",
+      attune_json_number(attune_tflops(problem, result->best_seconds)), "error", attune_json_number(result->error),
+      "error_bound", attune_json_number(result->bound), "seconds", attune_json_number(result->spent_seconds),
+      "candidates", result->candidates, "legal", result->legal, "compiled", result->compiled, "verified",
+      result->verified, "measured", result->measured, "failed", result->failed, "reused", result->reused);
+}
+
+/* NULL if it does not become JSON. */
+static json_t *outcome_to_json(const attune_workload_item *item, const outcome *outcome) {
+  json_t *object =
+      json_pack("{s:s, s:o, s:s}", "name", item->name, "problem", attune_problem_to_json(&item->problem, &item->given),
+                "status", attune_status_name(outcome->status));
+  json_t *more = outcome->status == ATTUNE_OK ? result_to_json(&item->problem, &outcome->result)
+                                              : json_pack("{s:s}", "message", outcome->message);
+  const bool whole = json_object_update(object, more) == 0;
+  json_decref(more);
+  if (whole) return object;
+  json_decref(object);
+  return NULL;
+}
+
+static attune_status print_json(const attune_workload_item *items, const outcome *outcomes, int count,
+                                const char *store) {
+  json_t *list = json_array();
+  attune_status status = ATTUNE_OK;
+  for (int i = 0; status == ATTUNE_OK && i < count; i++)
+    status = attune_json_append(list, outcome_to_json(&items[i], &outcomes[i]));
+  if (status == ATTUNE_OK) status = attune_print_json(json_pack("{s:s, s:O}", "store", store, "problems", list));
+  json_decref(list);
+  return status;
+}
+
+/* Returns how many problems were begun: an interruption or a lost device ends the list. */
+static int tune_all(outcome *outcomes, const attune_workload_item *items, int count, const attune_flags *flags,
+                    attune_store *store, attune_backend *machine, const attune_device *device) {
+  for (int i = 0; i < count; i++) {
+    char label[160];
+    snprintf(label, sizeof label, "[%d/%d] %s", i + 1, count, items[i].name);
+    attune_tune_options options = {.effort = flags->effort,
+                                   .budget_seconds = flags->budget_seconds,
+                                   .jobs = flags->jobs,
+                                   .seed = flags->seed,
+                                   .family = flags->family,
+                                   .progress = true,
+                                   .label = label,
+                                   .force = flags->force,
+                                   .given = &items[i].given};
+    outcomes[i].status =
+        attune_tune(&outcomes[i].result, store, machine, device, &items[i].problem, &options, &interrupted);
+    if (outcomes[i].status == ATTUNE_OK) continue;
+    snprintf(outcomes[i].message, sizeof outcomes[i].message, "%s", attune_message());
+    if (outcomes[i].status == ATTUNE_INTERRUPTED || outcomes[i].status == ATTUNE_DRIVER_FAILED) return i + 1;
+  }
+  return count;
+}
+
+int attune_verb_tune(int argc, char **argv) {
+  attune_flags flags;
+  attune_store *store = NULL;
+  attune_backend *machine = NULL;
+  attune_device device;
+  attune_workload_item *items = NULL;
+  outcome *outcomes = NULL;
+  int count, code;
+  if (!attune_verb_begin(&flags, &code, "search the fastest kernel for a problem or a workload, and store it", argc,
+                         argv))
+    return code;
+  attune_status status = ATTUNE_OK;
+  if (attune_frozen_by_environment())
+    status =
+        attune_fail(ATTUNE_WOULD_COMPILE, "ATTUNE_FROZEN is set, and tuning compiles and writes: unset it to tune");
+  if (status == ATTUNE_OK) status = attune_verb_problems(&items, &count, &flags);
+  if (status == ATTUNE_OK) status = attune_verb_open_device(&machine, &device, &flags);
+  if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);
+  if (status == ATTUNE_OK && !(outcomes = calloc((size_t)count, sizeof *outcomes)))
+    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %d problems", count);
+  if (status != ATTUNE_OK) {
+    code = attune_verb_failed(&flags, status);
+    goto out;
+  }
+  listen_for_interrupts();
+  int begun = tune_all(outcomes, items, count, &flags, store, machine, &device);
+  if (flags.json)
+    status = print_json(items, outcomes, begun, attune_store_path(store));
+  else
+    print_table(items, outcomes, begun, attune_store_path(store));
+  for (int i = 0; i < begun; i++)
+    if (outcomes[i].status != ATTUNE_OK) code = 1;
+  if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
+out:
+  free(outcomes);
+  free(items);
+  if (store) attune_store_close(store);
+  if (machine) attune_backend_close(machine);
+  return code;
+}

@@ -1,0 +1,71 @@
+/* What the verbs that work with a store share. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tuner/command/verbs.h"
+
+attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags) {
+  attune_store_options options = {.path = flags->database, .frozen = attune_frozen_by_environment()};
+  attune_status status = attune_store_open(out, &options);
+  if (status == ATTUNE_OK && *attune_store_warning(*out)) fprintf(stderr, "attune: %s\n", attune_store_warning(*out));
+  return status;
+}
+
+attune_status attune_verb_open_device(attune_backend **machine, attune_device *device, const attune_flags *flags) {
+  *machine = NULL;
+  if (flags->arch) {
+    if (flags->device && strcmp(flags->device, "host") != 0)
+      return attune_fail(ATTUNE_BAD_ARGUMENT,
+                         "--arch %s asks for estimates, --device %s for measurements: give one of them", flags->arch,
+                         flags->device);
+    return attune_device_of_arch(device, flags->arch);
+  }
+  attune_status status = attune_backend_open(machine, flags->device, flags->seed);
+  if (status == ATTUNE_OK) *device = *attune_backend_device(*machine);
+  return status;
+}
+
+attune_status attune_verb_problems(attune_workload_item **items, int *count, const attune_flags *flags) {
+  *items = NULL;
+  *count = 0;
+  if (flags->workload) {
+    if (flags->seen)
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "--workload names its problems itself: drop the other problem flags");
+    return attune_workload_read(items, count, flags->workload);
+  }
+  attune_workload_item *item = calloc(1, sizeof *item);
+  if (!item) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a problem");
+  char text[ATTUNE_TEXT_MAX];
+  item->problem = flags->problem;
+  item->given = flags->given;
+  attune_status status = attune_problem_print(text, &item->problem);
+  if (status != ATTUNE_OK) {
+    free(item);
+    return status;
+  }
+  snprintf(item->name, sizeof item->name, "%.*s", (int)sizeof item->name - 1, text);
+  *items = item;
+  *count = 1;
+  return ATTUNE_OK;
+}
+
+double attune_tflops(const attune_problem *problem, double seconds) {
+  return seconds > 0 ? attune_problem_flops(problem) / seconds * 1e-12 : 0;
+}
+
+json_t *attune_measurement_to_json(const attune_measurement *row) {
+  return json_pack(
+      "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:i, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s}", "problem",
+      row->problem, "device", row->device, "arch", row->arch, "policy", row->policy, "generator", row->generator,
+      "config", row->config, "status", attune_measured_name(row->status), "verified", row->verified, "median",
+      attune_json_number(row->median), "low", attune_json_number(row->low), "high", attune_json_number(row->high),
+      "samples", row->sample_count, "error", attune_json_number(row->error), "error_bound",
+      attune_json_number(row->error_bound), "compiler", row->compiler, "driver", row->driver, "clocks", row->clocks,
+      "tool", row->tool, "note", row->note, "date", row->date);
+}
+
+bool attune_append_row(void *rows, const attune_measurement *row) {
+  attune_json_rows *self = rows;
+  self->status = attune_json_append(self->array, attune_measurement_to_json(row));
+  return self->status == ATTUNE_OK;
+}

@@ -1,0 +1,25 @@
+/* Private to tuner/: what the verbs that work with a store share, beyond command.h. */
+#ifndef ATTUNE_VERBS_H
+#define ATTUNE_VERBS_H
+
+#include <stdio.h>
+
+#include "tuner/command/command.h"
+#include "tuner/search/search.h"
+
+/* The store of --database, frozen where the environment says so; its warning, if it has one, goes to stderr. */
+attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags);
+/* --arch: that architecture's device and no machine; else the machine of --device, which the caller closes. */
+attune_status attune_verb_open_device(attune_backend **machine, attune_device *device, const attune_flags *flags);
+/* The items of --workload, or the one problem of the flags. */
+attune_status attune_verb_problems(attune_workload_item **items, int *count, const attune_flags *flags);
+double attune_tflops(const attune_problem *problem, double seconds);
+json_t *attune_measurement_to_json(const attune_measurement *row);
+/* An attune_measurement_visit: appends every row to the array, until one fails. */
+typedef struct {
+  json_t *array;
+  attune_status status;
+} attune_json_rows;
+bool attune_append_row(void *rows, const attune_measurement *row);
+
+#endif

@@ -1,0 +1,140 @@
+/* Private to tuner/: what the search is made of. */
+#ifndef ATTUNE_SEARCH_H
+#define ATTUNE_SEARCH_H
+
+#include <stdio.h>
+
+#include "tuner/tuner.h"
+
+/* ---- trials.c: the legal space of a problem, and what is known of each config in it ---- */
+
+typedef struct {
+  attune_config config;
+  char text[ATTUNE_TEXT_MAX];
+  int32_t complexity; /* place in the order of configs; 0 for the default, so that it wins ties */
+  double seconds;     /* what it is ranked by: the measured median, else the model's estimate */
+  bool tried;         /* has a row, of this run or of an earlier one */
+  bool verified;
+  bool finalist; /* was in the final race, or in one against its winner */
+  attune_measured status;
+  attune_timing timing;
+  double error, bound;
+  double compile_seconds, verify_seconds, measure_seconds;
+  char compiler[64];
+  char note[512];
+  attune_kernel *kernel; /* while its batch is tried */
+  attune_loaded *loaded;
+} attune_trial;
+
+typedef struct {
+  attune_trial *all; /* of the space, least estimate first; then those that were met around the best */
+  int count, room;   /* there is room from the start: trials do not move */
+  int space;         /* the first so many are of the space */
+  int candidates;    /* of the space, legal or not */
+  int family;        /* -1: every one but the reference */
+  attune_trial *initial;
+} attune_trials;
+
+/* Legal configs of the family, or of every family but the reference (which judges, and stays where nothing else is
+ * legal). The problem is resolved. */
+attune_status attune_trials_collect(attune_trials *out, const attune_problem *problem, const attune_device *device,
+                                    const char *family);
+void attune_trials_free(attune_trials *trials);
+/* Takes over the newest row of each config that the same generator, device and policy left in the store, those that an
+ * earlier search met around its best included; returns how many. */
+attune_status attune_trials_recall(attune_trials *trials, attune_store *store, const attune_measurement_filter *filter,
+                                   int *recalled);
+/* Usable results, fastest first; returns how many of `most` there are. */
+int attune_trials_best(const attune_trials *trials, attune_trial **out, int most);
+/* What to try next, at most `most`: the least estimates; the least estimates of tile shapes that nothing was tried of;
+ * untried configs one step along one axis from the best of each of the `around` best shapes (attune_space_near), those
+ * of them that the space lacks included. */
+int attune_trials_next(const attune_trials *trials, attune_trial **out, int most);
+int attune_trials_diverse(const attune_trials *trials, attune_trial **out, int most);
+/* Of about `size` configs of the space that seed draws, the untried ones, of which `out` gets `most`; returns how many
+ * there are. */
+int attune_trials_sample(const attune_trials *trials, uint64_t seed, int size, attune_trial **out, int most);
+int attune_trials_near(attune_trials *trials, const attune_problem *problem, const attune_device *device, int around,
+                       attune_trial **out, int most);
+
+/* ---- compile_all.c: many kernels at once ---- */
+
+typedef struct {
+  const attune_config *config;
+  const attune_problem *problem;
+  attune_kernel *kernel; /* NULL: failed, or not begun (status ATTUNE_OK) */
+  attune_status status;
+  double seconds;
+  char message[512];
+} attune_compile_job;
+/* Called now and then by the calling thread; true: begin no further job. */
+typedef bool attune_compile_tick(void *user, int done);
+void attune_compile_all(attune_compile_job *jobs, int count, attune_store *store, const char *arch, int threads,
+                        attune_compile_tick *tick, void *user);
+
+/* ---- progress.c ---- */
+
+typedef struct {
+  FILE *to;      /* NULL: silent */
+  bool terminal; /* a bar that is drawn over; else a plain line every few seconds */
+  bool color;
+  int width;
+  double drawn; /* when last */
+  int known;    /* of what is done, from before the start */
+  const char *label;
+} attune_progress;
+/* To stderr as the terminal and NO_COLOR say; quiet: silent. */
+void attune_progress_open(attune_progress *progress, const char *label, bool quiet);
+/* elapsed: seconds since the start; best: seconds, 0 for none; limit: seconds when the work ends at the latest, 0 for
+ * none. */
+void attune_progress_draw(attune_progress *progress, const char *doing, int done, int total, double best,
+                          double elapsed, double limit);
+void attune_progress_close(attune_progress *progress);
+/* "1.234 ms", "12.30 us", "4.56 s", "2m05s"; "-" for zero. */
+void attune_print_seconds(char out[24], double seconds);
+double attune_now(void); /* monotonic */
+
+/* ---- clocks.c ---- */
+
+typedef struct attune_clocks attune_clocks;
+attune_clocks *attune_clocks_open(const attune_backend *machine); /* NULL: not to be had; all others take NULL */
+void attune_clocks_close(attune_clocks *clocks);
+void attune_clocks_sample(attune_clocks *clocks);
+void attune_clocks_print(char out[64], attune_clocks *clocks); /* range since the last print; "" if unknown */
+
+/* ---- search_model.c: where nothing can be measured ---- */
+
+typedef struct {
+  attune_store *store;
+  attune_backend *machine; /* may be NULL */
+  const attune_device *device;
+  attune_problem problem; /* resolved */
+  const attune_tune_options *options;
+  const volatile sig_atomic_t *interrupted;
+  int target;    /* configs to try */
+  int batch;     /* at a time */
+  int finalists; /* of the head-to-head, or to verify */
+  bool diverse;  /* start from different tile shapes, then go along the axes */
+  bool sampled;  /* try about SAMPLE_TARGET configs by chance, to see what a search may have missed */
+  bool exhaustive;
+  char problem_text[ATTUNE_TEXT_MAX], identity[256], arch[16];
+  const char *policy;
+  double start;
+  attune_trials trials;
+  attune_progress progress;
+  int tried; /* including recalled ones */
+  attune_tune_result *result;
+} attune_search;
+
+int attune_search_near(attune_search *search, int around, attune_trial **out, int most); /* attune_trials_near */
+bool attune_search_interrupted(const attune_search *search);
+bool attune_search_over(const attune_search *search); /* interrupted, or the budget is spent */
+void attune_search_show(attune_search *search, const char *doing, int done);
+/* Writes the trial's row. */
+attune_status attune_search_record(attune_search *search, attune_trial *trial, const char *clocks);
+/* Compiles the trials' kernels for the architecture into kernel, or sets status and note; fails only where no kernel
+ * can be compiled at all. */
+attune_status attune_search_compile(attune_search *search, attune_trial **trials, int count, const char *arch);
+attune_status attune_search_by_model(attune_search *search);
+
+#endif

@@ -1,0 +1,203 @@
+/* The search where nothing can be measured: an architecture alone, or the simulator. Configs are ranked by the model,
+ * with the registers that the compiler reports where NVRTC can be had; the best are verified on the simulator, on a
+ * small problem of the same class. Their rows say "model" and give way to measurements. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tuner/search/search.h"
+
+enum { AROUND = 3, WHOLE_LENGTH = 320, LENGTH = 256, MOST_IN_BATCH = 64 };
+
+static int32_t shorter(int32_t length) {
+  return length <= WHOLE_LENGTH ? length : LENGTH + length % 64;
+}
+
+/* A side that hid keys goes on hiding some. */
+static int32_t narrower(int32_t side, int32_t length) {
+  return side != ATTUNE_UNBOUNDED && side >= length - 1 ? length / 2 : side;
+}
+
+/* Query heads on a key head: two, or those that a kernel which packs them asks for. */
+static int32_t fewer_heads(int32_t group) {
+  for (int32_t n = 8; n > 2; n /= 2)
+    if (group % n == 0) return n;
+  return group > 1 ? 2 : 1;
+}
+
+/* The same kernel and the same tails, small enough for the simulator. */
+static attune_status reduce(attune_problem *out, const attune_problem *problem) {
+  attune_problem small = *problem;
+  bool bottom_right = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT;
+  small.batch = 1;
+  const bool grouped = problem->heads_q > problem->heads_kv;
+  small.heads_kv = problem->heads_q > 1 && !grouped ? 2 : 1;
+  small.heads_q = small.heads_kv * fewer_heads(problem->heads_q / problem->heads_kv);
+  small.seqlen_q = shorter(problem->seqlen_q);
+  small.seqlen_k = shorter(problem->seqlen_k);
+  if (small.seqlen_q != problem->seqlen_q || small.seqlen_k != problem->seqlen_k) {
+    small.window_left = narrower(small.window_left, bottom_right ? small.seqlen_k : small.seqlen_q);
+    small.window_right = narrower(small.window_right, bottom_right ? small.seqlen_q : small.seqlen_k);
+  }
+  small.q = small.k = small.v = small.o = (attune_strides){0};
+  return attune_problem_resolve(out, &small);
+}
+
+/* ---- ranking ---- */
+
+/* Without a compiler for the architecture the estimate stands as it is, and there is nothing to record yet. */
+static void rank_uncompiled(attune_trial **trials, int count) {
+  for (int i = 0; i < count; i++) {
+    trials[i]->tried = true;
+    trials[i]->status = ATTUNE_MEASURED_OK;
+    snprintf(trials[i]->note, sizeof trials[i]->note, "model: registers estimated");
+  }
+}
+
+/* Registers and spills from the architecture's compiler make the estimate; the rows are unverified yet. What the model
+ * assumes to overlap and the compiler has serialised has no estimate that holds. */
+static attune_status rank(attune_search *search, attune_trial **trials, int count) {
+  attune_status status = attune_search_compile(search, trials, count, search->arch);
+  attune_estimate_memo memo = {.count = 0};
+  for (int i = 0; i < count; i++) {
+    attune_trial *trial = trials[i];
+    const attune_kernel *kernel = trial->kernel;
+    if (!kernel) continue;
+    int registers = kernel->registers > 0 ? kernel->registers : 0,
+        spills = kernel->spill_bytes > 0 ? kernel->spill_bytes : 0;
+    trial->seconds = attune_estimate_with(&trial->config, &search->problem, search->device, registers, spills, &memo);
+    bool fits = isfinite(trial->seconds);
+    trial->status = fits ? ATTUNE_MEASURED_OK : ATTUNE_MEASURED_INVALID;
+    snprintf(trial->note, sizeof trial->note, "model: %d registers, %d bytes spilled%s", registers, spills,
+             fits ? "" : "; no block fits an SM");
+    char remark[160];
+    if (attune_kernel_remark(remark, sizeof remark, kernel) && trial != search->trials.initial) {
+      trial->status = ATTUNE_MEASURED_SKIPPED;
+      snprintf(trial->note, sizeof trial->note, "%s", remark);
+    }
+    if (status == ATTUNE_OK) status = attune_search_record(search, trial, "");
+    free(trial->kernel);
+    trial->kernel = NULL;
+  }
+  return status;
+}
+
+static attune_status rank_all(attune_search *search) {
+  attune_trial *batch[MOST_IN_BATCH];
+  bool compiles = search->device->arch != 0;
+  while (search->tried < search->target && !attune_search_interrupted(search)) {
+    int room = search->target - search->tried, most = room < search->batch ? room : search->batch, count = 0;
+    if (!search->diverse) count = attune_trials_next(&search->trials, batch, most);
+    if (search->diverse && search->tried < search->target / 2)
+      count = attune_trials_diverse(&search->trials, batch, most);
+    if (search->diverse && count == 0) count = attune_search_near(search, AROUND, batch, most);
+    if (count == 0) break;
+    attune_status status = compiles ? rank(search, batch, count) : ATTUNE_OK;
+    if (status == ATTUNE_NO_NVRTC) {
+      compiles = false;
+      status = ATTUNE_OK;
+    }
+    if (status != ATTUNE_OK) return status;
+    if (!compiles) rank_uncompiled(batch, count);
+    for (int i = 0; i < count; i++)
+      search->tried += batch[i]->tried;
+    if (!batch[0]->tried || attune_search_over(search)) break;
+  }
+  return ATTUNE_OK;
+}
+
+/* ---- verifying ---- */
+
+typedef struct {
+  attune_search *search;
+  attune_backend *machine; /* the simulator */
+  attune_verifier *bed;
+  char where[128];
+} judge;
+
+static attune_status judge_open(judge *out, attune_search *search) {
+  attune_problem small;
+  attune_status status = ATTUNE_OK;
+  *out = (judge){.search = search, .machine = search->machine};
+  if (!out->machine) status = attune_backend_open(&out->machine, "host", search->options->seed);
+  if (status == ATTUNE_OK) status = reduce(&small, &search->problem);
+  if (status == ATTUNE_OK)
+    status =
+        attune_verifier_create(&out->bed, out->machine, &small, search->options->given, search->options->seed, 1.0);
+  if (status == ATTUNE_OK)
+    snprintf(out->where, sizeof out->where, "verified on the simulator with %d x %d, %d heads", small.seqlen_q,
+             small.seqlen_k, small.heads_q);
+  return status;
+}
+
+static void judge_close(judge *judge) {
+  if (judge->bed) attune_verifier_destroy(judge->bed);
+  if (judge->machine && judge->machine != judge->search->machine) attune_backend_close(judge->machine);
+}
+
+/* A fault that the simulator reports is a row like a wrong result. */
+static attune_status verify(judge *judge, attune_trial *trial) {
+  attune_search *search = judge->search;
+  attune_verdict verdict = {0};
+  char ranked[128];
+  double start = attune_now();
+  snprintf(ranked, sizeof ranked, "%.100s", trial->note[0] ? trial->note : "model");
+  attune_status status = attune_load(&trial->loaded, judge->machine, trial->kernel, &trial->config);
+  if (status == ATTUNE_OK) status = attune_verifier_check(judge->bed, trial->loaded, &trial->config, &verdict);
+  trial->verify_seconds = attune_now() - start;
+  if (status == ATTUNE_OUT_OF_MEMORY) return status;
+  trial->error = verdict.error;
+  trial->bound = verdict.bound;
+  trial->verified = status == ATTUNE_OK && verdict.passed;
+  trial->status = trial->verified       ? ATTUNE_MEASURED_OK
+                  : status == ATTUNE_OK ? ATTUNE_MEASURED_WRONG_RESULT
+                                        : ATTUNE_MEASURED_LAUNCH_FAILED;
+  if (trial->verified)
+    snprintf(trial->note, sizeof trial->note, "%s; %s", ranked, judge->where);
+  else
+    snprintf(trial->note, sizeof trial->note, "%s", status == ATTUNE_OK ? verdict.worst : attune_message());
+  search->result->verified += trial->verified;
+  search->result->failed += !trial->verified;
+  attune_unload(trial->loaded);
+  trial->loaded = NULL;
+  return attune_search_record(search, trial, "");
+}
+
+/* The best and the default, as far as they are not verified yet. */
+static int next_to_verify(const attune_search *search, attune_trial **out) {
+  attune_trial *best[16], *initial = search->trials.initial;
+  int found = attune_trials_best(&search->trials, best, search->finalists), count = 0;
+  if (initial->tried && initial->status == ATTUNE_MEASURED_OK && !initial->verified) out[count++] = initial;
+  for (int i = 0; i < found; i++)
+    if (!best[i]->verified && best[i] != initial) out[count++] = best[i];
+  return count;
+}
+
+/* A wrong one makes room for the next best, which is verified in its turn. */
+static attune_status verify_best(attune_search *search) {
+  attune_trial *batch[17];
+  judge judge;
+  int count;
+  if (next_to_verify(search, batch) == 0 || attune_search_interrupted(search)) return ATTUNE_OK;
+  attune_search_show(search, "preparing", 0);
+  attune_status status = judge_open(&judge, search);
+  while (status == ATTUNE_OK && (count = next_to_verify(search, batch)) > 0) {
+    status = attune_search_compile(search, batch, count, "host");
+    for (int i = 0; i < count; i++) {
+      if (batch[i]->kernel && status == ATTUNE_OK && !attune_search_interrupted(search)) {
+        attune_search_show(search, "verifying", 0);
+        status = verify(&judge, batch[i]);
+      }
+      free(batch[i]->kernel);
+      batch[i]->kernel = NULL;
+    }
+    if (attune_search_over(search)) break;
+  }
+  judge_close(&judge);
+  return status == ATTUNE_NO_COMPILER ? ATTUNE_OK : status; /* the estimates stay, unverified and never chosen */
+}
+
+attune_status attune_search_by_model(attune_search *search) {
+  attune_status status = rank_all(search);
+  return status == ATTUNE_OK ? verify_best(search) : status;
+}

@@ -1,0 +1,287 @@
+/* The legal space of a problem as a list of trials, and which of them to try next. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tuner/search/search.h"
+
+enum { ROOM_FOR_NEAR = 2048 }; /* a search meets some hundred */
+
+typedef struct {
+  attune_trials *trials;
+  bool skip_reference, failed;
+} collection;
+
+static bool make_room(attune_trials *trials, int room) {
+  attune_trial *all = realloc(trials->all, (size_t)room * sizeof *all);
+  if (!all) return false;
+  trials->all = all;
+  trials->room = room;
+  return true;
+}
+
+static bool add(attune_trials *trials, const attune_config *config) {
+  attune_trial *trial = &trials->all[trials->count];
+  *trial = (attune_trial){.config = *config};
+  if (attune_config_print(trial->text, config) != ATTUNE_OK) return false;
+  trials->count++;
+  return true;
+}
+
+static bool visit(void *user, const attune_config *config, bool legal, const char *reason) {
+  collection *collection = user;
+  (void)reason;
+  if (collection->skip_reference && config->family == ATTUNE_FAMILY_REFERENCE) return true;
+  attune_trials *trials = collection->trials;
+  trials->candidates++;
+  if (!legal) return true;
+  if (trials->count == trials->room) collection->failed = !make_room(trials, trials->room ? 2 * trials->room : 256);
+  collection->failed = collection->failed || !add(trials, config);
+  return !collection->failed;
+}
+
+static int by_config(const void *a, const void *b) {
+  const attune_trial *x = a, *y = b;
+  return attune_config_compare(&x->config, &y->config);
+}
+
+static int by_seconds(const void *a, const void *b) {
+  const attune_trial *x = a, *y = b;
+  if (x->seconds != y->seconds) return x->seconds < y->seconds ? -1 : 1;
+  return x->complexity - y->complexity;
+}
+
+static attune_status family_of(int *out, const char *name) {
+  *out = -1;
+  if (!name) return ATTUNE_OK;
+  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++)
+    if (strcmp(name, attune_family_name((attune_family)family)) == 0) *out = family;
+  if (*out < 0) return attune_fail(ATTUNE_BAD_ARGUMENT, "no family is called '%s'", name);
+  return ATTUNE_OK;
+}
+
+attune_status attune_trials_collect(attune_trials *out, const attune_problem *problem, const attune_device *device,
+                                    const char *family_name) {
+  attune_config initial;
+  *out = (attune_trials){0};
+  collection collection = {.trials = out, .skip_reference = !family_name};
+  attune_estimate_memo memo = {.count = 0};
+  attune_status status = family_of(&out->family, family_name);
+  if (status != ATTUNE_OK) return status;
+  status = attune_space(problem, device, out->family, visit, &collection);
+  if (status == ATTUNE_OK && !collection.failed && out->count == 0 && collection.skip_reference) {
+    status = attune_config_reference(&initial, problem);
+    if (status == ATTUNE_OK) collection.failed = !make_room(out, 1) || !add(out, &initial);
+  }
+  out->space = out->count;
+  if (status == ATTUNE_OK && !collection.failed) collection.failed = !make_room(out, out->count + ROOM_FOR_NEAR);
+  if (status == ATTUNE_OK && collection.failed)
+    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the space of %d configs", out->count);
+  if (status == ATTUNE_OK && out->count == 0)
+    status = attune_fail(ATTUNE_ILLEGAL_CONFIG, "none of the %d configs of family '%s' is legal on %s", out->candidates,
+                         family_name, device->name);
+  if (status == ATTUNE_OK) status = attune_config_default(&initial, problem, device);
+  if (status != ATTUNE_OK) {
+    attune_trials_free(out);
+    return status;
+  }
+  qsort(out->all, (size_t)out->count, sizeof *out->all, by_config);
+  for (int i = 0; i < out->count; i++) {
+    attune_trial *trial = &out->all[i];
+    trial->seconds = attune_estimate_with(&trial->config, problem, device, 0, 0, &memo);
+    trial->complexity = i + 1;
+  }
+  qsort(out->all, (size_t)out->count, sizeof *out->all, by_seconds);
+  out->initial = &out->all[0]; /* of a family that is not the default's */
+  for (int i = 0; i < out->count; i++)
+    if (attune_config_compare(&out->all[i].config, &initial) == 0) out->initial = &out->all[i];
+  out->initial->complexity = 0;
+  return ATTUNE_OK;
+}
+
+void attune_trials_free(attune_trials *trials) {
+  for (int i = 0; i < trials->count; i++) {
+    if (trials->all[i].loaded) attune_unload(trials->all[i].loaded);
+    free(trials->all[i].kernel);
+    attune_timing_free(&trials->all[i].timing);
+  }
+  free(trials->all);
+  *trials = (attune_trials){0};
+}
+
+static attune_trial *find(attune_trials *trials, const attune_config *config) {
+  for (int i = 0; i < trials->count; i++)
+    if (memcmp(&trials->all[i].config, config, sizeof *config) == 0) return &trials->all[i]; /* integers alone */
+  return NULL;
+}
+
+/* One that an earlier search met around its best; NULL: it is not of these families. */
+static attune_trial *add_recalled(attune_trials *trials, const attune_config *config) {
+  if (trials->family >= 0 ? config->family != trials->family : config->family == ATTUNE_FAMILY_REFERENCE) return NULL;
+  if (trials->count == trials->room || !add(trials, config)) return NULL;
+  trials->all[trials->count - 1].complexity = trials->count;
+  return &trials->all[trials->count - 1];
+}
+
+static bool recall(void *user, const attune_measurement *row) {
+  attune_trials *trials = user;
+  attune_config config;
+  if (attune_config_parse(&config, row->config) != ATTUNE_OK ||
+      strcmp(row->generator, attune_generator_hash((attune_family)config.family)) != 0)
+    return true;
+  attune_trial *trial = find(trials, &config);
+  if (trial == NULL) trial = add_recalled(trials, &config);
+  if (trial == NULL) return true;
+  trial->tried = true;
+  trial->status = row->status;
+  trial->verified = row->verified;
+  trial->error = row->error;
+  trial->bound = row->error_bound;
+  snprintf(trial->note, sizeof trial->note, "%s", row->note);
+  if (row->status == ATTUNE_MEASURED_OK) trial->seconds = row->median;
+  return true;
+}
+
+attune_status attune_trials_recall(attune_trials *trials, attune_store *store, const attune_measurement_filter *filter,
+                                   int *recalled) {
+  attune_status status = attune_store_measurements(store, filter, recall, trials);
+  *recalled = 0;
+  for (int i = 0; i < trials->count; i++)
+    *recalled += trials->all[i].tried;
+  return status;
+}
+
+/* Inserts by seconds, then by complexity; drops the last where there is no room. */
+static int insert(attune_trial **out, int count, int most, attune_trial *trial) {
+  int at = count;
+  while (at > 0 && by_seconds(trial, out[at - 1]) < 0)
+    at--;
+  if (at >= most) return count;
+  if (count == most) count--;
+  memmove(out + at + 1, out + at, (size_t)(count - at) * sizeof *out);
+  out[at] = trial;
+  return count + 1;
+}
+
+int attune_trials_best(const attune_trials *trials, attune_trial **out, int most) {
+  int count = 0;
+  for (int i = 0; i < trials->count; i++)
+    if (trials->all[i].tried && trials->all[i].status == ATTUNE_MEASURED_OK)
+      count = insert(out, count, most, &trials->all[i]);
+  return count;
+}
+
+int attune_trials_next(const attune_trials *trials, attune_trial **out, int most) {
+  int count = 0;
+  if (!trials->initial->tried && most > 0) out[count++] = trials->initial;
+  for (int i = 0; i < trials->count && count < most; i++)
+    if (!trials->all[i].tried && &trials->all[i] != trials->initial) out[count++] = &trials->all[i];
+  return count;
+}
+
+/* ---- a sample ---- */
+
+/* A number that text and seed decide, as good as random: FNV-1a and MurmurHash3's last step. */
+static uint64_t lot_of(const char *text, uint64_t seed) {
+  uint64_t lot = 0xcbf29ce484222325u ^ seed;
+  for (; *text != '\0'; text++)
+    lot = (lot ^ (unsigned char)*text) * 0x100000001b3u;
+  lot = (lot ^ lot >> 33) * 0xff51afd7ed558ccdu;
+  lot = (lot ^ lot >> 33) * 0xc4ceb9fe1a85ec53u;
+  return lot ^ lot >> 33;
+}
+
+/* Those with the least lots: the same ones whenever the search goes on. */
+int attune_trials_sample(const attune_trials *trials, uint64_t seed, int size, attune_trial **out, int most) {
+  const uint64_t space = (uint64_t)trials->space;
+  const uint64_t limit = (uint64_t)size < space ? UINT64_MAX / space * (uint64_t)size : UINT64_MAX;
+  int count = 0;
+  for (int i = 0; i < trials->space; i++) {
+    if (trials->all[i].tried || lot_of(trials->all[i].text, seed) > limit) continue;
+    if (count < most) out[count] = &trials->all[i];
+    count++;
+  }
+  return count;
+}
+
+static bool same_shape(const attune_config *a, const attune_config *b) {
+  return a->family == b->family && a->tile_m == b->tile_m && a->tile_n == b->tile_n && a->warps == b->warps &&
+         a->q_registers == b->q_registers && a->blocks == b->blocks;
+}
+
+static bool shape_is_new(const attune_trials *trials, attune_trial *const *picked, int count,
+                         const attune_trial *trial) {
+  for (int i = 0; i < count; i++)
+    if (same_shape(&picked[i]->config, &trial->config)) return false;
+  for (int i = 0; i < trials->count; i++)
+    if (trials->all[i].tried && same_shape(&trials->all[i].config, &trial->config)) return false;
+  return true;
+}
+
+int attune_trials_diverse(const attune_trials *trials, attune_trial **out, int most) {
+  int count = 0;
+  if (!trials->initial->tried && most > 0) out[count++] = trials->initial;
+  for (int i = 0; i < trials->count && count < most; i++)
+    if (!trials->all[i].tried && shape_is_new(trials, out, count, &trials->all[i])) out[count++] = &trials->all[i];
+  return count;
+}
+
+/* ---- around the best ---- */
+
+typedef struct {
+  attune_trials *trials;
+  const attune_problem *problem;
+  const attune_device *device;
+  attune_estimate_memo memo;
+  attune_trial **out;
+  int count, most;
+} neighbours;
+
+/* One that the space lacks: simpler ones win ties. */
+static attune_trial *add_near(neighbours *n, const attune_config *config) {
+  attune_trials *trials = n->trials;
+  attune_trial *trial = &trials->all[trials->count];
+  if (trials->count == trials->room || !add(trials, config)) return NULL;
+  trial->complexity = trials->count;
+  trial->seconds = attune_estimate_with(config, n->problem, n->device, 0, 0, &n->memo);
+  if (!isfinite(trial->seconds)) trials->count--; /* it cannot serve the problem */
+  return isfinite(trial->seconds) ? trial : NULL;
+}
+
+static bool visit_near(void *user, const attune_config *config, bool legal, const char *reason) {
+  neighbours *n = user;
+  (void)reason;
+  if (!legal) return true;
+  attune_trial *trial = find(n->trials, config);
+  if (trial == NULL) trial = add_near(n, config);
+  if (trial == NULL || trial->tried) return true;
+  for (int i = 0; i < n->count; i++)
+    if (n->out[i] == trial) return true;
+  n->count = insert(n->out, n->count, n->most, trial);
+  return true;
+}
+
+/* The fastest of each tile shape, so that not all of them are one config with small changes. */
+static int best_of_shapes(const attune_trials *trials, attune_trial **out, int most) {
+  enum { LOOKED_AT = 64 };
+  attune_trial *best[LOOKED_AT];
+  const int found = attune_trials_best(trials, best, LOOKED_AT);
+  int count = 0;
+  for (int i = 0; i < found && count < most; i++) {
+    bool fresh = true;
+    for (int j = 0; j < count; j++)
+      fresh = fresh && !same_shape(&out[j]->config, &best[i]->config);
+    if (fresh) out[count++] = best[i];
+  }
+  return count;
+}
+
+int attune_trials_near(attune_trials *trials, const attune_problem *problem, const attune_device *device, int around,
+                       attune_trial **out, int most) {
+  attune_trial *best[16];
+  const int centres = best_of_shapes(trials, best, around < 16 ? around : 16);
+  neighbours n = {.trials = trials, .problem = problem, .device = device, .out = out, .most = most};
+  for (int centre = 0; centre < centres && most > 0; centre++)
+    attune_space_near(&best[centre]->config, device, visit_near, &n);
+  return n.count;
+}

@@ -1,0 +1,141 @@
+/* Block lists (attune.h) in host memory: from what says which blocks are seen. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "generator/base/status.h"
+#include "tuner/tuner.h"
+
+void attune_host_block_mask_free(attune_host_block_mask *lists) {
+  free(lists->rows);
+  free(lists->blocks);
+  free(lists->order);
+  *lists = (attune_host_block_mask){0};
+}
+
+static attune_status upload(int32_t **out, attune_backend *machine, const int32_t *from, int64_t count) {
+  void *memory = NULL;
+  if (from == NULL || count == 0) return ATTUNE_OK;
+  const attune_status status = attune_memory_allocate(&memory, machine, (size_t)count * sizeof *from);
+  if (status != ATTUNE_OK) return status;
+  *out = memory;
+  return attune_memory_write(machine, memory, from, (size_t)count * sizeof *from);
+}
+
+attune_status attune_host_block_mask_upload(attune_block_mask *out, attune_backend *machine,
+                                            const attune_problem *problem, const attune_block_mask *lists) {
+  const int64_t rows = (int64_t)lists->batch * lists->heads * attune_blocks_of(problem->seqlen_q, problem->block_size);
+  *out = (attune_block_mask){.batch = lists->batch, .heads = lists->heads, .capacity = lists->capacity};
+  attune_status status = upload(&out->row_offsets, machine, lists->row_offsets, rows + 1);
+  if (status == ATTUNE_OK) status = upload(&out->indices, machine, lists->indices, lists->capacity);
+  return status == ATTUNE_OK ? upload(&out->row_order, machine, lists->row_order, rows) : status;
+}
+
+void attune_host_block_mask_release(attune_backend *machine, const attune_block_mask *lists) {
+  int32_t *const memory[] = {lists->row_offsets, lists->indices, lists->row_order};
+  for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+    if (memory[i] != NULL) attune_memory_free(machine, memory[i]);
+}
+
+static attune_status append(attune_host_block_mask *lists, int64_t *count, int64_t *room, int32_t block) {
+  if (*count == *room) {
+    *room = *room < INT32_MAX / 2 ? *room * 2 + 64 : INT32_MAX;
+    int32_t *more = *count < INT32_MAX ? realloc(lists->blocks, (size_t)*room * sizeof *more) : NULL;
+    if (more == NULL)
+      return attune_fail(*count < INT32_MAX ? ATTUNE_OUT_OF_MEMORY : ATTUNE_BAD_SIZE,
+                         "no room for more than %lld blocks in a list", (long long)*count);
+    lists->blocks = more;
+  }
+  lists->blocks[(*count)++] = block;
+  return ATTUNE_OK;
+}
+
+/* By counting, stable: one list after the other, so that the keys of a head stay in L2, the longest rows first. */
+static attune_status sort_rows(attune_host_block_mask *lists, int64_t count, int64_t rows, int64_t columns) {
+  int64_t *starts = malloc(((size_t)columns + 2) * sizeof *starts);
+  lists->order = malloc((size_t)(count * rows) * sizeof *lists->order);
+  if (starts == NULL || lists->order == NULL) {
+    free(starts);
+    return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %lld rows of blocks", (long long)(count * rows));
+  }
+  for (int64_t first = 0; first < count * rows; first += rows) {
+    memset(starts, 0, ((size_t)columns + 2) * sizeof *starts);
+    for (int64_t row = first; row < first + rows; row++)
+      starts[columns - (lists->rows[row + 1] - lists->rows[row]) + 1]++;
+    for (int64_t i = 0; i < columns; i++)
+      starts[i + 1] += starts[i];
+    for (int64_t row = first; row < first + rows; row++)
+      lists->order[first + starts[columns - (lists->rows[row + 1] - lists->rows[row])]++] = (int32_t)row;
+  }
+  free(starts);
+  return ATTUNE_OK;
+}
+
+attune_status attune_host_block_mask_make(attune_host_block_mask *out, const attune_problem *problem, int32_t batch,
+                                          int32_t heads, attune_block_seen *seen, void *user) {
+  const int64_t rows = attune_blocks_of(problem->seqlen_q, problem->block_size),
+                columns = attune_blocks_of(problem->seqlen_k, problem->block_size);
+  const int64_t all = rows * batch * heads;
+  int64_t count = 0, room = 0;
+  attune_status status = ATTUNE_OK;
+  *out = (attune_host_block_mask){0};
+  if (all >= INT32_MAX) return attune_fail(ATTUNE_BAD_SIZE, "%lld rows of blocks; lists take 2^31 - 2", (long long)all);
+  out->rows = malloc((size_t)(all + 1) * sizeof *out->rows);
+  if (out->rows == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %lld rows of blocks", (long long)all);
+  for (int64_t row = 0; row < all && status == ATTUNE_OK; row++) {
+    out->rows[row] = (int32_t)count;
+    for (int64_t column = 0; column < columns && status == ATTUNE_OK; column++) {
+      const attune_seen block = seen(user, (int32_t)(row / rows / heads), (int32_t)(row / rows % heads),
+                                     (int32_t)(row % rows), (int32_t)column);
+      if (block != ATTUNE_SEEN_NONE)
+        status = append(out, &count, &room, (int32_t)(2 * column + (block == ATTUNE_SEEN_WHOLE)));
+    }
+  }
+  out->rows[all] = (int32_t)count;
+  if (status == ATTUNE_OK) status = sort_rows(out, (int64_t)batch * heads, rows, columns);
+  out->view = (attune_block_mask){batch, heads, out->rows, out->blocks, count, out->order};
+  if (status != ATTUNE_OK) attune_host_block_mask_free(out);
+  return status;
+}
+
+/* ---- of a mask ---- */
+
+typedef struct {
+  const uint8_t *mask;
+  int64_t heads, rows, columns;
+  attune_seen kept;
+} dense_mask;
+
+static attune_seen seen_by_mask(void *user, int32_t batch, int32_t head, int32_t row, int32_t column) {
+  const dense_mask *self = user;
+  const int64_t place = ((batch * self->heads + head) * self->rows + row) * self->columns + column;
+  return self->mask[place] != 0 ? self->kept : ATTUNE_SEEN_NONE;
+}
+
+attune_status attune_host_block_mask_of_mask(attune_host_block_mask *out, const attune_problem *problem, int32_t batch,
+                                             int32_t heads, const uint8_t *mask) {
+  dense_mask self = {mask, heads, attune_blocks_of(problem->seqlen_q, problem->block_size),
+                     attune_blocks_of(problem->seqlen_k, problem->block_size),
+                     attune_problem_has_pattern(problem) ? ATTUNE_SEEN_PARTIAL : ATTUNE_SEEN_WHOLE};
+  return attune_host_block_mask_make(out, problem, batch, heads, seen_by_mask, &self);
+}
+
+/* ---- by chance ---- */
+
+typedef struct {
+  uint64_t state, below; /* a block is listed if its number is less */
+  attune_seen kept;
+} chance;
+
+static attune_seen seen_by_chance(void *user, int32_t batch, int32_t head, int32_t row, int32_t column) {
+  chance *self = user;
+  (void)batch, (void)head, (void)row, (void)column;
+  self->state = self->state * 6364136223846793005u + 1442695040888963407u; /* Knuth, MMIX */
+  return self->state >> 32 < self->below ? self->kept : ATTUNE_SEEN_NONE;
+}
+
+attune_status attune_host_block_mask_draw(attune_host_block_mask *out, const attune_problem *problem, uint64_t seed) {
+  const double density = problem->block_density > 0 ? (double)problem->block_density : 0.25;
+  chance self = {seed * 2862933555777941757u + 3037000493u, (uint64_t)(density * 4294967296.0),
+                 attune_problem_has_pattern(problem) ? ATTUNE_SEEN_PARTIAL : ATTUNE_SEEN_WHOLE};
+  return attune_host_block_mask_make(out, problem, problem->batch, problem->heads_q, seen_by_chance, &self);
+}

@@ -1,0 +1,348 @@
+/* The judges: one row of attention in double precision, and the same row as the unfused computation gives it in the
+ * problem's dtype. Both are written for clarity and share nothing with the kernels' algorithm: scores are computed anew
+ * in every pass, so nothing is allocated and nothing is rescaled. */
+#include "tuner/verify/reference.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HEAD_DIM_MAX = 256 };
+
+/* ---- elements ---- */
+
+/* What a 16-bit format is: bits of precision with the implicit one, and the least exponent of a normal number. */
+typedef struct {
+  int precision, exponent_min;
+  uint16_t infinity;
+} element_format;
+
+static element_format format_of(attune_dtype dtype) {
+  static const element_format fp16 = {11, -14, 0x7c00}, bf16 = {8, -126, 0x7f80};
+  return dtype == ATTUNE_FP16 ? fp16 : bf16;
+}
+
+static uint64_t bits_of_double(double value) {
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+static double double_of_bits(uint64_t bits) {
+  double value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/* Straight from double: rounding to float first would round twice. */
+uint16_t attune_to_element(attune_dtype dtype, double value) {
+  const element_format format = format_of(dtype);
+  const int mantissa_bits = format.precision - 1;
+  const uint64_t bits = bits_of_double(value);
+  const unsigned sign = (unsigned)(bits >> 63) << 15;
+  if (isnan(value)) {
+    unsigned payload = (unsigned)((bits & 0xfffffffffffffull) >> (52 - mantissa_bits));
+    if (payload == 0) payload = 1u << (mantissa_bits - 1);
+    return (uint16_t)(sign | format.infinity | payload);
+  }
+  const double magnitude = fabs(value);
+  if (magnitude == 0.0) return (uint16_t)sign;
+  if (isinf(value)) return (uint16_t)(sign | format.infinity);
+  int exponent = ilogb(magnitude);
+  if (exponent < format.exponent_min) exponent = format.exponent_min;
+  if (exponent > -format.exponent_min + 1) return (uint16_t)(sign | format.infinity);
+  /* In units of the last place; a carry out of the mantissa moves into the exponent field, and out of that to infinity.
+   */
+  const long units = lrint(ldexp(magnitude, mantissa_bits - exponent));
+  const long element = ((long)(exponent - format.exponent_min) << mantissa_bits) + units;
+  return (uint16_t)(sign | (element >= format.infinity ? format.infinity : (unsigned)element));
+}
+
+double attune_from_element(attune_dtype dtype, uint16_t element) {
+  const element_format format = format_of(dtype);
+  const int mantissa_bits = format.precision - 1;
+  const uint64_t sign = (uint64_t)(element >> 15) << 63;
+  const unsigned magnitude = element & 0x7fff;
+  const unsigned mantissa = magnitude & ((1u << mantissa_bits) - 1);
+  if (magnitude >= format.infinity)
+    return double_of_bits(sign | 0x7ffull << 52 | (uint64_t)mantissa << (52 - mantissa_bits));
+  const int field = (int)(magnitude >> mantissa_bits);
+  const double value =
+      field == 0 ? ldexp((double)mantissa, format.exponent_min - mantissa_bits)
+                 : ldexp((double)(mantissa | 1u << mantissa_bits), format.exponent_min - mantissa_bits + field - 1);
+  return sign != 0 ? -value : value;
+}
+
+void attune_elements_to_floats(float *out, attune_dtype dtype, const uint16_t *in, int count) {
+  if (dtype == ATTUNE_BF16) {
+    for (int i = 0; i < count; i++) {
+      const uint32_t bits = (uint32_t)in[i] << 16;
+      memcpy(&out[i], &bits, sizeof bits);
+    }
+    return;
+  }
+  /* The exponent fields differ by 112; the product also normalises subnormals. */
+  for (int i = 0; i < count; i++) {
+    const uint32_t magnitude = (uint32_t)(in[i] & 0x7fff) << 13, sign = (uint32_t)(in[i] & 0x8000) << 16;
+    uint32_t bits;
+    float value;
+    memcpy(&value, &magnitude, sizeof value);
+    value *= 0x1p112f;
+    memcpy(&bits, &value, sizeof bits);
+    bits |= sign | ((magnitude >= 0x0f800000u) * 0x7f800000u); /* infinity and NaN */
+    memcpy(&out[i], &bits, sizeof bits);
+  }
+}
+
+/* ---- rows ---- */
+
+/* One query row and the keys that it may see: [first, last). */
+typedef struct {
+  const attune_problem *problem;
+  float q[HEAD_DIM_MAX];
+  const uint16_t *k, *v; /* of the row's batch and key head */
+  int64_t first, last;
+  attune_expression *mask, *score; /* or NULL */
+  const uint16_t *bias;            /* of the row, or NULL */
+  attune_value values[ATTUNE_PARAMS_MAX];
+  attune_scope scope;
+  const int32_t *listed; /* blocks of the row, if the problem has lists */
+  int32_t listed_count;
+} query_row;
+
+static bool bounded(int32_t side) {
+  return side >= 0 && side < (1 << 30);
+}
+
+static void open_lists(query_row *row, const attune_problem *problem, int batch, int head, int index,
+                       const attune_inputs *given) {
+  if (problem->block_size == 0) return;
+  const attune_block_mask *lists = &given->lists;
+  const int64_t list = (int64_t)(lists->batch > 1 ? batch : 0) * lists->heads + (lists->heads > 1 ? head : 0);
+  const int32_t *from = lists->row_offsets + list * attune_blocks_of(problem->seqlen_q, problem->block_size) +
+                        index / problem->block_size;
+  row->listed_count = from[1] - from[0];
+  if (row->listed_count > 0) row->listed = lists->indices + from[0];
+}
+
+static int compare_columns(const void *a, const void *b) {
+  const int32_t left = *(const int32_t *)a >> 1, right = *(const int32_t *)b >> 1;
+  return (left > right) - (left < right);
+}
+
+/* The key's block in the row's list, or NULL. */
+static const int32_t *find_listed(const query_row *row, int64_t key) {
+  const int32_t wanted = (int32_t)(key / row->problem->block_size) * 2;
+  return row->listed_count == 0
+             ? NULL
+             : bsearch(&wanted, row->listed, (size_t)row->listed_count, sizeof wanted, compare_columns);
+}
+
+static void open_expressions(query_row *row, const attune_problem *problem, int batch, int head, int index,
+                             const attune_inputs *given) {
+  if (given != NULL) attune_inputs_values(row->values, given);
+  row->scope = (attune_scope){.batch = batch,
+                              .head = head,
+                              .q = index,
+                              .seqlen_q = problem->seqlen_q,
+                              .seqlen_k = problem->seqlen_k,
+                              .values = row->values};
+  if (problem->want_bias)
+    row->bias = given->bias + batch * problem->bias.batch + head * problem->bias.heads + index * problem->bias.seqlen;
+  /* The problem was checked: they parse, unless memory is short, and then the row does not compare. */
+  (void)attune_problem_expression(&row->mask, ATTUNE_EXPRESSION_MASK, problem);
+  (void)attune_problem_expression(&row->score, ATTUNE_EXPRESSION_SCORE, problem);
+}
+
+static void close_row(query_row *row) {
+  free(row->mask);
+  free(row->score);
+}
+
+static bool is_seen(query_row *row, int64_t key) {
+  if (row->problem->block_size > 0) {
+    const int32_t *block = find_listed(row, key);
+    if (block == NULL) return false;
+    if (*block & 1) return true;
+  }
+  if (row->mask == NULL) return true;
+  row->scope.k = (int32_t)key;
+  return attune_expression_evaluate(row->mask, &row->scope) != 0.0;
+}
+
+static double changed_score(query_row *row, int64_t key, double score) {
+  if (row->score == NULL) return score;
+  row->scope.k = (int32_t)key;
+  row->scope.score = score;
+  row->scope.bias = row->bias != NULL ? attune_from_element(row->problem->dtype, row->bias[key]) : 0.0;
+  return attune_expression_evaluate(row->score, &row->scope);
+}
+
+static void bound_row(query_row *row, const attune_problem *problem, int index) {
+  const int64_t shift =
+      problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)problem->seqlen_k - problem->seqlen_q : 0;
+  const int64_t diagonal = index + shift;
+  row->first = 0;
+  row->last = problem->seqlen_k;
+  if (problem->mask != ATTUNE_MASK_NONE && diagonal + 1 < row->last) row->last = diagonal + 1;
+  if (bounded(problem->window_left) && diagonal - problem->window_left > row->first)
+    row->first = diagonal - problem->window_left;
+  if (bounded(problem->window_right) && diagonal + problem->window_right + 1 < row->last)
+    row->last = diagonal + problem->window_right + 1;
+}
+
+static void open_row(query_row *row, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
+                     const uint16_t *v, int batch, int head, int index, const attune_inputs *given) {
+  memset(row, 0, sizeof *row);
+  const int head_kv = head / (problem->heads_q / problem->heads_kv);
+  row->problem = problem;
+  row->k = k + batch * problem->k.batch + head_kv * problem->k.heads;
+  row->v = v + batch * problem->v.batch + head_kv * problem->v.heads;
+  attune_elements_to_floats(row->q, problem->dtype,
+                            q + batch * problem->q.batch + index * problem->q.seqlen + head * problem->q.heads,
+                            problem->head_dim);
+  bound_row(row, problem, index);
+  open_expressions(row, problem, batch, head, index, given);
+  open_lists(row, problem, batch, head, index, given);
+}
+
+/* head_dim is a multiple of 8. Eight sums at a time, since a single one waits for every addition. */
+static double exact_dot(const float *q, const float *k, int head_dim) {
+  double partial[8] = {0};
+  for (int d = 0; d < head_dim; d += 8)
+    for (int lane = 0; lane < 8; lane++)
+      partial[lane] += (double)q[d + lane] * (double)k[d + lane];
+  return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
+         ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+}
+
+static double exact_score(query_row *row, int64_t key) {
+  const attune_problem *problem = row->problem;
+  float k[HEAD_DIM_MAX];
+  attune_elements_to_floats(k, problem->dtype, row->k + key * problem->k.seqlen, problem->head_dim);
+  const double score = exact_dot(row->q, k, problem->head_dim) * (double)problem->scale;
+  const double cap = (double)problem->softcap;
+  return cap > 0.0 ? cap * tanh(score / cap) : changed_score(row, key, score);
+}
+
+void attune_reference_row(double *o, double *lse, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
+                          const uint16_t *v, int batch, int head, int index, const attune_inputs *given) {
+  query_row row;
+  open_row(&row, problem, q, k, v, batch, head, index, given);
+  for (int d = 0; d < problem->head_dim_v; d++)
+    o[d] = 0.0;
+  *lse = -INFINITY;
+  double maximum = -INFINITY;
+  for (int64_t key = row.first; key < row.last; key++)
+    if (is_seen(&row, key)) maximum = fmax(maximum, exact_score(&row, key));
+  double sum = 0.0;
+  for (int64_t key = row.first; key < row.last && maximum > -INFINITY; key++) {
+    float value[HEAD_DIM_MAX];
+    if (!is_seen(&row, key)) continue;
+    const double weight = exp(exact_score(&row, key) - maximum);
+    attune_elements_to_floats(value, problem->dtype, row.v + key * problem->v.seqlen, problem->head_dim_v);
+    sum += weight;
+    for (int d = 0; d < problem->head_dim_v; d++)
+      o[d] += weight * (double)value[d];
+  }
+  if (problem->want_sinks && maximum > -INFINITY) sum += exp((double)given->sinks[head] - maximum);
+  for (int d = 0; d < problem->head_dim_v && sum > 0.0; d++)
+    o[d] /= sum;
+  if (sum > 0.0) *lse = maximum + log(sum);
+  if (sum <= 0.0 && problem->want_sinks) *lse = (double)given->sinks[head];
+  close_row(&row);
+}
+
+int64_t attune_reference_keys(const attune_problem *problem, int batch, int head, int index,
+                              const attune_inputs *given) {
+  query_row row;
+  int64_t keys = 0;
+  memset(&row, 0, sizeof row);
+  row.problem = problem;
+  bound_row(&row, problem, index);
+  open_expressions(&row, problem, batch, head, index, given);
+  open_lists(&row, problem, batch, head, index, given);
+  for (int64_t key = row.first; key < row.last; key++)
+    keys += is_seen(&row, key);
+  close_row(&row);
+  return keys;
+}
+
+float attune_round_to_element(attune_dtype dtype, float value) {
+  const float smallest_normal = 0x1p-14f, overflow = 65520.0f;
+  uint32_t bits;
+  if (!isfinite(value)) return value;
+  if (dtype == ATTUNE_FP16 && fabsf(value) < smallest_normal)
+    return (value + 0.75f) - 0.75f; /* between 1/2 and 1 floats are multiples of 2^-24, as fp16's subnormals are */
+  if (dtype == ATTUNE_FP16 && fabsf(value) >= overflow) return copysignf(INFINITY, value);
+  const int dropped = dtype == ATTUNE_FP16 ? 13 : 16; /* bits of a float's mantissa */
+  memcpy(&bits, &value, sizeof bits);
+  bits += (1u << (dropped - 1)) - 1 + (bits >> dropped & 1);
+  bits &= ~((1u << dropped) - 1);
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/* S as the framework keeps it. wide: in float, for rows whose scores are beyond fp16's range; a framework would answer
+ * NaN there, which judges nothing. */
+static float unfused_score(query_row *row, int64_t key, bool wide) {
+  const attune_problem *problem = row->problem;
+  const attune_dtype dtype = problem->dtype;
+  float k[HEAD_DIM_MAX];
+  attune_elements_to_floats(k, dtype, row->k + key * problem->k.seqlen, problem->head_dim);
+  float partial[8] = {0}; /* head_dim is a multiple of 8 */
+  for (int d = 0; d < problem->head_dim; d += 8)
+    for (int lane = 0; lane < 8; lane++)
+      partial[lane] += row->q[d + lane] * k[d + lane];
+  float score =
+      ((partial[0] + partial[1]) + (partial[2] + partial[3])) + ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+  score = wide ? score : attune_round_to_element(dtype, score);
+  score = wide ? score * problem->scale : attune_round_to_element(dtype, score * problem->scale);
+  if (problem->softcap > 0.0f) {
+    score = problem->softcap * tanhf(score / problem->softcap);
+    score = wide ? score : attune_round_to_element(dtype, score);
+  }
+  if (row->score != NULL) {
+    score = (float)changed_score(row, key, (double)score); /* not rounded: what it adds may dwarf the score */
+  }
+  return score;
+}
+
+/* -inf if no key is visible; NaN if any score is not finite, but for those that an expression hides by -inf. */
+static float largest_score(query_row *row, bool wide) {
+  float largest = -INFINITY;
+  for (int64_t key = row->first; key < row->last; key++) {
+    if (!is_seen(row, key)) continue;
+    const float score = unfused_score(row, key, wide);
+    const bool hidden = row->score != NULL && score == -INFINITY;
+    if (!isfinite(score) && !hidden) return NAN;
+    largest = fmaxf(largest, score);
+  }
+  return largest;
+}
+
+void attune_unfused_row(double *o, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
+                        const uint16_t *v, int batch, int head, int index, const attune_inputs *given) {
+  query_row row;
+  float sums[HEAD_DIM_MAX] = {0};
+  open_row(&row, problem, q, k, v, batch, head, index, given);
+  float maximum = largest_score(&row, false), sum = 0.0f;
+  const bool wide = isnan(maximum);
+  if (wide) maximum = largest_score(&row, true);
+  const bool sees = maximum > -INFINITY || isnan(maximum);
+  for (int64_t key = row.first; key < row.last && sees; key++)
+    if (is_seen(&row, key)) sum += expf(unfused_score(&row, key, wide) - maximum);
+  if (problem->want_sinks && sees) sum += expf(given->sinks[head] - maximum);
+  for (int64_t key = row.first; key < row.last && sees; key++) {
+    float value[HEAD_DIM_MAX];
+    if (!is_seen(&row, key)) continue;
+    const float weight = attune_round_to_element(problem->dtype, expf(unfused_score(&row, key, wide) - maximum) / sum);
+    attune_elements_to_floats(value, problem->dtype, row.v + key * problem->v.seqlen, problem->head_dim_v);
+    for (int d = 0; d < problem->head_dim_v; d++)
+      sums[d] += weight * value[d];
+  }
+  for (int d = 0; d < problem->head_dim_v; d++)
+    o[d] = (double)attune_round_to_element(problem->dtype, sums[d]);
+  close_row(&row);
+}
