@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "runtime/attune.h"
+#include "templates/arguments.h"
 
 /* ---- problem ---- */
 
@@ -250,9 +251,7 @@ typedef struct {
   int32_t grid, threads, shared_bytes; /* dynamic shared memory */
   int32_t tiles_m;                     /* of queries: whole clusters of them */
   int32_t cluster;                     /* blocks of a cluster: the grid is a multiple */
-  int32_t resident;  /* persistent kernels: the grid has at most so many blocks for an SM; 0: no limit */
-  bool tensor_maps;  /* the kernel's second argument is attune_tensor_maps */
-  int32_t workspace; /* bytes behind attune_arguments.counter, which the launch clears; 0: it needs none */
+  int32_t resident; /* persistent kernels: the grid has at most so many blocks for an SM; 0: no limit */
 } attune_launch;
 /* ATTUNE_ILLEGAL_CONFIG where the problem's values are beyond the family's arithmetic (a scale over 1000). */
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem);
@@ -286,19 +285,130 @@ int attune_occupancy(const attune_config *config, const attune_device *device, i
  */
 void attune_config_target(char out[16], const attune_config *config, const char *arch);
 
+/* ---- tensors: what kernels read and write ---- */
+
+typedef enum {
+  ATTUNE_TENSOR_Q,
+  ATTUNE_TENSOR_K,
+  ATTUNE_TENSOR_V,
+  ATTUNE_TENSOR_O,
+  ATTUNE_TENSOR_LSE,
+  ATTUNE_TENSOR_SEQLENS_Q,
+  ATTUNE_TENSOR_SEQLENS_K,
+  ATTUNE_TENSOR_BIAS,
+  ATTUNE_TENSOR_SINKS,
+  ATTUNE_TENSOR_ROW_OFFSETS, /* of a block mask that is read */
+  ATTUNE_TENSOR_INDICES,
+  ATTUNE_TENSOR_ROW_ORDER,
+  ATTUNE_TENSOR_PARAM, /* the first of ATTUNE_PARAMS_MAX */
+  ATTUNE_TENSOR_PARAM_LAST = ATTUNE_TENSOR_PARAM + ATTUNE_PARAMS_MAX - 1,
+  ATTUNE_TENSOR_MASK_SOURCE, /* what a block mask is built from */
+  ATTUNE_TENSOR_BUILT_OFFSETS,
+  ATTUNE_TENSOR_BUILT_INDICES,
+  ATTUNE_TENSOR_BUILT_ORDER,
+  ATTUNE_TENSOR_ROW_COUNTS,   /* workspace: blocks of each row */
+  ATTUNE_TENSOR_TILE_COUNTER, /* workspace: tiles that blocks have taken */
+  ATTUNE_TENSOR_COUNT
+} attune_tensor_id;
+
+typedef enum { ATTUNE_TENSOR_INPUT, ATTUNE_TENSOR_OUTPUT, ATTUNE_TENSOR_WORKSPACE } attune_tensor_role;
+typedef enum { ATTUNE_ELEMENT_DTYPE, ATTUNE_ELEMENT_FLOAT, ATTUNE_ELEMENT_INT, ATTUNE_ELEMENT_BYTE } attune_element;
+typedef enum { ATTUNE_NEED_NO, ATTUNE_NEED_OPTIONAL, ATTUNE_NEED_YES } attune_need;
+
+/* Where the elements of a tensor lie: rows of so many that follow each other, in up to three dimensions of rows, with
+ * strides in elements. A size of 0 anywhere: there are none. */
+typedef struct {
+  int64_t row, sizes[3], strides[3];
+} attune_shape;
+
+/* What one run brings; the block mask's source and result for the builder alone. */
+typedef struct {
+  attune_tensors tensors;
+  attune_block_mask_source source;
+  attune_block_mask built;
+} attune_run_inputs;
+
+typedef struct {
+  const char *name;
+  attune_tensor_role role;
+  attune_element element;
+  int32_t alignment;  /* bytes */
+  size_t run;         /* offset of its pointer in attune_run_inputs; workspace: not used */
+  size_t argument;    /* offset of its pointer in attune_arguments */
+  const char *option; /* what of the problem asks for it, for messages; NULL: always needed, or optional */
+  attune_need (*need)(const attune_problem *problem); /* of the forward pass */
+  void (*shape)(attune_shape *out, const attune_problem *problem, const attune_run_inputs *run);
+} attune_tensor_row;
+extern const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT];
+/* Bytes of an element. */
+int attune_element_bytes(attune_element element);
+/* The tensor's pointer in a run or in arguments. */
+void *attune_tensor_of_run(const attune_run_inputs *run, attune_tensor_id tensor);
+struct attune_arguments;
+void *attune_tensor_of_arguments(const struct attune_arguments *arguments, attune_tensor_id tensor);
+void attune_tensor_bind(struct attune_arguments *arguments, attune_tensor_id tensor, const void *pointer);
+
+/* ---- steps: the kernels of a config in their order, and how each is launched ---- */
+
+/* What a kernel may do with a tensor. COUNT: atomic additions to one word. */
+typedef enum { ATTUNE_ACCESS_READ, ATTUNE_ACCESS_WRITE, ATTUNE_ACCESS_COUNT } attune_access;
+typedef struct {
+  attune_tensor_id tensor;
+  attune_access access;
+} attune_binding;
+
 /* What a tensor map says (CUDA driver API, cuTensorMapEncodeTiled): 16-bit elements of (columns, seqlen, heads, batch),
  * loaded in boxes of 64 columns x rows with the 128-byte swizzle. */
 typedef struct {
-  const void *base;
+  attune_tensor_id tensor;
   int64_t size[4];   /* elements: columns, seqlen, heads, batch; of packed heads columns, heads, seqlen, batch */
   int64_t stride[3]; /* bytes: of all but columns */
   int32_t rows;      /* of a box */
   int32_t inner;     /* of these, along the first axis after columns; the others along the next */
 } attune_tensor_map_box;
-struct attune_arguments;
-/* Q's, K's, V's and O's: ATTUNE_TENSOR_MAPS of them. */
-void attune_tensor_map_boxes(attune_tensor_map_box *out, const attune_config *config,
-                             const struct attune_arguments *arguments);
+
+enum { ATTUNE_STEPS_MAX = 4, ATTUNE_SEGMENTS_MAX = 4, ATTUNE_SEGMENT_ALIGNMENT = 256 };
+
+/* One kernel and its launch. A run copies the arguments, writes the pointers of the bindings into them, and launches.
+ */
+typedef struct {
+  attune_config config; /* of the kernel: attune_emit's */
+  attune_launch launch;
+  struct attune_arguments arguments; /* all but pointers and what only a run knows */
+  attune_binding bindings[ATTUNE_TENSOR_COUNT];
+  int binding_count;
+  attune_tensor_map_box maps[ATTUNE_TENSOR_MAPS]; /* the kernel's second parameter, if there are any */
+  int map_count;
+} attune_step;
+
+/* A tensor that lives in the workspace. */
+typedef struct {
+  attune_tensor_id tensor;
+  int64_t offset, bytes;
+  bool cleared; /* to 0, at the beginning of each run */
+} attune_segment;
+
+typedef struct {
+  attune_step steps[ATTUNE_STEPS_MAX];
+  int count;
+  attune_segment segments[ATTUNE_SEGMENTS_MAX];
+  int segment_count;
+  int64_t workspace_bytes;
+} attune_steps;
+
+/* The steps of a config for a resolved problem. ATTUNE_ILLEGAL_CONFIG as attune_launch_of. */
+attune_status attune_steps_of(attune_steps *out, const attune_config *config, const attune_problem *problem);
+/* The steps that build a block mask of so many batches and heads (1, or the problem's), or the one that checks it.
+ * config and problem are attune_config_block_mask's. */
+attune_status attune_block_mask_build_steps(attune_steps *out, const attune_config *config,
+                                            const attune_problem *problem, int32_t batch, int32_t heads);
+attune_status attune_block_mask_check_steps(attune_steps *out, const attune_config *config,
+                                            const attune_problem *problem, int32_t batch, int32_t heads);
+/* Writes into a step's arguments what only a run knows, beside pointers: the values of params, sizes of a block mask.
+ */
+void attune_arguments_of_run(struct attune_arguments *arguments, const attune_run_inputs *run);
+/* n / d for 0 <= n < 2^31, with d from 1 to 2^31 - 1. */
+struct attune_divisor attune_divisor_of(int32_t d);
 
 /* ---- source ---- */
 

@@ -246,7 +246,8 @@ typedef struct attune_block_mask_builder attune_block_mask_builder;
 ATTUNE_API attune_status attune_block_mask_builder_create(attune_block_mask_builder **out, attune_context *context,
                                                           const attune_problem *problem);
 ATTUNE_API void attune_block_mask_builder_destroy(attune_block_mask_builder *lister);
-/* Bytes of device memory that build needs for lists of that batch and heads; the caller owns it. */
+/* Bytes of device memory, aligned to 16 bytes, that build needs for lists of that batch and heads (1, or the
+ * problem's; else 0); the caller owns it. */
 ATTUNE_API size_t attune_block_mask_builder_workspace(const attune_block_mask_builder *lister, int32_t batch,
                                                       int32_t heads);
 /* Enqueues on the stream what fills in rows, blocks and, if it is not NULL, order: each list's longest rows first.

@@ -61,19 +61,6 @@ void attune_unload(attune_loaded *loaded) {
   if (loaded) loaded->machine->operations->unload(loaded);
 }
 
-attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
-                                   const attune_arguments *arguments, attune_stream stream) {
-  attune_backend *machine = loaded->machine;
-  attune_status status = ATTUNE_OK;
-  if (launch->workspace > 0 && !arguments->counter)
-    return attune_fail(ATTUNE_BAD_POINTER, "the kernel counts in %d bytes of device memory, and the launch brings none",
-                       launch->workspace);
-  /* On the stream, so that it is a node of a graph that is captured. */
-  if (launch->workspace > 0)
-    status = machine->operations->fill(machine, arguments->counter, 0, (size_t)launch->workspace, stream);
-  return status == ATTUNE_OK ? machine->operations->launch(loaded, launch, arguments, stream) : status;
-}
-
 attune_status attune_memory_allocate(void **out, attune_backend *machine, size_t size) {
   *out = NULL;
   return machine->operations->allocate(out, machine, size);

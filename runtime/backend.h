@@ -5,12 +5,19 @@
 
 #include "runtime/runtime.h"
 
+/* One launch. The simulator takes from problem and run which memory the kernel may touch. */
+typedef struct {
+  const attune_step *step;
+  const attune_arguments *arguments; /* complete */
+  const attune_problem *problem;
+  const attune_run_inputs *run;
+} attune_call;
+
 typedef struct {
   attune_status (*load)(attune_loaded **out, attune_backend *machine, const attune_kernel *kernel,
                         const attune_config *config);
   void (*unload)(attune_loaded *loaded);
-  attune_status (*launch)(const attune_loaded *loaded, const attune_launch *launch, const attune_arguments *arguments,
-                          attune_stream stream);
+  attune_status (*launch)(const attune_loaded *loaded, const attune_call *call, attune_stream stream);
   attune_status (*allocate)(void **out, attune_backend *machine, size_t size);
   void (*free)(attune_backend *machine, void *memory);
   attune_status (*write)(attune_backend *machine, void *to, const void *from, size_t size);

@@ -22,7 +22,6 @@ typedef struct {
   attune_loaded base;
   CUmodule module;
   CUfunction function;
-  attune_config config;
 } cuda_loaded;
 
 typedef struct {
@@ -230,7 +229,6 @@ static attune_status load(attune_loaded **out, attune_backend *machine, const at
   cuda_loaded *loaded = calloc(1, sizeof *loaded);
   if (!loaded) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a kernel");
   loaded->base.machine = machine;
-  loaded->config = *config;
   status = enter(cuda, &pushed);
   if (status != ATTUNE_OK) goto out;
   status = load_module(loaded, cuda->driver, kernel);
@@ -258,45 +256,38 @@ static void unload(attune_loaded *base) {
 
 /* The maps hold the tensors' addresses, so that each launch makes its own: some hundred nanoseconds, no call to the
  * GPU. */
-static attune_status encode_maps(struct attune_tensor_maps *out, const cuda_loaded *loaded,
-                                 const attune_arguments *arguments) {
+static attune_status encode_map(struct attune_tensor_map *out, const attune_driver *driver,
+                                const attune_tensor_map_box *box, void *base) {
   enum { RANK = 4, PANEL = 64 };
-  const attune_driver *driver = cuda_of(loaded->base.machine)->driver;
-  struct attune_tensor_map *const maps[ATTUNE_TENSOR_MAPS] = {&out->q, &out->k, &out->v, &out->o};
-  attune_tensor_map_box boxes[ATTUNE_TENSOR_MAPS];
-  attune_tensor_map_boxes(boxes, &loaded->config, arguments);
-  for (int i = 0; i < ATTUNE_TENSOR_MAPS; i++) {
-    const attune_tensor_map_box *box = &boxes[i];
-    unsigned long long sizes[RANK], strides[RANK - 1];
-    const unsigned extents[RANK] = {PANEL, (unsigned)box->inner, (unsigned)(box->rows / box->inner), 1},
-                   ones[RANK] = {1, 1, 1, 1};
-    for (int d = 0; d < RANK; d++)
-      sizes[d] = (unsigned long long)box->size[d];
-    for (int d = 0; d < RANK - 1; d++)
-      strides[d] = (unsigned long long)box->stride[d];
-    CUresult result =
-        driver->tensor_map_encode(maps[i], CU_TENSOR_MAP_DATA_TYPE_UINT16, RANK, (void *)(uintptr_t)box->base, sizes,
-                                  strides, extents, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                  CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    if (result != CUDA_SUCCESS) return attune_driver_failed(driver, result, "cuTensorMapEncodeTiled");
-  }
-  return ATTUNE_OK;
+  const unsigned extents[RANK] = {PANEL, (unsigned)box->inner, (unsigned)(box->rows / box->inner), 1},
+                 ones[RANK] = {1, 1, 1, 1};
+  unsigned long long sizes[RANK], strides[RANK - 1];
+  for (int d = 0; d < RANK; d++)
+    sizes[d] = (unsigned long long)box->size[d];
+  for (int d = 0; d < RANK - 1; d++)
+    strides[d] = (unsigned long long)box->stride[d];
+  const CUresult result = driver->tensor_map_encode(
+      out, CU_TENSOR_MAP_DATA_TYPE_UINT16, RANK, base, sizes, strides, extents, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  return result == CUDA_SUCCESS ? ATTUNE_OK : attune_driver_failed(driver, result, "cuTensorMapEncodeTiled");
 }
 
-static attune_status launch(const attune_loaded *base, const attune_launch *launch, const attune_arguments *arguments,
-                            attune_stream stream) {
+static attune_status launch(const attune_loaded *base, const attune_call *call, attune_stream stream) {
   const cuda_loaded *loaded = (const cuda_loaded *)base;
-  const int grid = attune_launch_blocks(launch, &base->machine->device);
   const cuda_machine *machine = cuda_of(base->machine);
-  struct attune_tensor_maps maps;
-  void *parameters[] = {(void *)arguments, &maps}; /* a kernel takes as many as it declares */
+  const attune_step *step = call->step;
+  const int grid = attune_launch_blocks(&step->launch, &base->machine->device);
+  struct attune_tensor_map maps[ATTUNE_TENSOR_MAPS];
+  void *parameters[] = {(void *)call->arguments, maps}; /* a kernel takes as many as it declares */
   bool pushed;
   attune_status status = enter(machine, &pushed);
   if (status != ATTUNE_OK) return status;
-  if (launch->tensor_maps) status = encode_maps(&maps, loaded, arguments);
+  for (int i = 0; i < step->map_count && status == ATTUNE_OK; i++)
+    status = encode_map(&maps[i], machine->driver, &step->maps[i],
+                        attune_tensor_of_arguments(call->arguments, step->maps[i].tensor));
   if (status == ATTUNE_OK) {
-    CUresult result = machine->driver->launch(loaded->function, (unsigned)grid, 1, 1, (unsigned)launch->threads, 1, 1,
-                                              (unsigned)launch->shared_bytes, stream, parameters, NULL);
+    CUresult result = machine->driver->launch(loaded->function, (unsigned)grid, 1, 1, (unsigned)step->launch.threads, 1,
+                                              1, (unsigned)step->launch.shared_bytes, stream, parameters, NULL);
     if (result != CUDA_SUCCESS) status = attune_driver_failed(machine->driver, result, "cuLaunchKernel");
   }
   leave(machine, pushed);

@@ -1,67 +1,73 @@
 /* Block lists, built and checked by a kernel of their own (templates/lists.cu). */
 #include <stdlib.h>
+#include <string.h>
 
 #include "runtime/plan.h"
 
-_Static_assert((int)ATTUNE_BLOCK_MASK_OF_EXPRESSION == (int)ATTUNE_LIST_OF_EXPRESSION &&
-                   (int)ATTUNE_BLOCK_MASK_OF_BYTES == (int)ATTUNE_LIST_OF_MASK &&
-                   (int)ATTUNE_BLOCK_MASK_OF_BLOCKS == (int)ATTUNE_LIST_OF_BLOCKS,
-               "the kernel knows sources by the same numbers");
-
+/* Builds the lists of one problem's blocks. The kernel is that of a step of either; what depends on a run's batch and
+ * heads is made in each call, which allocates nothing. */
 struct attune_block_mask_builder {
   attune_context *context;
-  attune_loaded *loaded;
   attune_config config;
-  attune_problem mask;
-  attune_arguments arguments; /* all but pointers */
+  attune_program *program;
 };
 
 attune_status attune_block_mask_builder_create(attune_block_mask_builder **out, attune_context *context,
                                                const attune_problem *problem) {
-  const attune_tensors none = {0};
-  attune_kernel *kernel = NULL;
   if (!out) return attune_fail(ATTUNE_BAD_ARGUMENT, "out is NULL; pass the address of an attune_block_mask_builder *");
   *out = NULL;
   if (!context || !problem) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", context ? "problem" : "context");
-  attune_block_mask_builder *lister = calloc(1, sizeof *lister);
-  if (!lister) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a lister");
-  lister->context = context;
-  attune_status status = attune_config_block_mask(&lister->config, &lister->mask, problem);
-  if (status == ATTUNE_OK) status = attune_arguments_of(&lister->arguments, &lister->config, &lister->mask, &none);
+  attune_block_mask_builder *builder = calloc(1, sizeof *builder);
+  if (!builder) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a builder of block masks");
+  builder->context = context;
+  attune_problem mask;
+  attune_steps steps;
+  attune_status status = attune_config_block_mask(&builder->config, &mask, problem);
+  if (status == ATTUNE_OK) status = attune_block_mask_check_steps(&steps, &builder->config, &mask, 1, 1);
+  const attune_program_source from = {
+      .backend = context->machine, .store = context->store, .problem = &mask, .frozen = context->frozen};
+  if (status == ATTUNE_OK) status = attune_program_load(&builder->program, &from, &steps);
   if (status == ATTUNE_OK)
-    status = attune_kernel_get(&kernel, NULL, context->store, &lister->config, &lister->mask,
-                               attune_backend_arch(context->machine), context->frozen);
-  if (status == ATTUNE_OK) status = attune_load(&lister->loaded, context->machine, kernel, &lister->config);
-  free(kernel);
-  if (status == ATTUNE_OK)
-    *out = lister;
+    *out = builder;
   else
-    attune_block_mask_builder_destroy(lister);
+    attune_block_mask_builder_destroy(builder);
   return status;
 }
 
-void attune_block_mask_builder_destroy(attune_block_mask_builder *lister) {
-  if (!lister) return;
-  if (lister->loaded) attune_unload(lister->loaded);
-  free(lister);
+void attune_block_mask_builder_destroy(attune_block_mask_builder *builder) {
+  if (!builder) return;
+  attune_program_destroy(builder->program);
+  free(builder);
 }
 
-static int64_t rows_of(const attune_block_mask_builder *lister, int32_t batch, int32_t heads) {
-  return (int64_t)batch * heads * attune_blocks_of(lister->mask.seqlen_q, lister->mask.block_size);
+/* The builder's kernel with the steps of one call. */
+static attune_program with_steps(const attune_block_mask_builder *builder, const attune_steps *steps) {
+  attune_program program = *builder->program;
+  program.steps = *steps;
+  for (int i = 0; i < steps->count; i++)
+    program.loaded[i] = builder->program->loaded[0];
+  return program;
 }
 
-size_t attune_block_mask_builder_workspace(const attune_block_mask_builder *lister, int32_t batch, int32_t heads) {
-  if (!lister || batch < 1 || heads < 1) return 0;
-  return (size_t)rows_of(lister, batch, heads) * sizeof(int32_t);
+static int64_t rows_of(const attune_block_mask_builder *builder, int32_t batch, int32_t heads) {
+  return (int64_t)batch * heads *
+         attune_blocks_of(builder->program->problem.seqlen_q, builder->program->problem.block_size);
 }
 
-static attune_status check_sizes(const attune_block_mask_builder *lister, const attune_block_mask *lists) {
-  const attune_problem *p = &lister->mask;
+size_t attune_block_mask_builder_workspace(const attune_block_mask_builder *builder, int32_t batch, int32_t heads) {
+  if (!builder) return 0;
+  const attune_problem *p = &builder->program->problem;
+  if ((batch != 1 && batch != p->batch) || (heads != 1 && heads != p->heads_q)) return 0;
+  return (size_t)rows_of(builder, batch, heads) * sizeof(int32_t);
+}
+
+static attune_status check_sizes(const attune_block_mask_builder *builder, const attune_block_mask *lists) {
+  const attune_problem *p = &builder->program->problem;
   const attune_status status = attune_block_mask_check_sizes(lists, p->batch, p->heads_q);
   if (status != ATTUNE_OK) return status;
-  if (rows_of(lister, lists->batch, lists->heads) >= INT32_MAX)
+  if (rows_of(builder, lists->batch, lists->heads) >= INT32_MAX)
     return attune_fail(ATTUNE_BAD_SIZE, "%lld rows of blocks; lists take 2^31 - 2",
-                       (long long)rows_of(lister, lists->batch, lists->heads));
+                       (long long)rows_of(builder, lists->batch, lists->heads));
   return ATTUNE_OK;
 }
 
@@ -76,52 +82,28 @@ static attune_status check_source(const attune_block_mask_source *source) {
   return source->count == 0 ? ATTUNE_OK : attune_check_pointer("source.data", source->data, sizeof(int32_t));
 }
 
-static attune_status launch(const attune_block_mask_builder *lister, attune_arguments *arguments, int step,
-                            attune_stream stream) {
-  const int64_t rows = rows_of(lister, arguments->list_batch, arguments->list_heads);
-  const attune_launch grid = {.grid = (int32_t)((rows + lister->config.warps - 1) / lister->config.warps),
-                              .threads = lister->config.warps * 32,
-                              .cluster = lister->config.cluster};
-  arguments->list_work.step = step;
-  return attune_launch_kernel(lister->loaded, &grid, arguments, stream);
-}
-
-attune_status attune_block_mask_builder_build(const attune_block_mask_builder *lister,
+attune_status attune_block_mask_builder_build(const attune_block_mask_builder *builder,
                                               const attune_block_mask_source *source, const attune_block_mask *lists,
                                               void *workspace, size_t workspace_size, attune_stream stream) {
-  if (!lister || !source || !lists)
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", !lister ? "lister" : source ? "lists" : "source");
-  attune_status status = check_sizes(lister, lists);
+  if (!builder || !source || !lists)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", !builder ? "builder" : source ? "lists" : "source");
+  attune_status status = check_sizes(builder, lists);
   if (status == ATTUNE_OK) status = attune_block_mask_check_pointers(lists);
   if (status == ATTUNE_OK) status = check_source(source);
   if (status != ATTUNE_OK) return status;
-  const size_t needs = attune_block_mask_builder_workspace(lister, lists->batch, lists->heads);
-  if (workspace_size < needs)
-    return attune_fail(ATTUNE_WORKSPACE_TOO_SMALL,
-                       "building needs %zu bytes of workspace, has %zu; ask attune_block_mask_builder_workspace", needs,
-                       workspace_size);
-  if ((status = attune_check_pointer("workspace", workspace, sizeof(int32_t)))) return status;
-  attune_arguments arguments = lister->arguments;
-  attune_tensors tensors = {0};
-  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
-    tensors.values[i] = source->values[i];
-  attune_arguments_values(&arguments, &tensors);
-  attune_arguments_block_mask(&arguments, lists);
-  arguments.list_rows = arguments.list_blocks = arguments.list_order = NULL;
-  arguments.list_work = (struct attune_list_work){.kind = (int)source->kind,
-                                                  .source = source->data,
-                                                  .count = source->count,
-                                                  .counts = workspace,
-                                                  .rows = lists->row_offsets,
-                                                  .blocks = lists->indices,
-                                                  .order = lists->row_order};
-  status = launch(lister, &arguments, ATTUNE_LIST_COUNT, stream);
-  return status == ATTUNE_OK ? launch(lister, &arguments, ATTUNE_LIST_FILL, stream) : status;
+  attune_steps steps;
+  status =
+      attune_block_mask_build_steps(&steps, &builder->config, &builder->program->problem, lists->batch, lists->heads);
+  if (status != ATTUNE_OK) return status;
+  const attune_program program = with_steps(builder, &steps);
+  attune_run_inputs run = {.source = *source, .built = *lists};
+  memcpy(run.tensors.values, source->values, sizeof run.tensors.values);
+  return attune_enqueue(&program, &run, workspace, workspace_size, stream);
 }
 
 /* ---- checking ---- */
 
-static attune_status blame(const attune_block_mask_builder *lister, const attune_block_mask *lists, int64_t row,
+static attune_status blame(const attune_block_mask_builder *builder, const attune_block_mask *lists, int64_t row,
                            int fault) {
   static const char *const reasons[] = {
       [ATTUNE_LIST_BAD_ROW] = "its begin and end in rows are not in order, or beyond capacity",
@@ -129,40 +111,43 @@ static attune_status blame(const attune_block_mask_builder *lister, const attune
       [ATTUNE_LIST_UNSORTED] = "its columns do not ascend, or one is there twice",
       [ATTUNE_LIST_BAD_ORDER] = "order does not name it exactly once",
   };
-  const int64_t rows = attune_blocks_of(lister->mask.seqlen_q, lister->mask.block_size);
+  const int64_t rows = attune_blocks_of(builder->program->problem.seqlen_q, builder->program->problem.block_size);
   const bool known = fault > 0 && fault < (int)(sizeof reasons / sizeof *reasons);
   return attune_fail(ATTUNE_BAD_BLOCK_MASK, "row %lld of blocks (batch %lld, head %lld): %s", (long long)(row % rows),
                      (long long)(row / rows / lists->heads), (long long)(row / rows % lists->heads),
                      known ? reasons[fault] : "unknown fault");
 }
 
-static attune_status read_faults(const attune_block_mask_builder *lister, const attune_block_mask *lists,
+static attune_status read_faults(const attune_block_mask_builder *builder, const attune_block_mask *lists,
                                  const void *device, int64_t rows) {
   int32_t *faults = malloc((size_t)rows * sizeof *faults);
   if (!faults) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %lld rows of blocks", (long long)rows);
-  attune_backend *machine = lister->context->machine;
+  attune_backend *machine = builder->context->machine;
   attune_status status = attune_backend_synchronize(machine);
   if (status == ATTUNE_OK) status = attune_memory_read(machine, faults, device, (size_t)rows * sizeof *faults);
   for (int64_t row = 0; row < rows && status == ATTUNE_OK; row++)
-    if (faults[row] != ATTUNE_LIST_SOUND) status = blame(lister, lists, row, faults[row]);
+    if (faults[row] != ATTUNE_LIST_SOUND) status = blame(builder, lists, row, faults[row]);
   free(faults);
   return status;
 }
 
-attune_status attune_block_mask_builder_check(const attune_block_mask_builder *lister, const attune_block_mask *lists) {
-  if (!lister || !lists) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", lister ? "lists" : "lister");
-  attune_status status = check_sizes(lister, lists);
+attune_status attune_block_mask_builder_check(const attune_block_mask_builder *builder,
+                                              const attune_block_mask *lists) {
+  if (!builder || !lists) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", builder ? "lists" : "builder");
+  attune_status status = check_sizes(builder, lists);
   if (status == ATTUNE_OK) status = attune_block_mask_check_pointers(lists);
   if (status != ATTUNE_OK) return status;
-  const int64_t rows = rows_of(lister, lists->batch, lists->heads);
-  void *faults = NULL;
-  status = attune_memory_allocate(&faults, lister->context->machine, (size_t)rows * sizeof(int32_t));
+  attune_steps steps;
+  status =
+      attune_block_mask_check_steps(&steps, &builder->config, &builder->program->problem, lists->batch, lists->heads);
   if (status != ATTUNE_OK) return status;
-  attune_arguments arguments = lister->arguments;
-  attune_arguments_block_mask(&arguments, lists);
-  arguments.list_work = (struct attune_list_work){.counts = faults};
-  status = launch(lister, &arguments, ATTUNE_LIST_CHECK, NULL);
-  if (status == ATTUNE_OK) status = read_faults(lister, lists, faults, rows);
-  attune_memory_free(lister->context->machine, faults);
+  void *faults = NULL;
+  status = attune_memory_allocate(&faults, builder->context->machine, (size_t)steps.workspace_bytes);
+  if (status != ATTUNE_OK) return status;
+  const attune_program program = with_steps(builder, &steps);
+  const attune_run_inputs run = {.tensors = {.lists = *lists}};
+  status = attune_enqueue(&program, &run, faults, (size_t)steps.workspace_bytes, NULL);
+  if (status == ATTUNE_OK) status = read_faults(builder, lists, faults, rows_of(builder, lists->batch, lists->heads));
+  attune_memory_free(builder->context->machine, faults);
   return status;
 }

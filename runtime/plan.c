@@ -11,37 +11,13 @@ typedef struct {
   const attune_problem *problem;
 } attempt;
 
-/* A stored kernel that the machine refuses is compiled anew, which replaces its row. */
-static attune_status recompile(attune_plan *plan, const attune_config *config, const attune_problem *problem) {
-  attune_context *context = plan->context;
-  attune_kernel *kernel = NULL;
-  attune_status status = attune_kernel_compile(&kernel, config, problem, attune_backend_arch(context->machine));
-  if (status == ATTUNE_OK) status = attune_store_put_kernel(context->store, kernel);
-  if (status == ATTUNE_OK) status = attune_load(&plan->loaded, context->machine, kernel, config);
-  free(kernel);
-  return status;
-}
-
-static attune_status load(attune_plan *plan, const attune_config *config, const attune_problem *problem) {
-  attune_context *context = plan->context;
-  attune_kernel *kernel = NULL;
-  bool hit = false;
-  attune_status status = attune_kernel_get(&kernel, &hit, context->store, config, problem,
-                                           attune_backend_arch(context->machine), context->frozen);
-  if (status != ATTUNE_OK) return status;
-  status = attune_load(&plan->loaded, context->machine, kernel, config);
-  if (status != ATTUNE_OK && hit && !context->frozen) status = recompile(plan, config, problem);
-  free(kernel);
-  return status;
-}
-
 static attune_status try_config(void *user, const attune_config *config) {
   attempt *a = user;
-  const attune_tensors none = {0};
-  attune_status status = attune_launch_of(&a->plan->launch, config, a->problem);
-  if (status == ATTUNE_OK) status = attune_arguments_of(&a->plan->arguments, config, a->problem, &none);
-  if (status == ATTUNE_OK) status = attune_config_print(a->plan->config, config);
-  return status == ATTUNE_OK ? load(a->plan, config, a->problem) : status;
+  attune_context *context = a->plan->context;
+  const attune_program_source from = {
+      .backend = context->machine, .store = context->store, .problem = a->problem, .frozen = context->frozen};
+  const attune_status status = attune_config_print(a->plan->config, config);
+  return status == ATTUNE_OK ? attune_program_create(&a->plan->program, &from, config) : status;
 }
 
 static attune_status choose(attempt *a) {
@@ -105,11 +81,6 @@ static attune_status create(attune_plan **out, attune_context *context, const at
   attune_plan *plan = calloc(1, sizeof *plan);
   if (!plan) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a plan");
   plan->context = context;
-  plan->want_lse = resolved.want_lse;
-  plan->want_bias = resolved.want_bias;
-  plan->want_sinks = resolved.want_sinks;
-  plan->want_lists = resolved.block_size > 0;
-  memcpy(plan->params, resolved.params, sizeof plan->params);
   attempt a = {.plan = plan, .problem = &resolved};
   status = config ? use_named(&a, config) : choose(&a);
   if (status == ATTUNE_OK)
@@ -132,13 +103,13 @@ attune_status attune_plan_create_with(attune_plan **out, attune_context *context
 
 void attune_plan_destroy(attune_plan *plan) {
   if (!plan) return;
-  attune_unload(plan->loaded);
+  attune_program_destroy(plan->program);
   free(plan->explanation);
   free(plan);
 }
 
 size_t attune_plan_workspace(const attune_plan *plan) {
-  return plan ? (size_t)plan->launch.workspace : 0;
+  return plan ? (size_t)plan->program->steps.workspace_bytes : 0;
 }
 
 const char *attune_plan_config(const attune_plan *plan) {

@@ -14,11 +14,7 @@ struct attune_context {
 /* Everything that run needs is worked out when the plan is made, and constant from then on. */
 struct attune_plan {
   attune_context *context;
-  attune_loaded *loaded;
-  attune_launch launch;
-  attune_arguments arguments; /* all but the pointers */
-  bool want_lse, want_bias, want_sinks, want_lists;
-  attune_param params[ATTUNE_PARAMS_MAX];
+  attune_program *program;
   const char *rung;
   char *explanation;
   char config[ATTUNE_TEXT_MAX];

@@ -1,8 +1,6 @@
 /* The hot path: no allocation, no lock, no store. */
 #include "runtime/plan.h"
 
-enum { TENSOR_ALIGNMENT = 16, WORD_ALIGNMENT = 4, ELEMENT_ALIGNMENT = 2 };
-
 attune_status attune_check_pointer(const char *name, const void *pointer, uintptr_t alignment) {
   if (!pointer) return attune_fail(ATTUNE_BAD_POINTER, "%s is NULL; run needs it", name);
   if ((uintptr_t)pointer % alignment)
@@ -11,23 +9,27 @@ attune_status attune_check_pointer(const char *name, const void *pointer, uintpt
   return ATTUNE_OK;
 }
 
-static attune_status check_lse(const attune_plan *plan, const attune_tensors *tensors) {
-  if (plan->want_lse) return attune_check_pointer("lse", tensors->lse, WORD_ALIGNMENT);
-  if (!tensors->lse) return ATTUNE_OK;
+static attune_status check_tensor(const attune_tensor_row *tensor, const attune_problem *problem, const void *pointer) {
+  const attune_need need = tensor->need(problem);
+  if (need == ATTUNE_NEED_YES || (pointer && need == ATTUNE_NEED_OPTIONAL))
+    return attune_check_pointer(tensor->name, pointer, (uintptr_t)tensor->alignment);
+  if (!pointer || !tensor->option) return ATTUNE_OK;
   return attune_fail(ATTUNE_BAD_POINTER,
-                     "lse is given, but the plan writes none; set want_lse in the problem, or lse to NULL");
+                     "%s is given, but the plan was made without it; set %s in the problem, or %s to NULL",
+                     tensor->name, tensor->option, tensor->name);
 }
 
 /* An array without elements needs no memory: it is 0 everywhere. */
-static attune_status check_values(const attune_plan *plan, const attune_tensors *tensors) {
-  for (int i = 0; i < ATTUNE_PARAMS_MAX && plan->params[i].type != ATTUNE_PARAM_NONE; i++) {
+static attune_status check_values(const attune_problem *problem, const attune_tensors *tensors) {
+  for (int i = 0; i < ATTUNE_PARAMS_MAX && problem->params[i].type != ATTUNE_PARAM_NONE; i++) {
+    const attune_param *param = &problem->params[i];
     const attune_value *value = &tensors->values[i];
-    if (plan->params[i].type != ATTUNE_PARAM_INT_ARRAY && plan->params[i].type != ATTUNE_PARAM_FLOAT_ARRAY) continue;
+    if (param->type != ATTUNE_PARAM_INT_ARRAY && param->type != ATTUNE_PARAM_FLOAT_ARRAY) continue;
     if (value->count < 0)
       return attune_fail(ATTUNE_BAD_SIZE, "values[%d] (%s) has a count of %lld; it must not be negative", i,
-                         plan->params[i].name, (long long)value->count);
+                         param->name, (long long)value->count);
     if (value->count == 0) continue;
-    const attune_status status = attune_check_pointer(plan->params[i].name, value->array, WORD_ALIGNMENT);
+    const attune_status status = attune_check_pointer(param->name, value->array, sizeof(int32_t));
     if (status) return status;
   }
   return ATTUNE_OK;
@@ -44,46 +46,26 @@ attune_status attune_block_mask_check_sizes(const attune_block_mask *lists, int3
 }
 
 attune_status attune_block_mask_check_pointers(const attune_block_mask *lists) {
-  attune_status status = attune_check_pointer("lists.rows", lists->row_offsets, WORD_ALIGNMENT);
+  attune_status status = attune_check_pointer("lists.row_offsets", lists->row_offsets, sizeof(int32_t));
   if (status == ATTUNE_OK && lists->capacity > 0)
-    status = attune_check_pointer("lists.blocks", lists->indices, WORD_ALIGNMENT);
+    status = attune_check_pointer("lists.indices", lists->indices, sizeof(int32_t));
   return status != ATTUNE_OK || !lists->row_order
              ? status
-             : attune_check_pointer("lists.order", lists->row_order, WORD_ALIGNMENT);
+             : attune_check_pointer("lists.row_order", lists->row_order, sizeof(int32_t));
 }
 
-static attune_status check_lists(const attune_plan *plan, const attune_block_mask *lists) {
-  if (!plan->want_lists && lists->row_offsets)
-    return attune_fail(ATTUNE_BAD_POINTER, "lists are given, but the plan knows none: set block_size in the problem");
-  if (!plan->want_lists) return ATTUNE_OK;
-  const attune_status status = attune_block_mask_check_sizes(lists, plan->arguments.batch, plan->arguments.heads_q);
+static attune_status check_block_mask(const attune_problem *problem, const attune_block_mask *lists) {
+  if (problem->block_size == 0) return ATTUNE_OK;
+  const attune_status status = attune_block_mask_check_sizes(lists, problem->batch, problem->heads_q);
   return status == ATTUNE_OK ? attune_block_mask_check_pointers(lists) : status;
 }
 
-static attune_status check_tensors(const attune_plan *plan, const attune_tensors *tensors) {
-  attune_status status;
-  if ((status = attune_check_pointer("q", tensors->q, TENSOR_ALIGNMENT))) return status;
-  if ((status = attune_check_pointer("k", tensors->k, TENSOR_ALIGNMENT))) return status;
-  if ((status = attune_check_pointer("v", tensors->v, TENSOR_ALIGNMENT))) return status;
-  if ((status = attune_check_pointer("o", tensors->o, TENSOR_ALIGNMENT))) return status;
-  if ((status = check_lse(plan, tensors))) return status;
-  if (plan->want_bias && (status = attune_check_pointer("bias", tensors->bias, ELEMENT_ALIGNMENT))) return status;
-  if (plan->want_sinks && (status = attune_check_pointer("sinks", tensors->sinks, WORD_ALIGNMENT))) return status;
-  if ((status = check_values(plan, tensors))) return status;
-  if ((status = check_lists(plan, &tensors->lists))) return status;
-  if (tensors->seqlens_q && (status = attune_check_pointer("seqlens_q", tensors->seqlens_q, WORD_ALIGNMENT)))
-    return status;
-  if (tensors->seqlens_k && (status = attune_check_pointer("seqlens_k", tensors->seqlens_k, WORD_ALIGNMENT)))
-    return status;
-  return ATTUNE_OK;
-}
-
-static attune_status check_workspace(const attune_plan *plan, const void *workspace, size_t size) {
-  const size_t needs = attune_plan_workspace(plan);
-  if (size < needs)
-    return attune_fail(ATTUNE_WORKSPACE_TOO_SMALL,
-                       "the plan needs %zu bytes of workspace, has %zu; ask attune_plan_workspace", needs, size);
-  return needs ? attune_check_pointer("workspace", workspace, TENSOR_ALIGNMENT) : ATTUNE_OK;
+static attune_status check_inputs(const attune_problem *problem, const attune_run_inputs *run) {
+  attune_status status = ATTUNE_OK;
+  for (attune_tensor_id tensor = 0; tensor < ATTUNE_TENSOR_PARAM && status == ATTUNE_OK; tensor++)
+    status = check_tensor(&attune_tensor_table[tensor], problem, attune_tensor_of_run(run, tensor));
+  if (status == ATTUNE_OK) status = check_values(problem, &run->tensors);
+  return status == ATTUNE_OK ? check_block_mask(problem, &run->tensors.lists) : status;
 }
 
 attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace, size_t workspace_size,
@@ -95,21 +77,7 @@ attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors,
         "tensors.struct_size is %zu, this library's is %zu; call attune_tensors_init, and build with the "
         "header of version %s",
         tensors->struct_size, sizeof *tensors, attune_version());
-  attune_status status = check_tensors(plan, tensors);
-  if (status == ATTUNE_OK) status = check_workspace(plan, workspace, workspace_size);
-  if (status != ATTUNE_OK) return status;
-  attune_arguments arguments = plan->arguments;
-  arguments.q = tensors->q;
-  arguments.k = tensors->k;
-  arguments.v = tensors->v;
-  arguments.o = tensors->o;
-  arguments.lse = tensors->lse;
-  arguments.seqlens_q = (const int *)tensors->seqlens_q;
-  arguments.seqlens_k = (const int *)tensors->seqlens_k;
-  arguments.bias = tensors->bias;
-  arguments.sinks = tensors->sinks;
-  attune_arguments_values(&arguments, tensors);
-  attune_arguments_block_mask(&arguments, &tensors->lists);
-  arguments.counter = plan->launch.workspace > 0 ? workspace : NULL;
-  return attune_launch_kernel(plan->loaded, &plan->launch, &arguments, stream);
+  const attune_run_inputs run = {.tensors = *tensors};
+  const attune_status status = check_inputs(&plan->program->problem, &run);
+  return status == ATTUNE_OK ? attune_enqueue(plan->program, &run, workspace, workspace_size, stream) : status;
 }

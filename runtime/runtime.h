@@ -12,7 +12,6 @@
 #include "templates/arguments.h"
 
 typedef struct attune_arguments attune_arguments;
-typedef struct attune_divisor attune_divisor;
 
 /* ---- compile: config -> binary; thread-safe, no device needed ---- */
 
@@ -54,19 +53,41 @@ int attune_backend_count(void);
 attune_status attune_load(attune_loaded **out, attune_backend *machine, const attune_kernel *kernel,
                           const attune_config *config);
 void attune_unload(attune_loaded *loaded);
-/* Clears what the kernel counts in, then launches it. Asynchronous on CUDA; on the simulator it returns when done,
- * and ATTUNE_KERNEL_FAULT's message has kernel, line, block and thread. */
-attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
-                                   const attune_arguments *arguments, attune_stream stream);
-/* d: from 1 to 2^31 - 1. */
-attune_divisor attune_divisor_of(int32_t d);
-/* Arguments of a resolved problem; pointers come from the tensors. */
-attune_status attune_arguments_of(attune_arguments *out, const attune_config *config, const attune_problem *problem,
-                                  const attune_tensors *tensors);
+/* ---- programs: the loaded steps of a config ---- */
 
-/* The values of params alone, and the lists. */
-void attune_arguments_values(attune_arguments *out, const attune_tensors *tensors);
-void attune_arguments_block_mask(attune_arguments *out, const attune_block_mask *lists);
+/* Where the kernels of a program come from. store: NULL, each is compiled. problem is resolved. All are borrowed for
+ * the time of the call. */
+typedef struct {
+  attune_backend *backend;
+  attune_store *store;
+  const attune_problem *problem;
+  const attune_kernel *kernel; /* of the first step, where the caller has it; or NULL */
+  bool frozen;
+} attune_program_source;
+
+/* Immutable once loaded, and shared by threads. */
+typedef struct {
+  attune_backend *backend;
+  attune_problem problem;
+  attune_steps steps;
+  attune_loaded *loaded[ATTUNE_STEPS_MAX];
+} attune_program;
+
+enum { ATTUNE_WORKSPACE_ALIGNMENT = 16 };
+
+/* Takes each kernel from the store, or (unless frozen: ATTUNE_WOULD_COMPILE) compiles and stores it, and loads it. A
+ * stored kernel that the device refuses is compiled anew. */
+attune_status attune_program_create(attune_program **out, const attune_program_source *from,
+                                    const attune_config *config);
+/* The same for given steps. */
+attune_status attune_program_load(attune_program **out, const attune_program_source *from, const attune_steps *steps);
+void attune_program_destroy(attune_program *program);
+/* Clears what of the workspace begins with 0, then launches every step, all on the stream. workspace: at least
+ * steps.workspace_bytes of device memory, aligned to ATTUNE_WORKSPACE_ALIGNMENT. Allocates nothing and never
+ * synchronises. The simulator returns when it is done; ATTUNE_KERNEL_FAULT's message has kernel, line, block and
+ * thread. The inputs are not checked (run.c does). */
+attune_status attune_enqueue(const attune_program *program, const attune_run_inputs *run, void *workspace,
+                             size_t workspace_size, attune_stream stream);
 
 /* Memory of the machine; on the simulator plain memory that kernels may touch only inside what is registered
  * (allocations here, and the tensors of attune_run). */

@@ -117,9 +117,8 @@ attune_status attune_verifier_create_with(attune_verifier **out, attune_backend 
 void attune_verifier_destroy(attune_verifier *bed);
 /* Poisons O and LSE, launches, judges: wrong values, unwritten elements, NaN. A wrong result is a verdict, not a
  * failure. */
-attune_status attune_verifier_check(attune_verifier *bed, const attune_loaded *loaded, const attune_config *config,
-                                    attune_verdict *out);
-attune_status attune_verifier_launch(attune_verifier *bed, const attune_loaded *loaded, const attune_config *config);
+attune_status attune_verifier_check(attune_verifier *bed, const attune_program *program, attune_verdict *out);
+attune_status attune_verifier_launch(attune_verifier *bed, const attune_program *program);
 /* Copies O (head_dim_v fastest, contiguous (batch, seqlen_q, heads_q, head_dim_v)) and LSE (may be NULL) to host
  * memory. */
 attune_status attune_verifier_outputs(attune_verifier *bed, uint16_t *o, float *lse);
@@ -199,8 +198,7 @@ typedef struct {
 /* Candidates interleaved round by round, L2 flushed before every run, until the interval is narrow or the rounds are
  * used up. */
 typedef struct {
-  const attune_loaded *loaded;
-  const attune_config *config;
+  const attune_program *program;
   attune_timing timing; /* of the caller: attune_timing_free */
   attune_status status; /* of its last launch */
 } attune_candidate;

@@ -41,9 +41,9 @@ static int registers(const attune_config *config) {
   return 40;
 }
 
-static void step(attune_step *out, const attune_config *config, const attune_problem *problem) {
+static void cost(attune_cost *out, const attune_config *config, const attune_problem *problem) {
   (void)config, (void)problem;
-  *out = (attune_step){.outside_clocks = 4000};
+  *out = (attune_cost){.outside_clocks = 4000};
 }
 
 const attune_family_row attune_family_block_mask_row = {
@@ -53,7 +53,7 @@ const attune_family_row attune_family_block_mask_row = {
     .axis = axis,
     .shared_bytes = shared_bytes,
     .registers = registers,
-    .step = step,
+    .cost = cost,
 };
 
 attune_status attune_config_block_mask(attune_config *out, attune_problem *mask, const attune_problem *problem) {

@@ -27,7 +27,7 @@ typedef struct {
   double outside_clocks;   /* before the first and after the last step, likewise */
   double serial_share;     /* families with the architecture's own matrix instructions: the share of the shorter of
                               products and softmax that does not run beside the longer; else 0 */
-} attune_step;
+} attune_cost;
 
 typedef struct {
   const char *template_path;
@@ -50,7 +50,7 @@ typedef struct {
   attune_status (*serves)(const attune_config *config, const attune_problem *problem);
   bool tensor_maps; /* the kernel's second argument is attune_tensor_maps */
   int32_t own_arch; /* the only architecture whose instructions it uses, 0: any from its first one on */
-  void (*step)(attune_step *out, const attune_config *config, const attune_problem *problem);
+  void (*cost)(attune_cost *out, const attune_config *config, const attune_problem *problem);
 } attune_family_row;
 
 extern const attune_family_row attune_family_reference_row, attune_family_mma_row, attune_family_wgmma_row,
@@ -61,6 +61,13 @@ const attune_family_row *attune_family_find(int32_t family);
 
 /* What a family has to work with: 255, less where several blocks share an SM's registers. */
 int attune_register_cap(const attune_config *config, const attune_device *device);
+
+/* All of the arguments but pointers, for a launch of the config. */
+void attune_arguments_fill(struct attune_arguments *out, const attune_config *config, const attune_problem *problem,
+                           const attune_launch *launch);
+/* Q's, K's, V's and O's maps; their number. */
+int attune_tensor_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
+                            const attune_problem *problem);
 
 /* attune_estimate_with for a resolved problem. */
 double attune_estimate_resolved(const attune_config *config, const attune_problem *problem, const attune_device *device,

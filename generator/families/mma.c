@@ -148,14 +148,14 @@ static void axis(attune_axis *out, const attune_config *config, const attune_con
 
 /* ---- cost ---- */
 
-static void step(attune_step *out, const attune_config *c, const attune_problem *problem) {
+static void cost(attune_cost *out, const attune_config *c, const attune_problem *problem) {
   const double depth = padded(c->head_dim), width = padded(c->head_dim_v);
   const double m = c->tile_m, n = c->tile_n;
   const double kv_bytes = 2 * n * (depth + width);
   const double q_bytes = 2 * m * depth;
   const bool softcap = problem->softcap > 0;
   /* The fewer rows a warp owns, the more often K and V leave shared memory: once for every warp. */
-  *out = (attune_step){
+  *out = (attune_cost){
       .matrix_flops = 2 * m * n * (depth + width),
       .shared_bytes = kv_bytes * (c->warps + 1) + (c->q_registers ? 0 : q_bytes),
       .loaded_bytes = kv_bytes,
@@ -173,5 +173,5 @@ const attune_family_row attune_family_mma_row = {
     .axis = axis,
     .shared_bytes = shared_bytes,
     .registers = registers,
-    .step = step,
+    .cost = cost,
 };

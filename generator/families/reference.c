@@ -47,10 +47,10 @@ static int registers(const attune_config *config) {
   return 40 + (config->head_dim_v + 31) / 32;
 }
 
-static void step(attune_step *out, const attune_config *config, const attune_problem *problem) {
+static void cost(attune_cost *out, const attune_config *config, const attune_problem *problem) {
   (void)problem;
   const double products = (double)TILE_M * TILE_N * (config->head_dim + config->head_dim_v);
-  *out = (attune_step){
+  *out = (attune_cost){
       .shared_bytes = products * 4,
       .loaded_bytes = products * 2, /* every row reads K and V for itself */
       .exponentials = 2.0 * TILE_M * TILE_N,
@@ -67,5 +67,5 @@ const attune_family_row attune_family_reference_row = {
     .axis = axis,
     .shared_bytes = shared_bytes,
     .registers = registers,
-    .step = step,
+    .cost = cost,
 };

@@ -327,8 +327,6 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
       .tiles_m = (int32_t)tiles,
       .cluster = config->cluster,
       .resident = config->persistent ? config->blocks : 0,
-      .tensor_maps = family->tensor_maps,
-      .workspace = config->persistent == ATTUNE_PERSISTENT_DYNAMIC ? (int32_t)sizeof(uint32_t) : 0,
   };
   return ATTUNE_OK;
 }

@@ -329,13 +329,13 @@ static double serial_share(const attune_config *c) {
   return shares[together < 4 ? together - 1 : 3] + (c->overlap ? 0 : 0.2) + turns;
 }
 
-static void step(attune_step *out, const attune_config *c, const attune_problem *problem) {
+static void cost(attune_cost *out, const attune_config *c, const attune_problem *problem) {
   const double depth = (c->head_dim + 15) / 16 * 16, width = c->head_dim_v;
   const double m = c->tile_m, n = c->tile_n;
   const bool softcap = problem->softcap > 0;
   const double by_polynomial = c->polynomial ? 1.0 / c->polynomial : 0;
   const double q_panel_bytes = 2.0 * m * PANEL * panels(c->head_dim);
-  *out = (attune_step){
+  *out = (attune_cost){
       .matrix_flops = 2 * m * n * (depth + width),
       /* Each warpgroup reads K and V for its own 64 rows, and Q at every tile. */
       .shared_bytes = 2 * n * (depth + width) * (consumers(c) + 1) + 2 * m * depth + (c->p_shared ? 4 * m * n : 0),
@@ -365,5 +365,5 @@ const attune_family_row attune_family_wgmma_row = {
     .serves = serves,
     .tensor_maps = true,
     .own_arch = ARCH,
-    .step = step,
+    .cost = cost,
 };

@@ -206,7 +206,7 @@ static steps steps_of(const attune_config *config, const attune_problem *problem
 
 /* Clocks for one step of each of `resident` blocks on an SM. Matrix work, shared memory and L2 run beside each other;
  * the softmax between two products runs beside them as far as other warps have products to do. */
-static double round_clocks(const attune_step *step, const rates *r, int warps, double resident, double spilled_bytes) {
+static double round_clocks(const attune_cost *step, const rates *r, int warps, double resident, double spilled_bytes) {
   const double matrix = step->matrix_flops / (step->serial_share > 0 ? r->peak : r->matrix);
   const double shared = (step->shared_bytes + 2 * spilled_bytes) / SHARED_RATE;
   const double loaded = step->loaded_bytes / r->loaded;
@@ -302,8 +302,8 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   const rates *r = rates_of(device);
   const speeds speed = speeds_of(device);
 
-  attune_step step;
-  family->step(&step, config, p);
+  attune_cost step;
+  family->cost(&step, config, p);
   steps n = steps_of(config, p, launch.tiles_m, memo);
   const int32_t one_in = attune_problem_one_in(p);
   if (one_in > 1) {
@@ -335,6 +335,6 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   }
   const double compute = clocks / speed.hertz;
   const double memory = traffic_bytes(config, p, device, launch.tiles_m, slots) / (0.85 * speed.bandwidth);
-  const int start = LAUNCH_MICROSECONDS + (launch.workspace > 0 ? CLEAR_MICROSECONDS : 0);
+  const int start = LAUNCH_MICROSECONDS + (config->persistent == ATTUNE_PERSISTENT_DYNAMIC ? CLEAR_MICROSECONDS : 0);
   return fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * start;
 }

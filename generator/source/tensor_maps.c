@@ -1,20 +1,20 @@
-/* What the tensor maps of a kernel say, as numbers; a machine turns them into what its copy engine reads. */
-#include "generator/generator.h"
-#include "templates/arguments.h"
+/* What the tensor maps of a kernel say, as numbers; a backend encodes them for TMA. */
+#include "generator/families/family.h"
 
 enum { ELEMENT_BYTES = 2, STRIDE_UNIT = 16 };
 
-/* The copy engine wants every stride to be a positive multiple of 16 bytes, also where there is one of a thing only. */
+/* TMA wants every stride to be a positive multiple of 16 bytes, also where there is one of a thing only. */
 static int64_t stride_bytes(int64_t elements, int64_t count) {
   return count > 1 ? ELEMENT_BYTES * elements : STRIDE_UNIT;
 }
 
-static attune_tensor_map_box box_of(const void *base, int32_t columns, int32_t seqlen, int32_t heads, int32_t batch,
-                                    const long long strides[3], int32_t rows) {
+static attune_tensor_map_box box_of(attune_tensor_id tensor, int32_t columns, int32_t seqlen, int32_t heads,
+                                    int32_t batch, const attune_strides *strides, int32_t rows) {
   return (attune_tensor_map_box){
-      .base = base,
+      .tensor = tensor,
       .size = {columns, seqlen, heads, batch},
-      .stride = {stride_bytes(strides[0], seqlen), stride_bytes(strides[1], heads), stride_bytes(strides[2], batch)},
+      .stride = {stride_bytes(strides->seqlen, seqlen), stride_bytes(strides->heads, heads),
+                 stride_bytes(strides->batch, batch)},
       .rows = rows,
       .inner = rows,
   };
@@ -30,19 +30,14 @@ static attune_tensor_map_box packed(attune_tensor_map_box box, int32_t heads) {
   return out;
 }
 
-void attune_tensor_map_boxes(attune_tensor_map_box *out, const attune_config *config,
-                             const struct attune_arguments *arguments) {
-  const struct attune_arguments *a = arguments;
-  const int32_t heads_kv = a->heads_q / a->group;
+int attune_tensor_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
+                            const attune_problem *p) {
   const int32_t rows_kv = config->tile_n / config->cluster; /* what each block of a cluster loads for all */
-  out[0] = packed(box_of(a->q, config->head_dim, a->seqlen_q, a->heads_q, a->batch,
-                         (const long long[]){a->q_seqlen, a->q_heads, a->q_batch}, config->tile_m),
+  out[0] = packed(box_of(ATTUNE_TENSOR_Q, config->head_dim, p->seqlen_q, p->heads_q, p->batch, &p->q, config->tile_m),
                   config->heads_packed);
-  out[1] = box_of(a->k, config->head_dim, a->seqlen_k, heads_kv, a->batch,
-                  (const long long[]){a->k_seqlen, a->k_heads, a->k_batch}, rows_kv);
-  out[2] = box_of(a->v, config->head_dim_v, a->seqlen_k, heads_kv, a->batch,
-                  (const long long[]){a->v_seqlen, a->v_heads, a->v_batch}, rows_kv);
-  out[3] = packed(box_of(a->o, config->head_dim_v, a->seqlen_q, a->heads_q, a->batch,
-                         (const long long[]){a->o_seqlen, a->o_heads, a->o_batch}, config->tile_m),
+  out[1] = box_of(ATTUNE_TENSOR_K, config->head_dim, p->seqlen_k, p->heads_kv, p->batch, &p->k, rows_kv);
+  out[2] = box_of(ATTUNE_TENSOR_V, config->head_dim_v, p->seqlen_k, p->heads_kv, p->batch, &p->v, rows_kv);
+  out[3] = packed(box_of(ATTUNE_TENSOR_O, config->head_dim_v, p->seqlen_q, p->heads_q, p->batch, &p->o, config->tile_m),
                   config->heads_packed);
+  return ATTUNE_TENSOR_MAPS;
 }

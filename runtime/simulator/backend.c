@@ -19,7 +19,6 @@ typedef struct {
 
 typedef struct {
   attune_loaded base;
-  attune_config config;
   attune_host_kernel *kernel;                     /* the same entry, */
   attune_host_kernel_with_maps *kernel_with_maps; /* as what it takes */
   void *object;                                   /* of dlopen */
@@ -77,7 +76,6 @@ static attune_status load(attune_loaded **out, attune_backend *machine, const at
   host_loaded *loaded = calloc(1, sizeof *loaded);
   if (!loaded) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to load a kernel");
   loaded->base.machine = machine;
-  loaded->config = *config;
   loaded->file = -1;
   attune_status status = attune_config_symbol(loaded->symbol, config);
   if (status == ATTUNE_OK) status = open_object(loaded, kernel);
@@ -89,34 +87,31 @@ static attune_status load(attune_loaded **out, attune_backend *machine, const at
   return status;
 }
 
-static void fill_maps(struct attune_tensor_maps *out, const attune_config *config, const attune_arguments *arguments) {
-  struct attune_tensor_map *const maps[ATTUNE_TENSOR_MAPS] = {&out->q, &out->k, &out->v, &out->o};
-  attune_tensor_map_box boxes[ATTUNE_TENSOR_MAPS];
-  attune_tensor_map_boxes(boxes, config, arguments);
-  for (int i = 0; i < ATTUNE_TENSOR_MAPS; i++)
-    attune_host_tensor_map_fill(maps[i], boxes[i].base, boxes[i].size, boxes[i].stride, boxes[i].rows, boxes[i].inner);
-}
-
-static attune_status launch(const attune_loaded *base, const attune_launch *launch, const attune_arguments *arguments,
-                            attune_stream stream) {
+static attune_status launch(const attune_loaded *base, const attune_call *call, attune_stream stream) {
   (void)stream;
   const host_loaded *loaded = (const host_loaded *)base;
   const host_machine *machine = (const host_machine *)base->machine;
+  const attune_step *step = call->step;
   attune_host_memory memory;
-  attune_status status = attune_host_memory_of(&memory, &loaded->config, arguments);
+  attune_status status = attune_host_memory_of(&memory, call);
   if (status != ATTUNE_OK) return status;
   struct attune_tensor_maps maps;
-  if (launch->tensor_maps) fill_maps(&maps, &loaded->config, arguments);
+  struct attune_tensor_map *const each[ATTUNE_TENSOR_MAPS] = {&maps.q, &maps.k, &maps.v, &maps.o};
+  for (int i = 0; i < step->map_count; i++) {
+    const attune_tensor_map_box *box = &step->maps[i];
+    attune_host_tensor_map_fill(each[i], attune_tensor_of_arguments(call->arguments, box->tensor), box->size,
+                                box->stride, box->rows, box->inner);
+  }
   const attune_host_grid grid = {.kernel = loaded->kernel,
                                  .kernel_with_maps = loaded->kernel_with_maps,
                                  .name = loaded->symbol,
-                                 .blocks = attune_launch_blocks(launch, &base->machine->device),
-                                 .threads = launch->threads,
-                                 .cluster = launch->cluster,
-                                 .shared_bytes = launch->shared_bytes,
-                                 .on_an_sm = loaded->config.blocks,
-                                 .arguments = arguments,
-                                 .maps = launch->tensor_maps ? &maps : NULL,
+                                 .blocks = attune_launch_blocks(&step->launch, &base->machine->device),
+                                 .threads = step->launch.threads,
+                                 .cluster = step->launch.cluster,
+                                 .shared_bytes = step->launch.shared_bytes,
+                                 .on_an_sm = step->config.blocks,
+                                 .arguments = call->arguments,
+                                 .maps = step->map_count > 0 ? &maps : NULL,
                                  .memory = &memory,
                                  .seed = machine->seed};
   return attune_host_run(machine->runner, &grid);

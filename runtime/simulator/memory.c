@@ -39,85 +39,43 @@ static bool measure(attune_host_tensor *tensor) {
   return !__builtin_add_overflow(tensor->base, tensor->extent, &end);
 }
 
-/* Adds a tensor unless it is absent; strides in elements. */
-static attune_status add(attune_host_memory *memory, const char *name, const void *base, attune_host_access allowed,
-                         uint64_t element, int64_t row, const int64_t strides[3], const int64_t sizes[3]) {
-  if (!base) return ATTUNE_OK;
-  attune_host_tensor *tensor = &memory->tensors[memory->count++];
-  *tensor =
-      (attune_host_tensor){.name = name, .base = (uintptr_t)base, .row = (uint64_t)row * element, .allowed = allowed};
+attune_status attune_host_memory_add(attune_host_memory *memory, const char *name, const void *base,
+                                     attune_host_access allowed, int element_bytes, const attune_shape *shape) {
+  const uint64_t element = (uint64_t)element_bytes;
+  attune_host_tensor *tensor = &memory->tensors[memory->count];
+  *tensor = (attune_host_tensor){
+      .name = name, .base = (uintptr_t)base, .row = (uint64_t)shape->row * element, .allowed = allowed};
+  if (!base || shape->row == 0) return ATTUNE_OK;
   for (int d = 0; d < 3; d++) {
     uint64_t stride;
-    if (sizes[d] < 1 || strides[d] < 0 || __builtin_mul_overflow((uint64_t)strides[d], element, &stride))
+    if (shape->sizes[d] < 1 || shape->strides[d] < 0 ||
+        __builtin_mul_overflow((uint64_t)shape->strides[d], element, &stride))
       return attune_fail(ATTUNE_BAD_SIZE,
                          "%s has size %" PRId64 " and stride %" PRId64 " in dimension %d; a launch needs"
                          " positive sizes and strides that fit 64 bits",
-                         name, sizes[d], strides[d], d);
-    add_dimension(tensor, stride, (uint64_t)sizes[d]);
+                         name, shape->sizes[d], shape->strides[d], d);
+    add_dimension(tensor, stride, (uint64_t)shape->sizes[d]);
   }
   if (!measure(tensor)) return attune_fail(ATTUNE_BAD_SIZE, "%s is larger than the address space", name);
+  memory->count++;
   return ATTUNE_OK;
 }
 
-static attune_status add_words(attune_host_memory *memory, const char *name, const int *base,
-                               attune_host_access allowed, int64_t count) {
-  static const int64_t none[3] = {0, 0, 0}, one[3] = {1, 1, 1};
-  return count > 0 ? add(memory, name, base, allowed, 4, count, none, one) : ATTUNE_OK;
-}
-
-/* Lists that are read, those that are built, and what they are built from. */
-static attune_status add_lists(attune_host_memory *memory, const attune_config *config,
-                               const struct attune_arguments *a) {
-  static const int64_t none[3] = {0, 0, 0}, one[3] = {1, 1, 1};
-  const struct attune_list_work *work = &a->list_work;
-  const int64_t rows = (int64_t)a->list_batch * a->list_heads * attune_blocks_of(a->seqlen_q, config->list_block);
-  const int64_t mask = rows * attune_blocks_of(a->seqlen_k, config->list_block);
-  const int64_t source = work->kind == ATTUNE_LIST_OF_MASK ? mask : 16 * (int64_t)work->count;
-  const attune_host_access counts = work->step != ATTUNE_LIST_FILL ? ATTUNE_HOST_WRITE : ATTUNE_HOST_READ;
-  attune_status status;
-  if ((status = add_words(memory, "lists.rows", a->list_rows, ATTUNE_HOST_READ, rows + 1))) return status;
-  if ((status = add_words(memory, "lists.blocks", a->list_blocks, ATTUNE_HOST_READ, a->list_capacity))) return status;
-  if ((status = add_words(memory, "lists.order", a->list_order, ATTUNE_HOST_READ, rows))) return status;
-  if ((status = add_words(memory, "workspace", work->counts, counts, rows))) return status;
-  if ((status = add_words(memory, "built rows", work->rows, ATTUNE_HOST_WRITE, rows + 1))) return status;
-  if ((status = add_words(memory, "built blocks", work->blocks, ATTUNE_HOST_WRITE, a->list_capacity))) return status;
-  if ((status = add_words(memory, "built order", work->order, ATTUNE_HOST_WRITE, rows))) return status;
-  return source > 0 ? add(memory, "source.data", work->source, ATTUNE_HOST_READ, 1, source, none, one) : ATTUNE_OK;
-}
-
-attune_status attune_host_memory_of(attune_host_memory *out, const attune_config *config,
-                                    const struct attune_arguments *a) {
-  *out = (attune_host_memory){.count = 0};
-  if (a->group < 1 || a->heads_q % a->group != 0)
-    return attune_fail(ATTUNE_BAD_HEADS, "%d query heads do not divide into groups of %d", a->heads_q, a->group);
-  int64_t d = config->head_dim, dv = config->head_dim_v, one[3] = {0, 0, 0};
-  int64_t size_q[3] = {a->batch, a->seqlen_q, a->heads_q}, size_k[3] = {a->batch, a->seqlen_k, a->heads_q / a->group};
-  int64_t q[3] = {a->q_batch, a->q_seqlen, a->q_heads}, k[3] = {a->k_batch, a->k_seqlen, a->k_heads};
-  int64_t v[3] = {a->v_batch, a->v_seqlen, a->v_heads}, o[3] = {a->o_batch, a->o_seqlen, a->o_heads};
-  int64_t none[3] = {1, 1, 1}, lse = (int64_t)a->batch * a->heads_q;
-  attune_status status;
-  if ((status = add(out, "q", a->q, ATTUNE_HOST_READ, 2, d, q, size_q)) != ATTUNE_OK) return status;
-  if ((status = add(out, "k", a->k, ATTUNE_HOST_READ, 2, d, k, size_k)) != ATTUNE_OK) return status;
-  if ((status = add(out, "v", a->v, ATTUNE_HOST_READ, 2, dv, v, size_k)) != ATTUNE_OK) return status;
-  if ((status = add(out, "o", a->o, ATTUNE_HOST_WRITE, 2, dv, o, size_q)) != ATTUNE_OK) return status;
-  if ((status = add(out, "lse", a->lse, ATTUNE_HOST_WRITE, 4, lse * a->seqlen_q, one, none)) != ATTUNE_OK)
-    return status;
-  if ((status = add(out, "seqlens_q", a->seqlens_q, ATTUNE_HOST_READ, 4, a->batch, one, none)) != ATTUNE_OK)
-    return status;
-  if ((status = add(out, "seqlens_k", a->seqlens_k, ATTUNE_HOST_READ, 4, a->batch, one, none)) != ATTUNE_OK)
-    return status;
-  if ((status = add(out, "sinks", a->sinks, ATTUNE_HOST_READ, 4, a->heads_q, one, none)) != ATTUNE_OK) return status;
-  int64_t bias[3] = {a->bias_batch, a->bias_seqlen, a->bias_heads};
-  if ((status = add(out, "bias", a->bias, ATTUNE_HOST_READ, 2, a->seqlen_k, bias, size_q)) != ATTUNE_OK) return status;
-  if ((status = add(out, "the counter", a->counter, ATTUNE_HOST_COUNT, 4, 1, one, none)) != ATTUNE_OK) return status;
-  if (config->list_block > 0 && (status = add_lists(out, config, a)) != ATTUNE_OK) return status;
-  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
-    const struct attune_argument *value = &a->values[i];
-    const void *array = value->count > 0 ? value->array : NULL;
-    if ((status = add(out, "an array param", array, ATTUNE_HOST_READ, 4, value->count, one, none)) != ATTUNE_OK)
-      return status;
+attune_status attune_host_memory_of(attune_host_memory *out, const attune_call *call) {
+  static const attune_host_access allowed[] = {[ATTUNE_ACCESS_READ] = ATTUNE_HOST_READ,
+                                               [ATTUNE_ACCESS_WRITE] = ATTUNE_HOST_WRITE,
+                                               [ATTUNE_ACCESS_COUNT] = ATTUNE_HOST_COUNT};
+  attune_status status = ATTUNE_OK;
+  out->count = 0;
+  for (int i = 0; i < call->step->binding_count && status == ATTUNE_OK; i++) {
+    const attune_binding *binding = &call->step->bindings[i];
+    const attune_tensor_row *tensor = &attune_tensor_table[binding->tensor];
+    attune_shape shape;
+    tensor->shape(&shape, call->problem, call->run);
+    status = attune_host_memory_add(out, tensor->name, attune_tensor_of_arguments(call->arguments, binding->tensor),
+                                    allowed[binding->access], attune_element_bytes(tensor->element), &shape);
   }
-  return ATTUNE_OK;
+  return status;
 }
 
 /* Whether the bytes lie in one row of the tensor. */

@@ -1,14 +1,12 @@
-/* Which device memory a kernel may touch: its tensors, element by element, as the arguments and the config give them.
- */
+/* Which device memory a kernel may touch: the tensors that its step names, element by element. */
 #ifndef ATTUNE_HOST_MEMORY_H
 #define ATTUNE_HOST_MEMORY_H
 
 #include <stdbool.h>
 
-#include "generator/generator.h"
-#include "templates/arguments.h"
+#include "runtime/backend.h"
 
-enum { ATTUNE_HOST_TENSORS_MAX = 9 + 8 + 8 + 1 }; /* and the arrays of expressions, and lists, and the counter */
+enum { ATTUNE_HOST_TENSORS_MAX = ATTUNE_TENSOR_COUNT };
 
 /* What a kernel may do with a tensor, and nothing else: blocks have no order, so that anything more would be a race. */
 typedef enum { ATTUNE_HOST_READ, ATTUNE_HOST_WRITE, ATTUNE_HOST_COUNT } attune_host_access;
@@ -30,9 +28,11 @@ typedef struct {
   int count;
 } attune_host_memory;
 
-/* ATTUNE_BAD_SIZE if an extent overflows. */
-attune_status attune_host_memory_of(attune_host_memory *out, const attune_config *config,
-                                    const struct attune_arguments *arguments);
+/* What the bindings of the call's step name. ATTUNE_BAD_SIZE if an extent overflows. */
+attune_status attune_host_memory_of(attune_host_memory *out, const attune_call *call);
+/* Adds a tensor, unless it is absent or empty. */
+attune_status attune_host_memory_add(attune_host_memory *memory, const char *name, const void *base,
+                                     attune_host_access allowed, int element_bytes, const attune_shape *shape);
 /* Judges one access of size bytes, a power of two; false: reason (256 bytes) says what it does and where the next
  * tensor is. */
 bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256], const void *address, int size,

@@ -293,8 +293,8 @@ static void test_cost(const char *name, const char *config_text) {
   attune_plan *plan, *chosen;
   bed b;
   attune_config config;
-  attune_launch launch;
-  attune_arguments arguments;
+  attune_steps steps;
+  attune_problem resolved;
   CUmodule module;
   CUfunction function;
   double run[BATCHES], bare[BATCHES];
@@ -303,9 +303,14 @@ static void test_cost(const char *name, const char *config_text) {
   attune_status status = attune_plan_create_with(&plan, context, &b.problem, config_text);
   if (status == ATTUNE_OK)
     status = load_bare(&module, &function, &config, "forward.mma.fp16.d64.causal.m64.n64.w4.s1.lazy.b1");
-  if (status == ATTUNE_OK) status = attune_launch_of(&launch, &config, &b.problem);
-  if (status == ATTUNE_OK) status = attune_arguments_of(&arguments, &config, &b.problem, &b.tensors);
-  void *parameters[] = {&arguments};
+  if (status == ATTUNE_OK) status = attune_problem_resolve(&resolved, &b.problem);
+  if (status == ATTUNE_OK) status = attune_steps_of(&steps, &config, &resolved);
+  attune_step *step = &steps.steps[0];
+  attune_tensor_bind(&step->arguments, ATTUNE_TENSOR_Q, b.tensors.q);
+  attune_tensor_bind(&step->arguments, ATTUNE_TENSOR_K, b.tensors.k);
+  attune_tensor_bind(&step->arguments, ATTUNE_TENSOR_V, b.tensors.v);
+  attune_tensor_bind(&step->arguments, ATTUNE_TENSOR_O, b.tensors.o);
+  void *parameters[] = {&step->arguments};
   CUresult result = CUDA_SUCCESS;
   for (int i = 0; i < BATCHES && status == ATTUNE_OK && result == CUDA_SUCCESS; i++) {
     status = attune_backend_synchronize(machine);
@@ -316,8 +321,8 @@ static void test_cost(const char *name, const char *config_text) {
     attune_backend_synchronize(machine);
     start = now();
     for (int j = 0; j < BATCH && result == CUDA_SUCCESS; j++)
-      result = driver->launch(function, (unsigned)launch.grid, 1, 1, (unsigned)launch.threads, 1, 1,
-                              (unsigned)launch.shared_bytes, NULL, parameters, NULL);
+      result = driver->launch(function, (unsigned)step->launch.grid, 1, 1, (unsigned)step->launch.threads, 1, 1,
+                              (unsigned)step->launch.shared_bytes, NULL, parameters, NULL);
     bare[i] = (now() - start) / BATCH;
   }
   if (status != ATTUNE_OK || result != CUDA_SUCCESS) {

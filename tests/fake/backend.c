@@ -41,7 +41,10 @@ static bool answers(bool (*question)(const attune_config *), const attune_config
 static attune_status load(attune_loaded **out, attune_backend *machine, const attune_kernel *kernel,
                           const attune_config *config) {
   (void)kernel;
-  *out = attune_fake_load(machine, config);
+  fake_loaded *loaded = calloc(1, sizeof *loaded);
+  loaded->base.machine = machine;
+  loaded->config = *config;
+  *out = &loaded->base;
   return ATTUNE_OK;
 }
 
@@ -49,11 +52,10 @@ static void unload(attune_loaded *loaded) {
   free(loaded);
 }
 
-static attune_status launch(const attune_loaded *loaded, const attune_launch *shape, const attune_arguments *arguments,
-                            attune_stream stream) {
+static attune_status launch(const attune_loaded *loaded, const attune_call *call, attune_stream stream) {
   attune_fake *gpu = &attune_fake_gpu;
   const attune_config *config = &((const fake_loaded *)loaded)->config;
-  (void)shape, (void)arguments, (void)stream;
+  (void)call, (void)stream;
   gpu->launches++;
   if (gpu->interrupt_at && gpu->launches >= gpu->interrupt_at) gpu->interrupted = 1;
   if (gpu->lost || answers(gpu->fails, config)) {
@@ -146,11 +148,13 @@ attune_backend *attune_fake_machine(const char *arch) {
   return &fake_machine;
 }
 
-attune_loaded *attune_fake_load(attune_backend *machine, const attune_config *config) {
-  fake_loaded *loaded = calloc(1, sizeof *loaded);
-  loaded->base.machine = machine;
-  loaded->config = *config;
-  return &loaded->base;
+attune_program *attune_fake_program(attune_backend *machine, const attune_config *config) {
+  attune_program *program = calloc(1, sizeof *program);
+  program->backend = machine;
+  program->steps.count = 1;
+  program->steps.steps[0].config = *config;
+  (void)load(&program->loaded[0], machine, NULL, config);
+  return program;
 }
 
 /* ---- in place of the bed and the compilers; the linker takes these before it looks into the archives ---- */
@@ -168,16 +172,14 @@ void attune_verifier_destroy(attune_verifier *bed) {
   free(bed);
 }
 
-attune_status attune_verifier_launch(attune_verifier *bed, const attune_loaded *loaded, const attune_config *config) {
-  static const attune_launch shape;
-  static const attune_arguments arguments;
-  (void)bed, (void)config;
-  return attune_launch_kernel(loaded, &shape, &arguments, NULL);
+attune_status attune_verifier_launch(attune_verifier *bed, const attune_program *program) {
+  (void)bed;
+  return operations.launch(program->loaded[0], NULL, NULL);
 }
 
-attune_status attune_verifier_check(attune_verifier *bed, const attune_loaded *loaded, const attune_config *config,
-                                    attune_verdict *out) {
-  attune_status status = attune_verifier_launch(bed, loaded, config);
+attune_status attune_verifier_check(attune_verifier *bed, const attune_program *program, attune_verdict *out) {
+  const attune_config *config = &((const fake_loaded *)program->loaded[0])->config;
+  attune_status status = attune_verifier_launch(bed, program);
   if (status != ATTUNE_OK) return status;
   *out = (attune_verdict){.passed = !answers(attune_fake_gpu.wrong, config), .error = 1e-3, .bound = 2e-3};
   if (!out->passed) strcpy(out->worst, "batch 0, head 0, row 3: 7 instead of 1");

@@ -29,7 +29,7 @@ extern attune_fake attune_fake_gpu;
 
 /* An sm_90 where arch is 90, a simulator where it is 0. Resets attune_fake_gpu. */
 attune_backend *attune_fake_machine(const char *arch);
-/* A kernel of that config on the machine; attune_unload ends it. */
-attune_loaded *attune_fake_load(attune_backend *machine, const attune_config *config);
+/* A kernel of that config on the backend, as a program; attune_program_destroy ends it. */
+attune_program *attune_fake_program(attune_backend *machine, const attune_config *config);
 
 #endif

@@ -12,12 +12,15 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* A machine for each schedule. */
+/* A machine for each schedule, and kernels that all of them run. */
 enum { SCHEDULES = 2 };
 static attune_backend *machines[SCHEDULES];
+static attune_store *store;
 
 static inline int open_machines(void **state) {
   (void)state;
+  const attune_store_options options = {.path = ":memory:"};
+  if (attune_store_open(&store, &options) != ATTUNE_OK) return -1;
   for (uint64_t i = 0; i < SCHEDULES; i++)
     if (attune_backend_open(&machines[i], "host", i) != ATTUNE_OK) return -1;
   return 0;
@@ -27,6 +30,7 @@ static inline int close_machines(void **state) {
   (void)state;
   for (int i = 0; i < SCHEDULES; i++)
     attune_backend_close(machines[i]);
+  attune_store_close(store);
   return 0;
 }
 
@@ -70,29 +74,25 @@ static inline void config_of(attune_config *out, attune_family family, const cha
   }
 }
 
-static inline attune_kernel *compiled(const attune_config *config, const attune_problem *problem) {
-  attune_kernel *kernel;
-  if (attune_kernel_compile(&kernel, config, problem, "host") != ATTUNE_OK) fail_msg("%s", attune_message());
-  return kernel;
-}
-
 static inline size_t elements_of(const attune_problem *p) {
   return (size_t)p->batch * (size_t)p->seqlen_q * (size_t)p->heads_q * (size_t)p->head_dim_v;
 }
 
 /* O of one verified run; malloc'ed. */
-static inline uint16_t *verified(attune_verifier *bed, attune_backend *machine, const attune_kernel *kernel,
-                                 const attune_config *config, const attune_problem *problem, const char *about) {
-  attune_loaded *loaded;
+static inline uint16_t *verified(attune_verifier *bed, attune_backend *machine, const attune_config *config,
+                                 const attune_problem *problem, const char *about) {
+  attune_problem resolved;
+  attune_program *program;
   attune_verdict verdict;
   uint16_t *o = malloc(elements_of(problem) * sizeof *o);
   assert_non_null(o);
-  if (attune_load(&loaded, machine, kernel, config) != ATTUNE_OK ||
-      attune_verifier_check(bed, loaded, config, &verdict) != ATTUNE_OK ||
-      attune_verifier_outputs(bed, o, NULL) != ATTUNE_OK)
+  const attune_program_source from = {.backend = machine, .store = store, .problem = &resolved};
+  if (attune_problem_resolve(&resolved, problem) != ATTUNE_OK ||
+      attune_program_create(&program, &from, config) != ATTUNE_OK ||
+      attune_verifier_check(bed, program, &verdict) != ATTUNE_OK || attune_verifier_outputs(bed, o, NULL) != ATTUNE_OK)
     fail_msg("%s: %s", about, attune_message());
   if (!verdict.passed) fail_msg("%s: %s", about, verdict.worst);
-  attune_unload(loaded);
+  attune_program_destroy(program);
   return o;
 }
 
@@ -102,11 +102,9 @@ static inline uint16_t *computed(attune_family family, const char *schedule, con
   attune_verifier *bed;
   attune_config config;
   config_of(&config, family, schedule, problem);
-  attune_kernel *kernel = compiled(&config, problem);
   if (attune_verifier_create(&bed, machines[0], problem, given, 3, 1.0) != ATTUNE_OK) fail_msg("%s", attune_message());
-  uint16_t *o = verified(bed, machines[0], kernel, &config, problem, problem->mask_expr);
+  uint16_t *o = verified(bed, machines[0], &config, problem, problem->mask_expr);
   attune_verifier_destroy(bed);
-  free(kernel);
   return o;
 }
 

@@ -32,8 +32,7 @@ static void open_bench(bench *bench, const char *arch, const int *tiles) {
   assert_int_equal(attune_verifier_create(&bench->bed, bench->machine, NULL, NULL, 0, 1), ATTUNE_OK);
   for (int i = 0; i < CANDIDATES; i++) {
     bench->configs[i] = (attune_config){.tile_m = tiles[i]};
-    bench->candidates[i] = (attune_candidate){.loaded = attune_fake_load(bench->machine, &bench->configs[i]),
-                                              .config = &bench->configs[i]};
+    bench->candidates[i] = (attune_candidate){.program = attune_fake_program(bench->machine, &bench->configs[i])};
   }
 }
 
@@ -44,7 +43,7 @@ static attune_status race(bench *bench, int rounds, double seconds) {
 static void close_bench(bench *bench) {
   for (int i = 0; i < CANDIDATES; i++) {
     attune_timing_free(&bench->candidates[i].timing);
-    attune_unload((attune_loaded *)bench->candidates[i].loaded);
+    attune_program_destroy((attune_program *)bench->candidates[i].program);
   }
   attune_verifier_destroy(bench->bed);
 }

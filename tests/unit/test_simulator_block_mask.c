@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/enqueue_case.h"
 #include "tests/unit/simulator_block_mask.h"
 
 enum { ROWS = 3, COLUMNS = 3 }; /* blocks of 64 in 150 queries and 170 keys */
@@ -75,13 +76,11 @@ static void check_case(void **state) {
     attune_config config;
     config_of(&config, (attune_family)family, schedule_of(schedules[family], (size_t)(c - cases)), &problem);
     assert_int_equal(attune_config_legal(&config, attune_backend_device(machines[0])), ATTUNE_OK);
-    attune_kernel *kernel = compiled(&config, &problem);
-    uint16_t *first = verified(beds[0], machines[0], kernel, &config, &problem, c->name);
-    uint16_t *second = verified(beds[1], machines[1], kernel, &config, &problem, c->name);
+    uint16_t *first = verified(beds[0], machines[0], &config, &problem, c->name);
+    uint16_t *second = verified(beds[1], machines[1], &config, &problem, c->name);
     assert_memory_equal(first, second, elements_of(&problem) * sizeof *first);
     free(first);
     free(second);
-    free(kernel);
   }
   for (int i = 0; i < SCHEDULES; i++)
     attune_verifier_destroy(beds[i]);
@@ -146,20 +145,15 @@ static void damaged_lists_stay_in_bounds(void **state) {
     const char *schedule = schedules[family][i % FAMILY_SCHEDULES];
     attune_config config;
     attune_loaded *loaded;
-    attune_launch how;
     if (schedule == NULL) continue;
     config_of(&config, family, schedule, &problem);
-    attune_kernel *kernel = compiled(&config, &problem);
+    attune_kernel *kernel;
+    if (attune_kernel_compile(&kernel, &config, &problem, "host") != ATTUNE_OK) fail_msg("%s", attune_message());
     assert_int_equal(attune_load(&loaded, machines[0], kernel, &config), ATTUNE_OK);
-    assert_int_equal(attune_launch_of(&how, &config, &problem), ATTUNE_OK);
     for (size_t r = 0; r < COUNT(rows); r++)
       for (size_t o = 0; o < COUNT(orders); o++) {
-        attune_arguments arguments;
-        unsigned counter;
         tensors.lists = (attune_block_mask){1, 1, rows[r], blocks, r % 2 == 0 ? 6 : 0, orders[o]};
-        assert_int_equal(attune_arguments_of(&arguments, &config, &problem, &tensors), ATTUNE_OK);
-        arguments.counter = &counter;
-        if (attune_launch_kernel(loaded, &how, &arguments, NULL) != ATTUNE_OK) fail_msg("%s", attune_message());
+        if (enqueue_loaded(loaded, &config, &problem, &tensors) != ATTUNE_OK) fail_msg("%s", attune_message());
       }
     attune_unload(loaded);
     free(kernel);

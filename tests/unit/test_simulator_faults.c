@@ -135,6 +135,27 @@ static void fill_maps(struct attune_tensor_maps *out) {
   attune_host_tensor_map_fill(&out->o, o, size, stride, SEQLEN, SEQLEN);
 }
 
+static void add_tensors(attune_host_memory *memory) {
+  const struct {
+    const char *name;
+    const void *base;
+    attune_host_access access;
+    int element_bytes;
+    attune_shape shape;
+  } tensors[] = {
+      {"q", q, ATTUNE_HOST_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
+      {"k", k, ATTUNE_HOST_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
+      {"v", v, ATTUNE_HOST_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, PADDED, 0}}},
+      {"o", o, ATTUNE_HOST_WRITE, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
+      {"lse", lse, ATTUNE_HOST_WRITE, 4, {SEQLEN, {1, 1, 1}, {0}}},
+      {"the counter", counter, ATTUNE_HOST_COUNT, 4, {1, {1, 1, 1}, {0}}},
+  };
+  for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+    assert_int_equal(attune_host_memory_add(memory, tensors[i].name, tensors[i].base, tensors[i].access,
+                                            tensors[i].element_bytes, &tensors[i].shape),
+                     ATTUNE_OK);
+}
+
 static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {
   char symbol[80];
   snprintf(symbol, sizeof symbol, "%s_%s", file->name, broken ? "broken" : "repaired");
@@ -168,9 +189,8 @@ static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {
                                              .seqlen_q = SEQLEN,
                                              .seqlen_k = SEQLEN,
                                              .counter = counter};
-  const attune_config config = {.head_dim = HEAD_DIM, .head_dim_v = HEAD_DIM};
-  attune_host_memory memory;
-  assert_int_equal(attune_host_memory_of(&memory, &config, &arguments), ATTUNE_OK);
+  attune_host_memory memory = {.count = 0};
+  add_tensors(&memory);
   grid.arguments = &arguments;
   grid.memory = &memory;
   return attune_host_run(runner, &grid);

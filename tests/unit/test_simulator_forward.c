@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "runtime/runtime.h"
+#include "tests/unit/enqueue_case.h"
 #include "tuner/verify/verifier.h"
 
 /* Between them: every field's values, every head dim class, every branch of the templates. */
@@ -329,21 +330,15 @@ static const char *judge(const trial *t, const tensors *x, const expectation *e)
 
 /* ---- tests ---- */
 
-static void run(const attune_loaded *loaded, const attune_config *config, const trial *t, tensors *x) {
+static void run(attune_loaded *loaded, const attune_config *config, const trial *t, tensors *x) {
   attune_tensors given;
-  attune_arguments arguments;
-  attune_launch launch;
-  unsigned counter = 12345; /* what is in it does not matter */
   attune_tensors_init(&given);
   given.q = x->q_data, given.k = x->k_data, given.v = x->v_data, given.o = x->o_data;
   if (t->problem.want_lse) given.lse = x->lse_data;
   if (t->lengths) given.seqlens_q = t->seqlens_q, given.seqlens_k = t->seqlens_k;
   memset(x->o_data, 0xff, x->o_size * sizeof *x->o_data);
   memset(x->lse_data, 0xff, x->lse_size * sizeof *x->lse_data);
-  assert_int_equal(attune_arguments_of(&arguments, config, &t->problem, &given), ATTUNE_OK);
-  assert_int_equal(attune_launch_of(&launch, config, &t->problem), ATTUNE_OK);
-  arguments.counter = &counter;
-  if (attune_launch_kernel(loaded, &launch, &arguments, NULL) != ATTUNE_OK) fail_msg("%s", attune_message());
+  if (enqueue_loaded(loaded, config, &t->problem, &given) != ATTUNE_OK) fail_msg("%s", attune_message());
 }
 
 static void describe(char out[512], const trial *t, int n) {

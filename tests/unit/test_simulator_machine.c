@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "runtime/backend.h"
+#include "tests/unit/enqueue_case.h"
 
 enum { SEQLEN = 70, HEAD_DIM = 32, ELEMENTS = SEQLEN * 2 * HEAD_DIM };
 
@@ -49,7 +50,7 @@ static attune_backend *open_machine(uint64_t seed) {
 
 /* One launch with its own tensors; ones in V give ones in O. */
 typedef struct {
-  const attune_loaded *loaded;
+  attune_loaded *loaded;
   attune_status status;
   int wrong;
 } job;
@@ -66,11 +67,7 @@ static void *launch(void *argument) {
   attune_tensors tensors;
   attune_tensors_init(&tensors);
   tensors.q = data[0], tensors.k = data[1], tensors.v = data[2], tensors.o = data[3];
-  attune_arguments arguments;
-  attune_launch shape;
-  j->status = attune_arguments_of(&arguments, &config, &problem, &tensors);
-  if (j->status == ATTUNE_OK) j->status = attune_launch_of(&shape, &config, &problem);
-  if (j->status == ATTUNE_OK) j->status = attune_launch_kernel(j->loaded, &shape, &arguments, NULL);
+  j->status = enqueue_loaded(j->loaded, &config, &problem, &tensors);
   for (int e = 0; e < ELEMENTS; e++)
     j->wrong += data[3][e] != 0x3f80;
   for (int i = 0; i < 4; i++)
@@ -113,16 +110,15 @@ static void a_fault_leaves_nothing_behind(void **state) {
   attune_tensors tensors;
   attune_tensors_init(&tensors);
   tensors.q = tensors.k = tensors.v = data, tensors.o = o;
-  attune_arguments arguments;
-  attune_launch shape;
-  assert_int_equal(attune_arguments_of(&arguments, &config, &problem, &tensors), ATTUNE_OK);
-  assert_int_equal(attune_launch_of(&shape, &config, &problem), ATTUNE_OK);
-  shape.shared_bytes /= 2;
-  assert_int_equal(attune_launch_kernel(loaded, &shape, &arguments, NULL), ATTUNE_KERNEL_FAULT);
+  attune_program program = {.backend = machine, .problem = problem, .loaded = {loaded}};
+  const attune_run_inputs run = {.tensors = tensors};
+  assert_int_equal(attune_steps_of(&program.steps, &config, &problem), ATTUNE_OK);
+  program.steps.steps[0].launch.shared_bytes /= 2;
+  assert_int_equal(attune_enqueue(&program, &run, NULL, 0, NULL), ATTUNE_KERNEL_FAULT);
   assert_non_null(strstr(attune_message(), "out of bounds"));
   assert_non_null(strstr(attune_message(), "attune_forward_mma_bf16_d32_m64_n32_w4_s2_b1: line "));
-  shape.threads = 100;
-  assert_int_equal(attune_launch_kernel(loaded, &shape, &arguments, NULL), ATTUNE_KERNEL_FAULT);
+  program.steps.steps[0].launch.threads = 100;
+  assert_int_equal(attune_enqueue(&program, &run, NULL, 0, NULL), ATTUNE_KERNEL_FAULT);
   assert_non_null(strstr(attune_message(), "whole warps"));
   job good = {.loaded = loaded};
   launch(&good);
@@ -246,7 +242,7 @@ static void divisors_are_exact(void **state) {
                       : i < 1062 ? (int32_t)(((uint32_t)1 << (i - 1031)) + (i < 1061))
                                  : (int32_t)(random >> 34) + 1;
     if (d < 1) continue;
-    const attune_divisor by = attune_divisor_of(d);
+    const struct attune_divisor by = attune_divisor_of(d);
     const int64_t last = INT32_MAX, multiples[] = {1, 2, 3, last / d / 2, last / d - 1, last / d};
     for (int m = 0; m < 6; m++)
       for (int64_t n = multiples[m] * d - 1; n <= multiples[m] * d + 1; n++)

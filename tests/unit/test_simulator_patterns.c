@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/enqueue_case.h"
 #include "tests/unit/simulator_case.h"
 
 /* What of the problem differs from the usual one, as JSON. */
@@ -62,14 +63,12 @@ static void check_case(void **state) {
     attune_config config;
     config_of(&config, (attune_family)family, schedule_of(schedules[family], (size_t)(differs - cases + family)),
               &problem);
-    attune_kernel *kernel = compiled(&config, &problem);
-    uint16_t *first = verified(beds[0], machines[0], kernel, &config, &problem, *differs);
-    uint16_t *second = verified(beds[1], machines[1], kernel, &config, &problem, *differs);
+    uint16_t *first = verified(beds[0], machines[0], &config, &problem, *differs);
+    uint16_t *second = verified(beds[1], machines[1], &config, &problem, *differs);
     if (memcmp(first, second, elements_of(&problem) * sizeof *first) != 0)
       fail_msg("%s: another schedule, another result", *differs);
     free(first);
     free(second);
-    free(kernel);
   }
   for (int i = 0; i < SCHEDULES; i++)
     attune_verifier_destroy(beds[i]);
@@ -116,12 +115,10 @@ static void hidden_tiles_are_left_out(void **state) {
     attune_verifier *bed;
     attune_config config;
     config_of(&config, (attune_family)family, schedules[family][0], &problem);
-    attune_kernel *kernel = compiled(&config, &problem);
     assert_int_equal(attune_verifier_create_with(&bed, machines[0], &problem, &given, drawn[0], drawn[1], drawn[2]),
                      ATTUNE_OK);
-    free(verified(bed, machines[0], kernel, &config, &problem, attune_family_name((attune_family)family)));
+    free(verified(bed, machines[0], &config, &problem, attune_family_name((attune_family)family)));
     attune_verifier_destroy(bed);
-    free(kernel);
   }
   for (size_t i = 0; i < 3; i++)
     free(drawn[i]);
@@ -134,20 +131,14 @@ typedef struct {
   uint16_t *o;
 } pointers;
 
-static void launch(const attune_loaded *loaded, const attune_config *config, const attune_problem *problem,
+static void launch(attune_loaded *loaded, const attune_config *config, const attune_problem *problem,
                    const attune_inputs *given, pointers at, const int32_t *seqlens_q, const int32_t *seqlens_k) {
   attune_tensors tensors;
-  attune_arguments arguments;
-  attune_launch how;
-  unsigned counter = 12345; /* what is in it does not matter */
   attune_tensors_init(&tensors);
   tensors.q = at.q, tensors.k = at.k, tensors.v = at.v, tensors.o = at.o;
   tensors.seqlens_q = seqlens_q, tensors.seqlens_k = seqlens_k;
   attune_inputs_values(tensors.values, given);
-  assert_int_equal(attune_arguments_of(&arguments, config, problem, &tensors), ATTUNE_OK);
-  assert_int_equal(attune_launch_of(&how, config, problem), ATTUNE_OK);
-  arguments.counter = &counter;
-  if (attune_launch_kernel(loaded, &how, &arguments, NULL) != ATTUNE_OK) fail_msg("%s", attune_message());
+  if (enqueue_loaded(loaded, config, problem, &tensors) != ATTUNE_OK) fail_msg("%s", attune_message());
 }
 
 /* A batch whose sequences have lengths of their own gives what each gives alone, and does not touch the rest. */
@@ -172,7 +163,8 @@ static void own_lengths(void **state) {
     attune_config config;
     attune_loaded *loaded;
     config_of(&config, (attune_family)family, schedules[family][0], &problem);
-    attune_kernel *kernel = compiled(&config, &problem);
+    attune_kernel *kernel;
+    if (attune_kernel_compile(&kernel, &config, &problem, "host") != ATTUNE_OK) fail_msg("%s", attune_message());
     assert_int_equal(attune_load(&loaded, machines[0], kernel, &config), ATTUNE_OK);
     memset(whole, 0xff, size);
     memset(alone, 0xff, size);

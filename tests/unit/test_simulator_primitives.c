@@ -357,16 +357,11 @@ static float results[64 * 256];
 static void launch(const primitives *p, const char *name, const struct attune_tensor_maps *maps,
                    struct attune_arguments arguments, int blocks, int threads, uint64_t seed) {
   arguments.lse = results;
-  struct attune_arguments outputs = {.lse = results,
-                                     .batch = 1,
-                                     .heads_q = 1,
-                                     .group = 1,
-                                     .seqlen_q = 64 * 256,
-                                     .seqlen_k = 1,
-                                     .counter = arguments.counter};
-  const attune_config config = {.head_dim = 64, .head_dim_v = 64};
-  attune_host_memory memory;
-  assert_int_equal(attune_host_memory_of(&memory, &config, &outputs), ATTUNE_OK);
+  const attune_shape floats = {64 * 256, {1, 1, 1}, {0}}, word = {1, {1, 1, 1}, {0}};
+  attune_host_memory memory = {.count = 0};
+  assert_int_equal(attune_host_memory_add(&memory, "results", results, ATTUNE_HOST_WRITE, 4, &floats), ATTUNE_OK);
+  assert_int_equal(attune_host_memory_add(&memory, "counter", arguments.counter, ATTUNE_HOST_COUNT, 4, &word),
+                   ATTUNE_OK);
   attune_host_grid grid = {.name = name,
                            .blocks = blocks,
                            .threads = threads,

@@ -416,7 +416,11 @@ static void test_persistent_launch(void **unused) {
     assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_OK);
     assert_int_equal(launch.resident, cases[i].resident);
     assert_int_equal(attune_launch_blocks(&launch, &d), cases[i].blocks);
-    assert_int_equal(launch.workspace, cases[i].workspace);
+    attune_steps steps;
+    attune_problem resolved;
+    assert_int_equal(attune_problem_resolve(&resolved, &p), ATTUNE_OK);
+    assert_int_equal(attune_steps_of(&steps, &config, &resolved), ATTUNE_OK);
+    assert_int_equal(steps.workspace_bytes, cases[i].workspace);
   }
 }
 

@@ -104,35 +104,26 @@ const char *attune_backend_arch(const attune_backend *self) {
   return "host";
 }
 
-attune_status attune_kernel_compile(attune_kernel **out, const attune_config *config, const attune_problem *problem,
-                                    const char *arch) {
-  (void)problem;
+/* The program that is verified: its kernel is the one below, on the problem of the verifier that runs it. */
+static attune_program tested;
+
+static const attune_program *program_of(const attune_problem *problem) {
+  assert_int_equal(attune_problem_resolve(&tested.problem, problem), ATTUNE_OK);
+  return &tested;
+}
+
+/* The reference family's, as it is made for a check: the only one that is made here. */
+attune_status attune_program_create(attune_program **out, const attune_program_source *from,
+                                    const attune_config *config) {
+  static attune_program reference;
   (void)config;
-  (void)arch;
-  *out = NULL;
+  reference.problem = *from->problem;
+  *out = &reference;
   return ATTUNE_OK;
 }
 
-/* The reference family's kernel, as it is loaded for a judge: the only one that is loaded here. */
-attune_status attune_load(attune_loaded **out, attune_backend *self, const attune_kernel *binary,
-                          const attune_config *config) {
-  (void)self;
-  (void)binary;
-  (void)config;
-  *out = (void *)&kernel.reference_is_wrong;
-  return ATTUNE_OK;
-}
-
-void attune_unload(attune_loaded *loaded) {
-  (void)loaded;
-}
-
-attune_status attune_arguments_of(attune_arguments *out, const attune_config *config, const attune_problem *problem,
-                                  const attune_tensors *tensors) {
-  (void)config;
-  kernel.problem = *problem;
-  *out = (attune_arguments){.q = tensors->q, .k = tensors->k, .v = tensors->v, .o = tensors->o, .lse = tensors->lse};
-  return ATTUNE_OK;
+void attune_program_destroy(attune_program *program) {
+  (void)program;
 }
 
 static void spoil_row(defect kind, const attune_row *row, uint16_t *o, double *lse) {
@@ -151,14 +142,14 @@ static void spoil_row(defect kind, const attune_row *row, uint16_t *o, double *l
     o[0] = attune_to_element(p->dtype, attune_from_element(p->dtype, o[0]) + 0.01);
 }
 
-static void compute_mean(const attune_arguments *arguments, int index, double *o) {
+static void compute_mean(const attune_tensors *arguments, int index, double *o) {
   const attune_problem *p = &kernel.problem;
   const uint16_t *v = (const uint16_t *)arguments->v + index * p->v.seqlen;
   for (int d = 0; d < p->head_dim_v; d++)
     o[d] = ((index > 0 ? o[d] * index : 0.0) + attune_from_element(p->dtype, v[d])) / (index + 1);
 }
 
-static void compute_row(const attune_arguments *arguments, defect kind, const attune_row *row, double *o, double *lse) {
+static void compute_row(const attune_tensors *arguments, defect kind, const attune_row *row, double *o, double *lse) {
   attune_problem problem = kernel.problem;
   if (kind == IGNORES_THE_WINDOW) problem.window_left = ATTUNE_UNBOUNDED;
   if (kernel.uniform_so_far)
@@ -168,14 +159,15 @@ static void compute_row(const attune_arguments *arguments, defect kind, const at
                          NULL);
 }
 
-attune_status attune_launch_kernel(const attune_loaded *loaded, const attune_launch *launch,
-                                   const attune_arguments *arguments, attune_stream stream) {
+attune_status attune_enqueue(const attune_program *program, const attune_run_inputs *run, void *workspace,
+                             size_t workspace_size, attune_stream stream) {
+  const attune_tensors *arguments = &run->tensors;
+  kernel.problem = program->problem;
   const attune_problem *p = &kernel.problem;
   const attune_layout layout = attune_layout_o(p);
-  const defect kind = loaded == NULL ? kernel.defect : kernel.reference_is_wrong ? IS_OFF : RIGHT;
+  const defect kind = program == &tested ? kernel.defect : kernel.reference_is_wrong ? IS_OFF : RIGHT;
   double o[256] = {NAN}, lse = 0.0;
-  (void)launch;
-  (void)stream;
+  (void)workspace, (void)workspace_size, (void)stream;
   for (int batch = 0; batch < p->batch; batch++)
     for (int head = 0; head < p->heads_q; head++)
       for (int index = 0; index < p->seqlen_q; index++) {
@@ -218,7 +210,7 @@ static attune_verdict verdict_of(const attune_problem *problem, defect kind) {
   kernel.uniform = false;
   assert_int_equal(attune_config_reference(&config, problem), ATTUNE_OK);
   assert_int_equal(attune_verifier_create(&bed, machine, problem, NULL, 7, 1.0), ATTUNE_OK);
-  assert_int_equal(attune_verifier_check(bed, NULL, &config, &verdict), ATTUNE_OK);
+  assert_int_equal(attune_verifier_check(bed, program_of(problem), &verdict), ATTUNE_OK);
   attune_verifier_destroy(bed);
   assert_null(pinned.at);
   return verdict;
@@ -321,7 +313,7 @@ static void outputs_are_contiguous(void **state) {
   assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
   assert_int_equal(attune_verifier_create_with(&bed, machine, &problem, NULL, inputs[0], inputs[1], inputs[2]),
                    ATTUNE_OK);
-  assert_int_equal(attune_verifier_launch(bed, NULL, &config), ATTUNE_OK);
+  assert_int_equal(attune_verifier_launch(bed, program_of(&problem)), ATTUNE_OK);
   assert_int_equal(attune_verifier_outputs(bed, o, lse), ATTUNE_OK);
   attune_reference_row(exact, &exact_lse, &resolved, inputs[0], inputs[1], inputs[2], 1, 2, 13, NULL);
   assert_true((double)lse[(1 * 4 + 2) * 20 + 13] == (double)(float)exact_lse);
@@ -363,15 +355,15 @@ static void every_element_of_a_large_problem_is_compared(void **state) {
   assert_int_equal(large_bed(&bed, &problem, ATTUNE_MASK_NONE), ATTUNE_OK);
   assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
   kernel.defect = RIGHT;
-  assert_int_equal(attune_verifier_check(bed, NULL, &config, &verdict), ATTUNE_OK);
+  assert_int_equal(attune_verifier_check(bed, program_of(&problem), &verdict), ATTUNE_OK);
   assert_true(verdict.passed);
   assert_true(verdict.rows_checked >= 48 && verdict.rows_checked < 16 * 2048);
   kernel.defect = OFF_IN_ONE_UNLIKELY_ROW;
-  assert_int_equal(attune_verifier_check(bed, NULL, &config, &verdict), ATTUNE_OK);
+  assert_int_equal(attune_verifier_check(bed, program_of(&problem), &verdict), ATTUNE_OK);
   assert_false(verdict.passed);
   assert_non_null(strstr(verdict.worst, "[batch 0, row 1027, head 15, 0]"));
   kernel.defect = SKIPS_A_ROW;
-  assert_int_equal(attune_verifier_check(bed, NULL, &config, &verdict), ATTUNE_OK);
+  assert_int_equal(attune_verifier_check(bed, program_of(&problem), &verdict), ATTUNE_OK);
   assert_non_null(strstr(verdict.worst, "64 elements of o are unwritten or NaN"));
   attune_verifier_destroy(bed);
 }
@@ -385,10 +377,10 @@ static void every_element_has_the_bound_of_its_bucket(void **state) {
   assert_int_equal(large_bed(&bed, &problem, ATTUNE_MASK_CAUSAL), ATTUNE_OK);
   assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
   kernel.defect = RIGHT;
-  assert_int_equal(attune_verifier_check(bed, NULL, &config, &verdict), ATTUNE_OK);
+  assert_int_equal(attune_verifier_check(bed, program_of(&problem), &verdict), ATTUNE_OK);
   assert_true(verdict.passed);
   kernel.defect = OFF_BY_LITTLE_IN_ONE_UNLIKELY_ROW;
-  assert_int_equal(attune_verifier_check(bed, NULL, &config, &verdict), ATTUNE_OK);
+  assert_int_equal(attune_verifier_check(bed, program_of(&problem), &verdict), ATTUNE_OK);
   assert_false(verdict.passed);
   assert_non_null(strstr(verdict.worst, "[batch 0, row 1027, head 15, 0]"));
   attune_verifier_destroy(bed);

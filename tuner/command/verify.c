@@ -20,8 +20,7 @@ typedef struct {
   attune_store *store;
   attune_config config;
   const char *rung;
-  attune_kernel *kernel;
-  attune_loaded *loaded;
+  attune_program *program;
   json_t *cases;
   bool passed;
 } verification;
@@ -45,11 +44,11 @@ static attune_status prepare(verification *self) {
   attune_status status = attune_verb_open_store(&self->store, self->flags);
   if (status == ATTUNE_OK) status = attune_backend_open(&self->machine, self->flags->device, self->flags->seed);
   if (status == ATTUNE_OK) status = choose(self);
-  if (status == ATTUNE_OK)
-    status = attune_kernel_get(&self->kernel, NULL, self->store, &self->config, &self->problem,
-                               attune_backend_arch(self->machine), attune_frozen_by_environment());
-  if (status == ATTUNE_OK) status = attune_load(&self->loaded, self->machine, self->kernel, &self->config);
-  return status;
+  attune_problem resolved;
+  if (status == ATTUNE_OK) status = attune_problem_resolve(&resolved, &self->problem);
+  const attune_program_source from = {
+      .backend = self->machine, .store = self->store, .problem = &resolved, .frozen = attune_frozen_by_environment()};
+  return status == ATTUNE_OK ? attune_program_create(&self->program, &from, &self->config) : status;
 }
 
 static attune_status report(verification *self, const char *inputs, const attune_verdict *verdict) {
@@ -71,7 +70,7 @@ static attune_status report(verification *self, const char *inputs, const attune
 /* Takes the bed. */
 static attune_status judge(verification *self, attune_verifier *bed, const char *inputs) {
   attune_verdict verdict;
-  attune_status status = attune_verifier_check(bed, self->loaded, &self->config, &verdict);
+  attune_status status = attune_verifier_check(bed, self->program, &verdict);
   if (status == ATTUNE_OK) status = report(self, inputs, &verdict);
   attune_verifier_destroy(bed);
   return status;
@@ -136,8 +135,7 @@ int attune_verb_verify(int argc, char **argv) {
   if (!attune_verb_begin(&flags, &exit_code, summary, argc, argv)) return exit_code;
   verification self = {.flags = &flags, .cases = json_array(), .passed = true};
   const attune_status status = verify(&self);
-  if (self.loaded != NULL) attune_unload(self.loaded);
-  free(self.kernel);
+  attune_program_destroy(self.program);
   if (self.machine != NULL) attune_backend_close(self.machine);
   attune_store_close(self.store);
   json_decref(self.cases);

@@ -79,7 +79,7 @@ static void bench_close(bench *bench) {
 
 static attune_status warm_up(bench *bench, attune_candidate *candidate) {
   for (int i = 0; i < WARM_UP_LAUNCHES; i++) {
-    candidate->status = attune_verifier_launch(bench->bed, candidate->loaded, candidate->config);
+    candidate->status = attune_verifier_launch(bench->bed, candidate->program);
     if (candidate->status != ATTUNE_OK) return candidate->status;
   }
   return candidate->status = attune_backend_synchronize(bench->machine);
@@ -90,7 +90,7 @@ static attune_status sample(bench *bench, attune_candidate *candidate) {
   double seconds = 0;
   if (bench->flush) status = attune_memory_fill(bench->machine, bench->flush, 0, bench->flush_size);
   if (status == ATTUNE_OK) status = attune_timer_start(bench->timer);
-  if (status == ATTUNE_OK) status = attune_verifier_launch(bench->bed, candidate->loaded, candidate->config);
+  if (status == ATTUNE_OK) status = attune_verifier_launch(bench->bed, candidate->program);
   if (status == ATTUNE_OK) status = attune_timer_stop(bench->timer);
   if (status == ATTUNE_OK) status = attune_timer_seconds(bench->timer, &seconds);
   if (status == ATTUNE_OK) candidate->timing.samples[candidate->timing.count++] = seconds;

@@ -148,9 +148,9 @@ attune_status attune_search_compile(attune_search *search, attune_trial **trials
 }
 
 static void drop(attune_trial *trial) {
-  if (trial->loaded) attune_unload(trial->loaded);
+  attune_program_destroy(trial->program);
   free(trial->kernel);
-  trial->loaded = NULL;
+  trial->program = NULL;
   trial->kernel = NULL;
 }
 
@@ -175,18 +175,10 @@ static attune_status still_alive(measured_search *m, const attune_trial *trial) 
                      trial->text, why);
 }
 
-/* A stored binary that the driver refuses is compiled anew, once. */
 static attune_status load(attune_search *search, attune_trial *trial) {
-  attune_status status = attune_load(&trial->loaded, search->machine, trial->kernel, &trial->config);
-  if (status != ATTUNE_DRIVER_FAILED) return status;
-  attune_kernel *fresh;
-  status = attune_kernel_compile(&fresh, &trial->config, &search->problem, search->arch);
-  if (status != ATTUNE_OK) return status;
-  free(trial->kernel);
-  trial->kernel = fresh;
-  status = attune_store_put_kernel(search->store, fresh);
-  if (status != ATTUNE_OK) return status;
-  return attune_load(&trial->loaded, search->machine, trial->kernel, &trial->config);
+  const attune_program_source from = {
+      .backend = search->machine, .store = search->store, .problem = &search->problem, .kernel = trial->kernel};
+  return attune_program_create(&trial->program, &from, &trial->config);
 }
 
 /* Loads and verifies. *usable: may race; else its row is written. */
@@ -196,7 +188,7 @@ static attune_status verify(measured_search *m, attune_trial *trial, bool *usabl
   double start = attune_now();
   *usable = false;
   attune_status status = load(search, trial);
-  if (status == ATTUNE_OK) status = attune_verifier_check(m->bed, trial->loaded, &trial->config, &verdict);
+  if (status == ATTUNE_OK) status = attune_verifier_check(m->bed, trial->program, &verdict);
   trial->verify_seconds = attune_now() - start;
   if (status == ATTUNE_OUT_OF_MEMORY) return status;
   if (status != ATTUNE_OK) {
@@ -222,8 +214,7 @@ static attune_status race(measured_search *m, attune_trial **trials, int count, 
   attune_candidate *candidates = calloc((size_t)count, sizeof *candidates);
   if (!candidates) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to race %d candidates", count);
   for (int i = 0; i < count; i++) {
-    candidates[i].loaded = trials[i]->loaded;
-    candidates[i].config = &trials[i]->config;
+    candidates[i].program = trials[i]->program;
   }
   attune_clocks_sample(m->clocks);
   double start = attune_now();
@@ -256,7 +247,7 @@ static attune_status race(measured_search *m, attune_trial **trials, int count, 
 
 static void crown(measured_search *m, attune_trial **trials, int count) {
   attune_trial *best;
-  if (attune_trials_best(&m->search->trials, &best, 1) == 1 && best->loaded) {
+  if (attune_trials_best(&m->search->trials, &best, 1) == 1 && best->program) {
     if (m->leader && m->leader != best) drop(m->leader);
     m->leader = best;
   }
@@ -346,10 +337,7 @@ static attune_status race_again(measured_search *m, attune_trial **trials, int c
   int loaded = 0;
   for (; loaded < count && status == ATTUNE_OK; loaded++) {
     trials[loaded]->finalist = true;
-    if (trials[loaded]->loaded) continue;
-    status = attune_kernel_get(&trials[loaded]->kernel, NULL, search->store, &trials[loaded]->config, &search->problem,
-                               search->arch, false);
-    if (status == ATTUNE_OK) status = load(search, trials[loaded]);
+    if (!trials[loaded]->program) status = load(search, trials[loaded]);
   }
   if (status == ATTUNE_OK) status = race(m, trials, count, FINAL_ROUNDS, final_seconds);
   for (int i = 0; i < loaded; i++)

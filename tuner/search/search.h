@@ -23,7 +23,7 @@ typedef struct {
   char compiler[64];
   char note[512];
   attune_kernel *kernel; /* while its batch is tried */
-  attune_loaded *loaded;
+  attune_program *program;
 } attune_trial;
 
 typedef struct {

@@ -112,6 +112,7 @@ typedef struct {
   attune_search *search;
   attune_backend *machine; /* the simulator */
   attune_verifier *bed;
+  attune_problem problem; /* that it verifies: resolved */
   char where[128];
 } judge;
 
@@ -121,6 +122,7 @@ static attune_status judge_open(judge *out, attune_search *search) {
   *out = (judge){.search = search, .machine = search->machine};
   if (!out->machine) status = attune_backend_open(&out->machine, "host", search->options->seed);
   if (status == ATTUNE_OK) status = reduce(&small, &search->problem);
+  if (status == ATTUNE_OK) status = attune_problem_resolve(&out->problem, &small);
   if (status == ATTUNE_OK)
     status =
         attune_verifier_create(&out->bed, out->machine, &small, search->options->given, search->options->seed, 1.0);
@@ -142,8 +144,10 @@ static attune_status verify(judge *judge, attune_trial *trial) {
   char ranked[128];
   double start = attune_now();
   snprintf(ranked, sizeof ranked, "%.100s", trial->note[0] ? trial->note : "model");
-  attune_status status = attune_load(&trial->loaded, judge->machine, trial->kernel, &trial->config);
-  if (status == ATTUNE_OK) status = attune_verifier_check(judge->bed, trial->loaded, &trial->config, &verdict);
+  const attune_program_source from = {
+      .backend = judge->machine, .store = search->store, .problem = &judge->problem, .kernel = trial->kernel};
+  attune_status status = attune_program_create(&trial->program, &from, &trial->config);
+  if (status == ATTUNE_OK) status = attune_verifier_check(judge->bed, trial->program, &verdict);
   trial->verify_seconds = attune_now() - start;
   if (status == ATTUNE_OUT_OF_MEMORY) return status;
   trial->error = verdict.error;
@@ -158,8 +162,8 @@ static attune_status verify(judge *judge, attune_trial *trial) {
     snprintf(trial->note, sizeof trial->note, "%s", status == ATTUNE_OK ? verdict.worst : attune_message());
   search->result->verified += trial->verified;
   search->result->failed += !trial->verified;
-  attune_unload(trial->loaded);
-  trial->loaded = NULL;
+  attune_program_destroy(trial->program);
+  trial->program = NULL;
   return attune_search_record(search, trial, "");
 }
 

@@ -101,7 +101,7 @@ attune_status attune_trials_collect(attune_trials *out, const attune_problem *pr
 
 void attune_trials_free(attune_trials *trials) {
   for (int i = 0; i < trials->count; i++) {
-    if (trials->all[i].loaded) attune_unload(trials->all[i].loaded);
+    attune_program_destroy(trials->all[i].program);
     free(trials->all[i].kernel);
     attune_timing_free(&trials->all[i].timing);
   }

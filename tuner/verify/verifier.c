@@ -17,16 +17,17 @@
 #include "tuner/verify/parallel.h"
 #include "tuner/verify/reference.h"
 
-enum { POISON = 0xff, WORKSPACE_BYTES = 256, ELEMENTS = 1 << 16 };
+enum { POISON = 0xff, ELEMENTS = 1 << 16 };
 static const uint16_t poisoned = 0xffff;
 
 struct attune_verifier {
   attune_backend *machine;
   attune_problem problem; /* resolved */
   attune_tensors tensors; /* on the machine */
-  void *workspace;        /* likewise, enough for every config */
-  attune_inputs given;    /* in host memory */
-  uint16_t *bias;         /* drawn, or NULL */
+  void *workspace;        /* likewise, as large as the largest asked for */
+  size_t workspace_size;
+  attune_inputs given; /* in host memory */
+  uint16_t *bias;      /* drawn, or NULL */
   float *sinks;
   attune_host_block_mask lists; /* drawn */
   attune_layout layout;         /* of O */
@@ -156,17 +157,15 @@ static void set_apart(attune_verifier *bed) {
 /* Runs the reference family over the whole problem, and judges it on the rows as any other. */
 static attune_status make_judge(attune_verifier *bed) {
   attune_config config;
-  attune_kernel *kernel = NULL;
-  attune_loaded *loaded = NULL;
+  attune_program *program = NULL;
   attune_verdict verdict;
   const size_t size = (size_t)(bed->rows_total * bed->problem.head_dim_v) * sizeof *bed->judge;
   uint16_t *judge = NULL;
   attune_status status = attune_config_reference(&config, &bed->problem);
   if (status != ATTUNE_OK) goto out;
-  if ((status = attune_kernel_compile(&kernel, &config, &bed->problem, attune_backend_arch(bed->machine))) != ATTUNE_OK)
-    goto out;
-  if ((status = attune_load(&loaded, bed->machine, kernel, &config)) != ATTUNE_OK) goto out;
-  if ((status = attune_verifier_check(bed, loaded, &config, &verdict)) != ATTUNE_OK) goto out;
+  const attune_program_source from = {.backend = bed->machine, .problem = &bed->problem};
+  if ((status = attune_program_create(&program, &from, &config)) != ATTUNE_OK) goto out;
+  if ((status = attune_verifier_check(bed, program, &verdict)) != ATTUNE_OK) goto out;
   if (!verdict.passed) {
     status =
         attune_fail(ATTUNE_WRONG_RESULT, "the reference family itself is wrong on this machine: %s", verdict.worst);
@@ -180,8 +179,7 @@ static attune_status make_judge(attune_verifier *bed) {
   memcpy(judge, bed->o, size);
   bed->judge = judge;
 out:
-  attune_unload(loaded);
-  free(kernel);
+  attune_program_destroy(program);
   return status;
 }
 
@@ -205,7 +203,6 @@ static attune_status bed_create(attune_verifier **out, attune_backend *machine, 
   if ((status = make_given(bed, seed)) != ATTUNE_OK) goto out;
   if ((status = make_lists(bed, seed)) != ATTUNE_OK) goto out;
   if ((status = make_outputs(bed)) != ATTUNE_OK) goto out;
-  if ((status = attune_memory_allocate(&bed->workspace, machine, WORKSPACE_BYTES)) != ATTUNE_OK) goto out;
   const bool host = attune_backend_device(machine)->arch == 0;
   if ((status = attune_rows_create(&bed->rows, resolved, &bed->given, q, k, v, seed, host)) != ATTUNE_OK) goto out;
   set_apart(bed);
@@ -272,17 +269,21 @@ void attune_verifier_destroy(attune_verifier *bed) {
 
 /* ---- running ---- */
 
-attune_status attune_verifier_launch(attune_verifier *bed, const attune_loaded *loaded, const attune_config *config) {
-  attune_launch launch;
-  attune_arguments arguments;
-  attune_status status = attune_launch_of(&launch, config, &bed->problem);
-  if (status == ATTUNE_OK) status = attune_arguments_of(&arguments, config, &bed->problem, &bed->tensors);
-  if (status == ATTUNE_OK && launch.workspace > WORKSPACE_BYTES)
-    status = attune_fail(ATTUNE_WORKSPACE_TOO_SMALL, "the kernel needs %d bytes of workspace, the test bed has %d",
-                         launch.workspace, WORKSPACE_BYTES);
-  if (status != ATTUNE_OK) return status;
-  arguments.counter = bed->workspace;
-  return attune_launch_kernel(loaded, &launch, &arguments, NULL);
+/* The workspace grows with what programs ask for. */
+static attune_status reserve_workspace(attune_verifier *bed, size_t size) {
+  if (size <= bed->workspace_size) return ATTUNE_OK;
+  attune_memory_free(bed->machine, bed->workspace);
+  bed->workspace = NULL;
+  bed->workspace_size = 0;
+  const attune_status status = attune_memory_allocate(&bed->workspace, bed->machine, size);
+  if (status == ATTUNE_OK) bed->workspace_size = size;
+  return status;
+}
+
+attune_status attune_verifier_launch(attune_verifier *bed, const attune_program *program) {
+  const attune_run_inputs run = {.tensors = bed->tensors};
+  const attune_status status = reserve_workspace(bed, (size_t)program->steps.workspace_bytes);
+  return status == ATTUNE_OK ? attune_enqueue(program, &run, bed->workspace, bed->workspace_size, NULL) : status;
 }
 
 static attune_status poison(attune_verifier *bed) {
@@ -526,12 +527,11 @@ static void judge_lse_written(const attune_verifier *bed, attune_verdict *verdic
   }
 }
 
-attune_status attune_verifier_check(attune_verifier *bed, const attune_loaded *loaded, const attune_config *config,
-                                    attune_verdict *out) {
+attune_status attune_verifier_check(attune_verifier *bed, const attune_program *program, attune_verdict *out) {
   attune_status status;
   *out = (attune_verdict){.passed = true, .rows_checked = bed->rows.count};
   if ((status = poison(bed)) != ATTUNE_OK) return status;
-  if ((status = attune_verifier_launch(bed, loaded, config)) != ATTUNE_OK) return status;
+  if ((status = attune_verifier_launch(bed, program)) != ATTUNE_OK) return status;
   if ((status = fetch(bed)) != ATTUNE_OK) return status;
   /* Unwritten elements are NaN, and so also the largest errors: they are named for what they are. */
   judge_elements(bed, out);

@@ -1,8 +1,13 @@
-/* What a kernel is called with, from a resolved problem. */
+/* What a kernel is called with, from a resolved problem: all but pointers. */
 #include <float.h>
 #include <math.h>
 
-#include "runtime/runtime.h"
+#include "generator/families/family.h"
+
+_Static_assert((int)ATTUNE_BLOCK_MASK_OF_EXPRESSION == (int)ATTUNE_LIST_OF_EXPRESSION &&
+                   (int)ATTUNE_BLOCK_MASK_OF_BYTES == (int)ATTUNE_LIST_OF_MASK &&
+                   (int)ATTUNE_BLOCK_MASK_OF_BLOCKS == (int)ATTUNE_LIST_OF_BLOCKS,
+               "the kernel knows sources by the same numbers");
 
 static const double log2_e = 1.4426950408889634;
 
@@ -19,7 +24,7 @@ static int bounded(int32_t side) {
   return side < 0 || side > ATTUNE_UNBOUNDED ? ATTUNE_UNBOUNDED : side;
 }
 
-static void fill_strides(attune_arguments *out, const attune_problem *problem) {
+static void fill_strides(struct attune_arguments *out, const attune_problem *problem) {
   out->q_batch = problem->q.batch, out->q_seqlen = problem->q.seqlen, out->q_heads = problem->q.heads;
   out->k_batch = problem->k.batch, out->k_seqlen = problem->k.seqlen, out->k_heads = problem->k.heads;
   out->v_batch = problem->v.batch, out->v_seqlen = problem->v.seqlen, out->v_heads = problem->v.heads;
@@ -27,7 +32,7 @@ static void fill_strides(attune_arguments *out, const attune_problem *problem) {
 }
 
 /* With a softcap the exponent is softcap * log2(e) * tanh(scale / softcap * q.k); the sign is tanh's. */
-static void fill_scales(attune_arguments *out, const attune_problem *problem) {
+static void fill_scales(struct attune_arguments *out, const attune_problem *problem) {
   double scale = problem->scale, softcap = problem->softcap;
   if (attune_problem_score(problem) == ATTUNE_SCORE_EXPRESSION) {
     out->log2_scale = (float)log2_e;
@@ -42,64 +47,46 @@ static void fill_scales(attune_arguments *out, const attune_problem *problem) {
   }
 }
 
-attune_divisor attune_divisor_of(int32_t d) {
+struct attune_divisor attune_divisor_of(int32_t d) {
   unsigned bits = 0;
-  if (d == 1) return (attune_divisor){.multiplier = 1, .shift = 0};
+  if (d == 1) return (struct attune_divisor){.multiplier = 1, .shift = 0};
   while ((int64_t)1 << bits < d)
     bits++;
   const uint64_t power = (uint64_t)1 << (31 + bits);
-  return (attune_divisor){.multiplier = (unsigned)((power + (uint64_t)d - 1) / (uint64_t)d), .shift = 31 + bits};
+  return (struct attune_divisor){.multiplier = (unsigned)((power + (uint64_t)d - 1) / (uint64_t)d), .shift = 31 + bits};
 }
 
-void attune_arguments_values(attune_arguments *out, const attune_tensors *tensors) {
-  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
-    const attune_value *value = &tensors->values[i];
-    out->values[i] = (struct attune_argument){value->array, value->count, value->integer, value->real};
-  }
-}
-
-void attune_arguments_block_mask(attune_arguments *out, const attune_block_mask *lists) {
-  out->list_rows = lists->row_offsets;
-  out->list_blocks = lists->indices;
-  out->list_order = lists->row_order;
-  out->list_capacity = lists->capacity < INT32_MAX ? (int)lists->capacity : INT32_MAX;
-  out->list_batch = lists->batch;
-  out->list_heads = lists->heads;
-}
-
-attune_status attune_arguments_of(attune_arguments *out, const attune_config *config, const attune_problem *problem,
-                                  const attune_tensors *tensors) {
-  attune_launch launch;
-  attune_status status = attune_launch_of(&launch, config, problem);
-  if (status != ATTUNE_OK) return status;
+void attune_arguments_fill(struct attune_arguments *out, const attune_config *config, const attune_problem *problem,
+                           const attune_launch *launch) {
   const int32_t heads = problem->heads_q / config->heads_packed;
-  *out = (attune_arguments){
-      .q = tensors->q,
-      .k = tensors->k,
-      .v = tensors->v,
-      .o = tensors->o,
-      .lse = tensors->lse,
-      .seqlens_q = tensors->seqlens_q,
-      .seqlens_k = tensors->seqlens_k,
+  *out = (struct attune_arguments){
       .batch = problem->batch,
       .heads_q = problem->heads_q,
       .group = problem->heads_q / problem->heads_kv,
       .seqlen_q = problem->seqlen_q,
       .seqlen_k = problem->seqlen_k,
-      .tiles_m = launch.tiles_m / launch.cluster,
-      .by_tiles_m = attune_divisor_of(launch.tiles_m / launch.cluster),
+      .tiles_m = launch->tiles_m / launch->cluster,
+      .by_tiles_m = attune_divisor_of(launch->tiles_m / launch->cluster),
       .by_heads_q = attune_divisor_of(heads),
       .by_heads = attune_divisor_of(heads * problem->batch),
       .align_end = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT,
       .window_left = bounded(problem->window_left),
       .window_right = problem->mask == ATTUNE_MASK_NONE ? bounded(problem->window_right) : 0,
   };
-  out->sinks = tensors->sinks;
-  out->bias = tensors->bias;
   out->bias_batch = problem->bias.batch, out->bias_seqlen = problem->bias.seqlen, out->bias_heads = problem->bias.heads;
-  attune_arguments_values(out, tensors);
-  attune_arguments_block_mask(out, &tensors->lists);
   fill_strides(out, problem);
   fill_scales(out, problem);
-  return ATTUNE_OK;
+}
+
+void attune_arguments_of_run(struct attune_arguments *out, const attune_run_inputs *run) {
+  const attune_block_mask *mask = run->built.row_offsets != NULL ? &run->built : &run->tensors.lists;
+  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
+    const attune_value *value = &run->tensors.values[i];
+    out->values[i] = (struct attune_argument){value->array, value->count, value->integer, value->real};
+  }
+  out->list_capacity = mask->capacity < INT32_MAX ? (int)mask->capacity : INT32_MAX;
+  out->list_batch = mask->batch;
+  out->list_heads = mask->heads;
+  out->list_work.kind = (int)run->source.kind;
+  out->list_work.count = run->source.count;
 }

@@ -1,0 +1,291 @@
+/* The table of tensors: what a run brings, what kernels call it, and where its elements lie. It drives the checks of a
+ * run, the bounds that the simulator enforces, and the verifier. */
+#include <string.h>
+
+#include "generator/generator.h"
+
+/* ---- need ---- */
+
+static attune_need always(const attune_problem *p) {
+  (void)p;
+  return ATTUNE_NEED_YES;
+}
+static attune_need optional(const attune_problem *p) {
+  (void)p;
+  return ATTUNE_NEED_OPTIONAL;
+}
+static attune_need never(const attune_problem *p) {
+  (void)p;
+  return ATTUNE_NEED_NO;
+}
+static attune_need with_lse(const attune_problem *p) {
+  return p->want_lse ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
+}
+static attune_need with_bias(const attune_problem *p) {
+  return p->want_bias ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
+}
+static attune_need with_sinks(const attune_problem *p) {
+  return p->want_sinks ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
+}
+static attune_need with_block_mask(const attune_problem *p) {
+  return p->block_size > 0 ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
+}
+static attune_need with_block_mask_optional(const attune_problem *p) {
+  return p->block_size > 0 ? ATTUNE_NEED_OPTIONAL : ATTUNE_NEED_NO;
+}
+
+/* ---- shape ---- */
+
+static void rows_of(attune_shape *out, const attune_problem *p, const attune_strides *strides, int64_t row,
+                    int32_t seqlen, int32_t heads) {
+  *out = (attune_shape){
+      .row = row, .sizes = {p->batch, seqlen, heads}, .strides = {strides->batch, strides->seqlen, strides->heads}};
+}
+
+static void shape_q(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  rows_of(out, p, &p->q, p->head_dim, p->seqlen_q, p->heads_q);
+}
+static void shape_k(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  rows_of(out, p, &p->k, p->head_dim, p->seqlen_k, p->heads_kv);
+}
+static void shape_v(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  rows_of(out, p, &p->v, p->head_dim_v, p->seqlen_k, p->heads_kv);
+}
+static void shape_o(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  rows_of(out, p, &p->o, p->head_dim_v, p->seqlen_q, p->heads_q);
+}
+static void shape_bias(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  rows_of(out, p, &p->bias, p->seqlen_k, p->seqlen_q, p->heads_q);
+}
+
+static void flat(attune_shape *out, int64_t count) {
+  *out = (attune_shape){.row = count, .sizes = {1, 1, 1}};
+}
+
+static void shape_lse(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  flat(out, (int64_t)p->batch * p->heads_q * p->seqlen_q);
+}
+static void shape_batch(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  flat(out, p->batch);
+}
+static void shape_sinks(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  flat(out, p->heads_q);
+}
+
+static int64_t mask_rows(const attune_problem *p, const attune_block_mask *mask) {
+  return (int64_t)mask->batch * mask->heads * attune_blocks_of(p->seqlen_q, p->block_size);
+}
+
+static void shape_offsets(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  flat(out, mask_rows(p, &run->tensors.lists) + 1);
+}
+static void shape_indices(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)p;
+  flat(out, run->tensors.lists.capacity);
+}
+static void shape_order(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  flat(out, mask_rows(p, &run->tensors.lists));
+}
+static void shape_built_offsets(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  flat(out, mask_rows(p, &run->built) + 1);
+}
+static void shape_built_indices(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)p;
+  flat(out, run->built.capacity);
+}
+static void shape_built_order(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  flat(out, mask_rows(p, &run->built));
+}
+/* A word for each row, of the mask that is built or checked. */
+static void shape_row_counts(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  flat(out, mask_rows(p, run->built.row_offsets != NULL ? &run->built : &run->tensors.lists));
+}
+static void shape_mask_source(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  enum { BLOCK_BYTES = 4 * sizeof(int32_t) };
+  if (run->source.kind == ATTUNE_BLOCK_MASK_OF_BYTES)
+    flat(out, mask_rows(p, &run->built) * attune_blocks_of(p->seqlen_k, p->block_size));
+  else
+    flat(out, run->source.kind == ATTUNE_BLOCK_MASK_OF_BLOCKS ? BLOCK_BYTES * run->source.count : 0);
+}
+static void shape_word(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)p, (void)run;
+  flat(out, 1);
+}
+
+#define PARAM_SHAPE(i)                                                                                                 \
+  static void shape_param_##i(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {              \
+    (void)p;                                                                                                           \
+    flat(out, run->tensors.values[i].count);                                                                           \
+  }
+PARAM_SHAPE(0)
+PARAM_SHAPE(1)
+PARAM_SHAPE(2)
+PARAM_SHAPE(3)
+PARAM_SHAPE(4)
+PARAM_SHAPE(5)
+PARAM_SHAPE(6)
+PARAM_SHAPE(7)
+_Static_assert(ATTUNE_PARAMS_MAX == 8, "a shape and a row for each param");
+
+/* ---- the table ---- */
+
+#define RUN(member) .run = offsetof(attune_run_inputs, member)
+#define ARGUMENT(member) .argument = offsetof(struct attune_arguments, member)
+#define DTYPE .element = ATTUNE_ELEMENT_DTYPE
+#define FLOATS .element = ATTUNE_ELEMENT_FLOAT, .alignment = 4
+#define INTS .element = ATTUNE_ELEMENT_INT, .alignment = 4
+/* An array param holds ints or floats. An empty one is never read, so that it needs no pointer. */
+#define PARAM(i)                                                                                                       \
+  [ATTUNE_TENSOR_PARAM + i] = {.name = "values[" #i "]",                                                               \
+                               INTS,                                                                                   \
+                               RUN(tensors.values[i].array),                                                           \
+                               ARGUMENT(values[i].array),                                                              \
+                               .need = optional,                                                                       \
+                               .shape = shape_param_##i}
+#define OUTPUT .role = ATTUNE_TENSOR_OUTPUT
+#define WORKSPACE .role = ATTUNE_TENSOR_WORKSPACE
+
+const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
+    [ATTUNE_TENSOR_Q] =
+        {.name = "q", DTYPE, .alignment = 16, RUN(tensors.q), ARGUMENT(q), .need = always, .shape = shape_q},
+    [ATTUNE_TENSOR_K] =
+        {.name = "k", DTYPE, .alignment = 16, RUN(tensors.k), ARGUMENT(k), .need = always, .shape = shape_k},
+    [ATTUNE_TENSOR_V] =
+        {.name = "v", DTYPE, .alignment = 16, RUN(tensors.v), ARGUMENT(v), .need = always, .shape = shape_v},
+    [ATTUNE_TENSOR_O] =
+        {.name = "o", OUTPUT, DTYPE, .alignment = 16, RUN(tensors.o), ARGUMENT(o), .need = always, .shape = shape_o},
+    [ATTUNE_TENSOR_LSE] = {.name = "lse",
+                           OUTPUT,
+                           FLOATS,
+                           RUN(tensors.lse),
+                           ARGUMENT(lse),
+                           .option = "want_lse",
+                           .need = with_lse,
+                           .shape = shape_lse},
+    [ATTUNE_TENSOR_SEQLENS_Q] = {.name = "seqlens_q",
+                                 INTS,
+                                 RUN(tensors.seqlens_q),
+                                 ARGUMENT(seqlens_q),
+                                 .need = optional,
+                                 .shape = shape_batch},
+    [ATTUNE_TENSOR_SEQLENS_K] = {.name = "seqlens_k",
+                                 INTS,
+                                 RUN(tensors.seqlens_k),
+                                 ARGUMENT(seqlens_k),
+                                 .need = optional,
+                                 .shape = shape_batch},
+    [ATTUNE_TENSOR_BIAS] = {.name = "bias",
+                            DTYPE,
+                            .alignment = 2,
+                            RUN(tensors.bias),
+                            ARGUMENT(bias),
+                            .option = "want_bias",
+                            .need = with_bias,
+                            .shape = shape_bias},
+    [ATTUNE_TENSOR_SINKS] = {.name = "sinks",
+                             FLOATS,
+                             RUN(tensors.sinks),
+                             ARGUMENT(sinks),
+                             .option = "want_sinks",
+                             .need = with_sinks,
+                             .shape = shape_sinks},
+    [ATTUNE_TENSOR_ROW_OFFSETS] = {.name = "lists.row_offsets",
+                                   INTS,
+                                   RUN(tensors.lists.row_offsets),
+                                   ARGUMENT(list_rows),
+                                   .option = "block_size",
+                                   .need = with_block_mask,
+                                   .shape = shape_offsets},
+    [ATTUNE_TENSOR_INDICES] = {.name = "lists.indices",
+                               INTS,
+                               RUN(tensors.lists.indices),
+                               ARGUMENT(list_blocks),
+                               .option = "block_size",
+                               .need = with_block_mask_optional,
+                               .shape = shape_indices},
+    [ATTUNE_TENSOR_ROW_ORDER] = {.name = "lists.row_order",
+                                 INTS,
+                                 RUN(tensors.lists.row_order),
+                                 ARGUMENT(list_order),
+                                 .option = "block_size",
+                                 .need = with_block_mask_optional,
+                                 .shape = shape_order},
+    PARAM(0),
+    PARAM(1),
+    PARAM(2),
+    PARAM(3),
+    PARAM(4),
+    PARAM(5),
+    PARAM(6),
+    PARAM(7),
+    [ATTUNE_TENSOR_MASK_SOURCE] = {.name = "source.data",
+                                   .element = ATTUNE_ELEMENT_BYTE,
+                                   .alignment = 1,
+                                   RUN(source.data),
+                                   ARGUMENT(list_work.source),
+                                   .need = never,
+                                   .shape = shape_mask_source},
+    [ATTUNE_TENSOR_BUILT_OFFSETS] = {.name = "built row_offsets",
+                                     OUTPUT,
+                                     INTS,
+                                     RUN(built.row_offsets),
+                                     ARGUMENT(list_work.rows),
+                                     .need = never,
+                                     .shape = shape_built_offsets},
+    [ATTUNE_TENSOR_BUILT_INDICES] = {.name = "built indices",
+                                     OUTPUT,
+                                     INTS,
+                                     RUN(built.indices),
+                                     ARGUMENT(list_work.blocks),
+                                     .need = never,
+                                     .shape = shape_built_indices},
+    [ATTUNE_TENSOR_BUILT_ORDER] = {.name = "built row_order",
+                                   OUTPUT,
+                                   INTS,
+                                   RUN(built.row_order),
+                                   ARGUMENT(list_work.order),
+                                   .need = never,
+                                   .shape = shape_built_order},
+    [ATTUNE_TENSOR_ROW_COUNTS] = {.name = "the workspace's row counts",
+                                  WORKSPACE,
+                                  INTS,
+                                  ARGUMENT(list_work.counts),
+                                  .need = never,
+                                  .shape = shape_row_counts},
+    [ATTUNE_TENSOR_TILE_COUNTER] = {.name = "the workspace's tile counter",
+                                    WORKSPACE,
+                                    INTS,
+                                    ARGUMENT(counter),
+                                    .need = never,
+                                    .shape = shape_word},
+};
+
+int attune_element_bytes(attune_element element) {
+  return element == ATTUNE_ELEMENT_BYTE ? 1 : element == ATTUNE_ELEMENT_DTYPE ? 2 : 4;
+}
+
+static void *pointer_at(const void *base, size_t offset) {
+  void *pointer;
+  memcpy(&pointer, (const char *)base + offset, sizeof pointer);
+  return pointer;
+}
+
+void *attune_tensor_of_run(const attune_run_inputs *run, attune_tensor_id tensor) {
+  return pointer_at(run, attune_tensor_table[tensor].run);
+}
+
+void *attune_tensor_of_arguments(const struct attune_arguments *arguments, attune_tensor_id tensor) {
+  return pointer_at(arguments, attune_tensor_table[tensor].argument);
+}
+
+void attune_tensor_bind(struct attune_arguments *arguments, attune_tensor_id tensor, const void *pointer) {
+  memcpy((char *)arguments + attune_tensor_table[tensor].argument, &pointer, sizeof pointer);
+}
