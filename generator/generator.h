@@ -120,16 +120,16 @@ typedef enum {
 
 /* What the warpgroups of a block take turns at. */
 typedef enum {
-  ATTUNE_ROTATION_FREE = 0,
-  ATTUNE_ROTATION_TURNS = 1, /* the matrix units: one starts its products when the one before has started its own */
-  ATTUNE_ROTATION_TOKENS = 2 /* the exponentials: one begins its softmax when the one before has ended its own */
-} attune_rotation;
+  ATTUNE_PINGPONG_NONE = 0,
+  ATTUNE_PINGPONG_MMA = 1,    /* the matrix units: one starts its products when the one before has started its own */
+  ATTUNE_PINGPONG_SOFTMAX = 2 /* the exponentials: one begins its softmax when the one before has ended its own */
+} attune_pingpong;
 /* What O leaves through. */
 typedef enum {
-  ATTUNE_O_IN_Q = 0,  /* Q's slot */
-  ATTUNE_O_APART = 1, /* one of its own */
-  ATTUNE_O_OVER_V = 2 /* that of the tile's last V */
-} attune_o_place;
+  ATTUNE_O_IN_Q = 0,   /* Q's slot */
+  ATTUNE_O_IN_OWN = 1, /* one of its own */
+  ATTUNE_O_IN_V = 2    /* that of the tile's last V */
+} attune_o_staging;
 
 /* How many tiles a block takes. Its own; or, of a grid as large as the device, one of every round; or the next one that
  * a counter in device memory gives. */
@@ -139,44 +139,45 @@ typedef enum {
   ATTUNE_PERSISTENT_DYNAMIC = 2
 } attune_persistent;
 
-/* How a kernel computes it. Every field is an int32_t and has a row in the table of fields (config.c) that drives
- * print, parse, compare, JSON and docs. Those to lse follow from the problem; the rest is the schedule. Canonical
- * text, e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
+enum { ATTUNE_OWN_FIELDS_MAX = 12 };
+
+/* How a kernel computes it. Every field is an int32_t. A family's table (attune_config_fields) says which fields its
+ * configs have; it drives print, parse, compare, the space, JSON and help. Those to lse follow from the problem; the
+ * rest is the schedule. Canonical text, e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
 typedef struct {
   int32_t family; /* attune_family */
   int32_t dtype;  /* attune_dtype */
   int32_t head_dim, head_dim_v;
-  int32_t bound;          /* attune_bound */
-  int32_t list_block;     /* queries and keys of a listed block; 0: no lists */
-  int32_t pattern;        /* 1: a mask expression chooses tiles and keys */
-  int32_t score;          /* attune_score */
-  int32_t sinks;          /* 0, 1 */
-  int32_t expressions;    /* attune_problem_expressions */
-  int32_t lse;            /* 0, 1 */
-  int32_t tile_m;         /* query rows of a block */
-  int32_t tile_n;         /* key rows of a step */
-  int32_t warps;          /* of a block; mma: each owns tile_m / warps query rows; wgmma: four of them load */
-  int32_t stages;         /* K tiles and V tiles in shared memory */
-  int32_t q_registers;    /* 1: Q's fragments stay in registers, 0: they come from shared memory at every tile */
-  int32_t lazy_rescale;   /* 1: O is rescaled only when a row's maximum has grown by 2^8, else at every tile */
-  int32_t q_prefetch;     /* wgmma, 1: the next tile's Q is loaded while this one's is worked on */
-  int32_t overlap;        /* wgmma, 1: the softmax of a tile runs beside the products of its neighbours */
-  int32_t rotation;       /* wgmma: attune_rotation */
-  int32_t halves;         /* wgmma, 1: a warpgroup leaves out half a tile of which its rows see no key */
-  int32_t rescale_before; /* wgmma, overlap, 1: O is rescaled before P V is started, not once it has been */
-  int32_t p_shared;       /* wgmma, 1: P passes through shared memory, 0: it stays in registers */
-  int32_t o_place;        /* wgmma: attune_o_place */
-  int32_t polynomial;     /* wgmma: one of so many exponentials is a polynomial on the FMA units; 0: none */
-  int32_t persistent;     /* attune_persistent; other than NONE: wgmma */
-  int32_t order;          /* attune_order */
-  int32_t heads_packed;   /* wgmma: query heads of a group whose rows share a tile: row r is head r % heads_packed; 1 */
-  int32_t cluster; /* wgmma: blocks with neighbouring tiles, each of which loads its part of K and V for all; 1 */
-  int32_t blocks;  /* blocks an SM should hold: caps the registers of a thread */
+  int32_t bound;        /* attune_bound */
+  int32_t list_block;   /* queries and keys of a listed block; 0: no lists */
+  int32_t pattern;      /* 1: a mask expression chooses tiles and keys */
+  int32_t score;        /* attune_score */
+  int32_t sinks;        /* 0, 1 */
+  int32_t expressions;  /* attune_problem_expressions */
+  int32_t lse;          /* 0, 1 */
+  int32_t tile_m;       /* query rows of a block */
+  int32_t tile_n;       /* key rows of a step */
+  int32_t warps;        /* of a block */
+  int32_t stages;       /* K tiles and V tiles in shared memory */
+  int32_t lazy_rescale; /* 1: O is rescaled only when a row's maximum has grown by 2^8, else at every tile */
+  int32_t persistent;   /* attune_persistent */
+  int32_t order;        /* attune_order */
+  int32_t heads_packed; /* query heads of a group whose rows share a tile: row r is head r % heads_packed; 1 */
+  int32_t cluster;      /* blocks with neighbouring tiles, each of which loads its part of K and V for all; 1 */
+  int32_t blocks;       /* blocks an SM should hold: caps the registers of a thread */
+  int32_t own[ATTUNE_OWN_FIELDS_MAX]; /* of the family alone; its file says what each is */
 } attune_config;
+
+/* The values of one field that are worth trying. */
+enum { ATTUNE_AXIS_MAX = 16 };
+typedef struct {
+  int32_t values[ATTUNE_AXIS_MAX];
+  int count;
+} attune_axis;
 
 enum { ATTUNE_NEVER_ABSENT = INT32_MIN, ATTUNE_ABSENT_AS_HEAD_DIM = INT32_MIN + 1 };
 typedef struct {
-  const char *name;         /* field of attune_config, and its key in JSON */
+  const char *name;         /* its key in JSON, and in capitals the templates' */
   const char *prefix;       /* what stands before the value in the canonical text */
   size_t offset;            /* in attune_config */
   bool schedule;            /* false: follows from the problem */
@@ -184,17 +185,36 @@ typedef struct {
   int32_t absent;           /* value that is left out of the text, or one of the enum above */
   const char *const *words; /* enum values as text, NULL-terminated, or NULL: a number */
   const char *meaning;      /* one line for --help and docs */
+  /* Of the schedule: what is legal, and which values the space has. */
+  int32_t low, high;
+  int32_t (*high_of)(const attune_config *config); /* NULL: high */
+  attune_axis axis;                                /* count 0: low alone */
+  /* config has the fields that follow from the problem, and every schedule field before this one. problem: a resolved
+   * one, or NULL: any of the config's class. NULL: axis. */
+  void (*axis_of)(attune_axis *out, const attune_config *config, const attune_problem *problem);
+  /* Further values for a whole config, which attune_space_near tries; NULL: there are none. */
+  void (*refine)(attune_axis *out, const attune_config *config);
 } attune_config_field;
-extern const attune_config_field attune_config_fields[];
-extern const int attune_config_field_count;
+
+/* The fields of a family's configs, in the order of the canonical text; NULL where there is no such family or field. */
+int attune_config_field_count(int32_t family);
+const attune_config_field *attune_config_field_at(int32_t family, int index);
+/* NULL if the family has no such field. */
+const attune_config_field *attune_config_field_named(int32_t family, const char *name);
 int32_t attune_config_get(const attune_config *config, const attune_config_field *field);
 void attune_config_set(attune_config *config, const attune_config_field *field, int32_t value);
+/* By name; 0 where the family has no such field. */
+int32_t attune_config_value(const attune_config *config, const char *name);
 
 attune_status attune_config_print(char out[ATTUNE_TEXT_MAX], const attune_config *config);
 attune_status attune_config_parse(attune_config *out, const char *text);
 int attune_config_compare(const attune_config *a, const attune_config *b); /* total order, simplest schedule first */
-/* Fills the fields that follow from the problem; the schedule is zero. */
+/* Fills the fields that follow from the problem; the schedule is 0. */
 void attune_config_of_problem(attune_config *out, attune_family family, const attune_problem *problem);
+/* ATTUNE_ILLEGAL_CONFIG with the first field that the problem needs to be another: the config is for other problems. */
+attune_status attune_config_fits(const attune_config *config, const attune_problem *problem);
+/* The config's schedule for another problem. out may be config. */
+void attune_config_for_problem(attune_config *out, const attune_config *config, const attune_problem *problem);
 /* "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_longest_b2": the config's text as a C identifier. */
 attune_status attune_config_symbol(char out[ATTUNE_TEXT_MAX + 8], const attune_config *config);
 const char *attune_family_name(attune_family family);

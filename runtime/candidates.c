@@ -26,15 +26,6 @@ static bool concerns(const search *s, const attune_measurement *row) {
   return false;
 }
 
-/* The row's schedule for the wanted problem. */
-static void derive(attune_config *out, const attune_config *tuned, const attune_problem *problem) {
-  attune_config_of_problem(out, (attune_family)tuned->family, problem);
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
-    if (field->schedule) memcpy((char *)out + field->offset, (const char *)tuned + field->offset, sizeof(int32_t));
-  }
-}
-
 /* The third field of a device's identity; 0 where it has none. */
 static int sm_count_of(const char *identity) {
   for (int i = 0; i < 2 && identity; i++) {
@@ -57,7 +48,7 @@ static int *judge(attune_candidate_row *out, const search *s, const attune_measu
   out->distance = attune_problem_distance(s->wanted->problem, &problem);
   if (!isfinite(out->distance)) return &rows->other_kernel;
   if (out->distance > ATTUNE_FARTHEST) return &rows->far;
-  derive(&out->config, &tuned, s->wanted->problem);
+  attune_config_for_problem(&out->config, &tuned, s->wanted->problem);
   attune_launch launch;
   if (attune_config_legal(&out->config, s->wanted->device) != ATTUNE_OK ||
       attune_launch_of(&launch, &out->config, s->wanted->problem) != ATTUNE_OK)

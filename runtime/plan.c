@@ -36,28 +36,11 @@ static attune_status choose(attempt *a) {
   return status;
 }
 
-/* A config that the caller names must be of the problem's kernel: its first fields say what is computed. */
-static attune_status check_named(const attune_config *config, const attune_problem *problem, const char *text) {
-  attune_config expected;
-  attune_config_of_problem(&expected, (attune_family)config->family, problem);
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
-    int32_t has, needs;
-    memcpy(&has, (const char *)config + field->offset, sizeof has);
-    memcpy(&needs, (const char *)&expected + field->offset, sizeof needs);
-    if (!field->schedule && has != needs)
-      return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                         "config %s has %s %d, the problem needs %d; name a config for this problem", text, field->name,
-                         has, needs);
-  }
-  return ATTUNE_OK;
-}
-
 static attune_status use_named(attempt *a, const char *text) {
   attune_config config;
   attune_context *context = a->plan->context;
   attune_status status = attune_config_parse(&config, text);
-  if (status == ATTUNE_OK) status = check_named(&config, a->problem, text);
+  if (status == ATTUNE_OK) status = attune_config_fits(&config, a->problem);
   if (status == ATTUNE_OK) status = attune_config_legal(&config, attune_backend_device(context->machine));
   if (status == ATTUNE_OK) status = try_config(a, &config);
   if (status != ATTUNE_OK) return status;

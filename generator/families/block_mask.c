@@ -7,28 +7,23 @@
 
 enum { WARPS = 4 };
 
-static attune_status legal(const attune_config *c, const attune_device *device) {
-  (void)device;
-  if (c->list_block > 0 && c->tile_m == c->list_block && c->tile_n == c->list_block && c->warps == WARPS &&
-      c->stages == 1 && c->heads_packed == 1 && c->cluster == 1 && c->blocks == 1)
-    return ATTUNE_OK;
-  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                     "family lists has tiles of its blocks, %d warps, one stage and one block: forward.lists...list%d"
-                     ".m%d.n%d.w%d.s1.b1",
-                     WARPS, c->list_block, c->list_block, c->list_block, WARPS);
+static int32_t tile_high(const attune_config *c) {
+  return c->list_block;
 }
 
-static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field,
-                 const attune_problem *problem) {
-  (void)problem;
-  const attune_config only = {.tile_m = config->list_block,
-                              .tile_n = config->list_block,
-                              .warps = WARPS,
-                              .stages = 1,
-                              .heads_packed = 1,
-                              .cluster = 1,
-                              .blocks = 1};
-  *out = (attune_axis){.values = {attune_config_get(&only, field)}, .count = 1};
+static const attune_config_field schedule[] = {
+    {ATTUNE_FIELD_TILE_M, .low = 16, .high_of = tile_high},
+    {ATTUNE_FIELD_TILE_N, .low = 16, .high_of = tile_high},
+    {ATTUNE_FIELD_WARPS, .low = WARPS, .high = WARPS},
+    {ATTUNE_FIELD_STAGES, .low = 1, .high = 1},
+    {ATTUNE_FIELD_BLOCKS, .high = 1},
+};
+
+static attune_status legal(const attune_config *c, const attune_device *device) {
+  (void)device;
+  if (c->list_block > 0 && c->tile_m == c->list_block && c->tile_n == c->list_block) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family lists has tiles of its blocks: m%d and n%d", c->list_block,
+                     c->list_block);
 }
 
 static int64_t shared_bytes(const attune_config *config) {
@@ -50,7 +45,8 @@ const attune_family_row attune_family_block_mask_row = {
     .template_path = "templates/lists.cu",
     .speed = -1,
     .legal = legal,
-    .axis = axis,
+    .schedule = schedule,
+    .schedule_count = sizeof schedule / sizeof *schedule,
     .shared_bytes = shared_bytes,
     .registers = registers,
     .cost = cost,
@@ -71,11 +67,8 @@ attune_status attune_config_block_mask(attune_config *out, attune_problem *mask,
   p.score_expr[0] = '\0';
   p.want_lse = p.want_bias = p.want_sinks = 0;
   attune_config_of_problem(out, ATTUNE_FAMILY_BLOCK_MASK, &p);
-  for (int i = 0; i < attune_config_field_count; i++) {
-    attune_axis only;
-    if (!attune_config_fields[i].schedule) continue;
-    axis(&only, out, &attune_config_fields[i], &p);
-    attune_config_set(out, &attune_config_fields[i], only.values[0]);
-  }
+  out->tile_m = out->tile_n = out->list_block;
+  out->warps = WARPS;
+  out->stages = out->blocks = 1;
   return attune_problem_resolve(mask, &p);
 }

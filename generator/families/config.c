@@ -1,24 +1,21 @@
-/* How a kernel computes it, as a value. The table below drives everything that speaks of fields: a new field is a
- * member of attune_config and a row here. */
-#include "generator/generator.h"
-
+/* How a kernel computes it, as a value. The tables of fields drive everything here: the one below says what follows
+ * from the problem, each family's file has the rows of its schedule. */
 #include <stdio.h>
 #include <string.h>
 
 #include "generator/base/status.h"
 #include "generator/base/text.h"
+#include "generator/families/family.h"
 
 static const char *const family_words[] = {"reference", "mma", "wgmma", "lists", NULL};
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
 static const char *const bound_words[] = {"none", "causal", "window", NULL};
 static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
-static const char *const o_place_words[] = {"oq", "ob", "ov", NULL};
-static const char *const rotation_words[] = {"free", "turns", "tokens", NULL};
-static const char *const persistent_words[] = {"none", "persistent", "dynamic", NULL};
-static const char *const order_words[] = {"linear", "reversed", "heads", "longest", "sections", NULL};
+const char *const attune_persistent_words[] = {"none", "persistent", "dynamic", NULL};
+const char *const attune_order_words[] = {"linear", "reversed", "heads", "longest", "sections", NULL};
 
 #define AT(member) .name = #member, .offset = offsetof(attune_config, member)
-const attune_config_field attune_config_fields[] = {
+static const attune_config_field of_problem[] = {
     {AT(family), .prefix = "", .absent = ATTUNE_NEVER_ABSENT, .words = family_words, .meaning = "kind of kernel"},
     {AT(dtype), .prefix = "", .absent = ATTUNE_NEVER_ABSENT, .words = dtype_words, .meaning = "element type"},
     {AT(head_dim), .prefix = "d", .absent = ATTUNE_NEVER_ABSENT, .meaning = "elements of a row of Q and K"},
@@ -31,43 +28,25 @@ const attune_config_field attune_config_fields[] = {
     {AT(sinks), .prefix = "sinks", .absent = 0, .flag = true, .meaning = "each head has one more key without a value"},
     {AT(expressions), .prefix = "x", .absent = 0, .meaning = "number of the expressions that are compiled in"},
     {AT(lse), .prefix = "lse", .absent = 0, .flag = true, .meaning = "also writes the log-sum-exp of every row"},
-    {AT(tile_m), .prefix = "m", .absent = ATTUNE_NEVER_ABSENT, .schedule = true, .meaning = "query rows of a block"},
-    {AT(tile_n), .prefix = "n", .absent = ATTUNE_NEVER_ABSENT, .schedule = true, .meaning = "key rows of a step"},
-    {AT(warps), .prefix = "w", .absent = ATTUNE_NEVER_ABSENT, .schedule = true, .meaning = "warps of a block"},
-    {AT(stages), .prefix = "s", .absent = ATTUNE_NEVER_ABSENT, .schedule = true,
-     .meaning = "K tiles and V tiles in shared memory"},
-    {AT(q_registers), .prefix = "qr", .absent = 0, .flag = true, .schedule = true, .meaning = "Q stays in registers"},
-    {AT(lazy_rescale), .prefix = "lazy", .absent = 0, .flag = true, .schedule = true,
-     .meaning = "O is rescaled only when a row's maximum has grown by 2^8"},
-    {AT(q_prefetch), .prefix = "qq", .absent = 0, .flag = true, .schedule = true,
-     .meaning = "the next Q is loaded while this one is worked on"},
-    {AT(overlap), .prefix = "overlap", .absent = 0, .flag = true, .schedule = true,
-     .meaning = "softmax beside the products of neighbouring tiles"},
-    {AT(rotation), .prefix = "", .absent = ATTUNE_ROTATION_FREE, .schedule = true, .words = rotation_words,
-     .meaning = "what warpgroups take turns at: the matrix units (turns), the exponentials (tokens)"},
-    {AT(halves), .prefix = "halves", .absent = 0, .flag = true, .schedule = true,
-     .meaning = "a warpgroup leaves out half a tile of which it sees nothing"},
-    {AT(rescale_before), .prefix = "before", .absent = 0, .flag = true, .schedule = true,
-     .meaning = "O is rescaled before P V is started, not once it has been"},
-    {AT(p_shared), .prefix = "ps", .absent = 0, .flag = true, .schedule = true,
-     .meaning = "P passes through shared memory"},
-    {AT(o_place), .prefix = "", .absent = ATTUNE_O_IN_Q, .schedule = true, .words = o_place_words,
-     .meaning = "O leaves through Q's slot (oq), shared memory of its own (ob), the last V's slot (ov)"},
-    {AT(polynomial), .prefix = "poly", .absent = 0, .schedule = true,
-     .meaning = "one of so many exponentials is a polynomial on the FMA units"},
-    {AT(persistent), .prefix = "", .absent = ATTUNE_PERSISTENT_NONE, .schedule = true, .words = persistent_words,
-     .meaning = "a block goes through many tiles: of fixed rounds, or as a counter deals them"},
-    {AT(order), .prefix = "", .absent = ATTUNE_ORDER_LINEAR, .schedule = true, .words = order_words,
-     .meaning = "which tile a block takes"},
-    {AT(heads_packed), .prefix = "pack", .absent = 1, .schedule = true,
-     .meaning = "query heads of a group whose rows share a tile"},
-    {AT(cluster), .prefix = "c", .absent = 1, .schedule = true,
-     .meaning = "blocks with neighbouring tiles that share out the loads of K and V"},
-    {AT(blocks), .prefix = "b", .absent = ATTUNE_NEVER_ABSENT, .schedule = true,
-     .meaning = "blocks that an SM should hold"},
 };
 #undef AT
-const int attune_config_field_count = sizeof attune_config_fields / sizeof *attune_config_fields;
+enum { OF_PROBLEM = sizeof of_problem / sizeof *of_problem };
+
+int attune_config_field_count(int32_t family) {
+  const attune_family_row *row = attune_family_find(family);
+  return row != NULL ? OF_PROBLEM + row->schedule_count : 0;
+}
+
+const attune_config_field *attune_config_field_at(int32_t family, int index) {
+  if (index < 0 || index >= attune_config_field_count(family)) return NULL;
+  return index < OF_PROBLEM ? &of_problem[index] : &attune_family_find(family)->schedule[index - OF_PROBLEM];
+}
+
+const attune_config_field *attune_config_field_named(int32_t family, const char *name) {
+  for (int i = 0; i < attune_config_field_count(family); i++)
+    if (strcmp(attune_config_field_at(family, i)->name, name) == 0) return attune_config_field_at(family, i);
+  return NULL;
+}
 
 int32_t attune_config_get(const attune_config *config, const attune_config_field *field) {
   int32_t value;
@@ -77,6 +56,11 @@ int32_t attune_config_get(const attune_config *config, const attune_config_field
 
 void attune_config_set(attune_config *config, const attune_config_field *field, int32_t value) {
   memcpy((char *)config + field->offset, &value, sizeof value);
+}
+
+int32_t attune_config_value(const attune_config *config, const char *name) {
+  const attune_config_field *field = attune_config_field_named(config->family, name);
+  return field != NULL ? attune_config_get(config, field) : 0;
 }
 
 static int32_t absent_value(const attune_config *config, const attune_config_field *field) {
@@ -111,8 +95,12 @@ attune_status attune_config_print(char out[ATTUNE_TEXT_MAX], const attune_config
   if (out == NULL || config == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "config text: null pointer");
   char text[ATTUNE_TEXT_MAX] = "forward";
   size_t length = strlen(text);
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
+  const int count = attune_config_field_count(config->family);
+  if (count == 0)
+    return attune_fail(ATTUNE_BAD_CONFIG, "config field family is %d; it must be from 0 to %d", config->family,
+                       ATTUNE_FAMILY_BLOCK_MASK);
+  for (int i = 0; i < count; i++) {
+    const attune_config_field *field = attune_config_field_at(config->family, i);
     const int32_t value = attune_config_get(config, field);
     if (field->absent != ATTUNE_NEVER_ABSENT && value == absent_value(config, field)) continue;
     const attune_status status = print_field(text + length, sizeof text - length, field, value);
@@ -136,11 +124,11 @@ static void describe_field(char *out, size_t size, const attune_config_field *fi
   }
 }
 
-static attune_status bad_config(const attune_text *text, int first, int last) {
+static attune_status bad_config(const attune_text *text, int32_t family, int first, int last) {
   char expected[256] = "";
-  for (int i = first; i <= last && i < attune_config_field_count; i++) {
+  for (int i = first; i <= last && i < attune_config_field_count(family); i++) {
     char one[64];
-    describe_field(one, sizeof one, &attune_config_fields[i]);
+    describe_field(one, sizeof one, attune_config_field_at(family, i));
     const size_t length = strlen(expected);
     snprintf(expected + length, sizeof expected - length, "%s%s", length > 0 ? ", " : "", one);
   }
@@ -164,8 +152,9 @@ attune_status attune_config_parse(attune_config *out, const char *config_text) {
     return attune_fail(ATTUNE_BAD_CONFIG, "config \"%.160s\", column 1: expected forward", config_text);
   }
   int first_possible = 0; /* the fields that could have stood here */
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
+  /* The first field is the family, which decides what follows. */
+  for (int i = 0; i < attune_config_field_count(config.family); i++) {
+    const attune_config_field *field = attune_config_field_at(config.family, i);
     const int32_t absent = absent_value(&config, field);
     const attune_text before = text;
     int32_t value = absent;
@@ -176,11 +165,13 @@ attune_status attune_config_parse(attune_config *out, const char *config_text) {
       }
       first_possible = i + 1;
     } else if (absent == ATTUNE_NEVER_ABSENT) {
-      return bad_config(&text, first_possible, i);
+      return bad_config(&text, config.family, first_possible, i);
     }
     attune_config_set(&config, field, value);
   }
-  if (!attune_text_done(&text)) return bad_config(&text, first_possible, attune_config_field_count - 1);
+  if (!attune_text_done(&text))
+    return bad_config(&text, config.family, first_possible, attune_config_field_count(config.family) - 1);
+  attune_config_complete(&config);
   *out = config;
   return ATTUNE_OK;
 }
@@ -207,15 +198,25 @@ static int compare_field(const attune_config *a, const attune_config *b, const a
 /* What is computed first, as the table has it; then the schedule from its last field to its first, since the later ones
  * are the tricks and the earlier ones only sizes. */
 int attune_config_compare(const attune_config *a, const attune_config *b) {
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const int order = attune_config_fields[i].schedule ? 0 : compare_field(a, b, &attune_config_fields[i]);
+  if (a->family != b->family) return a->family < b->family ? -1 : 1;
+  const int count = attune_config_field_count(a->family);
+  for (int i = 0; i < count; i++) {
+    const attune_config_field *field = attune_config_field_at(a->family, i);
+    const int order = field->schedule ? 0 : compare_field(a, b, field);
     if (order != 0) return order;
   }
-  for (int i = attune_config_field_count - 1; i >= 0; i--) {
-    const int order = attune_config_fields[i].schedule ? compare_field(a, b, &attune_config_fields[i]) : 0;
+  for (int i = count - 1; i >= 0; i--) {
+    const attune_config_field *field = attune_config_field_at(a->family, i);
+    const int order = field->schedule ? compare_field(a, b, field) : 0;
     if (order != 0) return order;
   }
   return 0;
+}
+
+/* Of the shared fields, those that a family's table lacks are what they are without it. */
+void attune_config_complete(attune_config *config) {
+  if (attune_config_field_named(config->family, "heads_packed") == NULL) config->heads_packed = 1;
+  if (attune_config_field_named(config->family, "cluster") == NULL) config->cluster = 1;
 }
 
 void attune_config_of_problem(attune_config *out, attune_family family, const attune_problem *problem) {
@@ -232,6 +233,33 @@ void attune_config_of_problem(attune_config *out, attune_family family, const at
       .expressions = attune_problem_expressions(problem),
       .lse = problem->want_lse,
   };
+  attune_config_complete(out);
+}
+
+attune_status attune_config_fits(const attune_config *config, const attune_problem *problem) {
+  attune_config wanted;
+  attune_config_of_problem(&wanted, (attune_family)config->family, problem);
+  for (int i = 0; i < OF_PROBLEM; i++) {
+    const attune_config_field *field = &of_problem[i];
+    const int32_t has = attune_config_get(config, field), needs = attune_config_get(&wanted, field);
+    if (has == needs) continue;
+    if (field->words != NULL)
+      return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                         "the config is for %s %s, the problem has %s; name a config for this problem", field->name,
+                         field->words[has], field->words[needs]);
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "the config is for %s %d, the problem has %d; name a config for this problem", field->name, has,
+                       needs);
+  }
+  return ATTUNE_OK;
+}
+
+void attune_config_for_problem(attune_config *out, const attune_config *config, const attune_problem *problem) {
+  attune_config result = *config, wanted;
+  attune_config_of_problem(&wanted, (attune_family)config->family, problem);
+  for (int i = 0; i < OF_PROBLEM; i++)
+    attune_config_set(&result, &of_problem[i], attune_config_get(&wanted, &of_problem[i]));
+  *out = result;
 }
 
 const char *attune_family_name(attune_family family) {

@@ -7,13 +7,7 @@
 
 struct attune_buffer;
 
-enum { ATTUNE_PARTS_MAX = 4, ATTUNE_AXIS_MAX = 16, ATTUNE_REGISTERS_MAX = 255 };
-
-/* The values of one field that are worth trying. */
-typedef struct {
-  int32_t values[ATTUNE_AXIS_MAX];
-  int count;
-} attune_axis;
+enum { ATTUNE_PARTS_MAX = 4, ATTUNE_REGISTERS_MAX = 255 };
 
 /* What one block asks of an SM, for the model: in one step (a tile of queries against a tile of keys) and outside the
  * steps. */
@@ -25,6 +19,7 @@ typedef struct {
   double float_operations; /* other arithmetic instructions, of single threads */
   double latency_clocks;   /* waiting that only other blocks of the SM can hide */
   double outside_clocks;   /* before the first and after the last step, likewise */
+  bool half_tiles;         /* a warpgroup leaves out half a tile of which its rows see no key */
   double serial_share;     /* families with the architecture's own matrix instructions: the share of the shorter of
                               products and softmax that does not run beside the longer; else 0 */
 } attune_cost;
@@ -34,14 +29,11 @@ typedef struct {
   const char *parts[ATTUNE_PARTS_MAX]; /* paths of what it includes beside what all share */
   /* Families are tried for the default in falling order of speed; the slowest has 0. */
   int speed;
-  /* ATTUNE_ILLEGAL_CONFIG with the limit. The fields that follow from the problem are checked by the caller. */
+  /* ATTUNE_ILLEGAL_CONFIG with the limit. The caller has checked the fields that follow from the problem, and the
+   * ranges of the table. */
   attune_status (*legal)(const attune_config *config, const attune_device *device);
-  /* config has the fields that follow from the problem, and every schedule field before this one. problem: a resolved
-   * one, or NULL: any of the config's class. */
-  void (*axis)(attune_axis *out, const attune_config *config, const attune_config_field *field,
-               const attune_problem *problem);
-  /* Further values of a field of a whole config, for attune_space_near; NULL: there are none. */
-  void (*refinements)(attune_axis *out, const attune_config *config, const attune_config_field *field);
+  const attune_config_field *schedule; /* its rows of the table of fields, after those that follow from the problem */
+  int schedule_count;
   int64_t (*shared_bytes)(const attune_config *config);
   int (*registers)(const attune_config *config); /* that a thread would like to have */
   /* Adds what the primitives of the CUDA target lack for the config; NULL: nothing. */
@@ -56,12 +48,37 @@ typedef struct {
 extern const attune_family_row attune_family_reference_row, attune_family_mma_row, attune_family_wgmma_row,
     attune_family_block_mask_row;
 
+/* What rows of several families have in common. */
+extern const char *const attune_persistent_words[], *const attune_order_words[];
+#define ATTUNE_FIELD(member) .name = #member, .offset = offsetof(attune_config, member), .schedule = true
+#define ATTUNE_FIELD_TILE_M                                                                                            \
+  ATTUNE_FIELD(tile_m), .prefix = "m", .absent = ATTUNE_NEVER_ABSENT, .meaning = "query rows of a block"
+#define ATTUNE_FIELD_TILE_N                                                                                            \
+  ATTUNE_FIELD(tile_n), .prefix = "n", .absent = ATTUNE_NEVER_ABSENT, .meaning = "key rows of a step"
+#define ATTUNE_FIELD_WARPS                                                                                             \
+  ATTUNE_FIELD(warps), .prefix = "w", .absent = ATTUNE_NEVER_ABSENT, .meaning = "warps of a block"
+#define ATTUNE_FIELD_STAGES                                                                                            \
+  ATTUNE_FIELD(stages), .prefix = "s", .absent = ATTUNE_NEVER_ABSENT, .meaning = "K tiles and V tiles in shared memory"
+#define ATTUNE_FIELD_LAZY_RESCALE                                                                                      \
+  ATTUNE_FIELD(lazy_rescale), .prefix = "lazy", .flag = true, .high = 1,                                               \
+                              .meaning = "O is rescaled only when a row's maximum has grown by 2^8"
+#define ATTUNE_FIELD_ORDER                                                                                             \
+  ATTUNE_FIELD(order), .prefix = "", .words = attune_order_words, .meaning = "which tile a block takes"
+#define ATTUNE_FIELD_BLOCKS                                                                                            \
+  ATTUNE_FIELD(blocks), .prefix = "b", .absent = ATTUNE_NEVER_ABSENT, .low = 1,                                        \
+                        .meaning = "blocks that an SM should hold"
+/* A field of the family alone: config->own[index]. */
+#define ATTUNE_OWN_FIELD(index, name_)                                                                                 \
+  .name = name_, .offset = offsetof(attune_config, own) + (index) * sizeof(int32_t), .schedule = true
+
 /* NULL if there is none. */
 const attune_family_row *attune_family_find(int32_t family);
 
 /* What a family has to work with: 255, less where several blocks share an SM's registers. */
 int attune_register_cap(const attune_config *config, const attune_device *device);
 
+/* Sets shared fields that the family's table lacks. */
+void attune_config_complete(attune_config *config);
 /* All of the arguments but pointers, for a launch of the config. */
 void attune_arguments_fill(struct attune_arguments *out, const attune_config *config, const attune_problem *problem,
                            const attune_launch *launch);

@@ -5,6 +5,9 @@
 #include "generator/base/status.h"
 #include "generator/families/family.h"
 
+/* Its own fields. */
+enum { Q_REGISTERS };
+
 enum { FIRST_ARCH = 80, FRAGMENT = 16, WARPS_MAX = 8, ROWS_MAX = 64, TILE_N_MAX = 256, STAGES_MAX = 4 };
 
 static int padded(int head_dim) {
@@ -32,7 +35,7 @@ static int registers_least(const attune_config *config) {
   const int rows = rows_of_warp(config);
   const int s = rows * config->tile_n / 32;
   const int o = rows * padded(config->head_dim_v) / 32;
-  const int q = config->q_registers ? rows * padded(config->head_dim) / 64 : 0;
+  const int q = config->own[Q_REGISTERS] ? rows * padded(config->head_dim) / 64 : 0;
   return s + o + q;
 }
 
@@ -43,32 +46,7 @@ static int registers(const attune_config *config) {
 
 /* ---- legal ---- */
 
-static attune_status check_range(const char *name, int32_t value, int32_t low, int32_t high) {
-  if (value >= low && value <= high) return ATTUNE_OK;
-  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be from %d to %d", name, value, low, high);
-}
-
 static attune_status check_shape(const attune_config *c) {
-  attune_status status;
-  if ((status = check_range("warps", c->warps, 1, WARPS_MAX))) return status;
-  if ((status = check_range("tile_m", c->tile_m, FRAGMENT, WARPS_MAX * ROWS_MAX))) return status;
-  if ((status = check_range("tile_n", c->tile_n, FRAGMENT, TILE_N_MAX))) return status;
-  if ((status = check_range("stages", c->stages, 1, STAGES_MAX))) return status;
-  if ((status = check_range("q_registers", c->q_registers, 0, 1))) return status;
-  if ((status = check_range("lazy_rescale", c->lazy_rescale, 0, 1))) return status;
-  if ((status = check_range("order", c->order, 0, ATTUNE_ORDER_LONGEST))) return status;
-  if (c->q_prefetch || c->overlap || c->rotation || c->halves || c->persistent) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                       "q_prefetch %d, overlap %d, rotation %d, halves %d, persistent %d: family mma has none of them",
-                       c->q_prefetch, c->overlap, c->rotation, c->halves, c->persistent);
-  }
-  if (c->rescale_before || c->p_shared || c->o_place || c->polynomial || c->heads_packed != 1 || c->cluster != 1) {
-    return attune_fail(
-        ATTUNE_ILLEGAL_CONFIG,
-        "rescale_before %d, p_shared %d, o_place %d, polynomial %d: family mma has none of them; heads_packed %d, "
-        "cluster %d: it has 1",
-        c->rescale_before, c->p_shared, c->o_place, c->polynomial, c->heads_packed, c->cluster);
-  }
   if (c->tile_m % (FRAGMENT * c->warps) != 0) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tile_m is %d; with %d warps it must be a multiple of %d", c->tile_m,
                        c->warps, FRAGMENT * c->warps);
@@ -113,38 +91,31 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
 
 /* ---- space ---- */
 
-static const struct {
-  size_t offset;
-  attune_axis axis;
-} axes[] = {
-    {offsetof(attune_config, tile_m), {{16, 32, 64, 128, 192, 256}, 6}},
-    {offsetof(attune_config, tile_n), {{16, 32, 48, 64, 80, 96, 112, 128}, 8}},
-    {offsetof(attune_config, warps), {{1, 2, 4, 8}, 4}},
-    {offsetof(attune_config, stages), {{1, 2, 3, 4}, 4}},
-    {offsetof(attune_config, q_registers), {{0, 1}, 2}},
-    {offsetof(attune_config, lazy_rescale), {{0, 1}, 2}},
-    {offsetof(attune_config, order),
-     {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, 4}},
-    {offsetof(attune_config, heads_packed), {{1}, 1}},
-    {offsetof(attune_config, cluster), {{1}, 1}},
-    {offsetof(attune_config, blocks), {{1, 2, 3}, 3}},
-};
-
-static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field,
-                 const attune_problem *problem) {
-  (void)problem;
+/* One or two warps serve short tiles alone. */
+static void warps_axis(attune_axis *out, const attune_config *config, const attune_problem *problem) {
   enum { TINY_TILE_M = 32 };
-  *out = (attune_axis){.values = {0}, .count = 1};
-  for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
-    if (axes[i].offset == field->offset) *out = axes[i].axis;
-  }
-  /* Without a bound all tiles are equally long: only the order of heads matters. */
-  if (field->offset == offsetof(attune_config, order) && config->bound == ATTUNE_BOUND_NONE) out->count = 2;
-  /* One or two warps serve short tiles alone. */
-  if (field->offset == offsetof(attune_config, warps) && config->tile_m > TINY_TILE_M) {
-    *out = (attune_axis){.values = {4, 8}, .count = 2};
-  }
+  (void)problem;
+  if (config->tile_m > TINY_TILE_M) *out = (attune_axis){.values = {4, 8}, .count = 2};
 }
+
+/* Without a bound all tiles are equally long: only the order of heads matters. */
+static void order_axis(attune_axis *out, const attune_config *config, const attune_problem *problem) {
+  (void)problem;
+  if (config->bound == ATTUNE_BOUND_NONE) out->count = 2;
+}
+
+static const attune_config_field schedule[] = {
+    {ATTUNE_FIELD_TILE_M, .low = FRAGMENT, .high = WARPS_MAX * ROWS_MAX, .axis = {{16, 32, 64, 128, 192, 256}, 6}},
+    {ATTUNE_FIELD_TILE_N, .low = FRAGMENT, .high = TILE_N_MAX, .axis = {{16, 32, 48, 64, 80, 96, 112, 128}, 8}},
+    {ATTUNE_FIELD_WARPS, .low = 1, .high = WARPS_MAX, .axis = {{1, 2, 4, 8}, 4}, .axis_of = warps_axis},
+    {ATTUNE_FIELD_STAGES, .low = 1, .high = STAGES_MAX, .axis = {{1, 2, 3, 4}, 4}},
+    {ATTUNE_OWN_FIELD(Q_REGISTERS, "q_registers"), .prefix = "qr", .flag = true, .high = 1, .axis = {{0, 1}, 2},
+     .meaning = "Q's fragments stay in registers, else they come from shared memory at every tile"},
+    {ATTUNE_FIELD_LAZY_RESCALE, .axis = {{0, 1}, 2}},
+    {ATTUNE_FIELD_ORDER, .high = ATTUNE_ORDER_LONGEST, .axis_of = order_axis,
+     .axis = {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, 4}},
+    {ATTUNE_FIELD_BLOCKS, .high = INT32_MAX, .axis = {{1, 2, 3}, 3}},
+};
 
 /* ---- cost ---- */
 
@@ -157,7 +128,7 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
   /* The fewer rows a warp owns, the more often K and V leave shared memory: once for every warp. */
   *out = (attune_cost){
       .matrix_flops = 2 * m * n * (depth + width),
-      .shared_bytes = kv_bytes * (c->warps + 1) + (c->q_registers ? 0 : q_bytes),
+      .shared_bytes = kv_bytes * (c->warps + 1) + (c->own[Q_REGISTERS] ? 0 : q_bytes),
       .loaded_bytes = kv_bytes,
       .exponentials = m * n * (softcap ? 3 : 1),
       .float_operations = m * n * (softcap ? 7 : 4) + (c->lazy_rescale ? 0.1 : 1) * m * width,
@@ -170,7 +141,8 @@ const attune_family_row attune_family_mma_row = {
     .template_path = "templates/forward_mma.cu",
     .speed = 1,
     .legal = legal,
-    .axis = axis,
+    .schedule = schedule,
+    .schedule_count = sizeof schedule / sizeof *schedule,
     .shared_bytes = shared_bytes,
     .registers = registers,
     .cost = cost,

@@ -1,5 +1,4 @@
 /* Family reference: a warp per query row, plain arithmetic, nothing to tune. Legal everywhere; the last rung. */
-#include "generator/base/status.h"
 #include "generator/families/family.h"
 
 enum {
@@ -10,32 +9,17 @@ enum {
   SHARED_BYTES = WARPS * (TILE_N + ROW_FLOATS_MAX) * 4
 };
 
-static const attune_config only = {.tile_m = TILE_M,
-                                   .tile_n = TILE_N,
-                                   .warps = WARPS,
-                                   .stages = 1,
-                                   .order = ATTUNE_ORDER_LINEAR,
-                                   .heads_packed = 1,
-                                   .cluster = 1,
-                                   .blocks = 1};
+static const attune_config_field schedule[] = {
+    {ATTUNE_FIELD_TILE_M, .low = TILE_M, .high = TILE_M},
+    {ATTUNE_FIELD_TILE_N, .low = TILE_N, .high = TILE_N},
+    {ATTUNE_FIELD_WARPS, .low = WARPS, .high = WARPS},
+    {ATTUNE_FIELD_STAGES, .low = 1, .high = 1},
+    {ATTUNE_FIELD_BLOCKS, .high = 1},
+};
 
 static attune_status legal(const attune_config *config, const attune_device *device) {
-  (void)device;
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
-    const int32_t has = attune_config_get(config, field), needs = attune_config_get(&only, field);
-    if (field->schedule && has != needs) {
-      return attune_fail(ATTUNE_ILLEGAL_CONFIG, "the reference family has %s %d only, not %d", field->name, needs, has);
-    }
-  }
+  (void)config, (void)device;
   return ATTUNE_OK;
-}
-
-static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field,
-                 const attune_problem *problem) {
-  (void)problem;
-  (void)config;
-  *out = (attune_axis){.values = {attune_config_get(&only, field)}, .count = 1};
 }
 
 static int64_t shared_bytes(const attune_config *config) {
@@ -64,7 +48,8 @@ const attune_family_row attune_family_reference_row = {
     .template_path = "templates/forward_reference.cu",
     .speed = 0,
     .legal = legal,
-    .axis = axis,
+    .schedule = schedule,
+    .schedule_count = sizeof schedule / sizeof *schedule,
     .shared_bytes = shared_bytes,
     .registers = registers,
     .cost = cost,

@@ -95,6 +95,18 @@ static attune_status check_residence(const attune_config *c, const attune_family
   return ATTUNE_OK;
 }
 
+static attune_status check_ranges(const attune_config *c) {
+  for (int i = 0; i < attune_config_field_count(c->family); i++) {
+    const attune_config_field *field = attune_config_field_at(c->family, i);
+    if (!field->schedule) continue;
+    const int32_t value = attune_config_get(c, field), high = field->high_of != NULL ? field->high_of(c) : field->high;
+    if (value < field->low || value > high)
+      return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; family %s takes it from %d to %d", field->name, value,
+                         attune_family_name((attune_family)c->family), field->low, high);
+  }
+  return ATTUNE_OK;
+}
+
 /* A tile lies in one listed block. The reference family goes by rows, and takes any. */
 static attune_status check_lists(const attune_config *c) {
   if (c->list_block == 0 || c->family == ATTUNE_FAMILY_REFERENCE) return ATTUNE_OK;
@@ -112,6 +124,7 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
   }
   attune_status status;
   if ((status = check_computed(config))) return status;
+  if ((status = check_ranges(config))) return status;
   if ((status = check_lists(config))) return status;
   if ((status = family->legal(config, device))) return status;
   return check_residence(config, family, device);
@@ -127,15 +140,20 @@ typedef struct {
   void *user;
 } walk;
 
+static void axis_of(attune_axis *out, const attune_config_field *field, const attune_config *config,
+                    const attune_problem *problem) {
+  *out = field->axis.count > 0 ? field->axis : (attune_axis){.values = {field->low}, .count = 1};
+  if (field->axis_of != NULL) field->axis_of(out, config, problem);
+}
+
 /* The product of the family's axes, the table's last field fastest. */
 static bool walk_fields(const walk *w, attune_config *config, int field) {
-  while (field < attune_config_field_count && !attune_config_fields[field].schedule)
-    field++;
-  if (field == attune_config_field_count) return w->visit(w->user, config);
+  if (field == w->family->schedule_count) return w->visit(w->user, config);
+  const attune_config_field *row = &w->family->schedule[field];
   attune_axis axis;
-  w->family->axis(&axis, config, &attune_config_fields[field], w->problem);
+  axis_of(&axis, row, config, w->problem);
   for (int i = 0; i < axis.count; i++) {
-    attune_config_set(config, &attune_config_fields[field], axis.values[i]);
+    attune_config_set(config, row, axis.values[i]);
     if (!walk_fields(w, config, field + 1)) return false;
   }
   return true;
@@ -148,11 +166,10 @@ static bool has(const attune_axis *axis, int32_t value) {
 }
 
 /* The axis of the space, and what refines it. */
-static void long_axis(attune_axis *out, const attune_family_row *family, const attune_config *config,
-                      const attune_config_field *field) {
+static void long_axis(attune_axis *out, const attune_config_field *field, const attune_config *config) {
   attune_axis more = {.count = 0};
-  family->axis(out, config, field, NULL);
-  if (family->refinements != NULL) family->refinements(&more, config, field);
+  axis_of(out, field, config, NULL);
+  if (field->refine != NULL) field->refine(&more, config);
   for (int i = 0; i < more.count && out->count < ATTUNE_AXIS_MAX; i++)
     out->values[out->count++] = more.values[i];
 }
@@ -161,23 +178,22 @@ static void long_axis(attune_axis *out, const attune_family_row *family, const a
  * does the warps for them, it takes the first there is. */
 static bool visit_moved(const walk *w, const attune_config *config, int moved, int32_t value) {
   attune_config other = *config;
-  attune_config_set(&other, &attune_config_fields[moved], value);
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
+  attune_config_set(&other, &w->family->schedule[moved], value);
+  for (int i = 0; i < w->family->schedule_count; i++) {
+    const attune_config_field *field = &w->family->schedule[i];
     attune_axis axis;
-    if (i == moved || !field->schedule) continue;
-    long_axis(&axis, w->family, &other, field);
+    if (i == moved) continue;
+    long_axis(&axis, field, &other);
     if (!has(&axis, attune_config_get(&other, field))) attune_config_set(&other, field, axis.values[0]);
   }
   return w->visit(w->user, &other);
 }
 
 static bool walk_near(const walk *w, const attune_config *config) {
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
+  for (int i = 0; i < w->family->schedule_count; i++) {
+    const attune_config_field *field = &w->family->schedule[i];
     attune_axis axis;
-    if (!field->schedule) continue;
-    long_axis(&axis, w->family, config, field);
+    long_axis(&axis, field, config);
     for (int v = 0; v < axis.count; v++)
       if (axis.values[v] != attune_config_get(config, field) && !visit_moved(w, config, i, axis.values[v]))
         return false;

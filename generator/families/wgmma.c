@@ -4,6 +4,18 @@
 #include "generator/base/status.h"
 #include "generator/families/family.h"
 
+/* Its own fields. */
+enum {
+  Q_PREFETCH,
+  INTRA_WG_OVERLAP,
+  PINGPONG, /* attune_pingpong */
+  HALF_TILES,
+  RESCALE_BEFORE_PV,
+  P_IN_SMEM,
+  O_STAGING, /* attune_o_staging */
+  EXP2_EMULATION
+};
+
 enum {
   ARCH = 90,
   ROWS = 64, /* of a warpgroup that computes */
@@ -31,12 +43,12 @@ static int consumers(const attune_config *c) {
 }
 
 static int64_t shared_bytes(const attune_config *c) {
-  const bool in_q = c->o_place == ATTUNE_O_IN_Q, over_v = c->o_place == ATTUNE_O_OVER_V;
+  const bool in_q = c->own[O_STAGING] == ATTUNE_O_IN_Q, over_v = c->own[O_STAGING] == ATTUNE_O_IN_V;
   const int q = panels(in_q && c->head_dim_v > c->head_dim ? c->head_dim_v : c->head_dim);
-  const int o = c->o_place == ATTUNE_O_APART ? panels(c->head_dim_v) : 0;
+  const int o = c->own[O_STAGING] == ATTUNE_O_IN_OWN ? panels(c->head_dim_v) : 0;
   const int kv = panels(c->head_dim) + panels(c->head_dim_v);
-  const int q_stages = 1 + c->q_prefetch;
-  const int p = c->p_shared ? panels(c->tile_n) : 0;
+  const int q_stages = 1 + c->own[Q_PREFETCH];
+  const int p = c->own[P_IN_SMEM] ? panels(c->tile_n) : 0;
   return (int64_t)PANEL_ROW_BYTES * ((q_stages * q + p + o) * c->tile_m + c->stages * kv * c->tile_n) +
          MBARRIER_BYTES * (2 * q_stages + 2 * !in_q + 2 * over_v + (5 * c->stages + 1) / 2 * 2) + /* a multiple of 16 */
          (c->pattern || c->list_block > 0
@@ -47,7 +59,7 @@ static int64_t shared_bytes(const attune_config *c) {
 
 /* Accumulators of S and O, and P where it lives beside S. */
 static int accumulators(const attune_config *c) {
-  return c->tile_n / 2 + c->head_dim_v / 2 + (c->overlap && !c->p_shared ? c->tile_n / 4 : 0);
+  return c->tile_n / 2 + c->head_dim_v / 2 + (c->own[INTRA_WG_OVERLAP] && !c->own[P_IN_SMEM] ? c->tile_n / 4 : 0);
 }
 
 static int registers_at_entry(const attune_config *c) {
@@ -79,39 +91,7 @@ static int registers(const attune_config *c) {
 
 /* ---- legal ---- */
 
-static attune_status check_range(const char *name, int32_t value, int32_t low, int32_t high) {
-  if (value >= low && value <= high) return ATTUNE_OK;
-  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; family wgmma takes it from %d to %d", name, value, low, high);
-}
-
 static attune_status check_shape(const attune_config *c) {
-  const struct {
-    const char *name;
-    int32_t value, low, high;
-  } ranges[] = {
-      {"tile_m", c->tile_m, ROWS, ROWS * CONSUMERS_MAX},
-      {"tile_n", c->tile_n, 16, TILE_N_MAX},
-      {"stages", c->stages, 1, STAGES_MAX},
-      {"q_registers", c->q_registers, 0, 0},
-      {"lazy_rescale", c->lazy_rescale, 0, 1},
-      {"q_prefetch", c->q_prefetch, 0, c->persistent != ATTUNE_PERSISTENT_NONE},
-      {"overlap", c->overlap, 0, 1},
-      {"rotation", c->rotation, 0, c->tile_m > ROWS ? ATTUNE_ROTATION_TOKENS : 0},
-      {"halves", c->halves, 0, c->tile_n % 32 == 0},
-      {"rescale_before", c->rescale_before, 0, c->overlap},
-      {"p_shared", c->p_shared, 0, 1},
-      {"o_place", c->o_place, 0, ATTUNE_O_OVER_V},
-      {"polynomial", c->polynomial, 0, POLYNOMIAL_MAX},
-      {"persistent", c->persistent, 0, ATTUNE_PERSISTENT_DYNAMIC},
-      {"order", c->order, 0, ATTUNE_ORDER_SECTIONS},
-      {"heads_packed", c->heads_packed, 1, PACKED_MAX},
-      {"cluster", c->cluster, 1, CLUSTER_MAX},
-      {"blocks", c->blocks, 1, BLOCKS_MAX},
-  };
-  for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
-    const attune_status status = check_range(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high);
-    if (status) return status;
-  }
   if (c->tile_m % ROWS != 0 || c->tile_n % 16 != 0) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tile_m is %d and tile_n %d; they must be multiples of %d and 16",
                        c->tile_m, c->tile_n, ROWS);
@@ -142,7 +122,7 @@ static attune_status check_cluster(const attune_config *c) {
 }
 
 static attune_status check_o_place(const attune_config *c) {
-  if (c->o_place != ATTUNE_O_OVER_V || c->tile_m <= c->tile_n) return ATTUNE_OK;
+  if (c->own[O_STAGING] != ATTUNE_O_IN_V || c->tile_m <= c->tile_n) return ATTUNE_OK;
   return attune_fail(ATTUNE_ILLEGAL_CONFIG, "O has tile_m %d rows; V's slot, through which it is to leave, has %d",
                      c->tile_m, c->tile_n);
 }
@@ -226,22 +206,84 @@ static attune_status serves(const attune_config *config, const attune_problem *p
 
 /* ---- space ---- */
 
-static const struct {
-  size_t offset;
-  attune_axis axis;
-} axes[] = {
-    {offsetof(attune_config, tile_m), {{64, 128, 192}, 3}},
-    {offsetof(attune_config, tile_n), {{48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256}, 14}},
-    {offsetof(attune_config, stages), {{1, 2, 3, 4}, 4}},
-    {offsetof(attune_config, lazy_rescale), {{0, 1}, 2}},
-    {offsetof(attune_config, overlap), {{0, 1}, 2}},
-    {offsetof(attune_config, persistent), {{ATTUNE_PERSISTENT_NONE, ATTUNE_PERSISTENT_ROUNDS}, 2}},
-    {offsetof(attune_config, order),
-     {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST, ATTUNE_ORDER_SECTIONS},
-      5}},
-    {offsetof(attune_config, heads_packed), {{1}, 1}},
-    {offsetof(attune_config, cluster), {{1}, 1}},
-};
+#define AXIS(name) static void name(attune_axis *out, const attune_config *config, const attune_problem *problem)
+#define REFINE(name) static void name(attune_axis *out, const attune_config *config)
+
+static bool has_bound(const attune_config *c) {
+  return c->bound != ATTUNE_BOUND_NONE;
+}
+
+AXIS(warps_axis) {
+  (void)problem;
+  out->values[0] = 4 * (consumers(config) + 1);
+}
+
+/* It comes before `persistent` in the table, without which it is refused. */
+static int32_t q_prefetch_high(const attune_config *c) {
+  return c->persistent != ATTUNE_PERSISTENT_NONE;
+}
+
+static int32_t pingpong_high(const attune_config *c) {
+  return c->tile_m > ROWS ? ATTUNE_PINGPONG_SOFTMAX : 0;
+}
+AXIS(pingpong_axis) {
+  (void)problem;
+  if (config->tile_m > ROWS) *out = (attune_axis){.values = {ATTUNE_PINGPONG_NONE, ATTUNE_PINGPONG_MMA}, .count = 2};
+}
+REFINE(refine_pingpong) {
+  if (config->tile_m > ROWS) *out = (attune_axis){.values = {ATTUNE_PINGPONG_SOFTMAX}, .count = 1};
+}
+
+static int32_t half_tiles_high(const attune_config *c) {
+  return c->tile_n % 32 == 0;
+}
+/* Bounds reach into tiles differently for each warpgroup; without one, only a ragged end leaves half a tile. */
+AXIS(half_tiles_axis) {
+  (void)problem;
+  if (has_bound(config) && config->tile_n % 32 == 0) *out = (attune_axis){.values = {0, 1}, .count = 2};
+}
+
+static int32_t rescale_before_pv_high(const attune_config *c) {
+  return c->own[INTRA_WG_OVERLAP];
+}
+REFINE(refine_rescale_before_pv) {
+  if (config->own[INTRA_WG_OVERLAP]) *out = (attune_axis){.values = {1}, .count = 1};
+}
+
+REFINE(refine_p_in_smem) {
+  (void)config;
+  *out = (attune_axis){.values = {1}, .count = 1};
+}
+
+REFINE(refine_o_staging) {
+  (void)config;
+  *out = (attune_axis){.values = {ATTUNE_O_IN_OWN, ATTUNE_O_IN_V}, .count = 2};
+}
+
+REFINE(refine_exp2_emulation) {
+  (void)config;
+  *out = (attune_axis){.values = {4, 8}, .count = 2};
+}
+
+/* Where all tiles of queries have as much to do, fixed rounds are fair, and no counter has to be cleared. */
+REFINE(refine_persistent) {
+  if (!sees_all_keys(config)) *out = (attune_axis){.values = {ATTUNE_PERSISTENT_DYNAMIC}, .count = 1};
+}
+
+AXIS(order_axis) {
+  (void)problem;
+  /* Without a bound all tiles are equally long: only the order of heads matters. */
+  if (!has_bound(config)) out->count = 2;
+  /* Blocks that take their tiles in fixed rounds need rounds that are alike, or that shrink from first to last. Those
+   * that count are best off with the long ones first, too. */
+  if (has_bound(config) && config->persistent)
+    *out = (attune_axis){.values = {ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, .count = 2};
+}
+/* In fixed rounds the same blocks would get the longest tile of every section. */
+REFINE(refine_order) {
+  if (has_bound(config) && config->persistent == ATTUNE_PERSISTENT_DYNAMIC)
+    *out = (attune_axis){.values = {ATTUNE_ORDER_SECTIONS}, .count = 1};
+}
 
 /* The most of a group: a power of two. */
 static int heads_to_pack(const attune_problem *p) {
@@ -250,69 +292,75 @@ static int heads_to_pack(const attune_problem *p) {
     most /= 2;
   return most;
 }
-
-static void axis(attune_axis *out, const attune_config *config, const attune_config_field *field,
-                 const attune_problem *problem) {
-  *out = (attune_axis){.values = {0}, .count = 1};
-  for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
-    if (axes[i].offset == field->offset) *out = axes[i].axis;
-  }
-  if (field->offset == offsetof(attune_config, warps)) out->values[0] = 4 * (consumers(config) + 1);
-  /* Of one warpgroup up to three blocks, of two two: what is more leaves too few registers for each. */
-  if (field->offset == offsetof(attune_config, blocks)) {
-    *out = (attune_axis){.values = {1, 2, 3}, .count = BLOCKS_MAX + 1 - consumers(config)};
-  }
-  if (field->offset == offsetof(attune_config, rotation) && config->tile_m > ROWS) {
-    *out = (attune_axis){.values = {0, 1}, .count = 2};
-  }
-  /* Few queries leave a tile's rows empty, unless other heads' fill them. */
-  if (field->offset == offsetof(attune_config, heads_packed) && problem != NULL && problem->seqlen_q < config->tile_m &&
-      heads_to_pack(problem) > 1) {
+/* Few queries leave a tile's rows empty, unless other heads' fill them. */
+AXIS(heads_packed_axis) {
+  if (problem != NULL && problem->seqlen_q < config->tile_m && heads_to_pack(problem) > 1)
     *out = (attune_axis){.values = {1, heads_to_pack(problem)}, .count = 2};
-  }
-  /* It comes before `persistent` in the table, without which it is refused. */
-  if (field->offset == offsetof(attune_config, q_prefetch)) *out = (attune_axis){.values = {0, 1}, .count = 2};
-  /* Bounds reach into tiles differently for each warpgroup; without one, only a ragged end leaves half a tile. */
-  if (field->offset == offsetof(attune_config, halves) && config->bound != ATTUNE_BOUND_NONE &&
-      config->tile_n % 32 == 0) {
-    *out = (attune_axis){.values = {0, 1}, .count = 2};
-  }
-  /* Without a bound all tiles are equally long: only the order of heads matters. */
-  if (field->offset == offsetof(attune_config, order) && config->bound == ATTUNE_BOUND_NONE) out->count = 2;
-  /* Blocks that take their tiles in fixed rounds need rounds that are alike, or that shrink from first to last. Those
-   * that count are best off with the long ones first, too. */
-  if (field->offset == offsetof(attune_config, order) && config->bound != ATTUNE_BOUND_NONE && config->persistent) {
-    *out = (attune_axis){.values = {ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, .count = 2};
-  }
+}
+REFINE(refine_heads_packed) {
+  (void)config;
+  *out = (attune_axis){.values = {2, 4, 8}, .count = 3};
 }
 
-static void refinements(attune_axis *out, const attune_config *config, const attune_config_field *field) {
-  *out = (attune_axis){.count = 0};
-  if (field->offset == offsetof(attune_config, rotation) && config->tile_m > ROWS)
-    *out = (attune_axis){.values = {ATTUNE_ROTATION_TOKENS}, .count = 1};
-  if (field->offset == offsetof(attune_config, rescale_before) && config->overlap)
-    *out = (attune_axis){.values = {1}, .count = 1};
-  if (field->offset == offsetof(attune_config, p_shared)) *out = (attune_axis){.values = {1}, .count = 1};
-  if (field->offset == offsetof(attune_config, o_place))
-    *out = (attune_axis){.values = {ATTUNE_O_APART, ATTUNE_O_OVER_V}, .count = 2};
-  if (field->offset == offsetof(attune_config, polynomial)) *out = (attune_axis){.values = {4, 8}, .count = 2};
-  if (field->offset == offsetof(attune_config, heads_packed)) *out = (attune_axis){.values = {2, 4, 8}, .count = 3};
-  if (field->offset == offsetof(attune_config, cluster) && sees_all_keys(config))
-    *out = (attune_axis){.values = {2}, .count = 1};
-  /* Where all tiles of queries have as much to do, fixed rounds are fair, and no counter has to be cleared. */
-  if (field->offset == offsetof(attune_config, persistent) && !sees_all_keys(config))
-    *out = (attune_axis){.values = {ATTUNE_PERSISTENT_DYNAMIC}, .count = 1};
-  /* In fixed rounds the same blocks would get the longest tile of every section. */
-  if (field->offset == offsetof(attune_config, order) && config->bound != ATTUNE_BOUND_NONE &&
-      config->persistent == ATTUNE_PERSISTENT_DYNAMIC)
-    *out = (attune_axis){.values = {ATTUNE_ORDER_SECTIONS}, .count = 1};
+REFINE(refine_cluster) {
+  if (sees_all_keys(config)) *out = (attune_axis){.values = {2}, .count = 1};
 }
+
+/* Of one warpgroup up to three blocks, of two two: what is more leaves too few registers for each. */
+AXIS(blocks_axis) {
+  (void)problem;
+  *out = (attune_axis){.values = {1, 2, 3}, .count = BLOCKS_MAX + 1 - consumers(config)};
+}
+
+static const char *const pingpong_words[] = {"free", "turns", "tokens", NULL};
+static const char *const o_staging_words[] = {"oq", "ob", "ov", NULL};
+
+static const attune_config_field schedule[] = {
+    {ATTUNE_FIELD_TILE_M, .low = ROWS, .high = ROWS * CONSUMERS_MAX, .axis = {{64, 128, 192}, 3}},
+    {ATTUNE_FIELD_TILE_N, .low = 16, .high = TILE_N_MAX,
+     .axis = {{48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256}, 14}},
+    {ATTUNE_FIELD_WARPS, .low = 8, .high = 4 * (CONSUMERS_MAX + 1), .axis_of = warps_axis},
+    {ATTUNE_FIELD_STAGES, .low = 1, .high = STAGES_MAX, .axis = {{1, 2, 3, 4}, 4}},
+    {ATTUNE_FIELD_LAZY_RESCALE, .axis = {{0, 1}, 2}},
+    {ATTUNE_OWN_FIELD(Q_PREFETCH, "q_prefetch"), .prefix = "qq", .flag = true, .high_of = q_prefetch_high,
+     .axis = {{0, 1}, 2}, .meaning = "the next tile's Q is loaded while this one's is worked on"},
+    {ATTUNE_OWN_FIELD(INTRA_WG_OVERLAP, "overlap"), .prefix = "overlap", .flag = true, .high = 1, .axis = {{0, 1}, 2},
+     .meaning = "the softmax of a tile runs beside the products of its neighbours"},
+    {ATTUNE_OWN_FIELD(PINGPONG, "rotation"), .prefix = "", .words = pingpong_words, .high_of = pingpong_high,
+     .axis_of = pingpong_axis, .refine = refine_pingpong,
+     .meaning = "what warpgroups take turns at: the matrix units (turns), the exponentials (tokens)"},
+    {ATTUNE_OWN_FIELD(HALF_TILES, "halves"), .prefix = "halves", .flag = true, .high_of = half_tiles_high,
+     .axis_of = half_tiles_axis, .meaning = "a warpgroup leaves out half a tile of which its rows see no key"},
+    {ATTUNE_OWN_FIELD(RESCALE_BEFORE_PV, "rescale_before"), .prefix = "before", .flag = true,
+     .high_of = rescale_before_pv_high, .refine = refine_rescale_before_pv,
+     .meaning = "O is rescaled before P V is started, not once it has been"},
+    {ATTUNE_OWN_FIELD(P_IN_SMEM, "p_shared"), .prefix = "ps", .flag = true, .high = 1, .refine = refine_p_in_smem,
+     .meaning = "P passes through shared memory, else it stays in registers"},
+    {ATTUNE_OWN_FIELD(O_STAGING, "o_place"), .prefix = "", .words = o_staging_words, .high = ATTUNE_O_IN_V,
+     .refine = refine_o_staging,
+     .meaning = "O leaves through Q's slot (oq), shared memory of its own (ob), the last V's slot (ov)"},
+    {ATTUNE_OWN_FIELD(EXP2_EMULATION, "polynomial"), .prefix = "poly", .high = POLYNOMIAL_MAX,
+     .refine = refine_exp2_emulation, .meaning = "one of so many exponentials is a polynomial on the FMA units"},
+    {ATTUNE_FIELD(persistent), .prefix = "", .words = attune_persistent_words, .high = ATTUNE_PERSISTENT_DYNAMIC,
+     .axis = {{ATTUNE_PERSISTENT_NONE, ATTUNE_PERSISTENT_ROUNDS}, 2}, .refine = refine_persistent,
+     .meaning = "a block goes through many tiles: of fixed rounds, or as a counter gives them out"},
+    {ATTUNE_FIELD_ORDER, .high = ATTUNE_ORDER_SECTIONS, .axis_of = order_axis, .refine = refine_order,
+     .axis = {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST,
+               ATTUNE_ORDER_SECTIONS},
+              5}},
+    {ATTUNE_FIELD(heads_packed), .prefix = "pack", .absent = 1, .low = 1, .high = PACKED_MAX,
+     .axis_of = heads_packed_axis, .refine = refine_heads_packed,
+     .meaning = "query heads of a group whose rows share a tile"},
+    {ATTUNE_FIELD(cluster), .prefix = "c", .absent = 1, .low = 1, .high = CLUSTER_MAX, .refine = refine_cluster,
+     .meaning = "blocks with neighbouring tiles that share out the loads of K and V"},
+    {ATTUNE_FIELD_BLOCKS, .high = BLOCKS_MAX, .axis_of = blocks_axis},
+};
 
 static void print_primitives(struct attune_buffer *out, const attune_config *config) {
   attune_print_wgmma(out, config->tile_n, config->dtype, ATTUNE_WGMMA_K_MAJOR);
-  if (config->halves) attune_print_wgmma(out, config->tile_n / 2, config->dtype, ATTUNE_WGMMA_K_MAJOR);
+  if (config->own[HALF_TILES]) attune_print_wgmma(out, config->tile_n / 2, config->dtype, ATTUNE_WGMMA_K_MAJOR);
   attune_print_wgmma(out, config->head_dim_v, config->dtype,
-                     config->p_shared ? ATTUNE_WGMMA_N_MAJOR : ATTUNE_WGMMA_REGISTERS);
+                     config->own[P_IN_SMEM] ? ATTUNE_WGMMA_N_MAJOR : ATTUNE_WGMMA_REGISTERS);
 }
 
 /* ---- cost ---- */
@@ -325,20 +373,21 @@ static double serial_share(const attune_config *c) {
   static const double shares[4] = {1, 0.5, 0.4, 0.3};
   const int together = consumers(c) * c->blocks;
   static const double rotations[3][2] = {{0, 0}, {0.05, -0.15}, {-0.02, 0.1}}; /* of up to two, of three */
-  const double turns = rotations[c->rotation][consumers(c) == 3];
-  return shares[together < 4 ? together - 1 : 3] + (c->overlap ? 0 : 0.2) + turns;
+  const double turns = rotations[c->own[PINGPONG]][consumers(c) == 3];
+  return shares[together < 4 ? together - 1 : 3] + (c->own[INTRA_WG_OVERLAP] ? 0 : 0.2) + turns;
 }
 
 static void cost(attune_cost *out, const attune_config *c, const attune_problem *problem) {
   const double depth = (c->head_dim + 15) / 16 * 16, width = c->head_dim_v;
   const double m = c->tile_m, n = c->tile_n;
   const bool softcap = problem->softcap > 0;
-  const double by_polynomial = c->polynomial ? 1.0 / c->polynomial : 0;
+  const double by_polynomial = c->own[EXP2_EMULATION] ? 1.0 / c->own[EXP2_EMULATION] : 0;
   const double q_panel_bytes = 2.0 * m * PANEL * panels(c->head_dim);
   *out = (attune_cost){
       .matrix_flops = 2 * m * n * (depth + width),
       /* Each warpgroup reads K and V for its own 64 rows, and Q at every tile. */
-      .shared_bytes = 2 * n * (depth + width) * (consumers(c) + 1) + 2 * m * depth + (c->p_shared ? 4 * m * n : 0),
+      .shared_bytes =
+          2 * n * (depth + width) * (consumers(c) + 1) + 2 * m * depth + (c->own[P_IN_SMEM] ? 4 * m * n : 0),
       .loaded_bytes = 2 * n * (depth + width) / c->cluster,
       .exponentials = m * n * ((softcap ? 3 : 1) - by_polynomial),
       .float_operations = m * n * ((softcap ? 7 : 4) + 9 * by_polynomial) + (c->lazy_rescale ? 0.1 : 1) * m * width,
@@ -346,8 +395,9 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
       .latency_clocks = c->stages == 1   ? 800
                         : c->stages == 2 ? 320
                                          : 310,
+      .half_tiles = c->own[HALF_TILES],
       .serial_share = serial_share(c),
-      .outside_clocks = (c->persistent ? 1500 : 3700) + (c->q_prefetch ? 0 : q_panel_bytes / 32),
+      .outside_clocks = (c->persistent ? 1500 : 3700) + (c->own[Q_PREFETCH] ? 0 : q_panel_bytes / 32),
   };
 }
 
@@ -357,8 +407,8 @@ const attune_family_row attune_family_wgmma_row = {
               "templates/wgmma_rows.h"},
     .speed = 2,
     .legal = legal,
-    .axis = axis,
-    .refinements = refinements,
+    .schedule = schedule,
+    .schedule_count = sizeof schedule / sizeof *schedule,
     .shared_bytes = shared_bytes,
     .registers = registers,
     .print_primitives = print_primitives,

@@ -128,20 +128,20 @@ static double steps_with_halves(const attune_config *c, const attune_problem *p,
   return of_slowest * most + (1 - of_slowest) * sum / (double)groups;
 }
 
-static double steps_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
+static double steps_of_tile(const attune_config *c, const attune_problem *p, bool half_tiles, int64_t tile) {
   const key_span keys = keys_of_tile(c, p, tile);
   if (keys.end <= keys.begin) return 0;
-  if (c->halves) return steps_with_halves(c, p, tile);
+  if (half_tiles) return steps_with_halves(c, p, tile);
   return (double)((keys.end + c->tile_n - 1) / c->tile_n - keys.begin / c->tile_n);
 }
 
 /* From at most 8 tiles, evenly spread, the first and the last among them. */
-static steps count_steps(const attune_config *config, const attune_problem *problem, int64_t tiles) {
+static steps count_steps(const attune_config *config, const attune_problem *problem, bool half_tiles, int64_t tiles) {
   enum { SAMPLES = 8 };
   const int64_t count = config->bound == ATTUNE_BOUND_NONE ? 1 : tiles < SAMPLES ? tiles : SAMPLES;
   steps result = {0, 0};
   for (int64_t i = 0; i < count; i++) {
-    const double n = steps_of_tile(config, problem, count == 1 ? 0 : i * (tiles - 1) / (count - 1));
+    const double n = steps_of_tile(config, problem, half_tiles, count == 1 ? 0 : i * (tiles - 1) / (count - 1));
     result.mean += n / (double)count;
     if (n > result.longest) result.longest = n;
   }
@@ -181,17 +181,17 @@ static steps count_pattern_steps(const attune_config *config, const attune_probl
   return result;
 }
 
-static steps steps_of(const attune_config *config, const attune_problem *problem, int64_t tiles,
+static steps steps_of(const attune_config *config, const attune_problem *problem, bool half_tiles, int64_t tiles,
                       attune_estimate_memo *memo) {
   attune_expression *mask = NULL;
-  if (!attune_problem_has_pattern(problem)) return count_steps(config, problem, tiles);
+  if (!attune_problem_has_pattern(problem)) return count_steps(config, problem, half_tiles, tiles);
   for (int i = 0; i < memo->count; i++)
     if (memo->shapes[i].tile_m == config->tile_m && memo->shapes[i].tile_n == config->tile_n)
       return (steps){memo->shapes[i].mean, memo->shapes[i].longest};
   (void)attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem);
   /* Only its number may be known. */
-  const steps result =
-      mask != NULL ? count_pattern_steps(config, problem, tiles, mask) : count_steps(config, problem, tiles);
+  const steps result = mask != NULL ? count_pattern_steps(config, problem, tiles, mask)
+                                    : count_steps(config, problem, half_tiles, tiles);
   free(mask);
   if (memo->count < ATTUNE_TILE_SHAPES_MAX) {
     memo->shapes[memo->count].tile_m = config->tile_m;
@@ -304,7 +304,7 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
 
   attune_cost step;
   family->cost(&step, config, p);
-  steps n = steps_of(config, p, launch.tiles_m, memo);
+  steps n = steps_of(config, p, step.half_tiles, launch.tiles_m, memo);
   const int32_t one_in = attune_problem_one_in(p);
   if (one_in > 1) {
     n.mean /= one_in;

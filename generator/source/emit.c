@@ -52,14 +52,43 @@ static attune_status add_parameter(parameters *p, const char *name, const char *
   return ATTUNE_OK;
 }
 
+/* A field of the config, or one that only other families have, with the value that it is absent by: parts that families
+ * share ask for it. */
+typedef struct {
+  const attune_config_field *field;
+  int32_t value;
+} template_field;
+
+static bool is_listed(const template_field *fields, int count, const char *name) {
+  for (int i = 0; i < count; i++)
+    if (strcmp(fields[i].field->name, name) == 0) return true;
+  return false;
+}
+
+static int list_fields(template_field out[PARAMETERS_MAX], const attune_config *config) {
+  int count = 0;
+  for (int i = 0; i < attune_config_field_count(config->family); i++) {
+    const attune_config_field *field = attune_config_field_at(config->family, i);
+    out[count++] = (template_field){field, attune_config_get(config, field)};
+  }
+  for (int32_t family = 0; family < ATTUNE_FAMILY_COUNT; family++)
+    for (int i = 0; i < attune_config_field_count(family) && count < PARAMETERS_MAX; i++) {
+      const attune_config_field *field = attune_config_field_at(family, i);
+      if (!is_listed(out, count, field->name)) out[count++] = (template_field){field, field->absent};
+    }
+  return count;
+}
+
 /* What #if may ask, in capitals: numbers and flags by the field's name; of words, each as FIELD_WORD, which is 0 or 1.
  */
 static attune_status fill_parameters(parameters *out, const attune_config *config) {
+  template_field fields[PARAMETERS_MAX];
+  const int count = list_fields(fields, config);
   out->count = 0;
   attune_status status = ATTUNE_OK;
-  for (int i = 0; i < attune_config_field_count && status == ATTUNE_OK; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
-    const int32_t value = attune_config_get(config, field);
+  for (int i = 0; i < count && status == ATTUNE_OK; i++) {
+    const attune_config_field *field = fields[i].field;
+    const int32_t value = fields[i].value;
     if (field->words == NULL) status = add_parameter(out, field->name, NULL, value);
     for (int32_t w = 0; field->words != NULL && field->words[w] != NULL && status == ATTUNE_OK; w++) {
       status = add_parameter(out, field->name, field->words[w], value == w);
@@ -78,13 +107,14 @@ static bool templates_use(const attune_source_file *files, int file_count, int f
 /* What stands in the place of parameters.h: those numbers that the templates use, as constants. */
 static void print_parameters(attune_buffer *out, const attune_config *config, const attune_source_file *files,
                              int file_count, int first_part) {
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
+  template_field fields[PARAMETERS_MAX];
+  const int count = list_fields(fields, config);
+  for (int i = 0; i < count; i++) {
+    const attune_config_field *field = fields[i].field;
     if (field->words != NULL || field->flag) continue;
-    if (field->absent == 0 && attune_config_get(config, field) == 0) continue; /* what it is for is not there */
+    if (field->absent == 0 && fields[i].value == 0) continue; /* what it is for is not there */
     if (!templates_use(files, file_count, first_part, field->name)) continue;
-    attune_buffer_print(out, "constexpr int %s = %d; // %s\n", field->name, attune_config_get(config, field),
-                        field->meaning);
+    attune_buffer_print(out, "constexpr int %s = %d; // %s\n", field->name, fields[i].value, field->meaning);
   }
   attune_buffer_add_text(out, "\n");
 }

@@ -72,23 +72,26 @@ static const expressed expressions[] = {
 };
 enum { EXPRESSIONS = sizeof expressions / sizeof *expressions };
 
-static int32_t value_of(const attune_config *config, int field) {
-  int32_t value;
-  memcpy(&value, (const char *)config + attune_config_fields[field].offset, sizeof value);
-  return value;
+/* Fields by their place in the config, which is the same in all families; own fields are told apart by the family. */
+static int number_of(const attune_config *config, const attune_config_field *field) {
+  return config->family * (int)sizeof(attune_config) + (int)field->offset;
 }
 
 static int count_new(const attune_config *config) {
   int count = 0;
-  for (int i = 0; i < attune_config_field_count; i++)
-    count += !is_seen(i, value_of(config, i));
+  for (int i = 0; i < attune_config_field_count(config->family); i++) {
+    const attune_config_field *field = attune_config_field_at(config->family, i);
+    count += !is_seen(number_of(config, field), attune_config_get(config, field));
+  }
   return count;
 }
 
 static void see(const attune_config *config) {
-  for (int i = 0; i < attune_config_field_count; i++)
-    if (!is_seen(i, value_of(config, i)) && seen_count < MAX_VALUES)
-      seen[seen_count++] = (seen_value){.field = i, .value = value_of(config, i)};
+  for (int i = 0; i < attune_config_field_count(config->family); i++) {
+    const attune_config_field *field = attune_config_field_at(config->family, i);
+    const seen_value one = {.field = number_of(config, field), .value = attune_config_get(config, field)};
+    if (!is_seen(one.field, one.value) && seen_count < MAX_VALUES) seen[seen_count++] = one;
+  }
 }
 
 typedef struct {

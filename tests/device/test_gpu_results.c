@@ -200,8 +200,7 @@ typedef struct {
 } cover;
 
 static bool is_new(const cover *c, const attune_config *config, int field) {
-  int32_t value;
-  memcpy(&value, (const char *)config + attune_config_fields[field].offset, sizeof value);
+  const int32_t value = attune_config_get(config, attune_config_field_at(config->family, field));
   for (int i = 0; i < c->count; i++)
     if (c->fields[i] == field && c->seen[i] == value) return false;
   return c->count < 128;
@@ -213,7 +212,7 @@ static bool consider(void *user, const attune_config *config, bool legal, const 
   int count = 0;
   (void)reason;
   if (!legal || attune_launch_of(&launch, config, c->problem) != ATTUNE_OK) return true;
-  for (int i = 0; i < attune_config_field_count; i++)
+  for (int i = 0; i < attune_config_field_count(config->family); i++)
     count += is_new(c, config, i);
   if (count > c->most || (count == c->most && count && ++c->legal % 5 == 0)) {
     c->most = count;
@@ -223,9 +222,9 @@ static bool consider(void *user, const attune_config *config, bool legal, const 
 }
 
 static void see(cover *c) {
-  for (int i = 0; i < attune_config_field_count; i++)
+  for (int i = 0; i < attune_config_field_count(c->best.family); i++)
     if (is_new(c, &c->best, i)) {
-      memcpy(&c->seen[c->count], (const char *)&c->best + attune_config_fields[i].offset, sizeof(int32_t));
+      c->seen[c->count] = attune_config_get(&c->best, attune_config_field_at(c->best.family, i));
       c->fields[c->count++] = i;
     }
 }

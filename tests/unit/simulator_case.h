@@ -61,17 +61,12 @@ static inline const char *schedule_of(const family_schedules own, size_t number)
 /* The schedule with what the problem says before it. */
 static inline void config_of(attune_config *out, attune_family family, const char *schedule,
                              const attune_problem *problem) {
-  attune_config described;
   char text[ATTUNE_TEXT_MAX];
   attune_problem resolved;
   snprintf(text, sizeof text, "forward.%s.bf16.d64.%s", attune_family_name(family), schedule);
   if (attune_config_parse(out, text) != ATTUNE_OK) fail_msg("%s", attune_message());
   assert_int_equal(attune_problem_resolve(&resolved, problem), ATTUNE_OK);
-  attune_config_of_problem(&described, family, &resolved);
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
-    if (!field->schedule) attune_config_set(out, field, attune_config_get(&described, field));
-  }
+  attune_config_for_problem(out, out, &resolved);
 }
 
 static inline size_t elements_of(const attune_problem *p) {

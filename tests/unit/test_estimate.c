@@ -53,7 +53,7 @@ static void test_defaults_near_what_is_known(void **unused) {
       assert_int_equal(attune_config_default(&c, &p, &d), ATTUNE_OK);
       assert_true(c.tile_m >= 128 && c.tile_n >= 32 && c.tile_n <= 192);
       if (c.family == ATTUNE_FAMILY_WGMMA)
-        assert_true(c.stages >= 2 && c.overlap && c.lazy_rescale);
+        assert_true(c.stages >= 2 && attune_config_value(&c, "overlap") && c.lazy_rescale);
       else
         assert_int_equal(c.tile_m / c.warps, head_dim == 256 ? 16 : 32);
     }

@@ -27,8 +27,8 @@ static double steps(int a, int b) {
 }
 static double valley(const attune_config *c) {
   return 1e-3 * (1 + 0.10 * steps(c->tile_m, 128) + 0.08 * steps(c->tile_n, 64) + 0.2 * steps(c->warps, 4) +
-                 0.05 * abs(c->stages - 2) + 0.04 * (c->q_registers == 0) + 0.03 * (c->order != ATTUNE_ORDER_LONGEST) +
-                 0.02 * abs(c->blocks - 2));
+                 0.05 * abs(c->stages - 2) + 0.04 * (attune_config_value(c, "q_registers") == 0) +
+                 0.03 * (c->order != ATTUNE_ORDER_LONGEST) + 0.02 * abs(c->blocks - 2));
 }
 static double flat(const attune_config *c) {
   return (void)c, 1e-3;
@@ -421,7 +421,8 @@ static void test_a_second_search_has_nothing_to_do(void **state) {
 /* The best schedule has a value that the space leaves out. */
 static double refined(const attune_config *c) {
   return 1e-3 * (1 + 0.10 * steps(c->tile_m, 128) + 0.08 * steps(c->tile_n, 128) + 0.05 * abs(c->stages - 2) +
-                 0.02 * (c->overlap == 0) + 0.03 * (c->rotation != ATTUNE_ROTATION_TOKENS));
+                 0.02 * (attune_config_value(c, "overlap") == 0) +
+                 0.03 * (attune_config_value(c, "rotation") != ATTUNE_PINGPONG_SOFTMAX));
 }
 
 static void test_refinements_are_found_and_known_again(void **state) {
@@ -433,7 +434,7 @@ static void test_refinements_are_found_and_known_again(void **state) {
     bench.machine = attune_fake_machine("sm_90");
     attune_fake_gpu.seconds = refined;
     assert_int_equal(tune(&bench), ATTUNE_OK);
-    assert_int_equal(bench.result.best.rotation, ATTUNE_ROTATION_TOKENS);
+    assert_int_equal(attune_config_value(&bench.result.best, "rotation"), ATTUNE_PINGPONG_SOFTMAX);
     assert_int_equal(bench.result.reused > 0, process);
     assert_int_equal(bench.result.measured > 0, !process);
   }

@@ -162,25 +162,19 @@ static void test_reasons(void **unused) {
   refuse("forward.mma.bf16.d64.m72.n64.w4.s1.b1", "sm_90", "tile_m is 72; with 4 warps it must be a multiple of 64");
   refuse("forward.mma.bf16.d64.m128.n64.w1.s1.b1", "sm_90", "gives a warp 128 rows, it holds 64");
   refuse("forward.mma.bf16.d64.m64.n40.w4.s1.b1", "sm_90", "tile_n is 40; it must be a multiple of 16");
-  refuse("forward.mma.bf16.d64.m64.n272.w4.s1.b1", "sm_90", "tile_n is 272; it must be from 16 to 256");
-  refuse("forward.mma.bf16.d64.m64.n64.w4.s5.b1", "sm_90", "stages is 5; it must be from 1 to 4");
-  refuse("forward.mma.bf16.d64.m64.n64.w9.s1.b1", "sm_90", "warps is 9; it must be from 1 to 8");
+  refuse("forward.mma.bf16.d64.m64.n272.w4.s1.b1", "sm_90", "tile_n is 272; family mma takes it from 16 to 256");
+  refuse("forward.mma.bf16.d64.m64.n64.w4.s5.b1", "sm_90", "stages is 5; family mma takes it from 1 to 4");
+  refuse("forward.mma.bf16.d64.m64.n64.w9.s1.b1", "sm_90", "warps is 9; family mma takes it from 1 to 8");
   refuse("forward.mma.bf16.d64.m64.n64.w4.s1.b0", "sm_90", "blocks is 0");
   refuse("forward.mma.bf16.d16.m16.n16.w1.s1.b33", "sm_90", "an SM of this device holds from 1 to 32");
   refuse("forward.mma.bf16.d68.m64.n64.w4.s1.b1", "sm_90", "head_dim is 68; it must be a multiple of 8");
-  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.dynamic.b1", "sm_90", "persistent 2: family mma has none of them");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.qq.b1", "sm_90", "q_prefetch is 1; family wgmma takes it from 0 to 0");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.dynamic.c2.b1", "sm_90", "cluster is 2; it must be 1 with persistent 2");
-  refuse("forward.reference.bf16.d64.m8.n32.w4.s1.b1", "sm_90", "tile_m 4 only, not 8");
-  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.halves.b1", "sm_90", "halves 1, persistent 0: family mma has none");
-  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.poly4.b1", "sm_90",
-         "o_place 0, polynomial 4: family mma has none of them");
+  refuse("forward.reference.bf16.d64.m8.n32.w4.s1.b1", "sm_90", "tile_m is 8; family reference takes it from 4 to 4");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.tokens.b1", "sm_90", "rotation is 2; family wgmma takes it from 0 to 0");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.before.b1", "sm_90", "rescale_before is 1");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.poly17.b1", "sm_90",
          "polynomial is 17; family wgmma takes it from 0 to 16");
-  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.c2.b1", "sm_90", "heads_packed 1, cluster 2: it has 1");
-  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.pack2.b1", "sm_90", "heads_packed 2, cluster 1: it has 1");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.pack3.b1", "sm_90", "heads_packed is 3; it must be 1, 2, 4 or 8");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.pack16.b1", "sm_90",
          "heads_packed is 16; family wgmma takes it from 1 to 8");
@@ -209,15 +203,16 @@ static bool look_around(void *user, const attune_config *config, bool legal, con
   (void)reason;
   assert_int_not_equal(attune_config_compare(config, s->centre), 0);
   s->met++;
-  s->refined += config->rotation == ATTUNE_ROTATION_TOKENS || config->rescale_before || config->p_shared ||
-                config->o_place || config->polynomial > 0 || config->persistent == ATTUNE_PERSISTENT_DYNAMIC ||
-                config->heads_packed > 1;
+  s->refined += attune_config_value(config, "rotation") == ATTUNE_PINGPONG_SOFTMAX ||
+                attune_config_value(config, "rescale_before") || attune_config_value(config, "p_shared") ||
+                attune_config_value(config, "o_place") || attune_config_value(config, "polynomial") > 0 ||
+                config->persistent == ATTUNE_PERSISTENT_DYNAMIC || config->heads_packed > 1;
   if (config->tile_m != s->centre->tile_m) {
     s->rows_changed++;
     assert_int_equal(config->warps, 4 * (config->tile_m / 64 + 1)); /* they follow */
-    assert_int_equal(config->rotation == ATTUNE_ROTATION_TURNS, config->tile_m > 64);
+    assert_int_equal(attune_config_value(config, "rotation") == ATTUNE_PINGPONG_MMA, config->tile_m > 64);
   }
-  if (config->tile_n % 32 != 0) assert_int_equal(config->halves, 0);
+  if (config->tile_n % 32 != 0) assert_int_equal(attune_config_value(config, "halves"), 0);
   if (!legal) assert_string_not_equal(reason, "");
   return true;
 }

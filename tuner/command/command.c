@@ -84,24 +84,6 @@ attune_status attune_device_of_flags(attune_device *device, char arch[16], const
 
 /* ---- configs ---- */
 
-/* What follows from the problem must be as the problem wants it. */
-static attune_status check_fit(const attune_config *config, const attune_problem *problem, const char *text) {
-  attune_config wanted;
-  attune_config_of_problem(&wanted, (attune_family)config->family, problem);
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
-    int32_t has, needs;
-    memcpy(&has, (const char *)config + field->offset, sizeof has);
-    memcpy(&needs, (const char *)&wanted + field->offset, sizeof needs);
-    if (field->schedule || has == needs) continue;
-    if (field->words != NULL)
-      return attune_fail(ATTUNE_BAD_CONFIG, "config %s is for %s %s, the problem has %s", text, field->name,
-                         field->words[has], field->words[needs]);
-    return attune_fail(ATTUNE_BAD_CONFIG, "config %s is for %s %d, the problem has %d", text, field->name, has, needs);
-  }
-  return ATTUNE_OK;
-}
-
 static attune_status family_index(int *out, const char *name) {
   for (*out = 0; *out < ATTUNE_FAMILY_COUNT; ++*out)
     if (strcmp(attune_family_name((attune_family)*out), name) == 0) return ATTUNE_OK;
@@ -161,7 +143,7 @@ attune_status attune_config_of_flags(attune_config *out, const attune_flags *fla
   if (flags->family != NULL && strcmp(flags->family, attune_family_name((attune_family)out->family)) != 0)
     return attune_fail(ATTUNE_BAD_ARGUMENT, "--family %s and --config %s contradict each other: leave one out",
                        flags->family, flags->config);
-  if ((status = check_fit(out, &resolved, flags->config)) != ATTUNE_OK) return status;
+  if (attune_config_fits(out, &resolved) != ATTUNE_OK) return ATTUNE_BAD_CONFIG; /* misuse, not a limit of the device */
   return attune_config_legal(out, device);
 }
 

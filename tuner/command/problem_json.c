@@ -301,10 +301,9 @@ json_t *attune_problem_to_json(const attune_problem *problem, const attune_input
 
 json_t *attune_config_to_json(const attune_config *config) {
   json_t *object = json_object();
-  for (int i = 0; i < attune_config_field_count; i++) {
-    const attune_config_field *field = &attune_config_fields[i];
-    int32_t value;
-    memcpy(&value, (const char *)config + field->offset, sizeof value);
+  for (int i = 0; i < attune_config_field_count(config->family); i++) {
+    const attune_config_field *field = attune_config_field_at(config->family, i);
+    const int32_t value = attune_config_get(config, field);
     json_object_set_new(object, field->name,
                         field->words != NULL ? json_string(field->words[value]) : json_integer(value));
   }
