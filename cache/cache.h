@@ -107,7 +107,7 @@ attune_status attune_store_measurements(attune_store *store, const attune_measur
 attune_status attune_store_choices(attune_store *store, const attune_measurement_filter *filter,
                                    attune_measurement_visit *visit, void *user);
 
-/* ---- upkeep ---- */
+/* ---- maintenance ---- */
 
 typedef struct {
   int64_t kernels, kernel_bytes, measurements, choices, damaged;

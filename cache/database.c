@@ -9,60 +9,60 @@
 #include <unistd.h>
 
 /* Closes *db unless the fault leaves it to be set aside. */
-static attune_fault settle(sqlite3 **db, attune_fault fault, char reason[256]) {
-  if (fault == ATTUNE_FAULT_UNUSABLE || fault == ATTUNE_FAULT_DROPPED) {
-    snprintf(reason, 256, "%s", attune_fault_reason(*db));
+static attune_sqlite_error settle(sqlite3 **db, attune_sqlite_error fault, char reason[256]) {
+  if (fault == ATTUNE_SQLITE_UNUSABLE || fault == ATTUNE_SQLITE_DROPPED) {
+    snprintf(reason, 256, "%s", attune_sqlite_error_reason(*db));
   }
-  if (fault != ATTUNE_FAULT_NONE && fault != ATTUNE_FAULT_DAMAGED) {
+  if (fault != ATTUNE_SQLITE_NONE && fault != ATTUNE_SQLITE_DAMAGED) {
     sqlite3_close(*db);
     *db = NULL;
   }
-  return fault == ATTUNE_FAULT_DROPPED ? ATTUNE_FAULT_UNUSABLE : fault;
+  return fault == ATTUNE_SQLITE_DROPPED ? ATTUNE_SQLITE_UNUSABLE : fault;
 }
 
-static attune_fault open_connection(sqlite3 **out, const char *name, int flags) {
+static attune_sqlite_error open_connection(sqlite3 **out, const char *name, int flags) {
   int code = sqlite3_open_v2(name, out, flags | SQLITE_OPEN_NOMUTEX, NULL);
-  if (!*out) return ATTUNE_FAULT_MEMORY;
+  if (!*out) return ATTUNE_SQLITE_MEMORY;
   sqlite3_extended_result_codes(*out, 1);
   sqlite3_busy_timeout(*out, ATTUNE_BUSY_MILLISECONDS);
   /* No function with side effects may be called by a file's own schema. */
   if (code == SQLITE_OK) code = sqlite3_exec(*out, "PRAGMA trusted_schema = OFF", NULL, NULL, NULL);
-  return attune_fault_of(code);
+  return attune_sqlite_error_of(code);
 }
 
 /* WAL lets others read while one writes. It is kept in the file, and cannot be had everywhere: going on without is
  * fine. A database that loses the last commits in a power cut is still a cache, so WAL need not wait for the disk. */
 static int set_journal(sqlite3 *db, const char *path) {
-  const char *sql = attune_place_on_network(path) ? "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL"
-                                                  : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
+  const char *sql = attune_path_on_network(path) ? "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL"
+                                                 : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
   int code = sqlite3_exec(db, sql, NULL, NULL, NULL);
-  attune_fault fault = attune_fault_of(code);
-  return fault == ATTUNE_FAULT_MEMORY || fault == ATTUNE_FAULT_DAMAGED ? code : SQLITE_OK;
+  attune_sqlite_error fault = attune_sqlite_error_of(code);
+  return fault == ATTUNE_SQLITE_MEMORY || fault == ATTUNE_SQLITE_DAMAGED ? code : SQLITE_OK;
 }
 
-attune_fault attune_database_open(sqlite3 **out, const char *path, char reason[256]) {
+attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, char reason[256]) {
   *out = NULL;
-  int error = attune_place_make_folders(path);
-  if (error == ENOMEM) return ATTUNE_FAULT_MEMORY;
+  int error = attune_path_make_folders(path);
+  if (error == ENOMEM) return ATTUNE_SQLITE_MEMORY;
   if (error) {
     snprintf(reason, 256, "%s", strerrordesc_np(error));
-    return ATTUNE_FAULT_UNUSABLE;
+    return ATTUNE_SQLITE_UNUSABLE;
   }
-  attune_fault fault = open_connection(out, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-  if (fault == ATTUNE_FAULT_NONE && sqlite3_db_readonly(*out, "main")) {
+  attune_sqlite_error fault = open_connection(out, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  if (fault == ATTUNE_SQLITE_NONE && sqlite3_db_readonly(*out, "main")) {
     int why = access(path, W_OK) == 0 ? EACCES : errno;
     sqlite3_close(*out);
     *out = NULL;
     snprintf(reason, 256, "%s", strerrordesc_np(why));
-    return ATTUNE_FAULT_UNUSABLE;
+    return ATTUNE_SQLITE_UNUSABLE;
   }
   /* Looked at before anything is written: a newer version's file and other programs' files stay as they are. */
-  if (fault == ATTUNE_FAULT_NONE) fault = attune_schema_check(*out);
-  if (fault == ATTUNE_FAULT_NONE || fault == ATTUNE_FAULT_OLD) {
+  if (fault == ATTUNE_SQLITE_NONE) fault = attune_schema_check(*out);
+  if (fault == ATTUNE_SQLITE_NONE || fault == ATTUNE_SQLITE_OLD) {
     int code = set_journal(*out, path);
-    if (code != SQLITE_OK) fault = attune_fault_of(code);
+    if (code != SQLITE_OK) fault = attune_sqlite_error_of(code);
   }
-  if (fault == ATTUNE_FAULT_OLD) fault = attune_schema_migrate(*out);
+  if (fault == ATTUNE_SQLITE_OLD) fault = attune_schema_migrate(*out);
   return settle(out, fault, reason);
 }
 
@@ -80,12 +80,12 @@ static char *address_of(const char *path, const char *options) {
   return sqlite3_str_finish(text);
 }
 
-static attune_fault open_address(sqlite3 **out, const char *path, const char *options, char reason[256]) {
+static attune_sqlite_error open_address(sqlite3 **out, const char *path, const char *options, char reason[256]) {
   char *address = address_of(path, options);
-  if (!address) return ATTUNE_FAULT_MEMORY;
-  attune_fault fault = open_connection(out, address, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+  if (!address) return ATTUNE_SQLITE_MEMORY;
+  attune_sqlite_error fault = open_connection(out, address, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
   sqlite3_free(address);
-  if (fault == ATTUNE_FAULT_NONE) fault = attune_schema_check(*out);
+  if (fault == ATTUNE_SQLITE_NONE) fault = attune_schema_check(*out);
   return settle(out, fault, reason);
 }
 
@@ -97,18 +97,18 @@ static bool has_log(const char *path) {
   return length < (int)sizeof name && stat(name, &status) == 0 && status.st_size > 0;
 }
 
-attune_fault attune_database_open_reader(sqlite3 **out, const char *path, bool shipped, char reason[256]) {
+attune_sqlite_error attune_database_open_reader(sqlite3 **out, const char *path, bool shipped, char reason[256]) {
   *out = NULL;
-  attune_fault fault = ATTUNE_FAULT_UNUSABLE;
+  attune_sqlite_error fault = ATTUNE_SQLITE_UNUSABLE;
   if (!shipped && has_log(path)) fault = open_address(out, path, "mode=ro&readonly_shm=1", reason);
   /* Immutable: no lock is taken and no file is made beside it, not even for a database that was left in WAL mode. */
-  if (fault == ATTUNE_FAULT_UNUSABLE) fault = open_address(out, path, "immutable=1", reason);
+  if (fault == ATTUNE_SQLITE_UNUSABLE) fault = open_address(out, path, "immutable=1", reason);
   return fault;
 }
 
-attune_fault attune_database_open_memory(sqlite3 **out) {
+attune_sqlite_error attune_database_open_memory(sqlite3 **out) {
   char reason[256];
-  attune_fault fault = open_connection(out, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-  if (fault == ATTUNE_FAULT_NONE) fault = attune_schema_migrate(*out);
+  attune_sqlite_error fault = open_connection(out, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  if (fault == ATTUNE_SQLITE_NONE) fault = attune_schema_migrate(*out);
   return settle(out, fault, reason);
 }

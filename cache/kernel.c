@@ -118,7 +118,7 @@ static int find_row(attune_store *store, sqlite3 *db, void *data) {
     size_t size = (size_t)sqlite3_column_bytes(row, COLUMN_BINARY);
     damaged = is_damaged(row, binary, size);
     stale = sqlite3_column_int64(row, 10) + USE_SECONDS < (int64_t)time(NULL);
-    if (attune_fault_of(sqlite3_errcode(db)) == ATTUNE_FAULT_MEMORY)
+    if (attune_sqlite_error_of(sqlite3_errcode(db)) == ATTUNE_SQLITE_MEMORY)
       code = SQLITE_NOMEM; /* what could not be read is not damaged */
     else
       code = damaged ? SQLITE_OK : copy_row(&find->found, row, find->key, binary, size);

@@ -83,7 +83,7 @@ int attune_filter_bind(sqlite3_stmt *statement, const attune_measurement_filter 
   return code;
 }
 
-static bool reserve_row(attune_rows *rows) {
+static bool reserve_row(attune_row_list *rows) {
   if (rows->count < rows->capacity) return true;
   int capacity = rows->capacity ? rows->capacity * 2 : 16;
   attune_measurement **grown = realloc(rows->rows, (size_t)capacity * sizeof *grown);
@@ -93,16 +93,16 @@ static bool reserve_row(attune_rows *rows) {
   return true;
 }
 
-void attune_rows_clear(attune_rows *rows, int keep) {
+void attune_row_list_clear(attune_row_list *rows, int keep) {
   while (rows->count > keep)
     free(rows->rows[--rows->count]);
   if (keep > 0) return;
   free(rows->rows);
-  *rows = (attune_rows){0};
+  *rows = (attune_row_list){0};
 }
 
-int attune_rows_select(attune_rows *rows, attune_store *store, sqlite3 *db, const char *table,
-                       const attune_measurement_filter *filter, const char *order) {
+int attune_row_list_select(attune_row_list *rows, attune_store *store, sqlite3 *db, const char *table,
+                           const attune_measurement_filter *filter, const char *order) {
   const int before = rows->count;
   sqlite3_str *sql = sqlite3_str_new(db);
   sqlite3_str_appendall(sql, "SELECT id, ");
@@ -121,22 +121,22 @@ int attune_rows_select(attune_rows *rows, attune_store *store, sqlite3 *db, cons
   }
   int finalized = sqlite3_finalize(statement);
   if (code == SQLITE_DONE) code = finalized;
-  if (code != SQLITE_OK) attune_rows_clear(rows, before);
+  if (code != SQLITE_OK) attune_row_list_clear(rows, before);
   return code;
 }
 
 typedef struct {
-  attune_rows rows;
+  attune_row_list rows;
   const char *table;
   const attune_measurement_filter *filter;
 } select_data;
 
 static int select_step(attune_store *store, sqlite3 *db, void *data) {
   select_data *select = data;
-  return attune_rows_select(&select->rows, store, db, select->table, select->filter, "date, id");
+  return attune_row_list_select(&select->rows, store, db, select->table, select->filter, "date, id");
 }
 
-static void visit_rows(const attune_rows *rows, attune_measurement_visit *visit, void *user) {
+static void visit_rows(const attune_row_list *rows, attune_measurement_visit *visit, void *user) {
   for (int i = 0; i < rows->count; i++) {
     if (rows->rows[i] && !visit(user, rows->rows[i])) return;
   }
@@ -148,7 +148,7 @@ attune_status attune_store_measurements(attune_store *store, const attune_measur
   select_data select = {.table = "measurements", .filter = filter};
   attune_status status = attune_store_read(store, select_step, &select);
   if (!status) visit_rows(&select.rows, visit, user);
-  attune_rows_clear(&select.rows, 0);
+  attune_row_list_clear(&select.rows, 0);
   return status;
 }
 
@@ -178,7 +178,7 @@ static int compare_ranked(const void *left, const void *right) {
 }
 
 /* Frees the rows that another database's choice outranks. */
-static bool drop_outranked(attune_rows *rows) {
+static bool drop_outranked(attune_row_list *rows) {
   if (rows->count == 0) return true;
   const int count = rows->count;
   ranked *order = malloc((size_t)count * sizeof *order);
@@ -226,6 +226,6 @@ attune_status attune_store_choices(attune_store *store, const attune_measurement
     select.rows.rows[i] = NULL;
   }
   if (!status) visit_rows(&select.rows, visit, user);
-  attune_rows_clear(&select.rows, 0);
+  attune_row_list_clear(&select.rows, 0);
   return status;
 }

@@ -86,7 +86,7 @@ static int read_header(sqlite3 *db, int *application, int *version, int *tables)
   return code == SQLITE_OK ? query_number(db, "SELECT count(*) FROM sqlite_master", tables) : code;
 }
 
-static int check(sqlite3 *db, attune_fault *out) {
+static int check(sqlite3 *db, attune_sqlite_error *out) {
   int application, version, tables;
   /* In one transaction, since another process may be making the file's tables just now. */
   int code = sqlite3_exec(db, "SAVEPOINT header", NULL, NULL, NULL);
@@ -96,22 +96,22 @@ static int check(sqlite3 *db, attune_fault *out) {
   if (code == SQLITE_OK) code = released;
   if (code != SQLITE_OK) return code;
   if (application == 0 && version == 0 && tables == 0)
-    *out = ATTUNE_FAULT_OLD;
+    *out = ATTUNE_SQLITE_OLD;
   else if (application != APPLICATION_ID)
-    *out = ATTUNE_FAULT_FOREIGN;
+    *out = ATTUNE_SQLITE_FOREIGN;
   else if (version > ATTUNE_SCHEMA_VERSION)
-    *out = ATTUNE_FAULT_TOO_NEW;
+    *out = ATTUNE_SQLITE_TOO_NEW;
   else if (version < 1)
-    *out = ATTUNE_FAULT_DAMAGED;
+    *out = ATTUNE_SQLITE_DAMAGED;
   else
-    *out = version < ATTUNE_SCHEMA_VERSION ? ATTUNE_FAULT_OLD : ATTUNE_FAULT_NONE;
+    *out = version < ATTUNE_SCHEMA_VERSION ? ATTUNE_SQLITE_OLD : ATTUNE_SQLITE_NONE;
   return SQLITE_OK;
 }
 
-attune_fault attune_schema_check(sqlite3 *db) {
-  attune_fault fault = ATTUNE_FAULT_NONE;
+attune_sqlite_error attune_schema_check(sqlite3 *db) {
+  attune_sqlite_error fault = ATTUNE_SQLITE_NONE;
   int code = check(db, &fault);
-  return code == SQLITE_OK ? fault : attune_fault_of(code);
+  return code == SQLITE_OK ? fault : attune_sqlite_error_of(code);
 }
 
 static int take_steps(sqlite3 *db) {
@@ -127,18 +127,18 @@ static int take_steps(sqlite3 *db) {
   return sqlite3_exec(db, stamp, NULL, NULL, NULL);
 }
 
-attune_fault attune_schema_migrate(sqlite3 *db) {
+attune_sqlite_error attune_schema_migrate(sqlite3 *db) {
   int code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-  if (code != SQLITE_OK) return attune_fault_of(code);
+  if (code != SQLITE_OK) return attune_sqlite_error_of(code);
   /* Another process may have migrated the file before this one had the lock. */
-  attune_fault fault = ATTUNE_FAULT_NONE;
+  attune_sqlite_error fault = ATTUNE_SQLITE_NONE;
   code = check(db, &fault);
-  if (code == SQLITE_OK && fault == ATTUNE_FAULT_OLD) {
-    fault = ATTUNE_FAULT_NONE;
+  if (code == SQLITE_OK && fault == ATTUNE_SQLITE_OLD) {
+    fault = ATTUNE_SQLITE_NONE;
     code = take_steps(db);
   }
   if (code == SQLITE_OK) code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
   if (code == SQLITE_OK) return fault;
   if (!sqlite3_get_autocommit(db)) sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-  return attune_fault_of(code);
+  return attune_sqlite_error_of(code);
 }

@@ -39,8 +39,8 @@ static void insert_own_reader(attune_store *store, sqlite3 *db) {
 /* ---- the user file ---- */
 
 static attune_status take_memory(attune_store *store) {
-  attune_fault fault = attune_database_open_memory(&store->top);
-  if (fault == ATTUNE_FAULT_NONE) return ATTUNE_OK;
+  attune_sqlite_error fault = attune_database_open_memory(&store->top);
+  if (fault == ATTUNE_SQLITE_NONE) return ATTUNE_OK;
   sqlite3_close(store->top);
   store->top = NULL;
   return out_of_memory();
@@ -59,15 +59,15 @@ static attune_status too_new(const char *path) {
 }
 
 /* Replaces a damaged *db by a new one. */
-static attune_status replace_damaged(attune_store *store, sqlite3 **db, attune_fault *fault, char reason[256]) {
+static attune_status replace_damaged(attune_store *store, sqlite3 **db, attune_sqlite_error *fault, char reason[256]) {
   char *aside;
   store->damaged++;
   store->set_aside++;
-  attune_status status = attune_place_set_aside(&aside, *db);
+  attune_status status = attune_path_set_aside(&aside, *db);
   *db = NULL;
   if (status == ATTUNE_OUT_OF_MEMORY) return status;
   if (status) {
-    *fault = ATTUNE_FAULT_UNUSABLE;
+    *fault = ATTUNE_SQLITE_UNUSABLE;
     snprintf(reason, 256, "it is damaged and cannot be renamed");
     return ATTUNE_OK;
   }
@@ -80,37 +80,37 @@ static attune_status replace_damaged(attune_store *store, sqlite3 **db, attune_f
 }
 
 /* Makes db, which was opened from the path with that fault, the top; or else memory. */
-static attune_status take_user(attune_store *store, sqlite3 *db, attune_fault fault, char reason[256]) {
+static attune_status take_user(attune_store *store, sqlite3 *db, attune_sqlite_error fault, char reason[256]) {
   /* Once in the life of a store: what breaks twice is not the file's fault. */
-  if (fault == ATTUNE_FAULT_DAMAGED && store->set_aside == 0) {
+  if (fault == ATTUNE_SQLITE_DAMAGED && store->set_aside == 0) {
     attune_status status = replace_damaged(store, &db, &fault, reason);
     if (status) return status;
   }
   switch (fault) {
-  case ATTUNE_FAULT_NONE:
+  case ATTUNE_SQLITE_NONE:
     store->top = db;
     return ATTUNE_OK;
-  case ATTUNE_FAULT_TOO_NEW:
+  case ATTUNE_SQLITE_TOO_NEW:
     return too_new(store->path);
-  case ATTUNE_FAULT_MEMORY:
+  case ATTUNE_SQLITE_MEMORY:
     return out_of_memory();
-  case ATTUNE_FAULT_FOREIGN:
+  case ATTUNE_SQLITE_FOREIGN:
     attune_store_warn(store, "%s is not Attune's and was left alone; this run is not remembered", store->path);
     break;
-  case ATTUNE_FAULT_DAMAGED:
+  case ATTUNE_SQLITE_DAMAGED:
     sqlite3_close(db);
     attune_store_warn(store, "%s was damaged again; this run is not remembered", store->path);
     break;
-  case ATTUNE_FAULT_UNUSABLE:
-  case ATTUNE_FAULT_DROPPED:
-  case ATTUNE_FAULT_OLD:
+  case ATTUNE_SQLITE_UNUSABLE:
+  case ATTUNE_SQLITE_DROPPED:
+  case ATTUNE_SQLITE_OLD:
     attune_store_warn(store, "cannot write %s: %s; this run is not remembered", store->path, reason);
     /* It may still be read. */
     fault = attune_database_open_reader(&db, store->path, false, reason);
-    if (fault == ATTUNE_FAULT_TOO_NEW) return too_new(store->path);
-    if (fault == ATTUNE_FAULT_MEMORY) return out_of_memory();
-    if (fault == ATTUNE_FAULT_NONE) insert_own_reader(store, db);
-    if (fault == ATTUNE_FAULT_DAMAGED) sqlite3_close(db);
+    if (fault == ATTUNE_SQLITE_TOO_NEW) return too_new(store->path);
+    if (fault == ATTUNE_SQLITE_MEMORY) return out_of_memory();
+    if (fault == ATTUNE_SQLITE_NONE) insert_own_reader(store, db);
+    if (fault == ATTUNE_SQLITE_DAMAGED) sqlite3_close(db);
     break;
   }
   return forget_and_take_memory(store);
@@ -119,7 +119,7 @@ static attune_status take_user(attune_store *store, sqlite3 *db, attune_fault fa
 static attune_status open_user(attune_store *store) {
   sqlite3 *db;
   char reason[256] = "";
-  attune_fault fault = attune_database_open(&db, store->path, reason);
+  attune_sqlite_error fault = attune_database_open(&db, store->path, reason);
   return take_user(store, db, fault, reason);
 }
 
@@ -141,7 +141,7 @@ attune_status attune_store_rebuild(attune_store *store) {
   sqlite3 *db = store->top;
   char reason[256] = "";
   store->top = NULL;
-  return unless_too_new(store, take_user(store, db, ATTUNE_FAULT_DAMAGED, reason));
+  return unless_too_new(store, take_user(store, db, ATTUNE_SQLITE_DAMAGED, reason));
 }
 
 attune_status attune_store_stop_writing(attune_store *store) {
@@ -156,31 +156,31 @@ static attune_status add_reader(attune_store *store, const char *path, bool ship
   sqlite3 *db;
   char reason[256] = "";
   switch (attune_database_open_reader(&db, path, shipped, reason)) {
-  case ATTUNE_FAULT_NONE:
+  case ATTUNE_SQLITE_NONE:
     if (shipped)
       insert_reader(store, store->reader_count, db);
     else
       insert_own_reader(store, db);
     break;
-  case ATTUNE_FAULT_MEMORY:
+  case ATTUNE_SQLITE_MEMORY:
     return out_of_memory();
-  case ATTUNE_FAULT_TOO_NEW:
+  case ATTUNE_SQLITE_TOO_NEW:
     if (!shipped) return too_new(path);
     attune_store_warn(store, "%s was written by a newer version of Attune; nothing is read from it", path);
     break;
-  case ATTUNE_FAULT_OLD:
+  case ATTUNE_SQLITE_OLD:
     attune_store_warn(store, "%s is empty or of an earlier version; nothing is read from it", path);
     break;
-  case ATTUNE_FAULT_FOREIGN:
+  case ATTUNE_SQLITE_FOREIGN:
     attune_store_warn(store, "%s is not Attune's; nothing is read from it", path);
     break;
-  case ATTUNE_FAULT_DAMAGED:
+  case ATTUNE_SQLITE_DAMAGED:
     sqlite3_close(db);
     store->damaged++;
     attune_store_warn(store, "%s is damaged; nothing is read from it", path);
     break;
-  case ATTUNE_FAULT_UNUSABLE:
-  case ATTUNE_FAULT_DROPPED:
+  case ATTUNE_SQLITE_UNUSABLE:
+  case ATTUNE_SQLITE_DROPPED:
     attune_store_warn(store, "cannot read %s: %s", path, reason);
     break;
   }
@@ -221,7 +221,7 @@ static attune_status open_all(attune_store *store, const attune_store_options *o
   store->readers = calloc((size_t)count + 1, sizeof *store->readers);
   if (!store->readers) return out_of_memory();
 
-  attune_status status = attune_place_choose(&store->path, options->path);
+  attune_status status = attune_path_choose(&store->path, options->path);
   if (status) return status;
   if (!store->path) {
     store->path = strdup(":memory:");

@@ -12,53 +12,53 @@
 #include "cache/cache.h"
 #include "generator/base/status.h"
 
-/* ---- fault.c: what a SQLite result code means for a cache ---- */
+/* ---- sqlite_error.c: what a SQLite result code means for a cache ---- */
 
 typedef enum {
-  ATTUNE_FAULT_NONE,
-  ATTUNE_FAULT_MEMORY,  /* malloc failed: the one fault that is the caller's too */
-  ATTUNE_FAULT_DAMAGED, /* not a database, or not one that its version describes */
-  ATTUNE_FAULT_DROPPED, /* this row cannot be stored now (another process holds the lock, row too big); the next one may
-                           be */
-  ATTUNE_FAULT_UNUSABLE, /* the place cannot be written or read */
-  ATTUNE_FAULT_OLD,      /* made by an earlier version, or empty: to be migrated */
-  ATTUNE_FAULT_TOO_NEW,
-  ATTUNE_FAULT_FOREIGN, /* another program's database */
-} attune_fault;
-attune_fault attune_fault_of(int sqlite_code);
+  ATTUNE_SQLITE_NONE,
+  ATTUNE_SQLITE_MEMORY,   /* malloc failed: the one fault that is the caller's too */
+  ATTUNE_SQLITE_DAMAGED,  /* not a database, or not one that its version describes */
+  ATTUNE_SQLITE_DROPPED,  /* this row cannot be stored now (another process holds the lock, row too big); the next one
+                            may  be */
+  ATTUNE_SQLITE_UNUSABLE, /* the place cannot be written or read */
+  ATTUNE_SQLITE_OLD,      /* made by an earlier version, or empty: to be migrated */
+  ATTUNE_SQLITE_TOO_NEW,
+  ATTUNE_SQLITE_FOREIGN, /* another program's database */
+} attune_sqlite_error;
+attune_sqlite_error attune_sqlite_error_of(int sqlite_code);
 /* Why the last call on db failed, in words; static or owned by db. */
-const char *attune_fault_reason(sqlite3 *db);
+const char *attune_sqlite_error_reason(sqlite3 *db);
 
-/* ---- place.c: paths and folders ---- */
+/* ---- paths.c: paths and folders ---- */
 
 /* *out is malloc'ed; NULL where there is no home folder to put a cache into. */
-attune_status attune_place_choose(char **out, const char *explicit_path);
+attune_status attune_path_choose(char **out, const char *explicit_path);
 /* Makes the folders above path with mode 0700. Returns 0 or an errno. */
-int attune_place_make_folders(const char *path);
+int attune_path_make_folders(const char *path);
 /* Locks of WAL do not reach across machines. */
-bool attune_place_on_network(const char *path);
+bool attune_path_on_network(const char *path);
 /* Renames a damaged file to NAME.damaged-N, *out (malloc'ed). If another process was faster, *out is NULL. Closes db.
  */
-attune_status attune_place_set_aside(char **out, sqlite3 *db);
+attune_status attune_path_set_aside(char **out, sqlite3 *db);
 /* Somebody renamed or deleted the open file. */
-bool attune_place_moved(sqlite3 *db);
+bool attune_path_moved(sqlite3 *db);
 
 /* ---- schema.c ---- */
 
 enum { ATTUNE_SCHEMA_VERSION = 1 };
-attune_fault attune_schema_check(sqlite3 *db);
-attune_fault attune_schema_migrate(sqlite3 *db);
+attune_sqlite_error attune_schema_check(sqlite3 *db);
+attune_sqlite_error attune_schema_migrate(sqlite3 *db);
 
 /* ---- database.c: one file ---- */
 
 enum { ATTUNE_BUSY_MILLISECONDS = 5000 }; /* how long a statement waits for other processes */
 
-/* With DAMAGED, *out is still open, for attune_place_set_aside. With every other fault it is NULL. reason: for
+/* With DAMAGED, *out is still open, for attune_path_set_aside. With every other fault it is NULL. reason: for
  * UNUSABLE. */
-attune_fault attune_database_open(sqlite3 **out, const char *path, char reason[256]);
+attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, char reason[256]);
 /* Never writes or creates anything. shipped: nobody else writes it either. */
-attune_fault attune_database_open_reader(sqlite3 **out, const char *path, bool shipped, char reason[256]);
-attune_fault attune_database_open_memory(sqlite3 **out);
+attune_sqlite_error attune_database_open_reader(sqlite3 **out, const char *path, bool shipped, char reason[256]);
+attune_sqlite_error attune_database_open_memory(sqlite3 **out);
 
 /* ---- store.c: the stack ---- */
 
@@ -86,19 +86,19 @@ attune_status attune_store_rebuild(attune_store *store);
 /* Goes on in memory; the file is still asked. */
 attune_status attune_store_stop_writing(attune_store *store);
 
-/* ---- work.c: running steps, and what happens when a file fails under them ---- */
+/* ---- transaction.c: running steps, and what happens when a file fails under them ---- */
 
 /* One step of work on one database; returns a SQLite code. It may run again after a fault, so it starts its results
  * anew. */
-typedef int attune_step(attune_store *store, sqlite3 *db, void *data);
+typedef int attune_store_step(attune_store *store, sqlite3 *db, void *data);
 /* Runs step on each database from the top until it returns SQLITE_DONE. Faults cost what the database held, not the
  * call. */
-attune_status attune_store_read(attune_store *store, attune_step *step, void *data);
+attune_status attune_store_read(attune_store *store, attune_store_step *step, void *data);
 /* Runs step in one transaction on the top database. Unless required, faults cost what was to be written, not the call.
  */
-attune_status attune_store_write(attune_store *store, attune_step *step, void *data, bool required);
+attune_status attune_store_write(attune_store *store, attune_store_step *step, void *data, bool required);
 /* The transaction alone, for a step that finds something to repair while reading. */
-int attune_store_transact(attune_store *store, sqlite3 *db, attune_step *step, void *data);
+int attune_store_transact(attune_store *store, sqlite3 *db, attune_store_step *step, void *data);
 
 /* ---- measurement.c: one table of fields drives SQL and JSON ---- */
 
@@ -139,12 +139,12 @@ int attune_prepare_built(sqlite3_stmt **out, sqlite3 *db, sqlite3_str *sql);
 typedef struct {
   attune_measurement **rows; /* one malloc'ed block each */
   int count, capacity;
-} attune_rows;
+} attune_row_list;
 /* Appends the rows of the table (or view) that match, in that order. Damaged rows are counted and left out. After a
  * fault the rows are as they were before. */
-int attune_rows_select(attune_rows *rows, attune_store *store, sqlite3 *db, const char *table,
-                       const attune_measurement_filter *filter, const char *order);
-void attune_rows_clear(attune_rows *rows, int keep);
+int attune_row_list_select(attune_row_list *rows, attune_store *store, sqlite3 *db, const char *table,
+                           const attune_measurement_filter *filter, const char *order);
+void attune_row_list_clear(attune_row_list *rows, int keep);
 /* Appends " WHERE problem = ?1 AND ..." for the filter's texts; then binds them. */
 void attune_filter_append(sqlite3_str *sql, const attune_measurement_filter *filter);
 int attune_filter_bind(sqlite3_stmt *statement, const attune_measurement_filter *filter);

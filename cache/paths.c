@@ -24,7 +24,7 @@ static const char *setting(const char *name) {
   return value && *value ? value : NULL;
 }
 
-attune_status attune_place_choose(char **out, const char *explicit_path) {
+attune_status attune_path_choose(char **out, const char *explicit_path) {
   *out = NULL;
   const char *path = explicit_path && *explicit_path ? explicit_path : setting("ATTUNE_DATABASE");
   /* SQLite would read "file:x?..." as an address. */
@@ -35,7 +35,7 @@ attune_status attune_place_choose(char **out, const char *explicit_path) {
   return folder ? join(out, folder, "/.cache/attune/attune.db") : ATTUNE_OK;
 }
 
-int attune_place_make_folders(const char *path) {
+int attune_path_make_folders(const char *path) {
   char *folder = strdup(path);
   if (!folder) return ENOMEM;
   int error = 0;
@@ -60,7 +60,7 @@ static int open_folder(const char *path) {
   return descriptor;
 }
 
-bool attune_place_on_network(const char *path) {
+bool attune_path_on_network(const char *path) {
   static const unsigned int types[] = {
       0x6969,     /* NFS */
       0x517b,     /* SMB */
@@ -115,7 +115,7 @@ static attune_status find_free_name(char **out, const char *path) {
   return attune_fail(ATTUNE_STORE_FAILED, "%s.damaged-1 to -9999 all exist; delete some", path);
 }
 
-attune_status attune_place_set_aside(char **out, sqlite3 *db) {
+attune_status attune_path_set_aside(char **out, sqlite3 *db) {
   *out = NULL;
   attune_status status = ATTUNE_OK;
   char *path = NULL, *aside = NULL;
@@ -127,7 +127,7 @@ attune_status attune_place_set_aside(char **out, sqlite3 *db) {
    */
   folder = open_folder(path);
   if (folder >= 0) flock(folder, LOCK_EX);
-  if (attune_place_moved(db)) goto out;
+  if (attune_path_moved(db)) goto out;
   sqlite3_close(db);
   db = NULL;
   status = find_free_name(&aside, path);
@@ -153,7 +153,7 @@ out:
   return status;
 }
 
-bool attune_place_moved(sqlite3 *db) {
+bool attune_path_moved(sqlite3 *db) {
   int moved = 0;
   return sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved;
 }

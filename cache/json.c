@@ -97,10 +97,10 @@ static int select_own(attune_store *store, sqlite3 *db, void *data) {
   bool own = db == store->top;
   for (int i = 0; i < store->own_readers; i++)
     own |= db == store->readers[i];
-  return own ? attune_rows_select(data, store, db, "measurements", NULL, "id") : SQLITE_OK;
+  return own ? attune_row_list_select(data, store, db, "measurements", NULL, "id") : SQLITE_OK;
 }
 
-static char *text_of_rows(const attune_rows *rows) {
+static char *text_of_rows(const attune_row_list *rows) {
   char *text = NULL;
   char **lines = calloc((size_t)rows->count + 1, sizeof *lines);
   if (!lines) return NULL;
@@ -117,12 +117,12 @@ static char *text_of_rows(const attune_rows *rows) {
 attune_status attune_store_export(attune_store *store, char **json) {
   if (!store || !json) return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_export: an argument is NULL");
   *json = NULL;
-  attune_rows rows = {0};
+  attune_row_list rows = {0};
   attune_status status = attune_store_read(store, select_own, &rows);
   if (!status && !(*json = text_of_rows(&rows))) {
     status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory left for the JSON of %d measurements", rows.count);
   }
-  attune_rows_clear(&rows, 0);
+  attune_row_list_clear(&rows, 0);
   return status;
 }
 

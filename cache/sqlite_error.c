@@ -2,33 +2,33 @@
 
 #include <string.h>
 
-attune_fault attune_fault_of(int sqlite_code) {
-  if (sqlite_code == SQLITE_IOERR_NOMEM) return ATTUNE_FAULT_MEMORY;
+attune_sqlite_error attune_sqlite_error_of(int sqlite_code) {
+  if (sqlite_code == SQLITE_IOERR_NOMEM) return ATTUNE_SQLITE_MEMORY;
   switch (sqlite_code & 0xff) {
   case SQLITE_OK:
   case SQLITE_ROW:
   case SQLITE_DONE:
-    return ATTUNE_FAULT_NONE;
+    return ATTUNE_SQLITE_NONE;
   case SQLITE_NOMEM:
-    return ATTUNE_FAULT_MEMORY;
+    return ATTUNE_SQLITE_MEMORY;
   case SQLITE_ERROR: /* no such table or column: the file is not what its version says */
   case SQLITE_CORRUPT:
   case SQLITE_NOTADB:
   case SQLITE_FORMAT:
   case SQLITE_MISMATCH:
   case SQLITE_CONSTRAINT:
-    return ATTUNE_FAULT_DAMAGED;
+    return ATTUNE_SQLITE_DAMAGED;
   case SQLITE_BUSY:
   case SQLITE_LOCKED:
   case SQLITE_PROTOCOL:
   case SQLITE_TOOBIG:
-    return ATTUNE_FAULT_DROPPED;
+    return ATTUNE_SQLITE_DROPPED;
   default:
-    return ATTUNE_FAULT_UNUSABLE;
+    return ATTUNE_SQLITE_UNUSABLE;
   }
 }
 
-const char *attune_fault_reason(sqlite3 *db) {
+const char *attune_sqlite_error_reason(sqlite3 *db) {
   int number = sqlite3_system_errno(db);
   const char *text = number ? strerrordesc_np(number) : NULL;
   return text ? text : sqlite3_errmsg(db);
