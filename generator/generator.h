@@ -241,7 +241,8 @@ extern const char *const attune_architectures[];
 /* An architecture alone ("sm_90" or "90", "host"): limits from the CUDA programming guide's table of compute
  * capabilities; counts and rates of a typical part, for the model only. */
 attune_status attune_device_of_arch(attune_device *out, const char *arch);
-/* The result key: name, capability, SM count, shared memory, L2, memory; e.g. "NVIDIA H100 80GB HBM3|sm_90|132|..." */
+/* What of a device decides speed: name, capability, SM count, L2 in MiB, memory in GiB; e.g. "NVIDIA H100 80GB
+ * HBM3|sm_90|132 SMs|50 MiB L2|79 GiB". */
 attune_status attune_device_identity(char out[256], const attune_device *device);
 
 /* ---- space ---- */
@@ -439,6 +440,11 @@ typedef enum { ATTUNE_TARGET_CUDA = 0, ATTUNE_TARGET_HOST = 1 } attune_target;
  * caller. */
 attune_status attune_emit(char **source, const attune_config *config, const attune_problem *problem,
                           attune_target target);
+/* SHA-256, in hex, of what runs for the problem: sources without comments and blank space, launches and tensor maps. A
+ * time that was measured stands for as long as this stays. Of the problem its class enters, and its expressions;
+ * strides are taken to be contiguous. arch as in attune_config_target, or "host". */
+attune_status attune_result_hash(char out[65], const attune_config *config, const attune_problem *problem,
+                                 const char *arch);
 /* SHA-256, in hex, of the templates and generator code that this family's sources are made from. Static. */
 const char *attune_generator_hash(attune_family family);
 /* SHA-256 of bytes in hex. */
