@@ -1,5 +1,6 @@
-/* The cache's door: one SQLite file with kernels, measurements and choices. It knows texts, numbers and bytes, nothing
- * of attention or CUDA. A store is shared by threads (one mutex inside) and by processes (WAL and a busy timeout).
+/* The cache's interface: one SQLite file with kernels, measurements and choices. It knows texts, numbers and bytes,
+ * nothing of attention or CUDA. A store is shared by threads (one mutex inside) and by processes (WAL and a busy
+ * timeout).
  *
  * It never turns a working call into an error: a damaged row is a miss, a damaged file is set aside and rebuilt, an
  * unwritable place means memory. Only a file from a newer version, and explicit imports and exports, fail. */
@@ -14,12 +15,24 @@
 
 typedef struct attune_store attune_store;
 
+/* Where a problem stands among others. Only problems of one class can share a choice; among those, near ones have near
+ * coordinates: whole numbers in which one step is as far on every axis. -1: the axis does not apply. */
+enum { ATTUNE_CLASS_MAX = 128, ATTUNE_AXES = 6 };
+typedef struct {
+  char class[ATTUNE_CLASS_MAX];
+  int32_t coordinates[ATTUNE_AXES];
+} attune_position;
+/* The position of the problem of that text; false: it has none, and is never found as a near one. Pure and
+ * thread-safe. */
+typedef bool attune_locate(attune_position *out, const char *problem);
+
 typedef struct {
   const char *path; /* user file, ":memory:", or NULL: $ATTUNE_DATABASE, else $XDG_CACHE_HOME/attune/attune.db,
                        else ~/.cache/attune/attune.db */
   const char *const *read_only; /* NULL-terminated paths of shipped files, opened immutable, asked after the user file;
                                    or NULL. $ATTUNE_SYSTEM_DATABASE adds more, separated by colons */
   bool frozen;                  /* never write, never create */
+  attune_locate *locate;        /* NULL: choices are stored without a position, until somebody opens the file with it */
 } attune_store_options;
 
 /* Fails with ATTUNE_STORE_TOO_NEW, ATTUNE_OUT_OF_MEMORY or ATTUNE_BAD_ARGUMENT only. */
@@ -44,7 +57,8 @@ typedef struct {
   size_t binary_size;
   int32_t registers, shared_static, spill_bytes; /* -1: unknown */
   double compile_seconds;
-  const char *log; /* the compiler's, may be "" */
+  const char *log;     /* the compiler's, may be "" */
+  const char *library; /* that emitted the source, "" if unknown: names all that decides it beside config and arch */
 } attune_kernel;
 
 /* Writes the key from the five identifying fields. */
@@ -55,6 +69,11 @@ attune_status attune_store_find_kernel(attune_store *store, attune_kernel **out,
 /* The same where the compiler cannot be asked its version: the newest kernel of named's config, arch and source_sha256,
  * whatever compiler made it. */
 attune_status attune_store_find_kernel_of_source(attune_store *store, attune_kernel **out, const attune_kernel *named);
+/* The same without a source: the kernel of named's config, arch, compiler, options and library. */
+attune_status attune_store_find_kernel_of_library(attune_store *store, attune_kernel **out, const attune_kernel *named);
+/* Says that library emits the source of a stored kernel too. Does nothing where it is not stored in the user's file, or
+ * that cannot be written now. */
+attune_status attune_store_claim_kernel(attune_store *store, const char *key, const char *library);
 attune_status attune_store_put_kernel(attune_store *store, const attune_kernel *kernel);
 
 /* ---- measurements: every one is kept ---- */
@@ -72,12 +91,14 @@ typedef enum {
 const char *attune_measured_name(attune_measured status); /* "ok", "invalid", ... */
 
 typedef struct {
-  int64_t id;            /* set by the store */
-  const char *problem;   /* result key: problem class */
-  const char *device;    /* result key: device identity */
-  const char *arch;      /* "sm_90", "host": for the near-device rung */
-  const char *policy;    /* result key: how it was measured, e.g. "cold-l2 median" ; "model" for a model's estimate */
-  const char *generator; /* hash of generator and templates: an edit outdates the row */
+  int64_t id;              /* set by the store */
+  int32_t database;        /* set by the store: 0 is the user's file, then the shipped ones in their order */
+  bool outdated;           /* set by the store: see attune_store_mark */
+  const char *problem;     /* result key: problem class */
+  const char *device;      /* result key: device identity */
+  const char *arch;        /* "sm_90", "host" */
+  const char *policy;      /* result key: how it was measured, e.g. "cold-l2 median" ; "model" for a model's estimate */
+  const char *result_hash; /* result key: hash of what ran; "v1:..." in rows from a file of version 1 */
   const char *config;
   int32_t complexity; /* ties within the noise go to the smaller one */
   attune_measured status;
@@ -96,16 +117,49 @@ attune_status attune_store_put_measurement(attune_store *store, const attune_mea
 /* Rows in which every non-NULL filter matches, user file first, oldest first. visit's row is valid during the call; it
  * returns false to stop. */
 typedef struct {
-  const char *problem, *device, *arch, *policy, *generator, *config;
+  const char *problem, *device, *arch, *policy, *result_hash, *config;
 } attune_measurement_filter;
 typedef bool attune_measurement_visit(void *user, const attune_measurement *row);
 attune_status attune_store_measurements(attune_store *store, const attune_measurement_filter *filter,
                                         attune_measurement_visit *visit, void *user);
-/* The same over the view of choices: for each (problem, device, generator) the fastest verified row, real measurements
- * before models, ties within the noise (its median lies in the best one's interval) to the least complexity, then to
- * the least text. */
+/* How many measurements of that problem on that device have each status; of the first 1,000 in each file. */
+attune_status attune_store_count_statuses(attune_store *store, int64_t counts[ATTUNE_MEASURED_COUNT],
+                                          const char *problem, const char *device);
+
+/* ---- choices: which measurement answers; the rule is in the README ---- */
+
+/* The choice of each (problem, device) that matches, one over all files: the user's before the shipped ones', but a
+ * measured one before a model's. */
 attune_status attune_store_choices(attune_store *store, const attune_measurement_filter *filter,
                                    attune_measurement_visit *visit, void *user);
+
+/* The following take a time that does not depend on how many rows there are. They visit every file's own choices, the
+ * user's first, since the caller may have to pass over one. */
+typedef struct {
+  const char *problem;             /* of this very problem; NULL: of other problems near position */
+  const attune_position *position; /* may be NULL where problem is given */
+  const char *arch;                /* NULL: any; needed where problem is NULL */
+  const char *device;              /* on this device alone; or NULL */
+  const char *other_than_device;   /* on every device but this one; or NULL */
+} attune_choice_query;
+/* Of near problems: at most 8 choices for each set of coordinates, at most 2 steps away in all, in no order. */
+attune_status attune_store_find_choices(attune_store *store, const attune_choice_query *query,
+                                        attune_measurement_visit *visit, void *user);
+/* What could be chosen in the place of a choice: rows of its problem and device from its own file that are ok,
+ * verified, no model's, neither replaced nor refuted, and take no longer than slowest seconds. Fastest first, most at
+ * most, rows marked as outdated included. */
+attune_status attune_store_alternatives(attune_store *store, const attune_measurement *choice, double slowest, int most,
+                                        attune_measurement_visit *visit, void *user);
+/* Makes row, which was visited, the choice of its problem and device until one of their rows is put or marked. Does
+ * nothing where its file cannot be written now, or is not the user's. */
+attune_status attune_store_set_choice(attune_store *store, const attune_measurement *row);
+/* Writes into the copy that the choice is that a tool found it to be what would run, so that the tool need not look
+ * again. row was visited as a choice; as before, nothing where that cannot be written. */
+attune_status attune_store_claim_choice(attune_store *store, const attune_measurement *row, const char *tool);
+/* Marks rows of one problem and device, by their ids in the user's file, as outdated, or as good again: what ran is not
+ * what would run now. An outdated row is kept and listed, and is no candidate of the choice. */
+attune_status attune_store_mark(attune_store *store, const char *problem, const char *device, const int64_t *ids,
+                                int count, bool outdated);
 
 /* ---- maintenance ---- */
 

@@ -57,7 +57,7 @@ attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, char r
     return ATTUNE_SQLITE_UNUSABLE;
   }
   /* Looked at before anything is written: a newer version's file and other programs' files stay as they are. */
-  if (fault == ATTUNE_SQLITE_NONE) fault = attune_schema_check(*out);
+  if (fault == ATTUNE_SQLITE_NONE) fault = attune_schema_check(*out, NULL);
   if (fault == ATTUNE_SQLITE_NONE || fault == ATTUNE_SQLITE_OLD) {
     int code = set_journal(*out, path);
     if (code != SQLITE_OK) fault = attune_sqlite_error_of(code);
@@ -80,13 +80,24 @@ static char *address_of(const char *path, const char *options) {
   return sqlite3_str_finish(text);
 }
 
+/* Reads a file of an earlier version, whose place need not be writable, as a copy in memory. */
+static attune_sqlite_error open_copy(sqlite3 **out, const char *address, char reason[256]) {
+  attune_sqlite_error error =
+      open_connection(out, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI);
+  if (error == ATTUNE_SQLITE_NONE) error = attune_schema_copy_old(*out, address);
+  return settle(out, error, reason);
+}
+
 static attune_sqlite_error open_address(sqlite3 **out, const char *path, const char *options, char reason[256]) {
   char *address = address_of(path, options);
   if (!address) return ATTUNE_SQLITE_MEMORY;
-  attune_sqlite_error fault = open_connection(out, address, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+  attune_sqlite_error error = open_connection(out, address, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+  int version = 0;
+  if (error == ATTUNE_SQLITE_NONE) error = attune_schema_check(*out, &version);
+  error = settle(out, error, reason);
+  if (error == ATTUNE_SQLITE_OLD && version > 0) error = open_copy(out, address, reason);
   sqlite3_free(address);
-  if (fault == ATTUNE_SQLITE_NONE) fault = attune_schema_check(*out);
-  return settle(out, fault, reason);
+  return error;
 }
 
 /* A log that holds something: some process writes the file just now, or was killed while it did. */

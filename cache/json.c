@@ -9,7 +9,7 @@
 #include "cache/store.h"
 
 static const char format_name[] = "attune-measurements";
-enum { FORMAT_VERSION = 1 };
+enum { FORMAT_VERSION = 2 };
 
 /* ---- out ---- */
 
@@ -198,8 +198,29 @@ static bool is_field(const char *name) {
   return false;
 }
 
-static attune_status read_row(attune_measurement *row, json_t *object, int index) {
+/* What version 1 said otherwise. */
+static attune_status upgrade_row(json_t *object, int index) {
+  char device[ATTUNE_DEVICE_MAX];
+  const char *hash = json_string_value(json_object_get(object, "generator"));
+  const char *was = json_string_value(json_object_get(object, "device"));
+  if (json_object_get(object, "result_hash")) return wrong_shape(index, "result_hash", "is no field of version 1");
+  if (!hash) return wrong_shape(index, "generator", "needs a text");
+  if (!was) return wrong_shape(index, "device", "needs a text");
+  if (json_object_set_new(object, "result_hash", json_sprintf("v1:%s", hash)) != 0 ||
+      json_object_del(object, "generator") != 0)
+    return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory left for measurements[%d]", index);
+  if (strlen(was) >= sizeof device) return ATTUNE_OK;
+  attune_version_1_device(device, was);
+  if (json_object_set_new(object, "device", json_string(device)) == 0) return ATTUNE_OK;
+  return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory left for measurements[%d]", index);
+}
+
+static attune_status read_row(attune_measurement *row, json_t *object, int index, int version) {
   if (!json_is_object(object)) return attune_fail(ATTUNE_BAD_JSON, "measurements[%d]: needs an object", index);
+  if (version == 1) {
+    attune_status status = upgrade_row(object, index);
+    if (status) return status;
+  }
   const char *name;
   json_t *value;
   json_object_foreach(object, name, value) {
@@ -223,8 +244,8 @@ static attune_status read_document(import_data *import, const json_t *root) {
   if (!format || strcmp(format, format_name) != 0) {
     return attune_fail(ATTUNE_BAD_JSON, "needs an object with \"format\": \"%s\"", format_name);
   }
-  if (!json_is_integer(version) || json_integer_value(version) != FORMAT_VERSION) {
-    return attune_fail(ATTUNE_BAD_JSON, "\"version\" is %" JSON_INTEGER_FORMAT ", this Attune reads %d",
+  if (!json_is_integer(version) || json_integer_value(version) < 1 || json_integer_value(version) > FORMAT_VERSION) {
+    return attune_fail(ATTUNE_BAD_JSON, "\"version\" is %" JSON_INTEGER_FORMAT ", this Attune reads 1 to %d",
                        json_integer_value(version), FORMAT_VERSION);
   }
   if (!json_is_array(rows)) return attune_fail(ATTUNE_BAD_JSON, "\"measurements\" needs to be an array");
@@ -234,24 +255,44 @@ static attune_status read_document(import_data *import, const json_t *root) {
   if (!import->rows) return attune_fail(ATTUNE_OUT_OF_MEMORY, "needs memory for %zu measurements", count);
   import->count = (int)count;
   for (int i = 0; i < import->count; i++) {
-    attune_status status = read_row(&import->rows[i], json_array_get(rows, (size_t)i), i);
+    attune_status status =
+        read_row(&import->rows[i], json_array_get(rows, (size_t)i), i, (int)json_integer_value(version));
     if (status) return status;
   }
   return ATTUNE_OK;
 }
 
+static int refresh_after(attune_store *store, sqlite3 *db, int64_t last) {
+  sqlite3_stmt *statement;
+  attune_key_list keys;
+  int code =
+      sqlite3_prepare_v2(db, "SELECT DISTINCT problem, device FROM measurements WHERE id > ?1", -1, &statement, NULL);
+  if (code == SQLITE_OK) code = sqlite3_bind_int64(statement, 1, last);
+  code = attune_key_list_read(&keys, statement, code);
+  if (code == SQLITE_OK) code = attune_choices_refresh(db, store->locate, &keys);
+  attune_key_list_free(&keys);
+  return code;
+}
+
 static int insert_rows(attune_store *store, sqlite3 *db, void *data) {
-  (void)store;
   import_data *import = data;
   import->added = 0;
-  sqlite3_stmt *insert;
-  int code = attune_measurement_prepare_insert(&insert, db, true);
+  int64_t last = 0;
+  sqlite3_stmt *statement;
+  int code = sqlite3_prepare_v2(db, "SELECT max(id) FROM measurements", -1, &statement, NULL);
+  if (code == SQLITE_OK) code = sqlite3_step(statement);
+  if (code == SQLITE_ROW) last = sqlite3_column_int64(statement, 0);
+  int finalized = sqlite3_finalize(statement);
+  if (code != SQLITE_ROW) return code;
+  if (finalized != SQLITE_OK) return finalized;
+
+  code = attune_measurement_prepare_insert(&statement, db, true);
   for (int i = 0; i < import->count && code == SQLITE_OK; i++) {
-    code = attune_measurement_insert(insert, &import->rows[i]);
+    code = attune_measurement_insert(statement, &import->rows[i]);
     if (code == SQLITE_OK) import->added += sqlite3_changes(db);
   }
-  sqlite3_finalize(insert);
-  return code;
+  sqlite3_finalize(statement);
+  return code == SQLITE_OK ? refresh_after(store, db, last) : code;
 }
 
 attune_status attune_store_import(attune_store *store, const char *json, size_t size, int64_t *added) {

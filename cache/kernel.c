@@ -34,9 +34,9 @@ void attune_kernel_key(attune_kernel *kernel) {
 
 /* ---- find ---- */
 
-enum { COLUMN_TEXTS = 6, COLUMN_BINARY = 13 };
+enum { COLUMN_TEXTS = 7, COLUMN_REGISTERS = 7, COLUMN_USED = 11, COLUMN_SIZE, COLUMN_SHA256, COLUMN_BINARY };
 static const char find_sql[] =
-    "SELECT config, arch, compiler, options, source_sha256, log, registers, shared_static, spill_bytes,"
+    "SELECT config, arch, compiler, options, source_sha256, log, library, registers, shared_static, spill_bytes,"
     " compile_seconds, last_used, binary_size, binary_sha256, binary FROM kernels WHERE key = ?1";
 
 typedef struct {
@@ -60,8 +60,8 @@ static int copy_row(attune_kernel **out, sqlite3_stmt *row, const char *key, con
   kernel->binary = next;
   kernel->binary_size = binary_size;
   next += binary_size;
-  const char **places[COLUMN_TEXTS] = {&kernel->config,  &kernel->arch,          &kernel->compiler,
-                                       &kernel->options, &kernel->source_sha256, &kernel->log};
+  const char **places[COLUMN_TEXTS] = {&kernel->config,        &kernel->arch, &kernel->compiler, &kernel->options,
+                                       &kernel->source_sha256, &kernel->log,  &kernel->library};
   for (int i = 0; i < COLUMN_TEXTS; i++) {
     size_t size = (size_t)sqlite3_column_bytes(row, i);
     memcpy(next, sqlite3_column_text(row, i), size);
@@ -70,18 +70,18 @@ static int copy_row(attune_kernel **out, sqlite3_stmt *row, const char *key, con
     next += size + 1;
   }
   snprintf(kernel->key, sizeof kernel->key, "%s", key);
-  kernel->registers = sqlite3_column_int(row, 6);
-  kernel->shared_static = sqlite3_column_int(row, 7);
-  kernel->spill_bytes = sqlite3_column_int(row, 8);
-  kernel->compile_seconds = sqlite3_column_double(row, 9);
+  kernel->registers = sqlite3_column_int(row, COLUMN_REGISTERS);
+  kernel->shared_static = sqlite3_column_int(row, COLUMN_REGISTERS + 1);
+  kernel->spill_bytes = sqlite3_column_int(row, COLUMN_REGISTERS + 2);
+  kernel->compile_seconds = sqlite3_column_double(row, COLUMN_REGISTERS + 3);
   *out = kernel;
   return SQLITE_OK;
 }
 
 static bool is_damaged(sqlite3_stmt *row, const void *binary, size_t size) {
   char sha256[65];
-  const char *expected = (const char *)sqlite3_column_text(row, 12);
-  if (!binary || sqlite3_column_int64(row, 11) != (int64_t)size || !expected) return true;
+  const char *expected = (const char *)sqlite3_column_text(row, COLUMN_SHA256);
+  if (!binary || sqlite3_column_int64(row, COLUMN_SIZE) != (int64_t)size || !expected) return true;
   for (int i = 0; i < COLUMN_TEXTS; i++)
     if (sqlite3_column_type(row, i) == SQLITE_NULL) return true;
   return strcmp(SHA256Data(binary, size, sha256), expected) != 0;
@@ -117,7 +117,7 @@ static int find_row(attune_store *store, sqlite3 *db, void *data) {
     const void *binary = sqlite3_column_blob(row, COLUMN_BINARY);
     size_t size = (size_t)sqlite3_column_bytes(row, COLUMN_BINARY);
     damaged = is_damaged(row, binary, size);
-    stale = sqlite3_column_int64(row, 10) + USE_SECONDS < (int64_t)time(NULL);
+    stale = sqlite3_column_int64(row, COLUMN_USED) + USE_SECONDS < (int64_t)time(NULL);
     if (attune_sqlite_error_of(sqlite3_errcode(db)) == ATTUNE_SQLITE_MEMORY)
       code = SQLITE_NOMEM; /* what could not be read is not damaged */
     else
@@ -151,25 +151,23 @@ attune_status attune_store_find_kernel(attune_store *store, attune_kernel **out,
   return status;
 }
 
-/* ---- find by source ---- */
+/* ---- find by less than the key ---- */
 
 typedef struct {
-  const attune_kernel *named;
+  const char *sql;
+  const char *fields[5]; /* its parameters */
+  int count;
   char key[65];
-} find_source_data;
+} find_key_data;
 
-static int find_key_of_source(attune_store *store, sqlite3 *db, void *data) {
+static int find_key(attune_store *store, sqlite3 *db, void *data) {
   (void)store;
-  find_source_data *find = data;
-  const char *fields[] = {find->named->config, find->named->arch, find->named->source_sha256};
+  find_key_data *find = data;
   sqlite3_stmt *row;
   find->key[0] = 0;
-  int code = sqlite3_prepare_v2(db,
-                                "SELECT key FROM kernels WHERE config = ?1 AND arch = ?2 AND source_sha256 = ?3"
-                                " ORDER BY created DESC, key LIMIT 1",
-                                -1, &row, NULL);
-  for (int i = 0; i < 3 && code == SQLITE_OK; i++)
-    code = sqlite3_bind_text(row, i + 1, text_or_empty(fields[i]), -1, SQLITE_STATIC);
+  int code = sqlite3_prepare_v2(db, find->sql, -1, &row, NULL);
+  for (int i = 0; i < find->count && code == SQLITE_OK; i++)
+    code = sqlite3_bind_text(row, i + 1, text_or_empty(find->fields[i]), -1, SQLITE_STATIC);
   if (code == SQLITE_OK) code = sqlite3_step(row);
   if (code == SQLITE_ROW) {
     const char *key = (const char *)sqlite3_column_text(row, 0);
@@ -181,21 +179,57 @@ static int find_key_of_source(attune_store *store, sqlite3 *db, void *data) {
   return find->key[0] ? SQLITE_DONE : SQLITE_OK;
 }
 
+static attune_status find_by(attune_store *store, attune_kernel **out, find_key_data *find) {
+  *out = NULL;
+  attune_status status = attune_store_read(store, find_key, find);
+  return status == ATTUNE_OK && find->key[0] ? attune_store_find_kernel(store, out, find->key) : status;
+}
+
 attune_status attune_store_find_kernel_of_source(attune_store *store, attune_kernel **out, const attune_kernel *named) {
   if (!store || !out || !named)
     return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_find_kernel_of_source: an argument is NULL");
-  *out = NULL;
-  find_source_data find = {.named = named};
-  attune_status status = attune_store_read(store, find_key_of_source, &find);
-  return status == ATTUNE_OK && find.key[0] ? attune_store_find_kernel(store, out, find.key) : status;
+  find_key_data find = {.sql = "SELECT key FROM kernels WHERE config = ?1 AND arch = ?2 AND source_sha256 = ?3"
+                               " ORDER BY created DESC, key LIMIT 1",
+                        .fields = {named->config, named->arch, named->source_sha256},
+                        .count = 3};
+  return find_by(store, out, &find);
+}
+
+attune_status attune_store_find_kernel_of_library(attune_store *store, attune_kernel **out,
+                                                  const attune_kernel *named) {
+  if (!store || !out || !named || !named->library || !*named->library)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_find_kernel_of_library: an argument is NULL or empty");
+  find_key_data find = {.sql = "SELECT key FROM kernels WHERE config = ?1 AND arch = ?2 AND library = ?3"
+                               " AND compiler = ?4 AND options = ?5 ORDER BY key LIMIT 1",
+                        .fields = {named->config, named->arch, named->library, named->compiler, named->options},
+                        .count = 5};
+  return find_by(store, out, &find);
+}
+
+attune_status attune_store_claim_kernel(attune_store *store, const char *key, const char *library) {
+  if (!store || !key || !library)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_claim_kernel: an argument is NULL");
+  sqlite3_stmt *statement;
+  pthread_mutex_lock(&store->lock);
+  if (store->top) { /* not worth a failed call or a wait */
+    sqlite3_busy_timeout(store->top, 0);
+    int code = sqlite3_prepare_v2(store->top, "UPDATE kernels SET library = ?2 WHERE key = ?1", -1, &statement, NULL);
+    if (code == SQLITE_OK) code = sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC);
+    if (code == SQLITE_OK) code = sqlite3_bind_text(statement, 2, library, -1, SQLITE_STATIC);
+    if (code == SQLITE_OK) sqlite3_step(statement);
+    sqlite3_finalize(statement);
+    sqlite3_busy_timeout(store->top, ATTUNE_BUSY_MILLISECONDS);
+  }
+  pthread_mutex_unlock(&store->lock);
+  return ATTUNE_OK;
 }
 
 /* ---- put ---- */
 
 static const char put_sql[] =
     "INSERT OR REPLACE INTO kernels (key, config, arch, compiler, options, source_sha256, log, registers,"
-    " shared_static, spill_bytes, compile_seconds, last_used, binary_size, binary_sha256, binary, created)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
+    " shared_static, spill_bytes, compile_seconds, last_used, binary_size, binary_sha256, binary, library,"
+    " created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,"
     " strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))";
 
 /* Keeps the most recently used ones that fit together. */
@@ -221,6 +255,7 @@ static int bind_kernel(sqlite3_stmt *put, const attune_kernel *kernel) {
   if (code == SQLITE_OK) code = sqlite3_bind_int64(put, 13, (int64_t)kernel->binary_size);
   if (code == SQLITE_OK) code = sqlite3_bind_text(put, 14, sha256, -1, SQLITE_TRANSIENT);
   if (code == SQLITE_OK) code = sqlite3_bind_blob64(put, 15, kernel->binary, kernel->binary_size, SQLITE_STATIC);
+  if (code == SQLITE_OK) code = sqlite3_bind_text(put, 16, text_or_empty(kernel->library), -1, SQLITE_STATIC);
   return code;
 }
 

@@ -61,11 +61,25 @@ static int delete_matching(sqlite3 *db, const char *table, const attune_measurem
   return finalized;
 }
 
+/* The problems and devices whose rows are about to change. */
+static int prepare_keys(sqlite3_stmt **out, sqlite3 *db, const attune_measurement_filter *filter) {
+  sqlite3_str *sql = sqlite3_str_new(db);
+  sqlite3_str_appendall(sql, "SELECT DISTINCT problem, device FROM measurements");
+  attune_filter_append(sql, filter);
+  int code = attune_prepare_built(out, db, sql);
+  return code == SQLITE_OK ? attune_filter_bind(*out, filter) : code;
+}
+
 static int forget_rows(attune_store *store, sqlite3 *db, void *data) {
-  (void)store;
   forget_data *forget = data;
+  attune_key_list keys;
+  sqlite3_stmt *changed;
   forget->deleted = 0;
-  int code = delete_matching(db, "measurements", &forget->measurements, &forget->deleted);
+  int code = prepare_keys(&changed, db, &forget->measurements);
+  code = attune_key_list_read(&keys, changed, code);
+  if (code == SQLITE_OK) code = delete_matching(db, "measurements", &forget->measurements, &forget->deleted);
+  if (code == SQLITE_OK) code = attune_choices_refresh(db, store->locate, &keys);
+  attune_key_list_free(&keys);
   if (code == SQLITE_OK && forget->also_kernels) {
     code = delete_matching(db, "kernels", &forget->kernels, &forget->deleted);
   }
@@ -73,7 +87,7 @@ static int forget_rows(attune_store *store, sqlite3 *db, void *data) {
 }
 
 static bool forgets_all(const attune_measurement_filter *filter) {
-  return !filter || (!filter->problem && !filter->device && !filter->arch && !filter->policy && !filter->generator &&
+  return !filter || (!filter->problem && !filter->device && !filter->arch && !filter->policy && !filter->result_hash &&
                      !filter->config);
 }
 
@@ -90,8 +104,8 @@ attune_status attune_store_forget(attune_store *store, const attune_measurement_
   if (filter) {
     forget.measurements = *filter;
     forget.kernels = (attune_measurement_filter){.arch = filter->arch, .config = filter->config};
-    /* A kernel has no problem, device, policy or generator, so none matches a filter that asks for one. */
-    forget.also_kernels = !filter->problem && !filter->device && !filter->policy && !filter->generator;
+    /* A kernel has no problem, device, policy or hash, so none matches a filter that asks for one. */
+    forget.also_kernels = !filter->problem && !filter->device && !filter->policy && !filter->result_hash;
   }
   attune_status status = attune_store_write(store, forget_rows, &forget, true);
   if (!status && forgets_all(filter)) give_space_back(store);

@@ -12,7 +12,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "samples are kept as l
 const attune_field attune_fields[] = {
     FIELD(problem, TEXT, false),       FIELD(device, TEXT, false),
     FIELD(arch, TEXT, false),          FIELD(policy, TEXT, false),
-    FIELD(generator, TEXT, false),     FIELD(config, TEXT, false),
+    FIELD(result_hash, TEXT, false),   FIELD(config, TEXT, false),
     FIELD(complexity, INTEGER, false), FIELD(status, STATUS, false),
     FIELD(verified, FLAG, false),      FIELD(median, REAL, false),
     FIELD(low, REAL, false),           FIELD(high, REAL, false),
@@ -112,6 +112,13 @@ void attune_fields_append(sqlite3_str *sql) {
   }
 }
 
+void attune_select_append(sqlite3_str *sql, const char *table) {
+  const bool marked = strcmp(table, "measurements") == 0; /* a choice is never outdated */
+  sqlite3_str_appendf(sql, "SELECT id, %s, ", marked ? "outdated" : "0");
+  attune_fields_append(sql);
+  sqlite3_str_appendf(sql, " FROM %s", table);
+}
+
 int attune_prepare_built(sqlite3_stmt **out, sqlite3 *db, sqlite3_str *sql) {
   *out = NULL;
   char *text = sqlite3_str_finish(sql);
@@ -204,6 +211,8 @@ static void read_field(attune_measurement *row, const attune_field *field, sqlit
   }
 }
 
+enum { FIRST_FIELD = 2 }; /* after id and outdated */
+
 /* Bytes of the row's strings; *damaged where one is missing, or no status of that name is known. */
 static int measure_texts(size_t *out, bool *damaged, sqlite3_stmt *from) {
   *out = 0;
@@ -212,10 +221,10 @@ static int measure_texts(size_t *out, bool *damaged, sqlite3_stmt *from) {
     const attune_field_kind kind = attune_fields[i].kind;
     attune_measured ignored;
     if (kind != ATTUNE_FIELD_TEXT && kind != ATTUNE_FIELD_STATUS) continue;
-    const char *text = (const char *)sqlite3_column_text(from, i + 1);
+    const char *text = (const char *)sqlite3_column_text(from, i + FIRST_FIELD);
     if (!text && sqlite3_errcode(sqlite3_db_handle(from)) == SQLITE_NOMEM) return SQLITE_NOMEM;
     if (!text || (kind == ATTUNE_FIELD_STATUS && !attune_measured_parse(&ignored, text))) *damaged = true;
-    if (kind == ATTUNE_FIELD_TEXT) *out += (size_t)sqlite3_column_bytes(from, i + 1) + 1;
+    if (kind == ATTUNE_FIELD_TEXT) *out += (size_t)sqlite3_column_bytes(from, i + FIRST_FIELD) + 1;
   }
   return SQLITE_OK;
 }
@@ -226,8 +235,9 @@ int attune_measurement_read(attune_measurement **out, sqlite3_stmt *from) {
   bool damaged;
   int code = measure_texts(&texts, &damaged, from);
   if (code != SQLITE_OK) return code;
-  const void *samples = sqlite3_column_blob(from, attune_field_count); /* the last field, after the id */
-  const size_t samples_size = (size_t)sqlite3_column_bytes(from, attune_field_count);
+  const int last = FIRST_FIELD + attune_field_count - 1;
+  const void *samples = sqlite3_column_blob(from, last);
+  const size_t samples_size = (size_t)sqlite3_column_bytes(from, last);
   if (!samples && sqlite3_errcode(sqlite3_db_handle(from)) == SQLITE_NOMEM) return SQLITE_NOMEM;
   if (damaged || samples_size % sizeof(double) != 0) return SQLITE_OK;
 
@@ -237,10 +247,12 @@ int attune_measurement_read(attune_measurement **out, sqlite3_stmt *from) {
   if (samples_size) memcpy(numbers, samples, samples_size);
   char *next = (char *)numbers + samples_size;
   row->id = sqlite3_column_int64(from, 0);
+  row->database = 0;
+  row->outdated = sqlite3_column_int(from, 1) != 0;
   row->samples = numbers;
   row->sample_count = (int32_t)(samples_size / sizeof(double));
   for (int i = 0; i < attune_field_count; i++)
-    read_field(row, &attune_fields[i], from, i + 1, &next);
+    read_field(row, &attune_fields[i], from, i + FIRST_FIELD, &next);
   const char *field, *rule;
   if (attune_measurement_broken(row, &field, &rule))
     free(row); /* damaged */

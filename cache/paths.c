@@ -1,4 +1,4 @@
-/* Where the file is, and how a damaged one makes room. */
+/* Where the file is, and how a damaged one is set aside. */
 #include "cache/store.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* Measurements and choices: putting one, and visiting those that match. */
+/* Measurements: putting one, and visiting those that match. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,12 @@ static void write_date(char out[32]) {
 }
 
 static int put_row(attune_store *store, sqlite3 *db, void *data) {
-  (void)store;
+  const attune_measurement *row = data;
   sqlite3_stmt *insert;
   int code = attune_measurement_prepare_insert(&insert, db, false);
-  if (code == SQLITE_OK) code = attune_measurement_insert(insert, data);
+  if (code == SQLITE_OK) code = attune_measurement_insert(insert, row);
   sqlite3_finalize(insert);
-  return code;
+  return code == SQLITE_OK ? attune_choice_refresh(db, store->locate, row->problem, row->device) : code;
 }
 
 attune_status attune_store_put_measurement(attune_store *store, const attune_measurement *measurement) {
@@ -56,8 +57,8 @@ static void split_filter(filter_part out[FILTERS], const attune_measurement_filt
   static const attune_measurement_filter none;
   if (!filter) filter = &none;
   const filter_part parts[FILTERS] = {
-      {"problem", filter->problem}, {"device", filter->device},       {"arch", filter->arch},
-      {"policy", filter->policy},   {"generator", filter->generator}, {"config", filter->config},
+      {"problem", filter->problem}, {"device", filter->device},           {"arch", filter->arch},
+      {"policy", filter->policy},   {"result_hash", filter->result_hash}, {"config", filter->config},
   };
   memcpy(out, parts, sizeof parts);
 }
@@ -101,131 +102,106 @@ void attune_row_list_clear(attune_row_list *rows, int keep) {
   *rows = (attune_row_list){0};
 }
 
+int attune_store_number_of(const attune_store *store, const sqlite3 *db) {
+  int number = 0;
+  while (db != store->top && number < store->reader_count && store->readers[number] != db)
+    number++;
+  return db == store->top ? 0 : number + 1;
+}
+
+int attune_row_list_collect(attune_row_list *rows, attune_store *store, sqlite3_stmt *statement, int most) {
+  const int before = rows->count;
+  int code = SQLITE_OK;
+  while (code == SQLITE_OK && rows->count - before < most && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+    attune_measurement *row = NULL;
+    code = reserve_row(rows) ? attune_measurement_read(&row, statement) : SQLITE_NOMEM;
+    if (row) {
+      row->database = attune_store_number_of(store, sqlite3_db_handle(statement));
+      rows->rows[rows->count++] = row;
+    }
+    if (code == SQLITE_OK && !row) store->damaged++;
+  }
+  if (code == SQLITE_DONE) code = SQLITE_OK;
+  if (code != SQLITE_OK) attune_row_list_clear(rows, before);
+  return code;
+}
+
 int attune_row_list_select(attune_row_list *rows, attune_store *store, sqlite3 *db, const char *table,
                            const attune_measurement_filter *filter, const char *order) {
   const int before = rows->count;
   sqlite3_str *sql = sqlite3_str_new(db);
-  sqlite3_str_appendall(sql, "SELECT id, ");
-  attune_fields_append(sql);
-  sqlite3_str_appendf(sql, " FROM %s", table);
+  attune_select_append(sql, table);
   attune_filter_append(sql, filter);
   sqlite3_str_appendf(sql, " ORDER BY %s", order);
   sqlite3_stmt *statement;
   int code = attune_prepare_built(&statement, db, sql);
   if (code == SQLITE_OK) code = attune_filter_bind(statement, filter);
-  while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
-    attune_measurement *row = NULL;
-    code = reserve_row(rows) ? attune_measurement_read(&row, statement) : SQLITE_NOMEM;
-    if (row) rows->rows[rows->count++] = row;
-    if (code == SQLITE_OK && !row) store->damaged++;
-  }
+  if (code == SQLITE_OK) code = attune_row_list_collect(rows, store, statement, INT_MAX);
   int finalized = sqlite3_finalize(statement);
-  if (code == SQLITE_DONE) code = finalized;
+  if (code == SQLITE_OK) code = finalized;
   if (code != SQLITE_OK) attune_row_list_clear(rows, before);
   return code;
 }
 
-typedef struct {
-  attune_row_list rows;
-  const char *table;
-  const attune_measurement_filter *filter;
-} select_data;
-
-static int select_step(attune_store *store, sqlite3 *db, void *data) {
-  select_data *select = data;
-  return attune_row_list_select(&select->rows, store, db, select->table, select->filter, "date, id");
-}
-
-static void visit_rows(const attune_row_list *rows, attune_measurement_visit *visit, void *user) {
+void attune_row_list_visit(const attune_row_list *rows, attune_measurement_visit *visit, void *user) {
   for (int i = 0; i < rows->count; i++) {
     if (rows->rows[i] && !visit(user, rows->rows[i])) return;
   }
 }
 
+typedef struct {
+  attune_row_list rows;
+  const attune_measurement_filter *filter;
+} select_data;
+
+static int select_step(attune_store *store, sqlite3 *db, void *data) {
+  select_data *select = data;
+  return attune_row_list_select(&select->rows, store, db, "measurements", select->filter, "date, id");
+}
+
 attune_status attune_store_measurements(attune_store *store, const attune_measurement_filter *filter,
                                         attune_measurement_visit *visit, void *user) {
   if (!store || !visit) return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_measurements: an argument is NULL");
-  select_data select = {.table = "measurements", .filter = filter};
+  select_data select = {.filter = filter};
   attune_status status = attune_store_read(store, select_step, &select);
-  if (!status) visit_rows(&select.rows, visit, user);
+  if (!status) attune_row_list_visit(&select.rows, visit, user);
   attune_row_list_clear(&select.rows, 0);
   return status;
 }
 
-/* ---- choices: one for each key over all databases ---- */
+/* ---- count by status ---- */
 
-static bool is_model(const attune_measurement *row) {
-  return strcmp(row->policy, "model") == 0;
-}
-
-static int compare_keys(const attune_measurement *a, const attune_measurement *b) {
-  int order = strcmp(a->problem, b->problem);
-  if (!order) order = strcmp(a->device, b->device);
-  return order ? order : strcmp(a->generator, b->generator);
-}
-
-/* By key, and the row that answers first: a measured one before a model's, the upper database's before a lower one's.
- */
 typedef struct {
-  const attune_measurement *row;
-  int place;
-} ranked;
-static int compare_ranked(const void *left, const void *right) {
-  const ranked *a = left, *b = right;
-  int order = compare_keys(a->row, b->row);
-  if (!order) order = is_model(a->row) - is_model(b->row);
-  return order ? order : a->place - b->place;
+  int64_t *counts;
+  const char *problem, *device;
+} status_data;
+
+static int count_statuses(attune_store *store, sqlite3 *db, void *data) {
+  (void)store;
+  status_data *wanted = data;
+  sqlite3_stmt *statement;
+  int code = sqlite3_prepare_v2(db,
+                                "SELECT status, count(*) FROM (SELECT status FROM measurements"
+                                " WHERE problem = ?1 AND device = ?2 LIMIT 1000) GROUP BY status",
+                                -1, &statement, NULL);
+  if (code == SQLITE_OK) code = sqlite3_bind_text(statement, 1, wanted->problem, -1, SQLITE_STATIC);
+  if (code == SQLITE_OK) code = sqlite3_bind_text(statement, 2, wanted->device, -1, SQLITE_STATIC);
+  while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+    attune_measured status;
+    const char *name = (const char *)sqlite3_column_text(statement, 0);
+    if (name && attune_measured_parse(&status, name)) wanted->counts[status] += sqlite3_column_int64(statement, 1);
+    code = SQLITE_OK;
+  }
+  int finalized = sqlite3_finalize(statement);
+  return code == SQLITE_DONE ? finalized : code;
 }
 
-/* Frees the rows that another database's choice outranks. */
-static bool drop_outranked(attune_row_list *rows) {
-  if (rows->count == 0) return true;
-  const int count = rows->count;
-  ranked *order = malloc((size_t)count * sizeof *order);
-  bool *outranked = calloc((size_t)count, sizeof *outranked);
-  bool done = order && outranked;
-  for (int i = 0; done && i < count; i++)
-    order[i] = (ranked){rows->rows[i], i};
-  if (done) qsort(order, (size_t)count, sizeof *order, compare_ranked);
-  for (int i = 1; done && i < count; i++) {
-    outranked[order[i].place] = compare_keys(order[i - 1].row, order[i].row) == 0;
+attune_status attune_store_count_statuses(attune_store *store, int64_t counts[ATTUNE_MEASURED_COUNT],
+                                          const char *problem, const char *device) {
+  if (!store || !counts || !problem || !device) {
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_count_statuses: an argument is NULL");
   }
-  for (int i = 0; done && i < count; i++) {
-    if (!outranked[i]) continue;
-    free(rows->rows[i]);
-    rows->rows[i] = NULL;
-  }
-  free(order);
-  free(outranked);
-  return done;
-}
-
-static bool matches(const char *wanted, const char *text) {
-  return !wanted || strcmp(wanted, text) == 0;
-}
-
-attune_status attune_store_choices(attune_store *store, const attune_measurement_filter *filter,
-                                   attune_measurement_visit *visit, void *user) {
-  if (!store || !visit) return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_choices: an argument is NULL");
-  static const attune_measurement_filter none;
-  if (!filter) filter = &none;
-  /* The key's filters hold for all rows that compete; the others ask about the winner, so they come after. */
-  const attune_measurement_filter key = {
-      .problem = filter->problem, .device = filter->device, .generator = filter->generator};
-  select_data select = {.table = "choices", .filter = &key};
-  attune_status status = attune_store_read(store, select_step, &select);
-  if (!status && !drop_outranked(&select.rows)) {
-    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory left to compare %d choices", select.rows.count);
-  }
-  for (int i = 0; !status && i < select.rows.count; i++) {
-    attune_measurement *row = select.rows.rows[i];
-    if (!row || (matches(filter->arch, row->arch) && matches(filter->policy, row->policy) &&
-                 matches(filter->config, row->config)))
-      continue;
-    free(row);
-    select.rows.rows[i] = NULL;
-  }
-  if (!status) visit_rows(&select.rows, visit, user);
-  attune_row_list_clear(&select.rows, 0);
-  return status;
+  memset(counts, 0, ATTUNE_MEASURED_COUNT * sizeof *counts);
+  status_data wanted = {counts, problem, device};
+  return attune_store_read(store, count_statuses, &wanted);
 }

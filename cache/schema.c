@@ -66,8 +66,58 @@ static const char version_1[] =
     "        compile_seconds, verify_seconds, measure_seconds, date, samples"
     " FROM tied JOIN measurements AS row ON row.id = tied.id WHERE place = 1;";
 
+/* Columns of version 1 that nothing reads any more (generator) stay: a process of version 1 that has the file open
+ * while it is migrated goes on without taking it for damaged. */
+static const char version_2[] =
+    "CREATE TABLE version_1_devices (was TEXT NOT NULL PRIMARY KEY, device TEXT NOT NULL);"
+    "INSERT INTO version_1_devices"
+    " SELECT DISTINCT device, device_of_version_1(device) FROM measurements"
+    " WHERE device <> device_of_version_1(device);"
+
+    "ALTER TABLE kernels ADD COLUMN library TEXT NOT NULL DEFAULT '';"
+    "CREATE INDEX kernels_by_config ON kernels (config, arch, library);"
+
+    "DROP VIEW choices;"
+    "DROP INDEX measurements_by_problem;"
+    "CREATE TABLE measurements_2 ("
+    "  id INTEGER PRIMARY KEY,"
+    "  problem TEXT NOT NULL, device TEXT NOT NULL, arch TEXT NOT NULL, policy TEXT NOT NULL,"
+    "  result_hash TEXT NOT NULL DEFAULT '', config TEXT NOT NULL, complexity INTEGER NOT NULL,"
+    "  status TEXT NOT NULL, verified INTEGER NOT NULL,"
+    "  median REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL,"
+    "  error REAL, error_bound REAL,"
+    "  compiler TEXT NOT NULL, driver TEXT NOT NULL, clocks TEXT NOT NULL, tool TEXT NOT NULL, note TEXT NOT NULL,"
+    "  compile_seconds REAL NOT NULL, verify_seconds REAL NOT NULL, measure_seconds REAL NOT NULL,"
+    "  date TEXT NOT NULL, samples BLOB NOT NULL,"
+    "  outdated INTEGER NOT NULL DEFAULT 0, generator TEXT NOT NULL DEFAULT '');"
+    "INSERT INTO measurements_2"
+    " SELECT id, problem, device_of_version_1(device), arch, policy, 'v1:' || generator, config, complexity, status,"
+    "  verified, median, low, high, error, error_bound, compiler, driver, clocks, tool, note, compile_seconds,"
+    "  verify_seconds, measure_seconds, date, samples, 0, generator"
+    " FROM measurements;"
+    "DROP TABLE measurements;"
+    "ALTER TABLE measurements_2 RENAME TO measurements;"
+    "CREATE INDEX measurements_by_config ON measurements (problem, device, config);"
+    "CREATE INDEX measurements_by_median ON measurements (problem, device, policy = 'model', median)"
+    " WHERE status = 'ok' AND verified AND median > 0;"
+
+    "CREATE TABLE choices ("
+    "  problem TEXT NOT NULL, device TEXT NOT NULL,"
+    "  class TEXT, axis_1 INTEGER, axis_2 INTEGER, axis_3 INTEGER, axis_4 INTEGER, axis_5 INTEGER, axis_6 INTEGER,"
+    "  config TEXT NOT NULL, microseconds REAL NOT NULL, id INTEGER NOT NULL,"
+    "  arch TEXT NOT NULL, policy TEXT NOT NULL, result_hash TEXT NOT NULL, complexity INTEGER NOT NULL,"
+    "  status TEXT NOT NULL, verified INTEGER NOT NULL,"
+    "  median REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL,"
+    "  error REAL, error_bound REAL,"
+    "  compiler TEXT NOT NULL, driver TEXT NOT NULL, clocks TEXT NOT NULL, tool TEXT NOT NULL, note TEXT NOT NULL,"
+    "  compile_seconds REAL NOT NULL, verify_seconds REAL NOT NULL, measure_seconds REAL NOT NULL,"
+    "  date TEXT NOT NULL, samples BLOB NOT NULL, generator TEXT NOT NULL DEFAULT '',"
+    "  PRIMARY KEY (problem, device));"
+    "CREATE INDEX choices_by_position ON choices"
+    " (class, arch, axis_1, axis_2, axis_3, axis_4, axis_5, axis_6, device);";
+
 /* steps[v] takes a file from version v to v + 1; version 0 is an empty file. */
-static const char *const steps[ATTUNE_SCHEMA_VERSION] = {version_1};
+static const char *const steps[ATTUNE_SCHEMA_VERSION] = {version_1, version_2};
 
 static int query_number(sqlite3 *db, const char *sql, int *out) {
   sqlite3_stmt *statement;
@@ -86,45 +136,51 @@ static int read_header(sqlite3 *db, int *application, int *version, int *tables)
   return code == SQLITE_OK ? query_number(db, "SELECT count(*) FROM sqlite_master", tables) : code;
 }
 
-static int check(sqlite3 *db, attune_sqlite_error *out) {
-  int application, version, tables;
+static int check(sqlite3 *db, attune_sqlite_error *out, int *version) {
+  int application, tables;
   /* In one transaction, since another process may be making the file's tables just now. */
   int code = sqlite3_exec(db, "SAVEPOINT header", NULL, NULL, NULL);
   if (code != SQLITE_OK) return code;
-  code = read_header(db, &application, &version, &tables);
+  code = read_header(db, &application, version, &tables);
   int released = sqlite3_exec(db, "RELEASE header", NULL, NULL, NULL);
   if (code == SQLITE_OK) code = released;
   if (code != SQLITE_OK) return code;
-  if (application == 0 && version == 0 && tables == 0)
+  if (application == 0 && *version == 0 && tables == 0)
     *out = ATTUNE_SQLITE_OLD;
   else if (application != APPLICATION_ID)
     *out = ATTUNE_SQLITE_FOREIGN;
-  else if (version > ATTUNE_SCHEMA_VERSION)
+  else if (*version > ATTUNE_SCHEMA_VERSION)
     *out = ATTUNE_SQLITE_TOO_NEW;
-  else if (version < 1)
+  else if (*version < 1)
     *out = ATTUNE_SQLITE_DAMAGED;
   else
-    *out = version < ATTUNE_SCHEMA_VERSION ? ATTUNE_SQLITE_OLD : ATTUNE_SQLITE_NONE;
+    *out = *version < ATTUNE_SCHEMA_VERSION ? ATTUNE_SQLITE_OLD : ATTUNE_SQLITE_NONE;
   return SQLITE_OK;
 }
 
-attune_sqlite_error attune_schema_check(sqlite3 *db) {
+attune_sqlite_error attune_schema_check(sqlite3 *db, int *version) {
   attune_sqlite_error fault = ATTUNE_SQLITE_NONE;
-  int code = check(db, &fault);
+  int ignored, code = check(db, &fault, version ? version : &ignored);
   return code == SQLITE_OK ? fault : attune_sqlite_error_of(code);
+}
+
+static int stamp(sqlite3 *db, int version) {
+  char sql[96]; /* pragmas take no bound values */
+  sqlite3_snprintf(sizeof sql, sql, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID, version);
+  return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
 static int take_steps(sqlite3 *db) {
   int version;
   int code = query_number(db, "PRAGMA user_version", &version);
+  const bool has_rows = version > 0;
+  if (code == SQLITE_OK) code = attune_version_1_add_functions(db);
   for (; code == SQLITE_OK && version < ATTUNE_SCHEMA_VERSION; version++) {
     code = sqlite3_exec(db, steps[version], NULL, NULL, NULL);
   }
-  if (code != SQLITE_OK) return code;
-  char stamp[96]; /* pragmas take no bound values */
-  sqlite3_snprintf(sizeof stamp, stamp, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
-                   ATTUNE_SCHEMA_VERSION);
-  return sqlite3_exec(db, stamp, NULL, NULL, NULL);
+  attune_version_1_remove_functions(db);
+  if (code == SQLITE_OK && has_rows) code = attune_choices_refresh_all(db);
+  return code == SQLITE_OK ? stamp(db, ATTUNE_SCHEMA_VERSION) : code;
 }
 
 attune_sqlite_error attune_schema_migrate(sqlite3 *db) {
@@ -132,7 +188,8 @@ attune_sqlite_error attune_schema_migrate(sqlite3 *db) {
   if (code != SQLITE_OK) return attune_sqlite_error_of(code);
   /* Another process may have migrated the file before this one had the lock. */
   attune_sqlite_error fault = ATTUNE_SQLITE_NONE;
-  code = check(db, &fault);
+  int version;
+  code = check(db, &fault, &version);
   if (code == SQLITE_OK && fault == ATTUNE_SQLITE_OLD) {
     fault = ATTUNE_SQLITE_NONE;
     code = take_steps(db);
@@ -141,4 +198,11 @@ attune_sqlite_error attune_schema_migrate(sqlite3 *db) {
   if (code == SQLITE_OK) return fault;
   if (!sqlite3_get_autocommit(db)) sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
   return attune_sqlite_error_of(code);
+}
+
+attune_sqlite_error attune_schema_copy_old(sqlite3 *memory, const char *address) {
+  int code = sqlite3_exec(memory, version_1, NULL, NULL, NULL);
+  if (code == SQLITE_OK) code = attune_version_1_copy(memory, address);
+  if (code == SQLITE_OK) code = stamp(memory, 1);
+  return code == SQLITE_OK ? attune_schema_migrate(memory) : attune_sqlite_error_of(code);
 }

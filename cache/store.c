@@ -36,6 +36,22 @@ static void insert_own_reader(attune_store *store, sqlite3 *db) {
   store->own_readers++;
 }
 
+/* Where rows were stored without positions (a migration knows none), they get theirs. What fails is tried again when
+ * the file is opened next. */
+static int locate_step(attune_store *store, sqlite3 *db, void *data) {
+  (void)data;
+  return attune_choices_locate(db, store->locate);
+}
+
+static void locate_choices(attune_store *store, sqlite3 *db) {
+  sqlite3_stmt *statement;
+  if (!store->locate || sqlite3_db_readonly(db, "main")) return;
+  int code = sqlite3_prepare_v2(db, "SELECT 1 FROM choices WHERE class IS NULL LIMIT 1", -1, &statement, NULL);
+  const bool found = code == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW;
+  sqlite3_finalize(statement);
+  if (found) attune_store_transact(store, db, locate_step, NULL);
+}
+
 /* ---- the user file ---- */
 
 static attune_status take_memory(attune_store *store) {
@@ -89,6 +105,7 @@ static attune_status take_user(attune_store *store, sqlite3 *db, attune_sqlite_e
   switch (fault) {
   case ATTUNE_SQLITE_NONE:
     store->top = db;
+    locate_choices(store, db);
     return ATTUNE_OK;
   case ATTUNE_SQLITE_TOO_NEW:
     return too_new(store->path);
@@ -109,7 +126,10 @@ static attune_status take_user(attune_store *store, sqlite3 *db, attune_sqlite_e
     fault = attune_database_open_reader(&db, store->path, false, reason);
     if (fault == ATTUNE_SQLITE_TOO_NEW) return too_new(store->path);
     if (fault == ATTUNE_SQLITE_MEMORY) return out_of_memory();
-    if (fault == ATTUNE_SQLITE_NONE) insert_own_reader(store, db);
+    if (fault == ATTUNE_SQLITE_NONE) {
+      locate_choices(store, db);
+      insert_own_reader(store, db);
+    }
     if (fault == ATTUNE_SQLITE_DAMAGED) sqlite3_close(db);
     break;
   }
@@ -157,6 +177,7 @@ static attune_status add_reader(attune_store *store, const char *path, bool ship
   char reason[256] = "";
   switch (attune_database_open_reader(&db, path, shipped, reason)) {
   case ATTUNE_SQLITE_NONE:
+    locate_choices(store, db);
     if (shipped)
       insert_reader(store, store->reader_count, db);
     else
@@ -169,7 +190,7 @@ static attune_status add_reader(attune_store *store, const char *path, bool ship
     attune_store_warn(store, "%s was written by a newer version of Attune; nothing is read from it", path);
     break;
   case ATTUNE_SQLITE_OLD:
-    attune_store_warn(store, "%s is empty or of an earlier version; nothing is read from it", path);
+    attune_store_warn(store, "%s is empty; nothing is read from it", path);
     break;
   case ATTUNE_SQLITE_FOREIGN:
     attune_store_warn(store, "%s is not Attune's; nothing is read from it", path);
@@ -261,6 +282,7 @@ attune_status attune_store_open(attune_store **out, const attune_store_options *
     return out_of_memory();
   }
   store->frozen = options->frozen;
+  store->locate = options->locate;
   store->cache_limit = cache_limit();
   attune_status status = open_all(store, options);
   if (status) {

@@ -1,4 +1,4 @@
-/* What the files of this module share. cache.h is the door.
+/* What the files of this module share. cache.h is the interface.
  *
  * A store is a stack of SQLite databases, asked from the top: the user file (or memory in its place), then the shipped
  * files. Only the top one is ever written. Everything below runs with the store's lock held. */
@@ -45,9 +45,23 @@ bool attune_path_moved(sqlite3 *db);
 
 /* ---- schema.c ---- */
 
-enum { ATTUNE_SCHEMA_VERSION = 1 };
-attune_sqlite_error attune_schema_check(sqlite3 *db);
+enum { ATTUNE_SCHEMA_VERSION = 2 };
+/* version may be NULL. */
+attune_sqlite_error attune_schema_check(sqlite3 *db, int *version);
+/* In one transaction: a file has its old version or the new one, whatever stops the process. */
 attune_sqlite_error attune_schema_migrate(sqlite3 *db);
+/* Fills an empty database in memory with the measurements of the file of version 1 at a "file:" address. */
+attune_sqlite_error attune_schema_copy_old(sqlite3 *memory, const char *address);
+
+/* ---- version_1.c ---- */
+
+enum { ATTUNE_DEVICE_MAX = 512 };
+/* device: shorter than ATTUNE_DEVICE_MAX. Any other text than version 1's comes out as it was. */
+void attune_version_1_device(char out[ATTUNE_DEVICE_MAX], const char *device);
+/* The SQL function device_of_version_1, for migrations. */
+int attune_version_1_add_functions(sqlite3 *db);
+void attune_version_1_remove_functions(sqlite3 *db);
+int attune_version_1_copy(sqlite3 *memory, const char *address);
 
 /* ---- database.c: one file ---- */
 
@@ -66,6 +80,7 @@ struct attune_store {
   pthread_mutex_t lock;
   char *path; /* the user file, or ":memory:" */
   bool frozen;
+  attune_locate *locate; /* may be NULL */
   int64_t cache_limit;   /* bytes of binaries */
   int64_t damaged;       /* rows and files, since the store was opened */
   int set_aside;         /* files, since the store was opened */
@@ -73,7 +88,7 @@ struct attune_store {
   atomic_bool warned;    /* warning is set, and never changes again */
   char warning[1024];
   sqlite3 *top;      /* written; NULL if frozen, or if there was no memory to reopen it */
-  sqlite3 **readers; /* asked after it; has room for the shipped files and one more */
+  sqlite3 **readers; /* asked after it; allocated for the shipped files and one more */
   int reader_count;
   int own_readers; /* how many of them, from the first, are the user's file */
 };
@@ -129,7 +144,9 @@ int attune_measurement_insert(sqlite3_stmt *insert, const attune_measurement *ro
 
 /* Appends the names of the fields, separated by commas. */
 void attune_fields_append(sqlite3_str *sql);
-/* Reads a row of columns id and then the fields. *out is one malloc'ed block, or NULL for a damaged row. */
+/* Appends "SELECT id, ... FROM table": the columns that attune_measurement_read reads. */
+void attune_select_append(sqlite3_str *sql, const char *table);
+/* *out is one malloc'ed block, or NULL for a damaged row. */
 int attune_measurement_read(attune_measurement **out, sqlite3_stmt *from);
 /* Prepares and frees what sqlite3_str_finish gives. */
 int attune_prepare_built(sqlite3_stmt **out, sqlite3 *db, sqlite3_str *sql);
@@ -140,13 +157,39 @@ typedef struct {
   attune_measurement **rows; /* one malloc'ed block each */
   int count, capacity;
 } attune_row_list;
-/* Appends the rows of the table (or view) that match, in that order. Damaged rows are counted and left out. After a
- * fault the rows are as they were before. */
+/* Steps through a statement that begins with attune_select_append and appends its rows; at most most of them.
+ * Damaged rows are counted and left out. After a fault the rows are as they were before. */
+int attune_row_list_collect(attune_row_list *rows, attune_store *store, sqlite3_stmt *statement, int most);
+/* Appends the rows of the table that match, in that order. */
 int attune_row_list_select(attune_row_list *rows, attune_store *store, sqlite3 *db, const char *table,
                            const attune_measurement_filter *filter, const char *order);
+void attune_row_list_visit(const attune_row_list *rows, attune_measurement_visit *visit, void *user);
 void attune_row_list_clear(attune_row_list *rows, int keep);
 /* Appends " WHERE problem = ?1 AND ..." for the filter's texts; then binds them. */
 void attune_filter_append(sqlite3_str *sql, const attune_measurement_filter *filter);
 int attune_filter_bind(sqlite3_stmt *statement, const attune_measurement_filter *filter);
+/* 0: the top; then the readers in their order. */
+int attune_store_number_of(const attune_store *store, const sqlite3 *db);
+
+/* ---- choice.c: the rule, and the table that keeps what it says ---- */
+
+/* Chooses anew for one problem and device, in the transaction that changed their rows. */
+int attune_choice_refresh(sqlite3 *db, attune_locate *locate, const char *problem, const char *device);
+/* Problems and devices. */
+typedef struct {
+  char *problem, *device; /* one malloc'ed block, at problem */
+} attune_key;
+typedef struct {
+  attune_key *keys;
+  int count, capacity;
+} attune_key_list;
+/* The rows of a statement, which it finalizes; prepared: the code that its preparation gave. The list is to be freed
+ * whatever comes back. */
+int attune_key_list_read(attune_key_list *out, sqlite3_stmt *statement, int prepared);
+void attune_key_list_free(attune_key_list *list);
+int attune_choices_refresh(sqlite3 *db, attune_locate *locate, const attune_key_list *keys);
+int attune_choices_refresh_all(sqlite3 *db);
+/* Gives a position to the choices that were stored without. */
+int attune_choices_locate(sqlite3 *db, attune_locate *locate);
 
 #endif

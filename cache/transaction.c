@@ -15,7 +15,10 @@ static bool top_is_file(const attune_store *store) {
 }
 
 int attune_store_transact(attune_store *store, sqlite3 *db, attune_store_step *step, void *data) {
-  int code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+  int code = SQLITE_OK;
+  /* One that could not be rolled back for want of memory. */
+  if (!sqlite3_get_autocommit(db)) code = sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+  if (code == SQLITE_OK) code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
   if (code != SQLITE_OK) return code;
   code = step(store, db, data);
   if (code == SQLITE_OK) code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);

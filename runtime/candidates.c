@@ -1,30 +1,111 @@
 #include "runtime/candidates.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct {
-  attune_rows *out;
-  attune_rows_kind kind;
-  const attune_wanted *wanted;
-  int capacity;
-} search;
+/* ---- is a row what would run now? ---- */
 
-/* Whether the row is any of this rung's business: the other rungs have seen, or will see, the rest. */
-static bool concerns(const search *s, const attune_measurement *row) {
-  switch (s->kind) {
-  case ATTUNE_ROWS_NEAR_PROBLEM:
-    return strcmp(row->problem, s->wanted->text) != 0;
-  case ATTUNE_ROWS_NEAR_DEVICE:
-    return strcmp(row->device, s->wanted->identity) != 0;
-  case ATTUNE_ROWS_EXACT:
-  case ATTUNE_ROWS_MODEL:
-    return true;
+/* Rows of version 1 of the file have a hash of their family's sources. Those of its last release stand for kernels that
+ * are the same machine code today. */
+static const struct {
+  attune_family family;
+  const char *hash;
+} last_of_version_1[] = {
+    {ATTUNE_FAMILY_REFERENCE, "v1:23de407afac7d6d3a8b7ba9ea4bc8628f2aafbc2a42339458458ed9257871746"},
+    {ATTUNE_FAMILY_MMA, "v1:d41f0adacb92a25958b839dc572cd1e7b3f5292db8d1668b4f626e23f4b527d3"},
+    {ATTUNE_FAMILY_WGMMA, "v1:aaf799a09ff78282ade84897f0bd3183f7d0b6141042d8b144e48dfc07008fdc"},
+};
+
+/* A class knows its expressions' number only; the texts are those of a problem that has the same. */
+static attune_status problem_of_class(attune_problem *out, const char *class_text, const attune_problem *like) {
+  const attune_status status = attune_problem_parse(out, class_text);
+  const int32_t number = status == ATTUNE_OK ? attune_problem_expressions(out) : 0;
+  if (number == 0) return status;
+  if (like == NULL || attune_problem_expressions(like) != number) {
+    return attune_fail(ATTUNE_BAD_EXPRESSION, "the expressions of %s are not at hand", class_text);
   }
-  return false;
+  memcpy(out->mask_expr, like->mask_expr, sizeof out->mask_expr);
+  memcpy(out->score_expr, like->score_expr, sizeof out->score_expr);
+  memcpy(out->params, like->params, sizeof out->params);
+  out->want_bias = like->want_bias;
+  out->bias = like->bias;
+  return ATTUNE_OK;
 }
+
+static char tool[96];
+
+static void write_tool(void) {
+  snprintf(tool, sizeof tool, "%s %s", attune_version(), attune_fingerprint);
+}
+
+const char *attune_tool(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, write_tool);
+  return tool;
+}
+
+bool attune_result_is_current(const attune_measurement *row, const attune_config *config, const attune_problem *like) {
+  if (strcmp(row->tool, attune_tool()) == 0) return true;
+  for (size_t i = 0; i < sizeof last_of_version_1 / sizeof *last_of_version_1; i++) {
+    if (strcmp(row->result_hash, last_of_version_1[i].hash) == 0)
+      return config->family == (int32_t)last_of_version_1[i].family;
+  }
+  if (strncmp(row->result_hash, "v1:", 3) == 0) return false;
+  attune_problem problem;
+  char now[65];
+  return problem_of_class(&problem, row->problem, like) == ATTUNE_OK &&
+         attune_result_hash(now, config, &problem, row->arch) == ATTUNE_OK && strcmp(now, row->result_hash) == 0;
+}
+
+/* ---- where a problem stands ---- */
+
+/* Whole doublings. */
+static int32_t coordinate(int32_t size) {
+  return (int32_t)lround(log2((double)size));
+}
+
+bool attune_problem_locate(attune_position *out, const char *problem) {
+  attune_problem p;
+  if (attune_problem_parse(&p, problem) != ATTUNE_OK) return false;
+  const attune_bound bound = attune_problem_bound(&p);
+  static const char *const bounds[] = {"full", "causal", "window"};
+  static const char *const scores[] = {"plain", "negated", "softcap", "expression"};
+  /* All that attune_problem_distance wants to be equal, so that other rows need not be read. */
+  snprintf(out->class, sizeof out->class, "forward.%s.d%d.v%d.%s.%s.list%d.x%d%s%s%s",
+           p.dtype == ATTUNE_BF16 ? "bf16" : "fp16", p.head_dim, p.head_dim_v, bounds[bound],
+           scores[attune_problem_score(&p)], p.block_size, attune_problem_expressions(&p),
+           attune_problem_has_pattern(&p) ? ".pattern" : "", p.want_sinks ? ".sinks" : "", p.want_lse ? ".lse" : "");
+  const int32_t coordinates[ATTUNE_AXES] = {
+      coordinate(p.batch),    coordinate(p.heads_q),  coordinate(p.heads_kv),
+      coordinate(p.seqlen_q), coordinate(p.seqlen_k), bound == ATTUNE_BOUND_WINDOW ? coordinate(p.window_left + 1) : -1,
+  };
+  memcpy(out->coordinates, coordinates, sizeof coordinates);
+  return true;
+}
+
+attune_status attune_wanted_of(attune_wanted *out, const attune_problem *problem, const attune_device *device) {
+  *out = (attune_wanted){.problem = problem, .device = device};
+  attune_status status = attune_problem_print(out->text, problem);
+  if (status == ATTUNE_OK) status = attune_device_identity(out->identity, device);
+  if (device->arch)
+    snprintf(out->arch, sizeof out->arch, "sm_%d", device->arch);
+  else
+    snprintf(out->arch, sizeof out->arch, "host");
+  if (status == ATTUNE_OK && !attune_problem_locate(&out->position, out->text))
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "the problem %s has no position among others", out->text);
+  return status;
+}
+
+/* ---- rows as candidates ---- */
+
+typedef struct {
+  attune_candidates *out;
+  attune_candidates_kind kind;
+  const attune_wanted *wanted;
+} search;
 
 /* The third field of a device's identity; 0 where it has none. */
 static int sm_count_of(const char *identity) {
@@ -36,75 +117,125 @@ static int sm_count_of(const char *identity) {
 }
 
 /* The reason that the row is no candidate, as the counter for it; NULL: it is one. */
-static int *judge(attune_candidate_row *out, const search *s, const attune_measurement *row) {
-  attune_rows *rows = s->out;
-  attune_config tuned;
+static int *reason_against(attune_candidate *out, const search *s, const attune_measurement *row) {
+  attune_candidates *candidates = s->out;
   attune_problem problem;
-  if (attune_config_parse(&tuned, row->config) != ATTUNE_OK || !row->verified) return &rows->unreadable;
-  if (attune_problem_parse(&problem, row->problem) != ATTUNE_OK) return &rows->unreadable;
-  if (strcmp(row->generator, attune_generator_hash((attune_family)tuned.family))) return &rows->outdated;
-  bool estimate = !strcmp(row->policy, "model");
-  if (estimate != (s->kind == ATTUNE_ROWS_MODEL)) return &rows->estimates;
+  if (attune_config_parse(&out->tuned, row->config) != ATTUNE_OK || !row->verified) return &candidates->unreadable;
+  if (attune_problem_parse(&problem, row->problem) != ATTUNE_OK) return &candidates->unreadable;
+  const bool estimate = strcmp(row->policy, "model") == 0;
+  if (estimate != (s->kind == ATTUNE_CANDIDATES_MODEL)) return &candidates->estimates;
   out->distance = attune_problem_distance(s->wanted->problem, &problem);
-  if (!isfinite(out->distance)) return &rows->other_kernel;
-  if (out->distance > ATTUNE_FARTHEST) return &rows->far;
-  attune_config_for_problem(&out->config, &tuned, s->wanted->problem);
-  attune_launch launch;
-  if (attune_config_legal(&out->config, s->wanted->device) != ATTUNE_OK ||
-      attune_launch_of(&launch, &out->config, s->wanted->problem) != ATTUNE_OK)
-    return &rows->illegal;
+  if (!isfinite(out->distance)) return &candidates->other_kernel;
+  if (out->distance > ATTUNE_FARTHEST) return &candidates->far;
+  attune_config_for_problem(&out->config, &out->tuned, s->wanted->problem);
   return NULL;
+}
+
+static bool append(attune_candidates *out, const attune_candidate *candidate) {
+  if (out->count == out->capacity) {
+    const int capacity = out->capacity ? 2 * out->capacity : 16;
+    attune_candidate *grown = realloc(out->list, (size_t)capacity * sizeof *grown);
+    if (!grown) return false;
+    out->list = grown;
+    out->capacity = capacity;
+  }
+  out->list[out->count++] = *candidate;
+  return true;
 }
 
 static bool visit(void *user, const attune_measurement *row) {
   search *s = user;
-  attune_rows *rows = s->out;
-  attune_candidate_row candidate = {0};
-  if (!concerns(s, row)) return true;
-  rows->seen++;
-  int *reason = judge(&candidate, s, row);
+  attune_candidate candidate = {.same_device = strcmp(row->device, s->wanted->identity) == 0,
+                                .sm_gap = abs(sm_count_of(row->device) - s->wanted->device->sm_count),
+                                .outdated = row->outdated,
+                                .database = row->database,
+                                .id = row->id,
+                                .median = row->median};
+  s->out->seen++;
+  int *reason = reason_against(&candidate, s, row);
   if (reason) {
     ++*reason;
     return true;
   }
-  candidate.same_device = !strcmp(row->device, s->wanted->identity);
-  candidate.sm_gap = abs(sm_count_of(row->device) - s->wanted->device->sm_count);
-  candidate.median = row->median;
   snprintf(candidate.problem, sizeof candidate.problem, "%s", row->problem);
   snprintf(candidate.device, sizeof candidate.device, "%s", row->device);
   snprintf(candidate.policy, sizeof candidate.policy, "%s", row->policy);
   snprintf(candidate.date, sizeof candidate.date, "%s", row->date ? row->date : "no date");
-  if (rows->count == s->capacity) {
-    int capacity = s->capacity ? 2 * s->capacity : 16;
-    attune_candidate_row *grown = realloc(rows->rows, (size_t)capacity * sizeof *grown);
-    if (!grown) return false;
-    rows->rows = grown;
-    s->capacity = capacity;
-  }
-  rows->rows[rows->count++] = candidate;
-  return true;
+  snprintf(candidate.result_hash, sizeof candidate.result_hash, "%s", row->result_hash);
+  snprintf(candidate.tool, sizeof candidate.tool, "%s", row->tool);
+  return append(s->out, &candidate);
 }
 
-/* Nearest first; among equals the own device, then the most alike, then the fastest. */
+/* The same for problems found by position, which may be the wanted one. */
+static bool visit_other(void *user, const attune_measurement *row) {
+  const search *s = user;
+  return strcmp(row->problem, s->wanted->text) == 0 || visit(user, row);
+}
+
+/* Nearest first; among equals the own device, then the most alike, then the file that is asked first, then the
+ * fastest. */
 static int compare(const void *a, const void *b) {
-  const attune_candidate_row *x = a, *y = b;
+  const attune_candidate *x = a, *y = b;
   if (x->distance != y->distance) return x->distance < y->distance ? -1 : 1;
   if (x->same_device != y->same_device) return x->same_device ? -1 : 1;
   if (x->sm_gap != y->sm_gap) return x->sm_gap < y->sm_gap ? -1 : 1;
+  if (x->database != y->database) return x->database < y->database ? -1 : 1;
   if (x->median != y->median) return x->median < y->median ? -1 : 1;
   return attune_config_compare(&x->config, &y->config);
 }
 
-void attune_rows_find(attune_rows *out, attune_rows_kind kind, attune_store *store, const attune_wanted *wanted) {
-  *out = (attune_rows){0};
+void attune_candidates_find(attune_candidates *out, attune_candidates_kind kind, attune_store *store,
+                            const attune_wanted *wanted) {
+  *out = (attune_candidates){0};
   if (!store) return;
-  const attune_measurement_filter filters[] = {
-      [ATTUNE_ROWS_EXACT] = {.problem = wanted->text, .device = wanted->identity},
-      [ATTUNE_ROWS_NEAR_PROBLEM] = {.device = wanted->identity},
-      [ATTUNE_ROWS_NEAR_DEVICE] = {.arch = wanted->arch},
-      [ATTUNE_ROWS_MODEL] = {.problem = wanted->text, .arch = wanted->arch, .policy = "model"},
-  };
   search s = {.out = out, .kind = kind, .wanted = wanted};
-  (void)attune_store_choices(store, &filters[kind], visit, &s); /* a store that fails is one without rows */
-  if (out->count) qsort(out->rows, (size_t)out->count, sizeof *out->rows, compare);
+  const attune_choice_query exact = {.problem = wanted->text, .device = wanted->identity};
+  const attune_choice_query near = {.position = &wanted->position, .arch = wanted->arch, .device = wanted->identity};
+  const attune_choice_query elsewhere = {
+      .problem = wanted->text, .arch = wanted->arch, .other_than_device = wanted->identity};
+  const attune_choice_query near_elsewhere = {
+      .position = &wanted->position, .arch = wanted->arch, .other_than_device = wanted->identity};
+  const attune_choice_query estimates = {.problem = wanted->text, .arch = wanted->arch};
+  switch (kind) { /* failing: none */
+  case ATTUNE_CANDIDATES_EXACT:
+    (void)attune_store_find_choices(store, &exact, visit, &s);
+    break;
+  case ATTUNE_CANDIDATES_NEAR_PROBLEM:
+    (void)attune_store_find_choices(store, &near, visit_other, &s);
+    break;
+  case ATTUNE_CANDIDATES_NEAR_DEVICE:
+    (void)attune_store_find_choices(store, &elsewhere, visit, &s);
+    (void)attune_store_find_choices(store, &near_elsewhere, visit_other, &s);
+    break;
+  case ATTUNE_CANDIDATES_MODEL:
+    (void)attune_store_find_choices(store, &estimates, visit, &s);
+    break;
+  }
+  if (out->count) qsort(out->list, (size_t)out->count, sizeof *out->list, compare);
+}
+
+void attune_candidates_instead(attune_candidates *out, attune_store *store, const attune_wanted *wanted,
+                               const attune_candidate *of, int most) {
+  *out = (attune_candidates){0};
+  search s = {.out = out, .kind = ATTUNE_CANDIDATES_EXACT, .wanted = wanted};
+  const attune_measurement choice = {.problem = of->problem, .device = of->device, .database = of->database};
+  (void)attune_store_alternatives(store, &choice, 1.1 * of->median, most, visit, &s); /* failing: none */
+}
+
+void attune_candidates_free(attune_candidates *candidates) {
+  free(candidates->list);
+  *candidates = (attune_candidates){0};
+}
+
+attune_candidate_fate attune_candidate_check(const attune_candidate *candidate, const attune_wanted *wanted) {
+  attune_launch launch;
+  if (attune_config_legal(&candidate->config, wanted->device) != ATTUNE_OK ||
+      attune_launch_of(&launch, &candidate->config, wanted->problem) != ATTUNE_OK)
+    return ATTUNE_CANDIDATE_ILLEGAL;
+  const attune_measurement row = {.problem = candidate->problem,
+                                  .arch = wanted->arch,
+                                  .result_hash = candidate->result_hash,
+                                  .tool = candidate->tool};
+  return attune_result_is_current(&row, &candidate->tuned, wanted->problem) ? ATTUNE_CANDIDATE_GOOD
+                                                                            : ATTUNE_CANDIDATE_OUTDATED;
 }

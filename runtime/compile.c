@@ -17,18 +17,27 @@ static bool is_host(const char *arch) {
   return !strcmp(arch, "host");
 }
 
-static attune_status name_of(kernel_name *out, const attune_config *config, const attune_problem *problem,
-                             const char *arch) {
+static attune_status name_config(kernel_name *out, const attune_config *config, const char *arch) {
   *out = (kernel_name){0};
   attune_config_target(out->target, config, arch);
-  attune_status status = attune_config_print(out->config, config);
-  if (status == ATTUNE_OK) status = attune_config_symbol(out->symbol, config);
+  const attune_status status = attune_config_print(out->config, config);
+  return status == ATTUNE_OK ? attune_config_symbol(out->symbol, config) : status;
+}
+
+static attune_status name_compiler(kernel_name *out, const char *arch) {
+  return is_host(arch) ? attune_compiler_host(out->compiler, out->options)
+                       : attune_compiler_nvrtc(out->compiler, out->options);
+}
+
+/* The compiler last, so that the rest is named where there is none. */
+static attune_status name_of(kernel_name *out, const attune_config *config, const attune_problem *problem,
+                             const char *arch) {
+  attune_status status = name_config(out, config, arch);
   if (status == ATTUNE_OK)
     status = attune_emit(&out->source, config, problem, is_host(arch) ? ATTUNE_TARGET_HOST : ATTUNE_TARGET_CUDA);
   if (status != ATTUNE_OK) return status;
   attune_sha256(out->sha256, out->source, strlen(out->source));
-  return is_host(arch) ? attune_compiler_host(out->compiler, out->options)
-                       : attune_compiler_nvrtc(out->compiler, out->options);
+  return name_compiler(out, arch);
 }
 
 static const char *append(char **at, const char *text) {
@@ -46,7 +55,7 @@ static attune_status pack(attune_kernel **out, const kernel_name *name, const ch
   size_t binary = compiled ? compiled->size : 0;
   const char *log = compiled && compiled->log ? compiled->log : "";
   size_t text = strlen(name->config) + strlen(arch) + strlen(name->compiler) + strlen(name->options) +
-                strlen(name->sha256) + strlen(log) + 6;
+                strlen(name->sha256) + strlen(log) + strlen(attune_fingerprint) + 7;
   char *block = malloc(head + binary + text);
   if (!block) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a kernel of %zu bytes", head + binary + text);
   attune_kernel *kernel = (attune_kernel *)block;
@@ -58,6 +67,7 @@ static attune_status pack(attune_kernel **out, const kernel_name *name, const ch
   kernel->options = append(&at, name->options);
   kernel->source_sha256 = append(&at, name->sha256);
   kernel->log = append(&at, log);
+  kernel->library = append(&at, attune_fingerprint);
   if (compiled) {
     kernel->binary = memcpy(block + head, compiled->binary, binary);
     kernel->binary_size = binary;
@@ -175,16 +185,37 @@ static attune_kernel *find_of_source(attune_store *store, const kernel_name *nam
   return attune_store_find_kernel_of_source(store, &found, &named) == ATTUNE_OK ? found : NULL;
 }
 
+/* A binary whose source this very library emitted before, found without emitting it again. Not where expressions are
+ * compiled in, since a config has but 31 bits of their hash. */
+static attune_kernel *find_of_library(attune_store *store, const attune_config *config, const char *arch) {
+  kernel_name name;
+  attune_kernel *found = NULL;
+  if (config->expressions != 0 || name_config(&name, config, arch) != ATTUNE_OK ||
+      name_compiler(&name, arch) != ATTUNE_OK)
+    return NULL;
+  const attune_kernel named = {.config = name.config,
+                               .arch = arch,
+                               .compiler = name.compiler,
+                               .options = name.options,
+                               .library = attune_fingerprint};
+  return attune_store_find_kernel_of_library(store, &found, &named) == ATTUNE_OK ? found : NULL;
+}
+
 attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *store, const attune_config *config,
                                 const attune_problem *problem, const char *arch, bool frozen) {
   kernel_name name;
   attune_kernel *named = NULL;
   bool found = false;
-  *out = NULL;
+  *out = find_of_library(store, config, arch);
+  if (*out) {
+    if (hit) *hit = true;
+    return ATTUNE_OK;
+  }
   attune_status status = name_of(&name, config, problem, arch);
   if (status == ATTUNE_OK) status = pack(&named, &name, arch, NULL, 0);
   if (status == ATTUNE_OK) status = attune_store_find_kernel(store, out, named->key);
   found = status == ATTUNE_OK && *out;
+  if (found) (void)attune_store_claim_kernel(store, named->key, attune_fingerprint);
   if (frozen && !found && (status == ATTUNE_OK || is_compiler_missing(status)))
     status =
         attune_fail(ATTUNE_WOULD_COMPILE, "frozen, and %s holds no kernel %s for %s; tune or run once without frozen",

@@ -44,7 +44,7 @@ attune_status attune_context_create(attune_context **out, const attune_options *
   attune_context *context = calloc(1, sizeof *context);
   if (!context) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a context");
   context->frozen = options->frozen || attune_frozen_by_environment();
-  attune_store_options store = {.path = options->database, .frozen = context->frozen};
+  attune_store_options store = {.path = options->database, .frozen = context->frozen, .locate = attune_problem_locate};
   attune_status status = attune_backend_open(&context->machine, options->device, options->host_seed);
   if (status == ATTUNE_OK) status = attune_store_open(&context->store, &store);
   if (status != ATTUNE_OK) {

@@ -1,5 +1,6 @@
-/* The ladder: which config answers for a problem. Every rung leaves a line that says what it found and what became of
- * it. */
+/* Dispatch: which config answers for a problem. Five sources are asked in turn: the problem's own choice in the store,
+ * that of a near problem, that of another device, the model, the reference family. Each says what it found and what
+ * became of it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +8,11 @@
 #include "runtime/candidates.h"
 #include "runtime/dispatch.h"
 
-/* How many candidates of one rung are offered before the next rung has its turn. */
-enum { OFFERS = 4 };
+/* Of one source: how many candidates are offered to the caller, and how many are checked, which costs an emission each
+ * where another build measured them. */
+enum { OFFERS = 4, CHECKS = 8 };
+/* Those of four sources, the model's and the reference. */
+enum { OFFERS_IN_ALL = 4 * OFFERS + 2 };
 
 typedef struct {
   attune_choice *out;
@@ -17,158 +21,188 @@ typedef struct {
   attune_accept *accept;
   void *user;
   FILE *lines;
+  attune_config offered[OFFERS_IN_ALL];
+  int offered_count;
   attune_status refusal; /* the last one */
   bool done;             /* taken, or failed for good */
-} ladder;
+} dispatch;
 
 static bool is_refusal(attune_status status) {
   return status == ATTUNE_WOULD_COMPILE || status == ATTUNE_COMPILE_FAILED || status == ATTUNE_ILLEGAL_CONFIG ||
          status == ATTUNE_DRIVER_FAILED || status == ATTUNE_NO_NVRTC || status == ATTUNE_NO_COMPILER;
 }
 
-/* Ends the rung's line. Only the first line of the message: a compiler's log is long. */
-static void offer(ladder *l, const attune_config *config, const char *rung) {
-  attune_status status = l->accept ? l->accept(l->user, config) : ATTUNE_OK;
-  if (status != ATTUNE_OK) {
-    const char *message = attune_message();
-    fprintf(l->lines, "; passed over: %.*s\n", (int)strcspn(message, "\n"), message);
-    l->refusal = status;
-    l->done = !is_refusal(status);
-    return;
-  }
-  fprintf(l->lines, "; taken\n");
-  l->out->config = *config;
-  l->out->rung = rung;
-  l->refusal = ATTUNE_OK;
-  l->done = true;
-}
-
-static void tell_count(FILE *lines, int count, const char *what) {
-  if (count) fprintf(lines, ", %d %s", count, what);
-}
-
-static void tell_counts(const ladder *l, const attune_rows *rows, const char *rung, const char *scope) {
-  fprintf(l->lines, "%s: %d choice%s %s", rung, rows->seen, rows->seen == 1 ? "" : "s", scope);
-  tell_count(l->lines, rows->outdated, "of another generator");
-  tell_count(l->lines, rows->estimates, "estimated only");
-  tell_count(l->lines, rows->other_kernel, "of another kernel");
-  tell_count(l->lines, rows->far, "too far");
-  tell_count(l->lines, rows->illegal, "not legal here");
-  tell_count(l->lines, rows->unreadable, "unreadable or unverified");
-}
-
-/* The device's name is its identity up to the first bar. */
-static void tell_row(const ladder *l, const attune_candidate_row *row) {
-  char config[ATTUNE_TEXT_MAX];
-  if (attune_config_print(config, &row->config) != ATTUNE_OK) config[0] = '\0';
-  fprintf(l->lines, "; %s", config);
-  if (row->distance > 0) fprintf(l->lines, ", tuned for %s, %.1f doublings away", row->problem, row->distance);
-  if (!row->same_device) fprintf(l->lines, ", on %.*s", (int)strcspn(row->device, "|"), row->device);
-  fprintf(l->lines, " (%.4g ms, %s, %s)", row->median * 1e3, row->policy, row->date);
-}
-
-static bool offered_before(const attune_rows *rows, int index) {
-  for (int i = 0; i < index; i++)
-    if (!attune_config_compare(&rows->rows[i].config, &rows->rows[index].config)) return true;
+static bool offered_before(const dispatch *d, const attune_config *config) {
+  for (int i = 0; i < d->offered_count; i++)
+    if (!attune_config_compare(&d->offered[i], config)) return true;
   return false;
 }
 
-static void climb_rows(ladder *l, attune_rows_kind kind, const char *rung, const char *scope) {
-  attune_rows rows;
-  attune_rows_find(&rows, kind, l->store, &l->wanted);
-  tell_counts(l, &rows, rung, scope);
-  if (!rows.count) fprintf(l->lines, "\n");
-  int offers = 0;
-  for (int i = 0; i < rows.count && offers < OFFERS && !l->done; i++) {
-    if (offered_before(&rows, i)) continue;
-    if (offers++) fprintf(l->lines, "%s", rung);
-    tell_row(l, &rows.rows[i]);
-    offer(l, &rows.rows[i].config, rung);
+/* Ends the candidate's line. Only the first line of the message: a compiler's log is long. */
+static void offer(dispatch *d, const attune_config *config, const char *source) {
+  d->offered[d->offered_count++] = *config;
+  attune_status status = d->accept ? d->accept(d->user, config) : ATTUNE_OK;
+  if (status != ATTUNE_OK) {
+    const char *message = attune_message();
+    fprintf(d->lines, "; passed over: %.*s\n", (int)strcspn(message, "\n"), message);
+    d->refusal = status;
+    d->done = !is_refusal(status);
+    return;
   }
-  free(rows.rows);
+  fprintf(d->lines, "; taken\n");
+  d->out->config = *config;
+  d->out->source = source;
+  d->refusal = ATTUNE_OK;
+  d->done = true;
 }
 
-static bool count_status(void *user, const attune_measurement *row) {
-  int *counts = user;
-  if (row->status >= 0 && row->status < ATTUNE_MEASURED_COUNT) counts[row->status]++;
-  return true;
+/* ---- the store's candidates ---- */
+
+static void tell_count(FILE *lines, int64_t count, const char *what) {
+  if (count) fprintf(lines, ", %lld %s", (long long)count, what);
 }
 
-/* Where the exact rung is empty: what was tried for this very problem. */
-static void tell_measurements(const ladder *l) {
-  int counts[ATTUNE_MEASURED_COUNT] = {0}, total = 0;
-  attune_measurement_filter filter = {.problem = l->wanted.text, .device = l->wanted.identity};
-  if (l->store) (void)attune_store_measurements(l->store, &filter, count_status, counts); /* failing: none */
+static void tell_counts(const dispatch *d, const attune_candidates *found, const char *source, const char *scope) {
+  fprintf(d->lines, "%s: %d choice%s %s", source, found->seen, found->seen == 1 ? "" : "s", scope);
+  tell_count(d->lines, found->estimates, "estimated only");
+  tell_count(d->lines, found->other_kernel, "of another kernel");
+  tell_count(d->lines, found->far, "too far");
+  tell_count(d->lines, found->unreadable, "unreadable or unverified");
+  fprintf(d->lines, "\n");
+}
+
+/* The device's name is its identity up to the first bar. */
+static void tell_candidate(const dispatch *d, const attune_candidate *candidate, const char *source) {
+  char config[ATTUNE_TEXT_MAX];
+  if (attune_config_print(config, &candidate->config) != ATTUNE_OK) config[0] = '\0';
+  fprintf(d->lines, "%s: %s", source, config);
+  if (candidate->distance > 0)
+    fprintf(d->lines, ", tuned for %s, %.1f doublings away", candidate->problem, candidate->distance);
+  if (!candidate->same_device) fprintf(d->lines, ", on %.*s", (int)strcspn(candidate->device, "|"), candidate->device);
+  fprintf(d->lines, " (%.4g ms, %s, %s)", candidate->median * 1e3, candidate->policy, candidate->date);
+}
+
+static attune_measurement row_of(const attune_candidate *candidate) {
+  return (attune_measurement){
+      .id = candidate->id, .database = candidate->database, .problem = candidate->problem, .device = candidate->device};
+}
+
+/* Checks the candidate and tells the outcome, unless it is good, which its offer ends. What was looked at closely is
+ * remembered for the next time. */
+static attune_candidate_fate check(const dispatch *d, const attune_candidate *candidate, const char *source) {
+  const attune_candidate_fate fate = attune_candidate_check(candidate, &d->wanted);
+  const attune_measurement row = row_of(candidate);
+  if (fate == ATTUNE_CANDIDATE_GOOD && strcmp(candidate->tool, attune_tool()) != 0)
+    (void)attune_store_claim_choice(d->store, &row, attune_tool());
+  tell_candidate(d, candidate, source);
+  if (fate == ATTUNE_CANDIDATE_OUTDATED) fprintf(d->lines, "; outdated: another kernel would run today\n");
+  if (fate == ATTUNE_CANDIDATE_ILLEGAL) fprintf(d->lines, "; not legal here\n");
+  return fate;
+}
+
+/* An upgrade outdated the choice: the fastest candidate of the same problem that still runs as it was measured. It
+ * becomes the choice, unless a tuner of another version marked it. */
+static void try_instead(dispatch *d, const attune_candidate *outdated, const char *source) {
+  attune_candidates found;
+  attune_candidates_instead(&found, d->store, &d->wanted, outdated, CHECKS);
+  for (int i = 0; i < found.count; i++) {
+    const attune_candidate *candidate = &found.list[i];
+    if (candidate->id == outdated->id || offered_before(d, &candidate->config)) continue;
+    if (attune_candidate_check(candidate, &d->wanted) != ATTUNE_CANDIDATE_GOOD) continue;
+    const attune_measurement row = row_of(candidate);
+    if (!candidate->outdated) (void)attune_store_set_choice(d->store, &row);
+    tell_candidate(d, candidate, source);
+    offer(d, &candidate->config, source);
+    break;
+  }
+  attune_candidates_free(&found);
+}
+
+static void try_store(dispatch *d, attune_candidates_kind kind, const char *source, const char *scope) {
+  attune_candidates found;
+  attune_candidates_find(&found, kind, d->store, &d->wanted);
+  tell_counts(d, &found, source, scope);
+  const int before = d->offered_count;
+  for (int i = 0, checks = 0; i < found.count && checks < CHECKS && d->offered_count - before < OFFERS && !d->done;
+       i++) {
+    const attune_candidate *candidate = &found.list[i];
+    if (offered_before(d, &candidate->config)) continue;
+    const attune_candidate_fate fate = check(d, candidate, source);
+    checks++;
+    if (fate == ATTUNE_CANDIDATE_GOOD) offer(d, &candidate->config, source);
+    if (fate == ATTUNE_CANDIDATE_OUTDATED && kind == ATTUNE_CANDIDATES_EXACT) try_instead(d, candidate, source);
+  }
+  attune_candidates_free(&found);
+}
+
+/* Where the problem has no choice that can be taken: what was tried for it. */
+static void tell_measurements(const dispatch *d) {
+  int64_t counts[ATTUNE_MEASURED_COUNT] = {0}, total = 0;
+  if (d->store) /* failing: none */
+    (void)attune_store_count_statuses(d->store, counts, d->wanted.text, d->wanted.identity);
   for (int i = 0; i < ATTUNE_MEASURED_COUNT; i++)
     total += counts[i];
   if (!total) return;
-  fprintf(l->lines, "exact: %d measurements all the same", total);
+  fprintf(d->lines, "exact: %lld measurement%s all the same", (long long)total, total == 1 ? "" : "s");
   for (int i = 0; i < ATTUNE_MEASURED_COUNT; i++)
-    tell_count(l->lines, counts[i], attune_measured_name((attune_measured)i));
-  fprintf(l->lines, "\n");
+    tell_count(d->lines, counts[i], attune_measured_name((attune_measured)i));
+  fprintf(d->lines, "\n");
 }
 
-static void climb_exact(ladder *l) {
-  climb_rows(l, ATTUNE_ROWS_EXACT, "exact", "for this problem on this device");
-  if (!l->done) tell_measurements(l);
+static void try_exact(dispatch *d) {
+  try_store(d, ATTUNE_CANDIDATES_EXACT, "exact", "for this problem on this device");
+  if (!d->done) tell_measurements(d);
 }
 
-static void climb_model(ladder *l) {
+/* ---- without the store ---- */
+
+static void try_model(dispatch *d) {
   attune_config config;
   char text[ATTUNE_TEXT_MAX];
-  climb_rows(l, ATTUNE_ROWS_MODEL, "model", "estimated by a tuner for this problem and architecture");
-  if (l->done) return;
-  if (attune_config_default(&config, l->wanted.problem, l->wanted.device) != ATTUNE_OK ||
+  try_store(d, ATTUNE_CANDIDATES_MODEL, "model", "estimated by a tuner for this problem and architecture");
+  if (d->done) return;
+  if (attune_config_default(&config, d->wanted.problem, d->wanted.device) != ATTUNE_OK ||
       attune_config_print(text, &config) != ATTUNE_OK) {
-    fprintf(l->lines, "model: no default: %s\n", attune_message());
+    fprintf(d->lines, "model: no default: %s\n", attune_message());
     return;
   }
-  double seconds = attune_estimate(&config, l->wanted.problem, l->wanted.device, 0, 0);
-  fprintf(l->lines, "model: the least estimate; %s (about %.4g ms)", text, seconds * 1e3);
-  offer(l, &config, "model");
+  if (offered_before(d, &config)) return;
+  double seconds = attune_estimate(&config, d->wanted.problem, d->wanted.device, 0, 0);
+  fprintf(d->lines, "model: the least estimate; %s (about %.4g ms)", text, seconds * 1e3);
+  offer(d, &config, "model");
 }
 
-static void climb_reference(ladder *l) {
+static void try_reference(dispatch *d) {
   attune_config config;
   char text[ATTUNE_TEXT_MAX];
-  attune_status status = attune_config_reference(&config, l->wanted.problem);
+  attune_status status = attune_config_reference(&config, d->wanted.problem);
   if (status == ATTUNE_OK) status = attune_config_print(text, &config);
   if (status != ATTUNE_OK) {
-    l->refusal = status;
+    d->refusal = status;
     return;
   }
-  fprintf(l->lines, "reference: always there; %s", text);
-  offer(l, &config, "reference");
+  if (offered_before(d, &config)) return;
+  fprintf(d->lines, "reference: always there; %s", text);
+  offer(d, &config, "reference");
 }
 
-static attune_status name_wanted(attune_wanted *out, const attune_problem *problem, const attune_device *device) {
-  *out = (attune_wanted){.problem = problem, .device = device};
-  attune_status status = attune_problem_print(out->text, problem);
-  if (status == ATTUNE_OK) status = attune_device_identity(out->identity, device);
-  if (device->arch)
-    snprintf(out->arch, sizeof out->arch, "sm_%d", device->arch);
-  else
-    snprintf(out->arch, sizeof out->arch, "host");
-  return status;
-}
-
-attune_status attune_climb(attune_choice *out, attune_store *store, const attune_problem *problem,
-                           const attune_device *device, attune_accept *accept, void *user) {
+attune_status attune_dispatch(attune_choice *out, attune_store *store, const attune_problem *problem,
+                              const attune_device *device, attune_accept *accept, void *user) {
   *out = (attune_choice){0};
-  ladder l = {.out = out, .store = store, .accept = accept, .user = user};
-  attune_status status = name_wanted(&l.wanted, problem, device);
+  dispatch d = {.out = out, .store = store, .accept = accept, .user = user};
+  attune_status status = attune_wanted_of(&d.wanted, problem, device);
   if (status != ATTUNE_OK) return status;
   size_t size;
-  l.lines = open_memstream(&out->explanation, &size);
-  if (!l.lines) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an explanation");
-  fprintf(l.lines, "problem: %s\ndevice: %s\n", l.wanted.text, l.wanted.identity);
-  climb_exact(&l);
-  if (!l.done) climb_rows(&l, ATTUNE_ROWS_NEAR_PROBLEM, "near-problem", "for other problems on this device");
-  if (!l.done) climb_rows(&l, ATTUNE_ROWS_NEAR_DEVICE, "near-device", "on other devices of this architecture");
-  if (!l.done) climb_model(&l);
-  if (!l.done) climb_reference(&l);
-  if (fclose(l.lines) != 0) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an explanation");
-  return l.refusal;
+  d.lines = open_memstream(&out->explanation, &size);
+  if (!d.lines) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an explanation");
+  fprintf(d.lines, "problem: %s\ndevice: %s\n", d.wanted.text, d.wanted.identity);
+  try_exact(&d);
+  if (!d.done) try_store(&d, ATTUNE_CANDIDATES_NEAR_PROBLEM, "near-problem", "for near problems on this device");
+  if (!d.done) try_store(&d, ATTUNE_CANDIDATES_NEAR_DEVICE, "near-device", "on other devices of this architecture");
+  if (!d.done) try_model(&d);
+  if (!d.done) try_reference(&d);
+  if (fclose(d.lines) != 0) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an explanation");
+  return d.refusal;
 }
 
 attune_status attune_choose(attune_choice *out, attune_store *store, const attune_problem *problem,
@@ -176,7 +210,7 @@ attune_status attune_choose(attune_choice *out, attune_store *store, const attun
   attune_problem resolved;
   *out = (attune_choice){0};
   attune_status status = attune_problem_resolve(&resolved, problem);
-  if (status == ATTUNE_OK) status = attune_climb(out, store, &resolved, device, NULL, NULL);
+  if (status == ATTUNE_OK) status = attune_dispatch(out, store, &resolved, device, NULL, NULL);
   if (status != ATTUNE_OK) {
     free(out->explanation);
     *out = (attune_choice){0};

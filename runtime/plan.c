@@ -5,7 +5,7 @@
 #include "runtime/dispatch.h"
 #include "runtime/plan.h"
 
-/* What the ladder offers its configs to. */
+/* What dispatch offers its configs to. */
 typedef struct {
   attune_plan *plan;
   const attune_problem *problem;
@@ -24,13 +24,13 @@ static attune_status choose(attempt *a) {
   attune_choice choice;
   attune_context *context = a->plan->context;
   attune_status status =
-      attune_climb(&choice, context->store, a->problem, attune_backend_device(context->machine), try_config, a);
+      attune_dispatch(&choice, context->store, a->problem, attune_backend_device(context->machine), try_config, a);
   a->plan->explanation = choice.explanation;
-  a->plan->rung = choice.rung;
+  a->plan->rung = choice.source;
   if (status == ATTUNE_WOULD_COMPILE)
     return attune_fail(
         status,
-        "frozen, and no rung of the ladder has its kernel in %s; make the plan once without frozen, or tune. "
+        "frozen, and no source of configs has its kernel in %s; make the plan once without frozen, or tune. "
         "Tried:\n%s",
         attune_store_path(context->store), choice.explanation);
   return status;
@@ -52,7 +52,7 @@ static attune_status use_named(attempt *a, const char *text) {
   return ATTUNE_OK;
 }
 
-/* config may be NULL: the ladder chooses. */
+/* config may be NULL: dispatch chooses. */
 static attune_status create(attune_plan **out, attune_context *context, const attune_problem *problem,
                             const char *config) {
   attune_problem resolved;

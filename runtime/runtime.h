@@ -111,16 +111,27 @@ attune_status attune_timer_start(attune_timer *timer);
 attune_status attune_timer_stop(attune_timer *timer);
 attune_status attune_timer_seconds(attune_timer *timer, double *seconds); /* waits for stop */
 
-/* ---- the ladder: which config for a problem ---- */
+/* ---- dispatch: which config for a problem ---- */
 
 typedef struct {
   attune_config config;
-  const char *rung;  /* static: "exact", "near-problem", "near-device", "model", "reference" */
-  char *explanation; /* malloc'ed lines */
+  const char *source; /* static: "exact", "near-problem", "near-device", "model", "reference" */
+  char *explanation;  /* malloc'ed lines */
 } attune_choice;
 /* device need not be present: explain works for an architecture alone. */
 attune_status attune_choose(attune_choice *out, attune_store *store, const attune_problem *problem,
                             const attune_device *device);
+
+/* For attune_store_options: every store that dispatch asks is opened with it. */
+bool attune_problem_locate(attune_position *out, const char *problem);
+/* SHA-256 in hex of all that decides the sources which this library emits: with it, a config has one source. */
+extern const char attune_fingerprint[65];
+/* What this library writes as a measurement's tool: version and fingerprint. Static. */
+const char *attune_tool(void);
+/* Whether what was measured is what this library would run for the row's problem and architecture; of a row, problem,
+ * arch, result_hash and tool are read. like: a problem that has the same expressions; NULL where there are none. For
+ * rows of another build it emits the kernels' sources, which costs milliseconds. */
+bool attune_result_is_current(const attune_measurement *row, const attune_config *config, const attune_problem *like);
 
 /* $ATTUNE_FROZEN: never compile, never write. */
 bool attune_frozen_by_environment(void);

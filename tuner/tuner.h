@@ -224,6 +224,7 @@ typedef struct {
   double best_seconds, default_seconds, worst_seconds, spent_seconds;
   double error, bound;
   int candidates, legal, compiled, verified, measured, failed, reused;
+  int outdated; /* rows of the problem that other kernels left than would run now; they are never chosen */
 } attune_tune_result;
 /* Fills the store for one problem. machine may be NULL: then device is an architecture and candidates are ranked by the
  * model. interrupted, if not NULL, is polled: everything measured so far is kept, ATTUNE_INTERRUPTED. */

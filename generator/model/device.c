@@ -90,8 +90,10 @@ attune_status attune_device_identity(char out[256], const attune_device *device)
   if (out == NULL || device == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "device identity: null pointer");
   char arch[16] = "host";
   if (device->arch != 0) snprintf(arch, sizeof arch, "sm_%d", device->arch);
-  snprintf(out, 256, "%.127s|%s|%d SMs|%d shared|%lld L2|%lld memory", device->name, arch, device->sm_count,
-           device->shared_per_sm, (long long)device->l2_bytes, (long long)device->memory_bytes);
+  /* Shared memory and the like follow from the architecture. Drivers differ in a few MiB of the memory they report. */
+  snprintf(out, 256, "%.127s|%s|%d SMs|%lld MiB L2|%lld GiB", device->name, arch, device->sm_count,
+           (long long)(device->l2_bytes + MEGABYTE / 2) / MEGABYTE,
+           (long long)((device->memory_bytes + (1 << 29)) >> 30));
   return ATTUNE_OK;
 }
 

@@ -135,7 +135,7 @@ static inline attune_measurement measurement(const char *config, double median) 
       .device = "d",
       .arch = "sm_90",
       .policy = "cold-l2 median",
-      .generator = "g",
+      .result_hash = "g",
       .config = config,
       .complexity = 1,
       .verified = true,

@@ -393,7 +393,7 @@ static void infinite_errors_are_null_in_json(void **state) {
                                   .device = "host",
                                   .arch = "host",
                                   .policy = "wall-clock",
-                                  .generator = "g",
+                                  .result_hash = "g",
                                   .config = "c",
                                   .status = ATTUNE_MEASURED_WRONG_RESULT,
                                   .error = INFINITY,

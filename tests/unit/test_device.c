@@ -55,10 +55,12 @@ static void test_identity(void **unused) {
   char text[256], other[256];
   assert_int_equal(attune_device_of_arch(&d, "sm_90"), ATTUNE_OK);
   assert_int_equal(attune_device_identity(text, &d), ATTUNE_OK);
-  assert_string_equal(text, "sm_90|sm_90|132 SMs|233472 shared|52428800 L2|85899345920 memory");
-  /* Each of its parts makes another device; the clock does not. */
+  assert_string_equal(text, "sm_90|sm_90|132 SMs|50 MiB L2|80 GiB");
+  /* Each of its parts makes another device; the clock and a few MiB of memory do not. */
   attune_device changed = d;
   changed.clock_khz++;
+  changed.memory_bytes -= 400 << 20;
+  changed.l2_bytes += 100000;
   assert_int_equal(attune_device_identity(other, &changed), ATTUNE_OK);
   assert_string_equal(other, text);
   changed = d;

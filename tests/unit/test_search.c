@@ -11,6 +11,21 @@
 
 #include "tests/fake/backend.h"
 
+/* What runs is the config alone: thousands of trials need not be emitted. upgraded: by another version of Attune. */
+static bool upgraded;
+attune_status __wrap_attune_result_hash(char out[65], const attune_config *config, const attune_problem *problem,
+                                        const char *arch);
+attune_status __wrap_attune_result_hash(char out[65], const attune_config *config, const attune_problem *problem,
+                                        const char *arch) {
+  char text[ATTUNE_TEXT_MAX + 8];
+  (void)problem;
+  (void)arch;
+  attune_status status = attune_config_print(text, config);
+  if (upgraded) strcat(text, ".new");
+  if (status == ATTUNE_OK) attune_sha256(out, text, strlen(text));
+  return status;
+}
+
 /* ---- a bench: a store in memory, the fake machine, one problem ---- */
 
 typedef struct {
@@ -395,6 +410,69 @@ static void test_the_budget_leaves_the_default(void **state) {
   close_bench(&bench);
 }
 
+static bool put_for_another_build(void *user, const attune_measurement *row) {
+  attune_measurement other = *row;
+  other.tool = "0.0.1";
+  assert_int_equal(attune_store_put_measurement(user, &other), ATTUNE_OK);
+  return true;
+}
+
+typedef struct {
+  int rows, outdated;
+} marks;
+
+static bool count_mark(void *user, const attune_measurement *row) {
+  marks *marks = user;
+  marks->rows++;
+  marks->outdated += row->outdated;
+  return true;
+}
+
+static marks marks_of(const bench *bench) {
+  marks marks = {0};
+  assert_int_equal(attune_store_measurements(bench->store, NULL, count_mark, &marks), ATTUNE_OK);
+  return marks;
+}
+
+/* Another build's rows stand while what runs is the same. Those of other kernels are marked, never chosen and not taken
+ * over, also where everything is tried again; where they are what runs once more, they are good again. */
+static void test_an_upgrade_outdates_rows(void **state) {
+  bench first, later;
+  (void)state;
+  open_bench(&first);
+  first.options.effort = "quick";
+  assert_int_equal(tune(&first), ATTUNE_OK);
+  const attune_config best = first.result.best;
+  const int rows = rows_of(&first).rows;
+  attune_store_options in_memory = {.path = ":memory:"};
+  later = first;
+  assert_int_equal(attune_store_open(&later.store, &in_memory), ATTUNE_OK);
+  assert_int_equal(attune_store_measurements(first.store, NULL, put_for_another_build, later.store), ATTUNE_OK);
+  start_anew(&later);
+  assert_int_equal(tune(&later), ATTUNE_OK);
+  assert_int_equal(later.result.outdated, 0);
+  assert_true(later.result.reused > 0);
+  assert_int_equal(rows_of(&later).rows, rows);
+  assert_int_equal(attune_config_compare(&later.result.best, &best), 0);
+  for (int force = 0; force < 2; force++) {
+    start_anew(&later);
+    upgraded = true;
+    later.options.force = force;
+    assert_int_equal(tune(&later), ATTUNE_OK);
+    upgraded = false;
+    assert_int_equal(later.result.outdated, rows);
+    assert_int_equal(later.result.reused, 0);
+    assert_int_equal(marks_of(&later).outdated, rows);
+    assert_true(marks_of(&later).rows > rows);
+  }
+  start_anew(&later);
+  later.options.force = false;
+  assert_int_equal(tune(&later), ATTUNE_OK);
+  assert_int_equal(marks_of(&later).outdated, 0);
+  attune_store_close(later.store);
+  close_bench(&first);
+}
+
 static void test_a_second_search_has_nothing_to_do(void **state) {
   bench bench;
   (void)state;
@@ -596,6 +674,7 @@ int main(void) {
       cmocka_unit_test(test_serialised_kernels_are_passed_over),
       cmocka_unit_test(test_where_all_spill_some_are_measured),
       cmocka_unit_test(test_the_budget_leaves_the_default),
+      cmocka_unit_test(test_an_upgrade_outdates_rows),
       cmocka_unit_test(test_a_second_search_has_nothing_to_do),
       cmocka_unit_test(test_refinements_are_found_and_known_again),
       cmocka_unit_test(test_interrupted_searches_go_on),

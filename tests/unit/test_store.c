@@ -69,7 +69,7 @@ static void the_file_has_a_log_and_a_stamp(void **state) {
   assert_true(file_exists("x.db-wal"));
   attune_store_close(store);
   assert_string_equal(sql("x.db", "PRAGMA journal_mode; PRAGMA user_version; PRAGMA application_id"),
-                      "wal\n1\n1098151278");
+                      "wal\n2\n1098151278");
 }
 
 static bool compare_row(void *user, const attune_measurement *row) {
@@ -79,7 +79,7 @@ static bool compare_row(void *user, const attune_measurement *row) {
   assert_string_equal(row->device, expected->device);
   assert_string_equal(row->arch, expected->arch);
   assert_string_equal(row->policy, expected->policy);
-  assert_string_equal(row->generator, expected->generator);
+  assert_string_equal(row->result_hash, expected->result_hash);
   assert_string_equal(row->config, expected->config);
   assert_int_equal(row->complexity, expected->complexity);
   assert_int_equal(row->status, expected->status);
@@ -108,7 +108,7 @@ static void a_measurement_comes_back_as_it_went_in(void **state) {
       .device = "NVIDIA H100",
       .arch = "sm_90",
       .policy = "cold",
-      .generator = "abc",
+      .result_hash = "abc",
       .config = "it's; \"quoted\" \xc3\xa9",
       .complexity = INT32_MIN,
       .status = ATTUNE_MEASURED_TIMEOUT,
@@ -205,7 +205,7 @@ static void filters_and_order(void **state) {
                                                           .device = "d",
                                                           .arch = "sm_90",
                                                           .policy = "cold-l2 median",
-                                                          .generator = "g",
+                                                          .result_hash = "g",
                                                           .config = "last"}),
                       "last");
   assert_string_equal(configs(store, attune_store_measurements, (attune_measurement_filter){.arch = "x' OR 1"}), "");
@@ -312,7 +312,7 @@ static void frozen_neither_creates_nor_writes(void **state) {
 
 static void a_newer_file_is_refused_and_untouched(void **state) {
   (void)state;
-  sql("x.db", "PRAGMA application_id = 1098151278; PRAGMA user_version = 2; CREATE TABLE t (a)");
+  sql("x.db", "PRAGMA application_id = 1098151278; PRAGMA user_version = 3; CREATE TABLE t (a)");
   char *before, *after;
   size_t size = read_file(&before, "x.db");
   for (int frozen = 0; frozen < 2; frozen++) {

@@ -1,4 +1,4 @@
-/* The view of choices: which row answers. Each case is a few rows and the configs that win. */
+/* Choices: which row answers. Each case is a few rows and the configs that win. */
 #include "tests/unit/store_test.h"
 
 typedef struct {
@@ -9,7 +9,7 @@ typedef struct {
   attune_measured status;
   bool unverified;
   const char *date; /* NULL: row n was made in minute n */
-  const char *problem, *device, *generator;
+  const char *problem, *device, *hash;
 } row;
 
 typedef struct {
@@ -22,13 +22,9 @@ typedef struct {
 static const test_case cases[] = {
     {"no rows, no choice", "", {{0}}},
     {"the fastest", "b", {{"a", 3, 3, 3}, {"b", 1, 1, 1}, {"c", 2, 2, 2}}},
-    {"one for each problem, device and generator",
-     "a b c d",
-     {{"a", 5},
-      {"b", 5, .problem = "other"},
-      {"c", 5, .device = "other"},
-      {"d", 5, .generator = "other"},
-      {"e", 6, .generator = "other"}}},
+    {"one for each problem and device",
+     "a b c",
+     {{"a", 5}, {"b", 5, .problem = "other"}, {"c", 5, .device = "other"}, {"d", 6, .hash = "other"}}},
     {"unverified is never chosen", "slow", {{"fast", 1, .unverified = true}, {"slow", 9}}},
     {"only ok is chosen",
      "slow",
@@ -65,6 +61,12 @@ static const test_case cases[] = {
     {"a newer unverified row says nothing", "a", {{"a", 1}, {"b", 2}, {"a", 9, .unverified = true}}},
     {"a newer row of another policy does not replace", "a", {{"a", 1}, {"b", 2}, {"a", 3, .policy = "hot"}}},
 
+    {"another kernel of that config does not replace", "a", {{"a", 1}, {"b", 2}, {"a", 3, .hash = "other"}}},
+    {"nor refute", "a", {{"a", 1}, {"b", 2}, {"a", 0, .status = ATTUNE_MEASURED_TIMEOUT, .hash = "other"}}},
+    {"but a row of version 1 it replaces", "b", {{"a", 1, .hash = "v1:g"}, {"b", 2}, {"a", 3}}},
+    {"and refutes", "b", {{"a", 1, .hash = "v1:g"}, {"b", 2}, {"a", 0, .status = ATTUNE_MEASURED_WRONG_RESULT}}},
+    {"a row of version 1 does neither", "a", {{"a", 1}, {"b", 2}, {"a", 3, .hash = "v1:g"}}},
+
     {"within the noise the simpler", "b", {{"a", 10, 9, 11, 5}, {"b", 10.5, 10, 12, 2}}},
     {"a median at the end of the interval", "b", {{"a", 10, 9, 11, 5}, {"b", 11, 10.9, 13, 2}}},
     {"beyond the noise the faster", "a", {{"a", 10, 9, 11, 5}, {"b", 11.001, 9, 13, 2}}},
@@ -89,7 +91,7 @@ static attune_measurement measurement_of(const row *row, int minute, char date[3
   if (row->policy) out.policy = row->policy;
   if (row->problem) out.problem = row->problem;
   if (row->device) out.device = row->device;
-  if (row->generator) out.generator = row->generator;
+  if (row->hash) out.result_hash = row->hash;
   return out;
 }
 
@@ -144,30 +146,118 @@ static void a_person_can_ask_with_plain_sql(void **state) {
   put(store, measurement("slow", 40e-6));
   put(store, measurement("fast", 25e-6));
   attune_store_close(store);
-  assert_string_equal(sql("x.db", "SELECT config || ' ' || microseconds || ' of ' || candidates || ', slowest ' ||"
-                                  " slowest_microseconds FROM choices WHERE problem = 'p'"),
-                      "fast 25.0 of 2, slowest 40.0");
+  assert_string_equal(sql("x.db", "SELECT config || ' ' || microseconds FROM choices WHERE problem = 'p'"),
+                      "fast 25.0");
   assert_string_equal(sql("x.db", "SELECT status || count(*) FROM measurements GROUP BY status"), "ok2");
 }
 
-static void a_filter_on_the_key_uses_the_index(void **state) {
+typedef struct {
+  int64_t ids[8];
+  char configs[8][32];
+  int count;
+} seen;
+
+static bool see(void *user, const attune_measurement *row) {
+  seen *all = user;
+  all->ids[all->count] = row->id;
+  snprintf(all->configs[all->count++], sizeof all->configs[0], "%s%s", row->config, row->outdated ? "*" : "");
+  return all->count < 8;
+}
+
+static void rows_marked_as_outdated_are_no_candidates(void **state) {
   (void)state;
-  attune_store_close(open_store("x.db"));
-  sqlite3 *db;
-  sqlite3_stmt *statement;
-  bool scans = false;
-  assert_int_equal(sqlite3_open(in_folder("x.db"), &db), SQLITE_OK);
-  assert_int_equal(sqlite3_prepare_v2(db,
-                                      "EXPLAIN QUERY PLAN SELECT config FROM choices"
-                                      " WHERE problem = ?1 AND device = ?2 AND generator = ?3",
-                                      -1, &statement, NULL),
-                   SQLITE_OK);
-  while (sqlite3_step(statement) == SQLITE_ROW) {
-    scans |= strstr((const char *)sqlite3_column_text(statement, 3), "SCAN this") != NULL;
-  }
-  sqlite3_finalize(statement);
-  sqlite3_close(db);
-  assert_false(scans);
+  attune_store *store = open_store("x.db");
+  put(store, measurement("fast", 1));
+  put(store, measurement("slow", 2));
+  seen all = {0};
+  assert_int_equal(attune_store_measurements(store, NULL, see, &all), ATTUNE_OK);
+  assert_string_equal(all.configs[0], "fast");
+  assert_int_equal(attune_store_mark(store, "p", "d", all.ids, 1, true), ATTUNE_OK);
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "slow");
+  all.count = 0;
+  assert_int_equal(attune_store_measurements(store, NULL, see, &all), ATTUNE_OK);
+  assert_string_equal(all.configs[0], "fast*");
+  put(store, measurement("slower", 3)); /* choosing anew leaves the mark */
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "slow");
+  assert_int_equal(attune_store_mark(store, "other", "d", all.ids, 1, false), ATTUNE_OK);
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "slow");
+  assert_int_equal(attune_store_mark(store, "p", "d", all.ids, 1, false), ATTUNE_OK);
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "fast");
+  assert_int_equal(attune_store_mark(store, "p", "d", NULL, 1, true), ATTUNE_BAD_ARGUMENT);
+  attune_store_close(store);
+}
+
+/* What stands in for a choice that cannot be taken, and its choosing. */
+static void alternatives_are_candidates_by_speed(void **state) {
+  (void)state;
+  attune_store *store = open_store("x.db");
+  attune_measurement wrong = measurement("wrong", 1), model = measurement("model", 1), other = measurement("other", 1);
+  wrong.status = ATTUNE_MEASURED_WRONG_RESULT;
+  model.policy = "model";
+  other.device = "e";
+  put(store, measurement("c", 1.3));
+  put(store, measurement("d", 1.5));
+  put(store, measurement("b", 1.2));
+  put(store, measurement("a", 1.1));
+  put(store, wrong);
+  put(store, model);
+  put(store, other);
+  attune_measurement choice = {.problem = "p", .device = "d"};
+  seen all = {0};
+  assert_int_equal(attune_store_alternatives(store, &choice, 1.3, 8, see, &all), ATTUNE_OK);
+  assert_int_equal(all.count, 3);
+  assert_string_equal(all.configs[0], "a");
+  assert_string_equal(all.configs[1], "b");
+  assert_string_equal(all.configs[2], "c");
+  int64_t ids[] = {all.ids[1]};
+  assert_int_equal(attune_store_mark(store, "p", "d", ids, 1, true), ATTUNE_OK);
+  all.count = 0;
+  assert_int_equal(attune_store_alternatives(store, &choice, 9, 2, see, &all), ATTUNE_OK);
+  assert_int_equal(all.count, 2);
+  assert_string_equal(all.configs[1], "b*");
+
+  attune_measurement row = {.id = all.ids[1], .problem = "p", .device = "d"};
+  assert_int_equal(attune_store_set_choice(store, &row), ATTUNE_OK);
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.device = "d"}), "b");
+  row.database = 1; /* another file's */
+  row.id = all.ids[0];
+  assert_int_equal(attune_store_set_choice(store, &row), ATTUNE_OK);
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.device = "d"}), "b");
+  put(store, measurement("e", 2));
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.device = "d"}), "a");
+  attune_store_close(store);
+}
+
+static void forgetting_a_row_chooses_anew(void **state) {
+  (void)state;
+  attune_store *store = open_store("x.db");
+  attune_measurement other = measurement("other", 1);
+  other.problem = "q";
+  put(store, measurement("a", 1));
+  put(store, measurement("b", 2));
+  put(store, other);
+  assert_int_equal(attune_store_forget(store, &(attune_measurement_filter){.config = "a"}, NULL), ATTUNE_OK);
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "b other");
+  assert_int_equal(attune_store_forget(store, &(attune_measurement_filter){.problem = "p"}, NULL), ATTUNE_OK);
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "other");
+  attune_store_close(store);
+}
+
+static void statuses_are_counted(void **state) {
+  (void)state;
+  attune_store *store = open_store("x.db");
+  attune_measurement wrong = measurement("wrong", 1), other = measurement("a", 1);
+  wrong.status = ATTUNE_MEASURED_WRONG_RESULT;
+  other.problem = "q";
+  put(store, measurement("a", 1));
+  put(store, measurement("a", 1));
+  put(store, wrong);
+  put(store, other);
+  int64_t counts[ATTUNE_MEASURED_COUNT];
+  assert_int_equal(attune_store_count_statuses(store, counts, "p", "d"), ATTUNE_OK);
+  assert_int_equal(counts[ATTUNE_MEASURED_OK], 2);
+  assert_int_equal(counts[ATTUNE_MEASURED_WRONG_RESULT], 1);
+  attune_store_close(store);
 }
 
 static void filters_ask_about_the_winner(void **state) {
@@ -180,7 +270,7 @@ static void filters_ask_about_the_winner(void **state) {
   assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.config = "slow"}), "");
   assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.policy = "model"}), "");
   assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.arch = "sm_90"}), "fast");
-  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.generator = "new"}), "");
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){.result_hash = "new"}), "");
   attune_store_close(store);
 }
 
@@ -211,9 +301,15 @@ static void the_users_choice_hides_the_shipped_one_unless_it_is_a_models(void **
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
   const struct CMUnitTest tests[] = {
-      TEST(the_right_rows_are_chosen),       TEST(the_order_of_insertion_does_not_matter),
-      TEST(a_person_can_ask_with_plain_sql), TEST(a_filter_on_the_key_uses_the_index),
-      TEST(filters_ask_about_the_winner),    TEST(the_users_choice_hides_the_shipped_one_unless_it_is_a_models),
+      TEST(the_right_rows_are_chosen),
+      TEST(the_order_of_insertion_does_not_matter),
+      TEST(a_person_can_ask_with_plain_sql),
+      TEST(rows_marked_as_outdated_are_no_candidates),
+      TEST(alternatives_are_candidates_by_speed),
+      TEST(forgetting_a_row_chooses_anew),
+      TEST(statuses_are_counted),
+      TEST(filters_ask_about_the_winner),
+      TEST(the_users_choice_hides_the_shipped_one_unless_it_is_a_models),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,8 +135,8 @@ static void an_empty_file_is_a_new_store(void **state) {
 
 static void a_file_without_its_tables_is_damaged(void **state) {
   (void)state;
-  static const char *const damages[] = {"DROP TABLE kernels", "DROP VIEW choices",
-                                        "DROP VIEW choices; ALTER TABLE measurements RENAME tool TO t"};
+  static const char *const damages[] = {"DROP TABLE kernels", "DROP TABLE choices",
+                                        "DROP TABLE choices; ALTER TABLE measurements RENAME tool TO t"};
   for (int i = 0; i < 3; i++) {
     attune_store_close(open_store("x.db"));
     sql("x.db", damages[i]);
@@ -151,7 +151,7 @@ static void what_breaks_twice_is_given_up(void **state) {
   (void)state;
   attune_store *store = open_store("x.db");
   for (int i = 0; i < 2; i++) {
-    sql("x.db", "DROP VIEW choices");
+    sql("x.db", "DROP TABLE choices");
     assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "");
   }
   assert_string_equal(attune_store_path(store), ":memory:");
@@ -166,7 +166,7 @@ static void two_that_see_the_damage_set_it_aside_once(void **state) {
   attune_store *one = open_store("x.db"), *two = open_store("x.db");
   put(one, measurement("old", 1));
   assert_int_equal(count(two).measurements, 1);
-  sql("x.db", "DROP VIEW choices");
+  sql("x.db", "DROP TABLE choices");
   assert_string_equal(configs(one, attune_store_choices, (attune_measurement_filter){0}), "");
   put(one, measurement("one", 1));
   assert_string_equal(configs(two, attune_store_choices, (attune_measurement_filter){0}), "");

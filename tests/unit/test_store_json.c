@@ -29,12 +29,12 @@ static void an_export_reads_like_this(void **state) {
   put(store, row);
   char *json = export_json(store);
   assert_string_equal(
-      json, "{\"format\":\"attune-measurements\",\"version\":1,\"measurements\":[\n"
+      json, "{\"format\":\"attune-measurements\",\"version\":2,\"measurements\":[\n"
             "{\"arch\":\"sm_90\",\"clocks\":\"\",\"compile_seconds\":0.0,\"compiler\":\"nvrtc 13.0\",\"complexity\":1,"
             "\"config\":\"a\",\"date\":\"2026-11-23T10:04:05.678Z\",\"device\":\"d\",\"driver\":\"\",\"error\":null,"
-            "\"error_bound\":0.002,\"generator\":\"g\",\"high\":2.5000000000000001e-5,\"low\":2.5000000000000001e-5,"
+            "\"error_bound\":0.002,\"high\":2.5000000000000001e-5,\"low\":2.5000000000000001e-5,"
             "\"measure_seconds\":0.0,\"median\":2.5000000000000001e-5,\"note\":\"\\\"??\\\"\\n?\","
-            "\"policy\":\"cold-l2 median\",\"problem\":\"p\","
+            "\"policy\":\"cold-l2 median\",\"problem\":\"p\",\"result_hash\":\"g\","
             "\"samples\":[1.2500000000000001e-5,0.10000000000000001,3.0000000000000001e-6],\"status\":\"ok\","
             "\"tool\":\"\",\"verified\":true,\"verify_seconds\":0.0}\n"
             "]}\n");
@@ -126,8 +126,11 @@ static void faults_say_where(void **state) {
   } faults[] = {
       {"]}", "]", "line 4, column 0"},
       {"\"error\":", "\"error\":1,\"error\":", "line 2"},
-      {"\"version\":1", "\"version\":2", "\"version\" is 2, this Attune reads 1"},
-      {"\"version\":1", "\"version\":\"1\"", "version"},
+      {"\"version\":2", "\"version\":3", "\"version\" is 3, this Attune reads 1 to 2"},
+      {"\"version\":2", "\"version\":0", "\"version\" is 0, this Attune reads 1 to 2"},
+      {"\"version\":2", "\"version\":\"2\"", "version"},
+      {"\"version\":2", "\"version\":1", "measurements[0].result_hash: is no field of version 1"},
+      {"\"result_hash\"", "\"generator\"", "measurements[0].generator: is no field"},
       {"attune-measurements", "other", "needs an object with \"format\": \"attune-measurements\""},
       {"{\"format\"", "[{\"format\"", "line "},
       {"[\n", "[7,\n", "measurements[0]: needs an object"},
@@ -166,13 +169,43 @@ static void faults_say_where(void **state) {
 static void what_is_optional_may_be_absent(void **state) {
   (void)state;
   attune_store *store = open_memory();
-  assert_int_equal(import_json(store, "{\"format\": \"attune-measurements\", \"version\": 1, \"measurements\": [{"
-                                      "\"problem\": \"p\", \"device\": \"d\", \"arch\": \"a\", \"policy\": \"model\","
-                                      "\"generator\": \"g\", \"config\": \"c\", \"complexity\": 0, \"status\": \"ok\","
-                                      "\"verified\": true, \"median\": 1, \"low\": 1, \"high\": 1, \"samples\": [],"
-                                      "\"date\": \"2026-01-01T00:00:00Z\"}]}"),
+  assert_int_equal(import_json(store,
+                               "{\"format\": \"attune-measurements\", \"version\": 2, \"measurements\": [{"
+                               "\"problem\": \"p\", \"device\": \"d\", \"arch\": \"a\", \"policy\": \"model\","
+                               "\"result_hash\": \"g\", \"config\": \"c\", \"complexity\": 0, \"status\": \"ok\","
+                               "\"verified\": true, \"median\": 1, \"low\": 1, \"high\": 1, \"samples\": [],"
+                               "\"date\": \"2026-01-01T00:00:00Z\"}]}"),
                    1);
   assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "c");
+  attune_store_close(store);
+}
+
+static bool check_version_1(void *user, const attune_measurement *row) {
+  (void)user;
+  assert_string_equal(row->result_hash, "v1:g");
+  assert_string_equal(row->device, "NVIDIA H100 80GB HBM3|sm_90|132 SMs|50 MiB L2|79 GiB");
+  return true;
+}
+
+static void what_version_1_exported_is_imported(void **state) {
+  (void)state;
+  static const char document[] =
+      "{\"format\": \"attune-measurements\", \"version\": 1, \"measurements\": [{"
+      "\"problem\": \"p\", \"device\": \"NVIDIA H100 80GB HBM3|sm_90|132 SMs|233472 shared|52428800 L2|85024112640 "
+      "memory\", \"arch\": \"a\", \"policy\": \"cold\", \"generator\": \"g\", \"config\": \"c\", \"complexity\": 0,"
+      "\"status\": \"ok\", \"verified\": true, \"median\": 1, \"low\": 1, \"high\": 1, \"samples\": [],"
+      "\"date\": \"2026-01-01T00:00:00Z\"}]}";
+  attune_store *store = open_memory();
+  assert_int_equal(import_json(store, document), 1);
+  assert_int_equal(import_json(store, document), 0);
+  assert_int_equal(attune_store_measurements(store, NULL, check_version_1, NULL), ATTUNE_OK);
+  assert_string_equal(configs(store, attune_store_choices, (attune_measurement_filter){0}), "c");
+  char *json = strdup(document);
+  assert_non_null(json);
+  memcpy(strstr(json, "generator"), "generadoo", 9);
+  assert_int_equal(attune_store_import(store, json, strlen(json), NULL), ATTUNE_BAD_JSON);
+  assert_non_null(strstr(attune_message(), "measurements[0].generator: needs a text"));
+  free(json);
   attune_store_close(store);
 }
 
@@ -217,6 +250,7 @@ int main(void) {
       TEST(shipped_rows_are_not_exported),
       TEST(faults_say_where),
       TEST(what_is_optional_may_be_absent),
+      TEST(what_version_1_exported_is_imported),
       TEST(an_import_is_all_or_nothing),
       TEST(a_large_import_is_quick),
   };

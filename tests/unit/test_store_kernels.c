@@ -148,13 +148,50 @@ static void a_limit_that_is_no_number_is_the_default(void **state) {
   }
 }
 
+/* Config, architecture, compiler, options and library are enough, without a source. */
+static void a_library_finds_its_kernels_without_a_source(void **state) {
+  (void)state;
+  attune_store *store = open_store("x.db");
+  attune_kernel stored = kernel("a", "binary", 6), *found;
+  stored.library = "one";
+  put_kernel(store, stored);
+  attune_kernel wanted[7];
+  for (int i = 0; i < 7; i++) {
+    wanted[i] = stored;
+    wanted[i].source_sha256 = NULL;
+  }
+  wanted[1].config = "b";
+  wanted[2].arch = "sm_80";
+  wanted[3].compiler = "nvrtc 12.9";
+  wanted[4].options = "";
+  wanted[5].library = "two";
+  for (int i = 0; i < 6; i++) {
+    assert_int_equal(attune_store_find_kernel_of_library(store, &found, &wanted[i]), ATTUNE_OK);
+    assert_int_equal(found != NULL, i == 0);
+    if (found) assert_string_equal(found->library, "one");
+    free(found);
+  }
+  wanted[6].library = "";
+  assert_int_equal(attune_store_find_kernel_of_library(store, &found, &wanted[6]), ATTUNE_BAD_ARGUMENT);
+  assert_int_equal(attune_store_claim_kernel(store, stored.key, "two"), ATTUNE_OK);
+  assert_int_equal(attune_store_find_kernel_of_library(store, &found, &wanted[5]), ATTUNE_OK);
+  assert_non_null(found);
+  free(found);
+  attune_store_close(store);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_field_changes_the_key), cmocka_unit_test(the_key_is_the_hash_of_netstrings),
-      TEST(a_kernel_comes_back_as_it_went_in),       TEST(a_kernel_put_again_replaces_the_first),
-      TEST(incomplete_kernels_are_refused),          TEST(a_damaged_row_is_deleted_and_a_miss),
-      TEST(the_least_recently_used_make_room),       TEST(a_limit_that_is_no_number_is_the_default),
+      cmocka_unit_test(every_field_changes_the_key),
+      cmocka_unit_test(the_key_is_the_hash_of_netstrings),
+      TEST(a_kernel_comes_back_as_it_went_in),
+      TEST(a_kernel_put_again_replaces_the_first),
+      TEST(incomplete_kernels_are_refused),
+      TEST(a_damaged_row_is_deleted_and_a_miss),
+      TEST(the_least_recently_used_make_room),
+      TEST(a_limit_that_is_no_number_is_the_default),
+      TEST(a_library_finds_its_kernels_without_a_source),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

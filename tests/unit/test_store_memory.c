@@ -2,7 +2,7 @@
  * succeeds, nothing leaks, nothing is set aside, and the next call works. Linked with --wrap for malloc and its kin. */
 #include <jansson.h>
 
-#include "tests/unit/store_test.h"
+#include "tests/unit/store_version_1.h"
 
 /* ---- allocations that fail: the n-th from now, and with and_all_after also the rest ---- */
 
@@ -155,6 +155,71 @@ static attune_status choose(void) {
   return attune_store_choices(store, &(attune_measurement_filter){.problem = "p"}, visit_all, NULL);
 }
 
+static bool locate(attune_position *out, const char *problem) {
+  (void)problem;
+  *out = (attune_position){.class = "class"};
+  return true;
+}
+
+static attune_status find_near(void) {
+  attune_position position;
+  locate(&position, "p");
+  const attune_choice_query query = {.position = &position, .arch = "sm_90", .device = "d"};
+  return attune_store_find_choices(store, &query, visit_all, NULL);
+}
+
+static attune_status find_alternatives(void) {
+  const attune_measurement choice = {.problem = "p", .device = "d"};
+  return attune_store_alternatives(store, &choice, 9, 8, visit_all, NULL);
+}
+
+static attune_status count_statuses(void) {
+  int64_t counts[ATTUNE_MEASURED_COUNT];
+  return attune_store_count_statuses(store, counts, "p", "d");
+}
+
+static attune_status mark(void) {
+  const int64_t ids[] = {1};
+  return attune_store_mark(store, "p", "d", ids, 1, true);
+}
+
+static attune_status set_choice(void) {
+  const attune_measurement row = {.id = 1, .problem = "p", .device = "d"};
+  return attune_store_set_choice(store, &row);
+}
+
+static attune_status claim(void) {
+  const attune_measurement row = {.id = 1, .problem = "p", .device = "d"};
+  attune_status status = attune_store_claim_choice(store, &row, "tool");
+  return status ? status : attune_store_claim_kernel(store, "key", "library");
+}
+
+static attune_status open_version_1(void) {
+  attune_store *other;
+  const bool was_counting = counting;
+  counting = false;
+  unlink(in_folder("old.db"));
+  make_version_1("old.db", 3);
+  counting = was_counting;
+  attune_status status =
+      attune_store_open(&other, &(attune_store_options){.path = in_folder("old.db"), .locate = locate});
+  attune_store_close(other);
+  return status;
+}
+
+static attune_status read_version_1(void) {
+  attune_store *other;
+  const bool was_counting = counting;
+  counting = false;
+  unlink(in_folder("read.db"));
+  make_version_1("read.db", 3);
+  counting = was_counting;
+  attune_status status = attune_store_open(
+      &other, &(attune_store_options){.path = in_folder("read.db"), .frozen = true, .locate = locate});
+  attune_store_close(other);
+  return status;
+}
+
 static attune_status count_all(void) {
   attune_store_counts counts;
   return attune_store_count(store, &counts);
@@ -193,6 +258,14 @@ static const operation operations[] = {
     {"put kernel", put_one_kernel, 1},
     {"find kernel", find, 1},
     {"choices", choose, 1},
+    {"near", find_near, 1},
+    {"alternatives", find_alternatives, 1},
+    {"count statuses", count_statuses, 1},
+    {"mark", mark, 1},
+    {"set choice", set_choice, 1},
+    {"claim", claim, 1},
+    {"open version 1", open_version_1, 11},
+    {"read version 1", read_version_1, 11},
     {"count", count_all, 1},
     {"export", export_all, 1},
     {"import", import_all, 1},

@@ -34,7 +34,7 @@ static attune_status choose(figure *out, const bench *bench, const attune_proble
     status = attune_choose(&choice, bench->store, problem, device);
     if (status == ATTUNE_OK) {
       out->config = choice.config;
-      out->rung = choice.rung;
+      out->rung = choice.source;
       free(choice.explanation);
     }
   }

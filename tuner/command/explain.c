@@ -52,14 +52,14 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
     if (status == ATTUNE_OK) status = rows.status;
     if (status == ATTUNE_OK)
       status = attune_json_append(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:O}", "name", item->name,
-                                                  "problem", problem, "device", identity, "rung", choice.rung, "config",
-                                                  config, "explanation", choice.explanation, "pattern",
+                                                  "problem", problem, "device", identity, "rung", choice.source,
+                                                  "config", config, "explanation", choice.explanation, "pattern",
                                                   census_to_json(&census), "rows", rows.array));
     json_decref(rows.array);
   } else if (status == ATTUNE_OK) {
     int rows = 0;
     if (census.blocks > 0) print_census(&census);
-    printf("%s\nanswer: %s, by the rung \"%s\"\n", choice.explanation, config, choice.rung);
+    printf("%s\nanswer: %s, by the source \"%s\"\n", choice.explanation, config, choice.source);
     status = attune_store_measurements(store, &filter, print_row, &rows);
     if (rows == 0) printf("no rows for this problem on this device: attune tune makes them\n");
   }

@@ -43,18 +43,50 @@ static bool selects_all(const selection *selection) {
   return !filter->problem && !filter->device && !filter->arch && !filter->config;
 }
 
+typedef struct {
+  int64_t outdated, unknown;
+} upgrade;
+
+/* Choices that dispatch will not take, because what would run is not what was measured. */
+static bool count_outdated(void *user, const attune_measurement *row) {
+  upgrade *counts = user;
+  attune_config config;
+  attune_problem problem;
+  if (attune_config_parse(&config, row->config) != ATTUNE_OK ||
+      attune_problem_parse(&problem, row->problem) != ATTUNE_OK)
+    counts->outdated++;
+  else if (!attune_result_is_current(row, &config, NULL)) {
+    /* The class does not tell which expressions are compiled in. */
+    if (attune_problem_expressions(&problem) != 0)
+      counts->unknown++;
+    else
+      counts->outdated++;
+  }
+  return true;
+}
+
 static attune_status info(attune_store *store, const attune_flags *flags) {
   attune_store_counts counts;
+  upgrade upgrade = {0};
   attune_status status = attune_store_count(store, &counts);
+  if (status == ATTUNE_OK) status = attune_store_choices(store, NULL, count_outdated, &upgrade);
   if (status != ATTUNE_OK) return status;
   if (flags->json)
-    return attune_print_json(json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "path", attune_store_path(store), "warning", attune_store_warning(store),
-        "kernels", (json_int_t)counts.kernels, "kernel_bytes", (json_int_t)counts.kernel_bytes, "measurements",
-        (json_int_t)counts.measurements, "choices", (json_int_t)counts.choices, "damaged", (json_int_t)counts.damaged));
+    return attune_print_json(
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "path", attune_store_path(store), "warning",
+                  attune_store_warning(store), "kernels", (json_int_t)counts.kernels, "kernel_bytes",
+                  (json_int_t)counts.kernel_bytes, "measurements", (json_int_t)counts.measurements, "choices",
+                  (json_int_t)counts.choices, "outdated", (json_int_t)upgrade.outdated, "unchecked",
+                  (json_int_t)upgrade.unknown, "damaged", (json_int_t)counts.damaged));
   printf("path          %s\n", attune_store_path(store));
   printf("kernels       %lld, %.1f MB\n", (long long)counts.kernels, (double)counts.kernel_bytes * 1e-6);
   printf("measurements  %lld\nchoices       %lld\n", (long long)counts.measurements, (long long)counts.choices);
+  if (upgrade.outdated)
+    printf("outdated      %lld of the choices: an upgrade of Attune changed their kernels; attune tune measures anew\n",
+           (long long)upgrade.outdated);
+  if (upgrade.unknown)
+    printf("unchecked     %lld of the choices: of problems with expressions, which attune explain checks\n",
+           (long long)upgrade.unknown);
   if (counts.damaged) printf("damaged       %lld\n", (long long)counts.damaged);
   return ATTUNE_OK;
 }

@@ -47,6 +47,9 @@ static void print_outcome(const attune_workload_item *item, const outcome *outco
   printf("  %d of %d configs legal, %d compiled, %d verified, %d measured, %d failed, %d known from before\n",
          result->legal, result->candidates, result->compiled, result->verified, result->measured, result->failed,
          result->reused);
+  if (result->outdated)
+    printf("  %d earlier row%s outdated: an upgrade of Attune changed the kernels\n", result->outdated,
+           result->outdated == 1 ? " is" : "s are");
 }
 
 static void print_table(const attune_workload_item *items, const outcome *outcomes, int count, const char *store) {
@@ -71,15 +74,16 @@ static json_t *result_to_json(const attune_problem *problem, const attune_tune_r
   char best[ATTUNE_TEXT_MAX], initial[ATTUNE_TEXT_MAX];
   if (attune_config_print(best, &result->best) != ATTUNE_OK) best[0] = '\0';
   if (attune_config_print(initial, &result->initial) != ATTUNE_OK) initial[0] = '\0';
-  return json_pack(
-      "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "method", result->method,
-      "tuned_config", best, "default_config", initial, "tuned_ms", attune_json_number(result->best_seconds * 1e3),
-      "default_ms", attune_json_number(result->default_seconds * 1e3), "worst_ms",
-      attune_json_number(result->worst_seconds * 1e3), "tflops",
-      attune_json_number(attune_tflops(problem, result->best_seconds)), "error", attune_json_number(result->error),
-      "error_bound", attune_json_number(result->bound), "seconds", attune_json_number(result->spent_seconds),
-      "candidates", result->candidates, "legal", result->legal, "compiled", result->compiled, "verified",
-      result->verified, "measured", result->measured, "failed", result->failed, "reused", result->reused);
+  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
+                   "method", result->method, "tuned_config", best, "default_config", initial, "tuned_ms",
+                   attune_json_number(result->best_seconds * 1e3), "default_ms",
+                   attune_json_number(result->default_seconds * 1e3), "worst_ms",
+                   attune_json_number(result->worst_seconds * 1e3), "tflops",
+                   attune_json_number(attune_tflops(problem, result->best_seconds)), "error",
+                   attune_json_number(result->error), "error_bound", attune_json_number(result->bound), "seconds",
+                   attune_json_number(result->spent_seconds), "candidates", result->candidates, "legal", result->legal,
+                   "compiled", result->compiled, "verified", result->verified, "measured", result->measured, "failed",
+                   result->failed, "reused", result->reused, "outdated", result->outdated);
 }
 
 /* NULL if it does not become JSON. */

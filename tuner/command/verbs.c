@@ -5,7 +5,8 @@
 #include "tuner/command/verbs.h"
 
 attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags) {
-  attune_store_options options = {.path = flags->database, .frozen = attune_frozen_by_environment()};
+  attune_store_options options = {
+      .path = flags->database, .frozen = attune_frozen_by_environment(), .locate = attune_problem_locate};
   attune_status status = attune_store_open(out, &options);
   if (status == ATTUNE_OK && *attune_store_warning(*out)) fprintf(stderr, "attune: %s\n", attune_store_warning(*out));
   return status;
@@ -56,7 +57,7 @@ double attune_tflops(const attune_problem *problem, double seconds) {
 json_t *attune_measurement_to_json(const attune_measurement *row) {
   return json_pack(
       "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:i, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s}", "problem",
-      row->problem, "device", row->device, "arch", row->arch, "policy", row->policy, "generator", row->generator,
+      row->problem, "device", row->device, "arch", row->arch, "policy", row->policy, "result_hash", row->result_hash,
       "config", row->config, "status", attune_measured_name(row->status), "verified", row->verified, "median",
       attune_json_number(row->median), "low", attune_json_number(row->low), "high", attune_json_number(row->high),
       "samples", row->sample_count, "error", attune_json_number(row->error), "error_bound",

@@ -35,7 +35,7 @@ static attune_status choose(verification *self) {
       attune_choose(&choice, self->store, &self->problem, attune_backend_device(self->machine));
   if (status != ATTUNE_OK) return status;
   self->config = choice.config;
-  self->rung = choice.rung;
+  self->rung = choice.source;
   free(choice.explanation);
   return ATTUNE_OK;
 }

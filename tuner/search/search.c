@@ -50,7 +50,7 @@ attune_status attune_search_record(attune_search *search, attune_trial *trial, c
                             .device = search->identity,
                             .arch = search->arch,
                             .policy = search->policy,
-                            .generator = attune_generator_hash((attune_family)trial->config.family),
+                            .result_hash = attune_trial_hash(trial, &search->problem, search->arch),
                             .config = trial->text,
                             .complexity = trial->complexity,
                             .status = trial->status,
@@ -69,7 +69,7 @@ attune_status attune_search_record(attune_search *search, attune_trial *trial, c
                             .compiler = trial->compiler,
                             .driver = search->machine ? attune_backend_driver(search->machine) : "",
                             .clocks = clocks,
-                            .tool = attune_version(),
+                            .tool = attune_tool(),
                             .note = trial->note,
                             .compile_seconds = trial->compile_seconds,
                             .verify_seconds = trial->verify_seconds,
@@ -90,18 +90,18 @@ static attune_status record_failure(attune_search *search, attune_trial *trial, 
 /* ---- what the store chooses ---- */
 
 typedef struct {
+  const attune_search *search;
   attune_tune_result *result;
   bool found, by_model;
 } choice;
 
-/* Each family has its own generator hash, and so its own choice; the fastest of them is what dispatch takes. */
 static bool take_choice(void *user, const attune_measurement *row) {
   choice *choice = user;
+  const attune_search *search = choice->search;
   attune_config config;
-  bool model = strcmp(row->policy, "model") == 0;
-  if (model != choice->by_model || (choice->found && row->median >= choice->result->best_seconds)) return true;
-  if (attune_config_parse(&config, row->config) != ATTUNE_OK) return true;
-  if (strcmp(row->generator, attune_generator_hash((attune_family)config.family)) != 0) return true;
+  const bool model = strcmp(row->policy, "model") == 0;
+  if (model != choice->by_model || attune_config_parse(&config, row->config) != ATTUNE_OK) return true;
+  if (!attune_result_is_current(row, &config, &search->problem)) return true;
   choice->found = true;
   choice->result->best = config;
   choice->result->best_seconds = row->median;
@@ -361,7 +361,7 @@ static attune_status final_race(measured_search *m) {
 /* NULL: it is none of the trials. */
 static attune_status stored_trial(attune_trial **out, const attune_search *search) {
   attune_tune_result stored = {0};
-  choice choice = {.result = &stored};
+  choice choice = {.search = search, .result = &stored};
   attune_measurement_filter filter = {.problem = search->problem_text, .device = search->identity};
   attune_status status = attune_store_choices(search->store, &filter, take_choice, &choice);
   *out = NULL;
@@ -468,7 +468,7 @@ static attune_status conclude(attune_search *search) {
   attune_tune_result *result = search->result;
   const attune_trials *trials = &search->trials;
   attune_measurement_filter filter = {.problem = search->problem_text, .device = search->identity};
-  choice choice = {.result = result, .by_model = strcmp(search->policy, "model") == 0};
+  choice choice = {.search = search, .result = result, .by_model = strcmp(search->policy, "model") == 0};
   attune_status status = attune_store_choices(search->store, &filter, take_choice, &choice);
   if (status != ATTUNE_OK) return status;
   result->initial = trials->initial->config;
@@ -534,11 +534,13 @@ attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_b
   if (status == ATTUNE_OK) status = attune_device_identity(search.identity, device);
   if (status == ATTUNE_OK) status = attune_trials_collect(&search.trials, &search.problem, device, options->family);
   if (status == ATTUNE_OK) status = set_effort(&search);
-  if (status == ATTUNE_OK && !options->force) {
-    attune_measurement_filter filter = {
-        .problem = search.problem_text, .device = search.identity, .policy = search.policy};
-    status = attune_trials_recall(&search.trials, store, &filter, &out->reused);
-  }
+  const attune_recall_options stored = {.problem = &search.problem,
+                                        .problem_text = search.problem_text,
+                                        .device = search.identity,
+                                        .arch = search.arch,
+                                        .policy = search.policy,
+                                        .take = !options->force};
+  if (status == ATTUNE_OK) status = attune_trials_recall(&search.trials, store, &stored, &out->reused, &out->outdated);
   if (status != ATTUNE_OK) goto out;
   out->candidates = search.trials.candidates;
   out->legal = search.trials.count;

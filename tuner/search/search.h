@@ -20,6 +20,7 @@ typedef struct {
   attune_timing timing;
   double error, bound;
   double compile_seconds, verify_seconds, measure_seconds;
+  char result_hash[65]; /* "" until somebody asks */
   char compiler[64];
   char note[512];
   attune_kernel *kernel; /* while its batch is tried */
@@ -40,10 +41,19 @@ typedef struct {
 attune_status attune_trials_collect(attune_trials *out, const attune_problem *problem, const attune_device *device,
                                     const char *family);
 void attune_trials_free(attune_trials *trials);
-/* Takes over the newest row of each config that the same generator, device and policy left in the store, those that an
- * earlier search met around its best included; returns how many. */
-attune_status attune_trials_recall(attune_trials *trials, attune_store *store, const attune_measurement_filter *filter,
-                                   int *recalled);
+/* attune_result_hash of the trial, which remembers it; "" if its source cannot be emitted. */
+const char *attune_trial_hash(attune_trial *trial, const attune_problem *problem, const char *arch);
+/* What the store has of a problem on a device. */
+typedef struct {
+  const attune_problem *problem;
+  const char *problem_text, *device, *arch, *policy;
+  bool take; /* take over the newest row of each config of that policy, if it is what would run now; those that an
+                earlier search met around its best included */
+} attune_recall_options;
+/* Counts the trials that were taken over and the rows that another version's kernels left, and marks these in the store
+ * as outdated (and those that are not, as good), so that none of them is chosen. */
+attune_status attune_trials_recall(attune_trials *trials, attune_store *store, const attune_recall_options *options,
+                                   int *recalled, int *outdated);
 /* Usable results, fastest first; returns how many of `most` there are. */
 int attune_trials_best(const attune_trials *trials, attune_trial **out, int most);
 /* What to try next, at most `most`: the least estimates; the least estimates of tile shapes that nothing was tried of;

@@ -123,15 +123,48 @@ static attune_trial *add_recalled(attune_trials *trials, const attune_config *co
   return &trials->all[trials->count - 1];
 }
 
-static bool recall(void *user, const attune_measurement *row) {
-  attune_trials *trials = user;
-  attune_config config;
-  if (attune_config_parse(&config, row->config) != ATTUNE_OK ||
-      strcmp(row->generator, attune_generator_hash((attune_family)config.family)) != 0)
+const char *attune_trial_hash(attune_trial *trial, const attune_problem *problem, const char *arch) {
+  if (trial->result_hash[0] == '\0' &&
+      attune_result_hash(trial->result_hash, &trial->config, problem, arch) != ATTUNE_OK)
+    trial->result_hash[0] = '\0';
+  return trial->result_hash;
+}
+
+typedef struct {
+  int64_t *ids;
+  int count, capacity;
+} id_list;
+
+typedef struct {
+  attune_trials *trials;
+  const attune_recall_options *options;
+  id_list outdated, good; /* rows of the user's file whose mark is to change */
+  int outdated_count;
+  bool failed;
+} recollection;
+
+static bool add_id(id_list *list, int64_t id) {
+  if (list->count == list->capacity) {
+    const int capacity = list->capacity ? 2 * list->capacity : 64;
+    int64_t *grown = realloc(list->ids, (size_t)capacity * sizeof *grown);
+    if (!grown) return false;
+    list->ids = grown;
+    list->capacity = capacity;
+  }
+  list->ids[list->count++] = id;
+  return true;
+}
+
+/* trial: of the row's config, or NULL. */
+static bool is_current(const attune_recall_options *options, const attune_measurement *row, const attune_config *config,
+                       attune_trial *trial) {
+  if (strcmp(row->tool, attune_tool()) != 0 && trial != NULL &&
+      strcmp(row->result_hash, attune_trial_hash(trial, options->problem, options->arch)) == 0)
     return true;
-  attune_trial *trial = find(trials, &config);
-  if (trial == NULL) trial = add_recalled(trials, &config);
-  if (trial == NULL) return true;
+  return attune_result_is_current(row, config, options->problem);
+}
+
+static void take_over(attune_trial *trial, const attune_measurement *row) {
   trial->tried = true;
   trial->status = row->status;
   trial->verified = row->verified;
@@ -139,12 +172,36 @@ static bool recall(void *user, const attune_measurement *row) {
   trial->bound = row->error_bound;
   snprintf(trial->note, sizeof trial->note, "%s", row->note);
   if (row->status == ATTUNE_MEASURED_OK) trial->seconds = row->median;
-  return true;
 }
 
-attune_status attune_trials_recall(attune_trials *trials, attune_store *store, const attune_measurement_filter *filter,
-                                   int *recalled) {
-  attune_status status = attune_store_measurements(store, filter, recall, trials);
+static bool recall(void *user, const attune_measurement *row) {
+  recollection *r = user;
+  attune_config config;
+  if (attune_config_parse(&config, row->config) != ATTUNE_OK) return true;
+  attune_trial *trial = find(r->trials, &config);
+  const bool current = is_current(r->options, row, &config, trial);
+  r->outdated_count += !current;
+  if (row->database == 0 && row->outdated == current)
+    r->failed = r->failed || !add_id(current ? &r->good : &r->outdated, row->id);
+  if (!current || !r->options->take || strcmp(row->policy, r->options->policy) != 0) return !r->failed;
+  if (trial == NULL) trial = add_recalled(r->trials, &config);
+  if (trial != NULL) take_over(trial, row);
+  return !r->failed;
+}
+
+attune_status attune_trials_recall(attune_trials *trials, attune_store *store, const attune_recall_options *options,
+                                   int *recalled, int *outdated) {
+  recollection r = {.trials = trials, .options = options};
+  const attune_measurement_filter filter = {.problem = options->problem_text, .device = options->device};
+  attune_status status = attune_store_measurements(store, &filter, recall, &r);
+  if (status == ATTUNE_OK && r.failed) status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for what is stored");
+  if (status == ATTUNE_OK)
+    status = attune_store_mark(store, options->problem_text, options->device, r.outdated.ids, r.outdated.count, true);
+  if (status == ATTUNE_OK)
+    status = attune_store_mark(store, options->problem_text, options->device, r.good.ids, r.good.count, false);
+  free(r.outdated.ids);
+  free(r.good.ids);
+  *outdated = r.outdated_count;
   *recalled = 0;
   for (int i = 0; i < trials->count; i++)
     *recalled += trials->all[i].tried;

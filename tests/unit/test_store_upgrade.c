@@ -1,0 +1,231 @@
+/* Files of version 1: migrated with nothing lost, whoever else opens them and wherever the process is killed. */
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "tests/unit/store_version_1.h"
+
+static bool check_row(void *user, const attune_measurement *row) {
+  ++*(int *)user;
+  assert_string_equal(row->device, version_2_device);
+  assert_string_equal(row->result_hash, "v1:abc");
+  assert_string_equal(row->arch, "sm_90");
+  assert_string_equal(row->policy, "cold");
+  assert_int_equal(row->complexity, 7);
+  assert_true(row->verified && !row->outdated && row->status == ATTUNE_MEASURED_OK);
+  assert_true(row->median == 0.5 && row->low == 0.25 && row->high == 0.75);
+  assert_true(isnan(row->error) && row->error_bound == 0.001);
+  assert_string_equal(row->note, "a note");
+  assert_string_equal(row->clocks, "1980 MHz");
+  assert_true(row->compile_seconds == 1 && row->verify_seconds == 2 && row->measure_seconds == 3);
+  assert_string_equal(row->date, "2026-01-01T00:00:00.000Z");
+  assert_true(row->sample_count == 1 && row->samples[0] == 1);
+  return true;
+}
+
+static void expect_rows(attune_store *store, int rows) {
+  int seen = 0;
+  assert_string_equal(attune_store_warning(store), "");
+  assert_int_equal(attune_store_measurements(store, NULL, check_row, &seen), ATTUNE_OK);
+  assert_int_equal(seen, rows);
+  assert_int_equal(count(store).choices, (rows + 9) / 10);
+}
+
+static bool locate_by_length(attune_position *out, const char *problem) {
+  *out = (attune_position){.coordinates = {(int32_t)strlen(problem), -1, -1, -1, -1, -1}};
+  snprintf(out->class, sizeof out->class, "class");
+  return true;
+}
+
+static void nothing_is_lost(void **state) {
+  (void)state;
+  make_version_1("x.db", 25);
+  attune_store *store = open_store("x.db");
+  expect_rows(store, 25);
+  assert_int_equal(count(store).kernels, 1);
+  attune_store_close(store);
+  assert_string_equal(sql("x.db", "PRAGMA user_version; SELECT min(id) || '..' || max(id) FROM measurements;"
+                                  "SELECT count(*) FROM measurements WHERE generator = 'abc';"
+                                  "SELECT was FROM version_1_devices; SELECT count(*) FROM choices WHERE class IS NULL;"
+                                  "PRAGMA integrity_check"),
+                      "2\n1..25\n25\nNVIDIA H100|sm_90|132 SMs|233472 shared|52428800 L2|85024112640 memory\n3\nok");
+  /* Whoever can place problems does so when the file is opened next. */
+  store = open_store_with(&(attune_store_options){.path = in_folder("x.db"), .locate = locate_by_length});
+  expect_rows(store, 25);
+  attune_store_close(store);
+  assert_string_equal(sql("x.db", "SELECT DISTINCT class || axis_1 FROM choices"), "class2");
+}
+
+static void devices_are_rounded(void **state) {
+  (void)state;
+  static const char *const devices[][2] = {
+      {"a|b|sm_90|1 SMs|2 shared|1048576 L2|1073741824 memory", "a|b|sm_90|1 SMs|1 MiB L2|1 GiB"},
+      {"x|sm_90|1 SMs|2 shared|1572863 L2|1610612735 memory", "x|sm_90|1 SMs|1 MiB L2|1 GiB"},
+      {"x|sm_90|1 SMs|2 shared|1572864 L2|1610612736 memory", "x|sm_90|1 SMs|2 MiB L2|2 GiB"},
+      {"x|sm_90|1 SMs|2 shared|1048576 L2|1073741824 memory ", "x|sm_90|1 SMs|2 shared|1048576 L2|1073741824 memory "},
+      {"x|2 shared|-1 L2|3 memory", "x|2 shared|-1 L2|3 memory"},
+      {"host", "host"},
+      {"", ""},
+  };
+  make_version_1("x.db", 0);
+  sqlite3 *db;
+  assert_int_equal(sqlite3_open(in_folder("x.db"), &db), SQLITE_OK);
+  const int devices_count = sizeof devices / sizeof *devices;
+  for (int i = 0; i < devices_count; i++) {
+    char problem[16];
+    snprintf(problem, sizeof problem, "p%d", i);
+    insert_version_1(db, problem, devices[i][0], "c");
+  }
+  sqlite3_close(db);
+  attune_store_close(open_store("x.db"));
+  for (int i = 0; i < devices_count; i++) {
+    char query[96];
+    snprintf(query, sizeof query, "SELECT device FROM choices WHERE problem = 'p%d'", i);
+    assert_string_equal(sql("x.db", query), devices[i][1]);
+  }
+}
+
+/* What cannot be written is read as a copy in memory. */
+static void files_that_are_only_read_stay_as_they_are(void **state) {
+  (void)state;
+  make_version_1("x.db", 25);
+  char *before, *after;
+  size_t size = read_file(&before, "x.db");
+  const char *read_only[] = {in_folder("x.db"), NULL};
+  const attune_store_options ways[] = {
+      {.path = in_folder("x.db"), .frozen = true, .locate = locate_by_length},
+      {.path = ":memory:", .read_only = read_only, .locate = locate_by_length},
+  };
+  for (int i = 0; i < 2; i++) {
+    attune_store *store = open_store_with(&ways[i]);
+    expect_rows(store, 25);
+    attune_position near = {.class = "class", .coordinates = {3, -1, -1, -1, -1, -1}};
+    const attune_choice_query query = {.position = &near, .arch = "sm_90", .device = version_2_device};
+    int seen = 0;
+    assert_int_equal(attune_store_find_choices(store, &query, check_row, &seen), ATTUNE_OK);
+    assert_int_equal(seen, 3);
+    attune_store_close(store);
+  }
+  assert_int_equal(count_files("x.db*"), 1);
+  assert_int_equal(read_file(&after, "x.db"), size);
+  assert_memory_equal(before, after, size);
+  free(before);
+  free(after);
+}
+
+/* A process of version 1 that has the file open must not take it for damaged, or it would set it aside. */
+static void an_older_process_goes_on(void **state) {
+  (void)state;
+  make_version_1("x.db", 25);
+  sqlite3 *old;
+  assert_int_equal(sqlite3_open(in_folder("x.db"), &old), SQLITE_OK);
+  insert_version_1(old, "p0", version_1_device, "before");
+  attune_store *store = open_store("x.db");
+  insert_version_1(old, "p0", version_1_device, "after");
+  static const char *const reads[] = {
+      "SELECT id, problem, device, arch, policy, generator, config, complexity, status, verified, median, low, high,"
+      " error, error_bound, compiler, driver, clocks, tool, note, compile_seconds, verify_seconds, measure_seconds,"
+      " date, samples FROM choices WHERE problem = 'p0' AND device = 'd' AND generator = 'g' ORDER BY date, id",
+      "SELECT id, problem, device, arch, policy, generator, config, complexity, status, verified, median, low, high,"
+      " error, error_bound, compiler, driver, clocks, tool, note, compile_seconds, verify_seconds, measure_seconds,"
+      " date, samples FROM measurements ORDER BY date, id",
+      "INSERT OR REPLACE INTO kernels (key, config, arch, compiler, options, source_sha256, log, registers,"
+      " shared_static, spill_bytes, compile_seconds, last_used, binary_size, binary_sha256, binary, created)"
+      " VALUES ('k2', 'c', 'a', '', '', '', '', 1, 1, 1, 1, 1, 1, '', x'00', '')",
+      "DELETE FROM measurements WHERE config = 'before'",
+  };
+  for (size_t i = 0; i < sizeof reads / sizeof *reads; i++)
+    if (sqlite3_exec(old, reads[i], NULL, NULL, NULL) != SQLITE_OK) fail_msg("%s", sqlite3_errmsg(old));
+  sqlite3_close(old);
+  assert_int_equal(count(store).measurements, 26);
+  assert_int_equal(count(store).kernels, 2);
+  attune_store_close(store);
+}
+
+enum { PROCESSES = 8, ROWS = 400 };
+
+static int open_and_put(int worker) {
+  attune_store *store;
+  char config[32];
+  snprintf(config, sizeof config, "worker %d", worker);
+  attune_measurement row = measurement(config, 1);
+  if (attune_store_open(&store, &(attune_store_options){.path = in_folder("x.db"), .locate = locate_by_length}))
+    return 1;
+  bool good = attune_store_put_measurement(store, &row) == ATTUNE_OK && !*attune_store_warning(store);
+  if (!good) fprintf(stderr, "worker %d: '%s' '%s'\n", worker, attune_message(), attune_store_warning(store));
+  attune_store_close(store);
+  return good ? 0 : 1;
+}
+
+static void many_upgrade_it_at_once(void **state) {
+  (void)state;
+  make_version_1("x.db", ROWS);
+  pid_t children[PROCESSES];
+  for (int i = 0; i < PROCESSES; i++) {
+    children[i] = fork();
+    assert_true(children[i] >= 0);
+    if (children[i] == 0) _exit(open_and_put(i));
+  }
+  for (int i = 0; i < PROCESSES; i++) {
+    int result;
+    assert_int_equal(waitpid(children[i], &result, 0), children[i]);
+    assert_true(WIFEXITED(result) && WEXITSTATUS(result) == 0);
+  }
+  attune_store *store = open_store("x.db");
+  assert_int_equal(count(store).measurements, ROWS + PROCESSES);
+  assert_int_equal(count(store).choices, ROWS / 10 + 1);
+  attune_store_close(store);
+  assert_string_equal(sql("x.db", "SELECT count(*) FROM choices WHERE class IS NULL; PRAGMA integrity_check"), "0\nok");
+  assert_int_equal(count_files("x.db*"), 1);
+}
+
+static int writes_left;
+
+static ssize_t write_or_die(int descriptor, const void *bytes, size_t size, off_t offset) {
+  if (writes_left-- == 0) raise(SIGKILL);
+  return pwrite(descriptor, bytes, size, offset);
+}
+
+/* Before each write to the file or its log in turn. */
+static void wherever_it_is_killed_the_file_is_whole(void **state) {
+  (void)state;
+  int killed = 0, was_old = 0;
+  for (int writes = 0;; writes += 3) {
+    make_version_1("x.db", 60);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+      sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+      writes_left = writes;
+      vfs->xSetSystemCall(vfs, "pwrite", (sqlite3_syscall_ptr)write_or_die);
+      vfs->xSetSystemCall(vfs, "pwrite64", (sqlite3_syscall_ptr)write_or_die);
+      _exit(open_and_put(0));
+    }
+    int result;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    const bool done = WIFEXITED(result);
+    const char *header = sql("x.db", "PRAGMA user_version; SELECT count(*) FROM measurements;"
+                                     "SELECT count(*) FROM choices; PRAGMA integrity_check");
+    const bool old = strcmp(header, "1\n60\n60\nok") == 0; /* the view has them all */
+    if (!old && strcmp(header, "2\n60\n6\nok") != 0 && strcmp(header, "2\n61\n7\nok") != 0)
+      fail_msg("killed before write %d: %s", writes, header);
+    killed += !done;
+    was_old += old;
+    attune_store *store = open_store("x.db");
+    assert_string_equal(attune_store_warning(store), "");
+    assert_true(count(store).measurements >= 60 && count(store).choices >= 6);
+    attune_store_close(store);
+    assert_int_equal(count_files("x.db*"), 1);
+    assert_int_equal(unlink(in_folder("x.db")), 0);
+    if (done) break;
+  }
+  assert_true(killed > 10 && was_old > 5 && was_old < killed);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+  const struct CMUnitTest tests[] = {
+      TEST(nothing_is_lost),          TEST(devices_are_rounded),     TEST(files_that_are_only_read_stay_as_they_are),
+      TEST(an_older_process_goes_on), TEST(many_upgrade_it_at_once), TEST(wherever_it_is_killed_the_file_is_whole),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
