@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tuner/search/search.h"
+#include "tuner/measure/measure.h"
 
 const char attune_policy[] = "cold-l2.event.median";
 

@@ -11,12 +11,6 @@
 enum { BAR_WIDTH = 20, TEXT_SIZE = 512 };
 static const double bar_every = 0.1, line_every = 5;
 
-double attune_now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 void attune_print_seconds(char out[24], double seconds) {
   if (!(seconds > 0))
     snprintf(out, 24, "-");
