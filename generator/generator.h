@@ -1,4 +1,4 @@
-/* The generator's door: problems, configs and devices as values; the legal space; the specialiser.
+/* The generator's interface: problems, configs and devices as values; the legal configs; the source of a kernel.
  * Pure functions: no GPU call, no file, no global state. All of them are thread-safe. */
 #ifndef ATTUNE_GENERATOR_H
 #define ATTUNE_GENERATOR_H

@@ -1,4 +1,5 @@
-/* The tuner's door, and what the `attune` command is made of. It may call every other room; none of them calls it. */
+/* The tuner's interface, and the parts of the `attune` command. It may call every other module; none of them calls it.
+ */
 #ifndef ATTUNE_TUNER_H
 #define ATTUNE_TUNER_H
 
@@ -232,7 +233,7 @@ attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_b
                           const attune_tune_options *options, const volatile sig_atomic_t *interrupted);
 extern const char attune_policy[]; /* of measurements made by attune_measure */
 
-/* ---- verbs: verb_NAME.c, one each; main.c has the table ---- */
+/* ---- verbs: command/NAME.c, one each; main.c has the table ---- */
 
 /* 0 done, 1 failed, 2 misused. */
 int attune_verb_devices(int argc, char **argv);

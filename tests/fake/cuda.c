@@ -1,4 +1,4 @@
-/* A libcuda that runs nothing: it keeps what it is asked, and fails when told to. */
+/* A libcuda that runs nothing: it records what it is asked, and fails when the test says so. */
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -106,7 +106,7 @@ static void shuffle(int *order, int count, uint64_t *random) {
 }
 
 /* Summarises who raced, and returns how many go on. *settled: all of their intervals are narrow. */
-static int judge(attune_candidate *candidates, int *order, int racers, int round, double *scratch, bool *settled) {
+static int drop_slow(attune_candidate *candidates, int *order, int racers, int round, double *scratch, bool *settled) {
   double best = INFINITY;
   for (int i = 0; i < racers; i++) {
     attune_timing *timing = &candidates[order[i]].timing;
@@ -168,7 +168,7 @@ attune_status attune_measure(attune_verifier *bed, attune_backend *machine, attu
     for (int i = 0; i < racers && status == ATTUNE_OK; i++)
       status = sample(&bench, &candidates[order[i]]);
     if (status != ATTUNE_OK) break;
-    racers = judge(candidates, order, racers, round, scratch, &settled);
+    racers = drop_slow(candidates, order, racers, round, scratch, &settled);
     if ((settled && round >= LEAST_ROUNDS) || attune_now() >= deadline) break;
   }
 out:
