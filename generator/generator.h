@@ -229,7 +229,7 @@ typedef struct {
   int32_t shared_per_block; /* bytes, opt-in limit */
   int32_t shared_per_sm;    /* bytes */
   int32_t shared_reserved;  /* bytes the driver takes per block */
-  int32_t registers_per_sm, registers_per_block;
+  int32_t registers_per_sm;
   int32_t threads_per_sm, threads_per_block, blocks_per_sm;
   int64_t l2_bytes, memory_bytes;
   int32_t clock_khz;        /* SM clock; 0: unknown */
