@@ -77,7 +77,7 @@ static inline size_t elements_of(const attune_problem *p) {
 static inline uint16_t *verified(attune_verifier *bed, attune_backend *machine, const attune_config *config,
                                  const attune_problem *problem, const char *about) {
   attune_problem resolved;
-  attune_program *program;
+  attune_program *program = NULL;
   attune_verdict verdict;
   uint16_t *o = malloc(elements_of(problem) * sizeof *o);
   assert_non_null(o);
