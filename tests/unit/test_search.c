@@ -122,7 +122,7 @@ static void test_normal_finds_the_valley(void **state) {
   assert_true(bench.result.legal <= bench.result.candidates);
   assert_string_equal(bench.result.method, "measured");
   assert_true(is_default(&bench.result.initial, &bench));
-  assert_int_equal(attune_fake_gpu.beds, 1);
+  assert_int_equal(attune_fake_gpu.verifiers, 1);
   close_bench(&bench);
 }
 

@@ -412,7 +412,7 @@ static attune_status search_by_measuring(attune_search *search) {
   if (count == 0 || attune_search_interrupted(search)) return ATTUNE_OK; /* an earlier search did it all */
   attune_search_show(search, "preparing", 0);
   attune_status status = attune_verifier_create(&m.bed, search->machine, &search->problem, search->options->given,
-                                                search->options->seed, 1.0);
+                                                &(attune_drawing){.seed = search->options->seed});
   if (status != ATTUNE_OK) return status;
   m.clocks = attune_clocks_open(search->machine);
   while (status == ATTUNE_OK && count > 0) {

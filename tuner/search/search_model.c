@@ -124,8 +124,8 @@ static attune_status judge_open(judge *out, attune_search *search) {
   if (status == ATTUNE_OK) status = reduce(&small, &search->problem);
   if (status == ATTUNE_OK) status = attune_problem_resolve(&out->problem, &small);
   if (status == ATTUNE_OK)
-    status =
-        attune_verifier_create(&out->bed, out->machine, &small, search->options->given, search->options->seed, 1.0);
+    status = attune_verifier_create(&out->bed, out->machine, &small, search->options->given,
+                                    &(attune_drawing){.seed = search->options->seed});
   if (status == ATTUNE_OK)
     snprintf(out->where, sizeof out->where, "verified on the simulator with %d x %d, %d heads", small.seqlen_q,
              small.seqlen_k, small.heads_q);
