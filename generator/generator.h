@@ -341,6 +341,9 @@ typedef struct {
   int64_t row, sizes[3], strides[3];
 } attune_shape;
 
+/* What ends the rows of a sequence, or the elements of a row: the shape, or the sequence's length. */
+typedef enum { ATTUNE_EXTENT_SHAPE, ATTUNE_EXTENT_QUERIES, ATTUNE_EXTENT_KEYS } attune_extent;
+
 /* What one run brings; the block mask's source and result for the builder alone. */
 typedef struct {
   attune_tensors tensors;
@@ -358,6 +361,7 @@ typedef struct {
   const char *option; /* what of the problem asks for it, for messages; NULL: always needed, or optional */
   attune_need (*need)(const attune_problem *problem); /* of the forward pass */
   void (*shape)(attune_shape *out, const attune_problem *problem, const attune_run_inputs *run);
+  attune_extent rows, columns; /* beyond a sequence's lengths nothing is read or written */
 } attune_tensor_row;
 extern const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT];
 /* Bytes of an element. */

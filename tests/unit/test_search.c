@@ -81,7 +81,7 @@ static void test_normal_finds_the_valley(void **state) {
   assert_int_equal(bench.result.measured, 80);
   assert_string_equal(bench.result.method, "measured");
   assert_true(is_default(&bench.result.initial, &bench));
-  assert_int_equal(attune_fake_gpu.beds, 1);
+  assert_int_equal(attune_fake_gpu.verifiers, 1);
   close_bench(&bench);
 }
 
@@ -222,6 +222,54 @@ static void test_wrong_results_never_win(void **state) {
   assert_int_equal(tune(&bench), ATTUNE_OK);
   assert_int_not_equal(bench.result.best.stages, 2);
   assert_true(rows_of(&bench).by_status[ATTUNE_MEASURED_WRONG_RESULT] > 0);
+  close_bench(&bench);
+}
+
+/* Measured, and found wrong by the sequences with lengths that only finalists are verified on. */
+static double wrong_below;
+static bool is_fast(const attune_config *config) {
+  return valley(config) < wrong_below;
+}
+
+static void test_finalists_are_verified_with_lengths(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  wrong_below = 1.03 * best_possible(&bench);
+  attune_fake_gpu.wrong_with_lengths = is_fast;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(valley(&bench.result.best) >= wrong_below);
+  const int wrong = rows_of(&bench).by_status[ATTUNE_MEASURED_WRONG_RESULT];
+  assert_true(wrong > 0);
+  assert_int_equal(bench.result.failed, wrong);
+  start_anew(&bench); /* nothing is left of it for another search to choose */
+  attune_fake_gpu.wrong_with_lengths = is_fast;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(valley(&bench.result.best) >= wrong_below);
+  close_bench(&bench);
+}
+
+/* Races are on usual inputs, others in each batch; lengths come once, for the finalists. */
+static void test_inputs_are_drawn_afresh(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.seed = 100;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  const attune_drawing *drawings = attune_fake_gpu.drawings;
+  int with_lengths = 0, usual = 0;
+  for (int i = 0; i < attune_fake_gpu.drawn; i++) {
+    with_lengths += drawings[i].lengths;
+    usual += !drawings[i].lengths;
+    if (drawings[i].lengths) continue;
+    assert_true(drawings[i].magnitude == 0.0);
+    for (int j = 0; j < i; j++)
+      assert_true(drawings[j].lengths || drawings[j].seed != drawings[i].seed);
+  }
+  assert_in_range(attune_fake_gpu.drawn, 1, (int)(sizeof attune_fake_gpu.drawings / sizeof *drawings) - 1);
+  assert_int_equal(with_lengths, 3);
+  assert_true(usual >= 80 / 13);
+  assert_false(drawings[attune_fake_gpu.drawn - 1].lengths);
   close_bench(&bench);
 }
 
@@ -541,6 +589,8 @@ int main(void) {
       cmocka_unit_test(test_one_unusual_problem_does_not_decide_for_its_class),
       cmocka_unit_test(test_unknown_effort_and_family),
       cmocka_unit_test(test_wrong_results_never_win),
+      cmocka_unit_test(test_finalists_are_verified_with_lengths),
+      cmocka_unit_test(test_inputs_are_drawn_afresh),
       cmocka_unit_test(test_nothing_right_is_an_error),
       cmocka_unit_test(test_what_does_not_compile_is_a_row),
       cmocka_unit_test(test_a_failing_launch_is_a_row),

@@ -45,6 +45,17 @@ static void test_a_model_leaves_wrong_results_out(void **state) {
   close_bench(&bench);
 }
 
+static void test_a_model_is_verified_with_lengths(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  attune_fake_gpu.wrong_with_lengths = two_stages;
+  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
+  assert_int_not_equal(bench.result.best.stages, 2);
+  assert_true(rows_of(&bench).by_status[ATTUNE_MEASURED_WRONG_RESULT] > 0);
+  close_bench(&bench);
+}
+
 static void test_a_model_passes_over_what_is_serialised(void **state) {
   bench bench;
   (void)state;
@@ -104,6 +115,7 @@ int main(void) {
       cmocka_unit_test(test_a_model_has_nothing_to_sample),
       cmocka_unit_test(test_a_model_gives_way_to_measurements),
       cmocka_unit_test(test_a_model_leaves_wrong_results_out),
+      cmocka_unit_test(test_a_model_is_verified_with_lengths),
       cmocka_unit_test(test_a_model_passes_over_what_is_serialised),
       cmocka_unit_test(test_a_model_without_a_compiler_stays_unverified),
       cmocka_unit_test(test_a_model_without_nvrtc_estimates_registers),

@@ -16,7 +16,8 @@ typedef struct {
   double seconds;     /* what it is ranked by: the measured median, else the model's estimate */
   bool tried;         /* has a row, of this run or of an earlier one */
   bool verified;
-  bool finalist; /* was in the final race, or in one against its winner */
+  bool verified_widely; /* on inputs of every kind */
+  bool finalist;        /* was in the final race, or in one against its winner */
   attune_measured status;
   attune_timing timing;
   double error, bound;
@@ -130,7 +131,7 @@ int attune_search_near(attune_search *search, int around, attune_trial **out, in
 bool attune_search_interrupted(const attune_search *search);
 bool attune_search_over(const attune_search *search); /* interrupted, or the budget is spent */
 void attune_search_show(attune_search *search, const char *doing, int done);
-/* Writes the trial's row. */
+/* record.c: writes the trial's row; of a failure, with the message as its note. */
 attune_status attune_search_record(attune_search *search, attune_trial *trial, const char *clocks);
 /* A row of that status, with attune_message() as its note. */
 attune_status attune_search_record_failure(attune_search *search, attune_trial *trial, attune_measured status);

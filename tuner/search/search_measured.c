@@ -28,6 +28,7 @@ typedef struct {
   attune_search *search;
   attune_verifier *verifier;
   attune_clocks *clocks;
+  int round; /* drawings of inputs */
   bool take_rejected;
   attune_trial *leader; /* stays loaded, and races along with every batch */
 } measured_search;
@@ -49,30 +50,66 @@ static attune_status load(attune_search *search, attune_trial *trial) {
   return attune_program_create(&trial->program, &from, &trial->config);
 }
 
-/* Loads and verifies. *usable: may race; else its row is written. */
+/* Loads, unless it is loaded, and verifies. *usable: may race; else its row is written. */
 static attune_status verify(measured_search *m, attune_trial *trial, bool *usable) {
   attune_search *search = m->search;
   attune_verdict verdict = {0};
   double start = attune_now();
   *usable = false;
-  attune_status status = load(search, trial);
+  attune_status status = trial->program ? ATTUNE_OK : load(search, trial);
   if (status == ATTUNE_OK) status = attune_verifier_check(m->verifier, trial->program, &verdict);
-  trial->verify_seconds = attune_now() - start;
+  trial->verify_seconds += attune_now() - start;
   if (status == ATTUNE_OUT_OF_MEMORY) return status;
   if (status != ATTUNE_OK) {
     status = attune_search_record_failure(search, trial, ATTUNE_MEASURED_LAUNCH_FAILED);
     return status == ATTUNE_OK ? still_alive(m, trial) : status;
   }
-  trial->error = verdict.error;
-  trial->bound = verdict.bound;
+  if (!trial->verified || !verdict.passed) { /* those of the usual inputs are kept, unless others show it wrong */
+    trial->error = verdict.error;
+    trial->bound = verdict.bound;
+  }
   if (!verdict.passed) {
     snprintf(trial->note, sizeof trial->note, "%s", verdict.worst);
     return attune_search_record_failure(search, trial, ATTUNE_MEASURED_WRONG_RESULT);
   }
+  search->result->verified += !trial->verified;
   trial->verified = true;
-  search->result->verified++;
   *usable = true;
   return ATTUNE_OK;
+}
+
+/* Inputs of the usual kind, which races are run on; those of another round are others. */
+static attune_status draw_usual(measured_search *m) {
+  return attune_verifier_draw(m->verifier, &(attune_drawing){.seed = m->search->options->seed + (uint64_t)m->round++});
+}
+
+/* Verifies loaded trials on what the usual inputs say nothing of: sequences with lengths of their own, huge and tiny
+ * scores. *wrong: how many are; their rows are written. */
+static attune_status verify_widely(measured_search *m, attune_trial **trials, int count, int *wrong) {
+  static const attune_drawing kinds[] = {{.lengths = true},
+                                         {.lengths = true, .magnitude = 16.0, .magnitude_v = 1024.0},
+                                         {.lengths = true, .magnitude = 0x1p-12}};
+  const uint64_t batch = (uint64_t)m->search->problem.batch;
+  attune_status status = ATTUNE_OK;
+  int left = 0;
+  for (int i = 0; i < count; i++)
+    left += !trials[i]->verified_widely;
+  *wrong = 0;
+  if (left == 0) return ATTUNE_OK;
+  for (uint64_t kind = 0; kind < sizeof kinds / sizeof *kinds && status == ATTUNE_OK; kind++) {
+    attune_drawing drawing = kinds[kind];
+    drawing.seed = m->search->options->seed * ATTUNE_LENGTH_KINDS + kind * batch; /* other lengths each time */
+    status = attune_verifier_draw(m->verifier, &drawing);
+    for (int i = 0; i < count && status == ATTUNE_OK; i++) {
+      bool usable;
+      if (trials[i]->verified_widely || trials[i]->status != ATTUNE_MEASURED_OK) continue;
+      status = verify(m, trials[i], &usable);
+      *wrong += !usable;
+    }
+  }
+  for (int i = 0; i < count && status == ATTUNE_OK; i++)
+    trials[i]->verified_widely = trials[i]->status == ATTUNE_MEASURED_OK;
+  return status == ATTUNE_OK ? draw_usual(m) : status;
 }
 
 /* Races verified trials and writes their rows. A launch that fails costs its trial only, unless the device is lost. */
@@ -137,6 +174,8 @@ static attune_status try_batch(measured_search *m, attune_trial **trials, int co
   attune_trial *racing[ATTUNE_SEARCH_BATCH_MAX + 1];
   int racers = 0;
   attune_status status = attune_search_compile(search, trials, count, search->arch);
+  if (status == ATTUNE_OK && m->round > 0) status = draw_usual(m);
+  m->round += m->round == 0;
   for (int i = 0; i < count && status == ATTUNE_OK; i++) {
     attune_trial *trial = trials[i];
     bool usable;
@@ -198,32 +237,46 @@ static attune_status try_rejected(measured_search *m) {
   return count > 0 ? try_batch(m, batch, count) : ATTUNE_OK;
 }
 
-/* Once more, with more rounds; their rows are the newest. */
-static attune_status race_again(measured_search *m, attune_trial **trials, int count) {
+/* Once more, with more rounds; their rows are the newest. All are verified widely first: *wrong of them failed that,
+ * and then none has raced. */
+static attune_status race_again(measured_search *m, attune_trial **trials, int count, int *wrong) {
   attune_search *search = m->search;
   attune_status status = ATTUNE_OK;
   int loaded = 0;
+  *wrong = 0;
   for (; loaded < count && status == ATTUNE_OK; loaded++) {
     trials[loaded]->finalist = true;
     if (!trials[loaded]->program) status = load(search, trials[loaded]);
   }
-  if (status == ATTUNE_OK) status = race(m, trials, count, FINAL_ROUNDS, final_seconds);
+  if (status == ATTUNE_OK) status = verify_widely(m, trials, count, wrong);
+  if (status == ATTUNE_OK && *wrong == 0 && count > 1) status = race(m, trials, count, FINAL_ROUNDS, final_seconds);
   for (int i = 0; i < loaded; i++)
     drop(trials[i]);
   return status;
 }
 
-/* The best and the default. */
-static attune_status final_race(measured_search *m) {
-  attune_search *search = m->search;
-  attune_trial *best[16];
-  int count = attune_trials_best(&search->trials, best, search->finalists);
+static int collect_finalists(const attune_search *search, attune_trial **out) {
+  int count = attune_trials_best(&search->trials, out, search->finalists);
   attune_trial *initial = search->trials.initial;
   bool has_initial = !initial->tried || initial->status != ATTUNE_MEASURED_OK;
   for (int i = 0; i < count; i++)
-    has_initial = has_initial || best[i] == initial;
-  if (!has_initial) best[count++] = initial;
-  return count < 2 ? ATTUNE_OK : race_again(m, best, count);
+    has_initial = has_initial || out[i] == initial;
+  if (!has_initial) out[count++] = initial;
+  return count;
+}
+
+/* The best and the default; who turns out to be wrong makes way for the next best. */
+static attune_status final_race(measured_search *m) {
+  attune_trial *best[17];
+  attune_status status = ATTUNE_OK;
+  int wrong = 1;
+  while (wrong > 0 && status == ATTUNE_OK && !attune_search_interrupted(m->search)) {
+    const int count = collect_finalists(m->search, best);
+    if (count == 0) break;
+    attune_search_show(m->search, "verifying", 0);
+    status = race_again(m, best, count, &wrong);
+  }
+  return status;
 }
 
 /* NULL: it is none of the trials. */
@@ -251,10 +304,11 @@ static attune_trial *final_winner(const attune_trials *trials) {
  * has to beat the winner side by side. */
 static attune_status race_store_choice(measured_search *m) {
   for (int i = 0; i < MOST_STORE_RACES && !attune_search_interrupted(m->search); i++) {
+    int wrong;
     attune_trial *pair[2] = {final_winner(&m->search->trials)};
     attune_status status = stored_trial(&pair[1], m->search);
     if (status != ATTUNE_OK || !pair[0] || !pair[1] || pair[1]->finalist) return status;
-    if ((status = race_again(m, pair, 2)) != ATTUNE_OK) return status;
+    if ((status = race_again(m, pair, 2, &wrong)) != ATTUNE_OK) return status;
   }
   return ATTUNE_OK;
 }
@@ -265,8 +319,11 @@ attune_status attune_search_by_measuring(attune_search *search) {
   int count = next_batch(&m, batch);
   if (count == 0 || attune_search_interrupted(search)) return ATTUNE_OK; /* an earlier search did it all */
   attune_search_show(search, "preparing", 0);
-  attune_status status = attune_verifier_create(&m.verifier, search->machine, &search->problem, search->options->given,
-                                                search->options->seed, 1.0);
+  attune_inputs inputs = {.used = 0};
+  if (search->options->given != NULL) inputs = *search->options->given;
+  memset(inputs.seqlens, 0, sizeof inputs.seqlens); /* times are those of the bounds */
+  attune_status status = attune_verifier_create(&m.verifier, search->machine, &search->problem, &inputs,
+                                                &(attune_drawing){.seed = search->options->seed});
   if (status != ATTUNE_OK) return status;
   m.clocks = attune_clocks_open(search->machine);
   while (status == ATTUNE_OK && count > 0) {

@@ -108,56 +108,66 @@ static attune_status rank_all(attune_search *search) {
 
 /* ---- verifying ---- */
 
+/* On the usual inputs, and on a sequence with lengths of its own. */
+enum { INPUTS = 2 };
 typedef struct {
   attune_search *search;
   attune_backend *machine; /* the simulator */
-  attune_verifier *verifier;
-  attune_problem problem; /* that it verifies: resolved */
+  attune_verifier *verifiers[INPUTS];
+  attune_problem problem; /* that they verify: resolved */
   char where[128];
-} checker;
+} verification;
 
-static attune_status checker_open(checker *out, attune_search *search) {
+static attune_status verification_open(verification *out, attune_search *search) {
   attune_problem small;
+  attune_inputs inputs = {.used = 0};
   attune_status status = ATTUNE_OK;
-  *out = (checker){.search = search, .machine = search->machine};
+  *out = (verification){.search = search, .machine = search->machine};
+  if (search->options->given) inputs = *search->options->given;
+  memset(inputs.seqlens, 0, sizeof inputs.seqlens); /* they are those of a larger problem */
   if (!out->machine) status = attune_backend_open(&out->machine, "host", search->options->seed);
   if (status == ATTUNE_OK) status = reduce(&small, &search->problem);
   if (status == ATTUNE_OK) status = attune_problem_resolve(&out->problem, &small);
-  if (status == ATTUNE_OK)
-    status = attune_verifier_create(&out->verifier, out->machine, &small, search->options->given, search->options->seed,
-                                    1.0);
+  for (int i = 0; i < INPUTS && status == ATTUNE_OK; i++) {
+    const attune_drawing drawing = {.seed = search->options->seed * ATTUNE_LENGTH_KINDS, .lengths = i > 0};
+    status = attune_verifier_create(&out->verifiers[i], out->machine, &small, &inputs, &drawing);
+  }
   if (status == ATTUNE_OK)
     snprintf(out->where, sizeof out->where, "verified on the simulator with %d x %d, %d heads", small.seqlen_q,
              small.seqlen_k, small.heads_q);
   return status;
 }
 
-static void checker_close(checker *checker) {
-  if (checker->verifier) attune_verifier_destroy(checker->verifier);
-  if (checker->machine && checker->machine != checker->search->machine) attune_backend_close(checker->machine);
+static void verification_close(verification *self) {
+  for (int i = 0; i < INPUTS; i++)
+    attune_verifier_destroy(self->verifiers[i]);
+  if (self->machine && self->machine != self->search->machine) attune_backend_close(self->machine);
 }
 
 /* A fault that the simulator reports is a row like a wrong result. */
-static attune_status verify(checker *checker, attune_trial *trial) {
-  attune_search *search = checker->search;
-  attune_verdict verdict = {0};
+static attune_status verify(verification *self, attune_trial *trial) {
+  attune_search *search = self->search;
+  attune_verdict verdict = {.passed = true};
   char ranked[128];
   double start = attune_now();
   snprintf(ranked, sizeof ranked, "%.100s", trial->note[0] ? trial->note : "model");
   const attune_program_source from = {
-      .backend = checker->machine, .store = search->store, .problem = &checker->problem, .kernel = trial->kernel};
+      .backend = self->machine, .store = search->store, .problem = &self->problem, .kernel = trial->kernel};
   attune_status status = attune_program_create(&trial->program, &from, &trial->config);
-  if (status == ATTUNE_OK) status = attune_verifier_check(checker->verifier, trial->program, &verdict);
+  for (int i = 0; i < INPUTS && status == ATTUNE_OK && verdict.passed; i++) {
+    status = attune_verifier_check(self->verifiers[i], trial->program, &verdict);
+    if (i > 0 && verdict.passed) break; /* errors are those of the usual inputs */
+    trial->error = verdict.error;
+    trial->bound = verdict.bound;
+  }
   trial->verify_seconds = attune_now() - start;
   if (status == ATTUNE_OUT_OF_MEMORY) return status;
-  trial->error = verdict.error;
-  trial->bound = verdict.bound;
   trial->verified = status == ATTUNE_OK && verdict.passed;
   trial->status = trial->verified       ? ATTUNE_MEASURED_OK
                   : status == ATTUNE_OK ? ATTUNE_MEASURED_WRONG_RESULT
                                         : ATTUNE_MEASURED_LAUNCH_FAILED;
   if (trial->verified)
-    snprintf(trial->note, sizeof trial->note, "%s; %s", ranked, checker->where);
+    snprintf(trial->note, sizeof trial->note, "%s; %s", ranked, self->where);
   else
     snprintf(trial->note, sizeof trial->note, "%s", status == ATTUNE_OK ? verdict.worst : attune_message());
   search->result->verified += trial->verified;
@@ -180,24 +190,24 @@ static int next_to_verify(const attune_search *search, attune_trial **out) {
 /* Where one is wrong, the next best takes its place and is verified. */
 static attune_status verify_best(attune_search *search) {
   attune_trial *batch[17];
-  checker checker;
+  verification verification;
   int count;
   if (next_to_verify(search, batch) == 0 || attune_search_interrupted(search)) return ATTUNE_OK;
   attune_search_show(search, "preparing", 0);
-  attune_status status = checker_open(&checker, search);
+  attune_status status = verification_open(&verification, search);
   while (status == ATTUNE_OK && (count = next_to_verify(search, batch)) > 0) {
     status = attune_search_compile(search, batch, count, "host");
     for (int i = 0; i < count; i++) {
       if (batch[i]->kernel && status == ATTUNE_OK && !attune_search_interrupted(search)) {
         attune_search_show(search, "verifying", 0);
-        status = verify(&checker, batch[i]);
+        status = verify(&verification, batch[i]);
       }
       free(batch[i]->kernel);
       batch[i]->kernel = NULL;
     }
     if (attune_search_over(search)) break;
   }
-  checker_close(&checker);
+  verification_close(&verification);
   return status == ATTUNE_NO_COMPILER ? ATTUNE_OK : status; /* the estimates stay, unverified and never chosen */
 }
 
