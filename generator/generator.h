@@ -1,4 +1,4 @@
-/* The generator's door: problems, configs and devices as values; the legal space; the specialiser.
+/* The generator's interface: problems, configs and devices as values; the legal configs; the source of a kernel.
  * Pure functions: no GPU call, no file, no global state. All of them are thread-safe. */
 #ifndef ATTUNE_GENERATOR_H
 #define ATTUNE_GENERATOR_H
@@ -229,7 +229,7 @@ typedef struct {
   int32_t shared_per_block; /* bytes, opt-in limit */
   int32_t shared_per_sm;    /* bytes */
   int32_t shared_reserved;  /* bytes the driver takes per block */
-  int32_t registers_per_sm, registers_per_block;
+  int32_t registers_per_sm;
   int32_t threads_per_sm, threads_per_block, blocks_per_sm;
   int64_t l2_bytes, memory_bytes;
   int32_t clock_khz;        /* SM clock; 0: unknown */
@@ -342,6 +342,9 @@ typedef struct {
   int64_t row, sizes[3], strides[3];
 } attune_shape;
 
+/* What ends the rows of a sequence, or the elements of a row: the shape, or the sequence's length. */
+typedef enum { ATTUNE_EXTENT_SHAPE, ATTUNE_EXTENT_QUERIES, ATTUNE_EXTENT_KEYS } attune_extent;
+
 /* What one run brings; the block mask's source and result for the builder alone. */
 typedef struct {
   attune_tensors tensors;
@@ -359,6 +362,7 @@ typedef struct {
   const char *option; /* what of the problem asks for it, for messages; NULL: always needed, or optional */
   attune_need (*need)(const attune_problem *problem); /* of the forward pass */
   void (*shape)(attune_shape *out, const attune_problem *problem, const attune_run_inputs *run);
+  attune_extent rows, columns; /* beyond a sequence's lengths nothing is read or written */
 } attune_tensor_row;
 extern const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT];
 /* Bytes of an element. */

@@ -3,7 +3,7 @@
  * This is the one public header. A context owns a device and a store of tuned kernels; a plan is a compiled kernel for
  * one problem; attune_run launches it. See runtime/example.c for the whole way in thirty lines.
  *
- * It is also the vocabulary of the project: the types below are the values that every room speaks about.
+ * It is also the vocabulary of the project: every module uses the types below.
  */
 #ifndef ATTUNE_H
 #define ATTUNE_H

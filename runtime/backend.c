@@ -1,4 +1,4 @@
-/* The door of every machine: picks the kind by name, then forwards. */
+/* Opens a backend by name, then forwards every call to its table. */
 #include "runtime/backend.h"
 
 #include <stdlib.h>

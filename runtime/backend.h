@@ -1,5 +1,5 @@
-/* Private to runtime/: what a kind of machine implements. machine_cuda.c and machine_host.c each fill one table;
- * machine.c is the door that forwards to it. */
+/* Private to runtime/: what a backend implements. backend_cuda.c and simulator/backend.c each fill one table;
+ * backend.c forwards to it. */
 #ifndef ATTUNE_BACKEND_H
 #define ATTUNE_BACKEND_H
 

@@ -95,7 +95,6 @@ static attune_status read_attributes(cuda_machine *machine) {
       {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, &device->shared_per_sm},
       {CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK, &device->shared_reserved},
       {CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR, &device->registers_per_sm},
-      {CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK, &device->registers_per_block},
       {CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, &device->threads_per_sm},
       {CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK, &device->threads_per_block},
       {CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR, &device->blocks_per_sm},

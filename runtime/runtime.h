@@ -1,4 +1,4 @@
-/* The runtime's inner door, for the tuner and the tests: machines (a CUDA device, the simulator), compilation,
+/* The runtime's internal interface, for the tuner and the tests: backends (a CUDA device, the simulator), compilation,
  * loading, launching, device memory and timing. Applications use attune.h alone. */
 #ifndef ATTUNE_RUNTIME_H
 #define ATTUNE_RUNTIME_H

@@ -1,4 +1,5 @@
-/* The tuner's door, and what the `attune` command is made of. It may call every other room; none of them calls it. */
+/* The tuner's interface, and the parts of the `attune` command. It may call every other module; none of them calls it.
+ */
 #ifndef ATTUNE_TUNER_H
 #define ATTUNE_TUNER_H
 
@@ -8,9 +9,13 @@
 
 #include "runtime/runtime.h"
 
-/* ---- given.c ---- */
+/* ---- verify/inputs.c ---- */
 
-/* What runs are given besides q, k and v. Values only, but for arrays of a file, which the caller keeps. */
+/* Which length of a sequence. */
+typedef enum { ATTUNE_QUERIES, ATTUNE_KEYS } attune_side;
+
+/* What a kernel is given, in host memory. What is NULL is drawn where the problem has it. Values only, but for pointers
+ * to the caller's memory, which must outlive it. */
 enum { ATTUNE_GIVEN_ELEMENTS = 4096 };
 typedef struct {
   struct {
@@ -24,23 +29,33 @@ typedef struct {
     float real;
   } elements[ATTUNE_GIVEN_ELEMENTS];
   int32_t used;
-  const uint16_t *bias;    /* laid out as the problem says; NULL: drawn */
-  const float *sinks;      /* NULL: drawn */
-  attune_block_mask lists; /* in host memory; rows is NULL: drawn with the problem's density */
+  const uint16_t *q, *k, *v; /* elements of the problem's dtype at its strides */
+  const uint16_t *bias;      /* likewise */
+  const float *sinks;        /* (heads_q) */
+  struct {
+    const int32_t *array; /* (batch); NULL: `count` elements from `first` on, or none if count is 0 */
+    int32_t first, count;
+  } seqlens[2];            /* by attune_side; none: every sequence is as long as the problem's bound */
+  attune_block_mask lists; /* in host memory; row_offsets is NULL: drawn with the problem's density */
 } attune_inputs;
-/* As attune_tensors has them; arrays lie in `given`. */
-void attune_inputs_values(attune_value out[ATTUNE_PARAMS_MAX], const attune_inputs *given);
+/* As attune_tensors has them; arrays lie in `inputs`. */
+void attune_inputs_values(attune_value out[ATTUNE_PARAMS_MAX], const attune_inputs *inputs);
+/* (batch), inside `inputs` or the caller's; NULL: none. */
+const int32_t *attune_inputs_seqlens(const attune_inputs *inputs, attune_side side);
+/* Keeps the lengths of `count` sequences, instead of those that there were. ATTUNE_BAD_SIZE if one is negative,
+ * ATTUNE_BAD_ARGUMENT beyond ATTUNE_GIVEN_ELEMENTS in all arrays. */
+attune_status attune_inputs_set_seqlens(attune_inputs *inputs, attune_side side, const int32_t *lengths, int count);
 /* "name=3", "name=0.5", "name=1,2,3": declares a param of the problem and keeps its value. A comma makes an array. */
-attune_status attune_inputs_param(attune_inputs *given, attune_problem *problem, const char *text);
+attune_status attune_inputs_param(attune_inputs *inputs, attune_problem *problem, const char *text);
 /* The same of numbers; length: of the name. At most ATTUNE_GIVEN_ELEMENTS in all arrays; real: they are floats, else
  * ints. */
-attune_status attune_inputs_numbers(attune_inputs *given, attune_problem *problem, const char *name, size_t length,
+attune_status attune_inputs_numbers(attune_inputs *inputs, attune_problem *problem, const char *name, size_t length,
                                     bool array, bool real, const double *numbers, int count);
 /* Declares an array param whose elements are the caller's. */
-attune_status attune_inputs_array(attune_inputs *given, attune_problem *problem, const char *name,
+attune_status attune_inputs_array(attune_inputs *inputs, attune_problem *problem, const char *name,
                                   attune_param_type type, const void *array, int64_t count);
 
-/* ---- lists.c ---- */
+/* ---- verify/block_mask.c ---- */
 
 /* Block lists in host memory; free them with attune_host_block_mask_free. */
 typedef struct {
@@ -60,12 +75,12 @@ attune_status attune_host_block_mask_of_mask(attune_host_block_mask *out, const 
 /* Every block by chance with the problem's density, or one in four where that is not known; for each head and batch. */
 attune_status attune_host_block_mask_draw(attune_host_block_mask *out, const attune_problem *problem, uint64_t seed);
 void attune_host_block_mask_free(attune_host_block_mask *lists);
-/* The same in a machine's memory; what was allocated is released by the caller, also after a failure. */
-attune_status attune_host_block_mask_upload(attune_block_mask *out, attune_backend *machine,
+/* The same in a backend's memory; what was allocated is released by the caller, also after a failure. */
+attune_status attune_host_block_mask_upload(attune_block_mask *out, attune_backend *backend,
                                             const attune_problem *problem, const attune_block_mask *lists);
-void attune_host_block_mask_release(attune_backend *machine, const attune_block_mask *lists);
+void attune_host_block_mask_release(attune_backend *backend, const attune_block_mask *lists);
 
-/* ---- census.c ---- */
+/* ---- verify/sparsity.c ---- */
 
 /* Blocks of block x block, or of the problem's block_size, over all heads; 0 where nothing is hidden, or only a
  * pattern's number is known. Whole ones hide nothing. rows: of blocks; longest: most that one keeps. */
@@ -75,53 +90,71 @@ typedef struct {
   bool sampled; /* too many to count them all */
   bool drawn;   /* by lists that are drawn by chance, as a tuner does */
 } attune_sparsity;
-attune_status attune_sparsity_of(attune_sparsity *out, const attune_problem *problem, const attune_inputs *given,
+attune_status attune_sparsity_of(attune_sparsity *out, const attune_problem *problem, const attune_inputs *inputs,
                                  int32_t block);
 
-/* ---- reference.c: the judges ---- */
+/* ---- verify/reference.c ---- */
 
-/* One query row in double precision: o has head_dim_v doubles, *lse natural log. q, k, v are 16-bit elements of the
- * problem's dtype at the problem's strides (resolved problem). given may be NULL where the problem has no expression,
- * bias or sinks, of which it then holds all. */
-void attune_reference_row(double *o, double *lse, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                          const uint16_t *v, int batch, int head, int row, const attune_inputs *given);
+/* One query row in double precision: o has head_dim_v doubles, *lse natural log. The problem is resolved; inputs holds
+ * all that the problem has. row is below the sequence's length. */
+void attune_reference_row(double *o, double *lse, const attune_problem *problem, const attune_inputs *inputs, int batch,
+                          int head, int row);
 /* The same row as the unfused computation gives it in the problem's dtype: S, P and O each rounded to it. */
-void attune_unfused_row(double *o, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                        const uint16_t *v, int batch, int head, int row, const attune_inputs *given);
+void attune_unfused_row(double *o, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
+                        int row);
 /* How many keys the row sees. */
-int64_t attune_reference_keys(const attune_problem *problem, int batch, int head, int row, const attune_inputs *given);
+int64_t attune_reference_keys(const attune_problem *problem, const attune_inputs *inputs, int batch, int head, int row);
 uint16_t attune_to_element(attune_dtype dtype, double value); /* round to nearest even */
 double attune_from_element(attune_dtype dtype, uint16_t element);
 
-/* ---- bed.c: inputs, outputs and expected results of one problem on one machine ---- */
+/* ---- verify/verifier.c: the tensors of one problem on one backend, and whether a kernel makes of them what it should
+ * ---- */
 
 typedef struct attune_verifier attune_verifier;
+
+/* How inputs are drawn. Equal values draw equal inputs, on any number of cores. */
+typedef struct {
+  uint64_t seed;
+  double magnitude, magnitude_v; /* standard deviation of Q and K, and of V; 0: 1 */
+  bool lengths; /* sequences have lengths of their own: 0, 1, the bound, and odd ones. Sequence i of the batch is of
+                   kind (seed + i) % ATTUNE_LENGTH_KINDS */
+} attune_drawing;
+enum { ATTUNE_LENGTH_KINDS = 8 };
+
 typedef struct {
   bool passed;
   double error, bound; /* max abs error of O against float64 on the sampled rows; 2 * unfused + 1e-5 */
   double unfused_error;
   double lse_error;     /* max abs, 0 without LSE */
-  int64_t rows_checked; /* against float64; every element is also compared with the reference family where bed_create
-                           made it */
+  int64_t rows_checked; /* against float64; where these are not all, every element is compared with the reference
+                           family's as well */
   char worst[160];      /* where and what, or "" */
 } attune_verdict;
-/* Draws q, k, v from a normal distribution times magnitude; chooses rows (all of a small problem; else the first, last,
- * tile edges and random ones); computes both references for them on all cores; runs the reference family over the whole
- * problem. given: values of params, bias and sinks; NULL, or without the latter two: they are drawn. */
-attune_status attune_verifier_create(attune_verifier **out, attune_backend *machine, const attune_problem *problem,
-                                     const attune_inputs *given, uint64_t seed, double magnitude);
-/* The same with the caller's tensors (host memory, elements of the problem's dtype, the problem's strides). */
-attune_status attune_verifier_create_with(attune_verifier **out, attune_backend *machine, const attune_problem *problem,
-                                          const attune_inputs *given, const uint16_t *q, const uint16_t *k,
-                                          const uint16_t *v);
-void attune_verifier_destroy(attune_verifier *bed);
-/* Poisons O and LSE, launches, judges: wrong values, unwritten elements, NaN. A wrong result is a verdict, not a
- * failure. */
-attune_status attune_verifier_check(attune_verifier *bed, const attune_program *program, attune_verdict *out);
-attune_status attune_verifier_launch(attune_verifier *bed, const attune_program *program);
+
+/* Draws inputs and computes what they should become: see attune_verifier_draw. inputs may be NULL: all is drawn. What
+ * it points to must outlive the verifier. ATTUNE_BAD_SIZE if a length is not in 0..bound. */
+attune_status attune_verifier_create(attune_verifier **out, attune_backend *backend, const attune_problem *problem,
+                                     const attune_inputs *inputs, const attune_drawing *drawing);
+void attune_verifier_destroy(attune_verifier *verifier);
+/* Draws anew what was not given to create; everything that no kernel may read becomes NaN. Chooses rows (all of a small
+ * problem; else the ends, tile edges, some of every bucket and random ones), computes them in double precision and
+ * unfused on all cores, and runs the reference family over the whole problem unless the rows are all. */
+attune_status attune_verifier_draw(attune_verifier *verifier, const attune_drawing *drawing);
+/* Prepare, launch, compare. A wrong result is a verdict, not a failure. */
+attune_status attune_verifier_check(attune_verifier *verifier, const attune_program *program, attune_verdict *out);
+attune_status attune_verifier_launch(attune_verifier *verifier, const attune_program *program);
+
+/* The steps of a check, for a caller that launches in its own way: prepare poisons outputs and workspace; compare waits
+ * for the device and reads the outputs back. */
+attune_status attune_verifier_prepare(attune_verifier *verifier, size_t workspace_size);
+attune_status attune_verifier_compare(attune_verifier *verifier, attune_verdict *out);
+/* Device pointers; valid until the verifier is destroyed, those of block lists until it draws. */
+const attune_tensors *attune_verifier_tensors(const attune_verifier *verifier);
+/* Of the size that was prepared; valid until another size is. */
+void *attune_verifier_workspace(const attune_verifier *verifier);
 /* Copies O (head_dim_v fastest, contiguous (batch, seqlen_q, heads_q, head_dim_v)) and LSE (may be NULL) to host
  * memory. */
-attune_status attune_verifier_outputs(attune_verifier *bed, uint16_t *o, float *lse);
+attune_status attune_verifier_outputs(attune_verifier *verifier, uint16_t *o, float *lse);
 
 /* ---- safetensors.c ---- */
 
@@ -204,8 +237,8 @@ typedef struct {
 } attune_candidate;
 void attune_timing_free(attune_timing *timing);
 /* The first launch that fails ends the race with its status; the samples taken until then stay. */
-attune_status attune_measure(attune_verifier *bed, attune_backend *machine, attune_candidate *candidates, int count,
-                             int max_rounds, double max_seconds);
+attune_status attune_measure(attune_verifier *verifier, attune_backend *machine, attune_candidate *candidates,
+                             int count, int max_rounds, double max_seconds);
 
 typedef struct {
   const char *effort;    /* "quick", "normal", "sample", "exhaustive" */
@@ -233,7 +266,7 @@ attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_b
                           const attune_tune_options *options, const volatile sig_atomic_t *interrupted);
 extern const char attune_policy[]; /* of measurements made by attune_measure */
 
-/* ---- verbs: verb_NAME.c, one each; main.c has the table ---- */
+/* ---- verbs: command/NAME.c, one each; main.c has the table ---- */
 
 /* 0 done, 1 failed, 2 misused. */
 int attune_verb_devices(int argc, char **argv);

@@ -1,5 +1,5 @@
-/* How every room fails: a status, and a message in thread-local memory that attune_message() returns.
- * fail.c knows nothing of any room, so that all of them may call it. */
+/* How every module reports an error: a status, and a message in thread-local memory that attune_message() returns.
+ * Depends on no module, so that all of them may call it. */
 #ifndef ATTUNE_STATUS_H
 #define ATTUNE_STATUS_H
 

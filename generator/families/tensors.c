@@ -69,7 +69,9 @@ static void flat(attune_shape *out, int64_t count) {
 
 static void shape_lse(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   (void)run;
-  flat(out, (int64_t)p->batch * p->heads_q * p->seqlen_q);
+  /* (batch, heads_q, seqlen_q) */
+  const attune_strides strides = {.batch = (int64_t)p->heads_q * p->seqlen_q, .seqlen = 1, .heads = p->seqlen_q};
+  rows_of(out, p, &strides, 1, p->seqlen_q, p->heads_q);
 }
 static void shape_batch(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   (void)run;
@@ -154,14 +156,39 @@ _Static_assert(ATTUNE_PARAMS_MAX == 8, "a shape and a row for each param");
 #define WORKSPACE .role = ATTUNE_TENSOR_WORKSPACE
 
 const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
-    [ATTUNE_TENSOR_Q] =
-        {.name = "q", DTYPE, .alignment = 16, RUN(tensors.q), ARGUMENT(q), .need = always, .shape = shape_q},
-    [ATTUNE_TENSOR_K] =
-        {.name = "k", DTYPE, .alignment = 16, RUN(tensors.k), ARGUMENT(k), .need = always, .shape = shape_k},
-    [ATTUNE_TENSOR_V] =
-        {.name = "v", DTYPE, .alignment = 16, RUN(tensors.v), ARGUMENT(v), .need = always, .shape = shape_v},
-    [ATTUNE_TENSOR_O] =
-        {.name = "o", OUTPUT, DTYPE, .alignment = 16, RUN(tensors.o), ARGUMENT(o), .need = always, .shape = shape_o},
+    [ATTUNE_TENSOR_Q] = {.name = "q",
+                         DTYPE,
+                         .alignment = 16,
+                         RUN(tensors.q),
+                         ARGUMENT(q),
+                         .need = always,
+                         .shape = shape_q,
+                         .rows = ATTUNE_EXTENT_QUERIES},
+    [ATTUNE_TENSOR_K] = {.name = "k",
+                         DTYPE,
+                         .alignment = 16,
+                         RUN(tensors.k),
+                         ARGUMENT(k),
+                         .need = always,
+                         .shape = shape_k,
+                         .rows = ATTUNE_EXTENT_KEYS},
+    [ATTUNE_TENSOR_V] = {.name = "v",
+                         DTYPE,
+                         .alignment = 16,
+                         RUN(tensors.v),
+                         ARGUMENT(v),
+                         .need = always,
+                         .shape = shape_v,
+                         .rows = ATTUNE_EXTENT_KEYS},
+    [ATTUNE_TENSOR_O] = {.name = "o",
+                         OUTPUT,
+                         DTYPE,
+                         .alignment = 16,
+                         RUN(tensors.o),
+                         ARGUMENT(o),
+                         .need = always,
+                         .shape = shape_o,
+                         .rows = ATTUNE_EXTENT_QUERIES},
     [ATTUNE_TENSOR_LSE] = {.name = "lse",
                            OUTPUT,
                            FLOATS,
@@ -169,7 +196,8 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                            ARGUMENT(lse),
                            .option = "want_lse",
                            .need = with_lse,
-                           .shape = shape_lse},
+                           .shape = shape_lse,
+                           .rows = ATTUNE_EXTENT_QUERIES},
     [ATTUNE_TENSOR_SEQLENS_Q] = {.name = "seqlens_q",
                                  INTS,
                                  RUN(tensors.seqlens_q),
@@ -189,7 +217,9 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                             ARGUMENT(bias),
                             .option = "want_bias",
                             .need = with_bias,
-                            .shape = shape_bias},
+                            .shape = shape_bias,
+                            .rows = ATTUNE_EXTENT_QUERIES,
+                            .columns = ATTUNE_EXTENT_KEYS},
     [ATTUNE_TENSOR_SINKS] = {.name = "sinks",
                              FLOATS,
                              RUN(tensors.sinks),

@@ -49,7 +49,6 @@ static void fill(attune_device *out, const architecture *row) {
       .shared_per_sm = row->shared_kilobytes * KILOBYTE,
       .shared_reserved = KILOBYTE,
       .registers_per_sm = 65536,
-      .registers_per_block = 65536,
       .threads_per_sm = row->threads_per_sm,
       .threads_per_block = 1024,
       .blocks_per_sm = row->blocks_per_sm,

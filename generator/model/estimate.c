@@ -33,8 +33,8 @@ static const rates *rates_of(const attune_device *device) {
 
 /* ---- occupancy ---- */
 
-/* Registers go to a warp in lots of 256, so to a thread in lots of 8. */
-static int lots_of_8(int registers) {
+/* Registers are allocated to a warp in units of 256, so to a thread in units of 8. */
+static int multiple_of_8(int registers) {
   return (registers + 7) / 8 * 8;
 }
 
@@ -64,7 +64,7 @@ int attune_occupancy(const attune_config *config, const attune_device *device, i
       device->blocks_per_sm,
       device->threads_per_sm / threads,
       device->shared_per_sm / (shared + device->shared_reserved),
-      registers > ATTUNE_REGISTERS_MAX ? 0 : device->registers_per_sm / (lots_of_8(registers) * threads),
+      registers > ATTUNE_REGISTERS_MAX ? 0 : device->registers_per_sm / (multiple_of_8(registers) * threads),
   };
   int64_t blocks = limits[0];
   for (int i = 1; i < 4; i++) {

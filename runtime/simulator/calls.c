@@ -1,4 +1,4 @@
-/* What kernels call: judged here, one lane at a time. */
+/* What kernels call, checked one lane at a time. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -84,8 +84,8 @@ static attune_status write_file(const char *path, const char *text) {
   bool written = file && fputs(text, file) >= 0;
   if (file && fclose(file) != 0) written = false;
   return written ? ATTUNE_OK
-                 : attune_fail(ATTUNE_COMPILE_FAILED, "cannot write %s: %s; set TMPDIR to a folder with room", path,
-                               strerror(errno));
+                 : attune_fail(ATTUNE_COMPILE_FAILED, "cannot write %s: %s; set TMPDIR to a folder with free space",
+                               path, strerror(errno));
 }
 
 /* A private folder with what one compilation needs. */

@@ -1,4 +1,5 @@
-/* Coroutines for the simulator: one per thread of a block, switched by hand. Sanitizers are told of every switch. */
+/* Coroutines for the simulator: one per thread of a block, switched by hand. Sanitizers are notified of every switch.
+ */
 #ifndef ATTUNE_HOST_FIBER_H
 #define ATTUNE_HOST_FIBER_H
 

@@ -115,13 +115,6 @@ static void arrive(attune_host_block *block, attune_host_tile *tile) {
   }
 }
 
-int64_t attune_host_bytes_under_way(const attune_host_block *block, int mbarrier) {
-  int64_t bytes = 0;
-  for (int i = 0; i < block->tile_count; i++)
-    if (block->tiles[i].mbarrier == mbarrier) bytes += block->tiles[i].bytes;
-  return bytes;
-}
-
 static void land(attune_host_block *block, int mbarrier) {
   int kept = 0;
   for (int i = 0; i < block->tile_count; i++) {

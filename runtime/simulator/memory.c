@@ -18,7 +18,7 @@ static void add_dimension(attune_host_tensor *tensor, uint64_t stride, uint64_t 
   tensor->size[at] = size;
 }
 
-/* Rows that follow each other without a gap are one row: what is contiguous needs no division to judge. */
+/* Rows that follow each other without a gap are one row: what is contiguous is checked without a division. */
 static void join_rows(attune_host_tensor *tensor) {
   while (tensor->rank > 0 && tensor->stride[tensor->rank - 1] == tensor->row)
     tensor->row *= tensor->size[--tensor->rank];

@@ -49,7 +49,7 @@ static int32_t earlier(uint32_t stamp) {
   return (int32_t)stamp - 1;
 }
 
-/* Of the past only what warp barriers ordered has to be told; block barriers speak for themselves. */
+/* Of the past only what warp barriers ordered has to be recorded: block barriers order everything. */
 bool attune_host_order_start(attune_host_order *order) {
   if (order->live) return true;
   order->width = (ATTUNE_HOST_OF_THREAD + order->threads + 7) / 8 * 8;

@@ -37,7 +37,7 @@ typedef struct {
   uint32_t fences[32 * ATTUNE_HOST_WARPS_MAX][ATTUNE_HOST_FENCES]; /* the last proxy fences of a thread, oldest first */
 } attune_host_order;
 
-/* Whose view an access is judged by: lanes of a warp, or, group >= 0, all threads of a warpgroup. */
+/* Whose view an access is checked against: lanes of a warp, or, group >= 0, all threads of a warpgroup. */
 typedef struct {
   int warp;
   uint32_t lanes;
@@ -68,7 +68,7 @@ void attune_host_order_give(attune_host_order *order, int32_t *row, int warp, ui
 void attune_host_order_take(attune_host_order *order, const int32_t *row, int warp, uint32_t lanes);
 /* All threads of the warpgroup have waited for its products up to now. */
 void attune_host_order_products_done(attune_host_order *order, int group);
-/* Brings the group's row up to date, by which its products are judged. */
+/* Brings the group's row up to date, against which its products are checked. */
 void attune_host_order_view(attune_host_order *order, int group);
 
 /* Accesses of the component with this stamp or an older one are ordered before the viewer's next. */

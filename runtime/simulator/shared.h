@@ -1,5 +1,5 @@
 /* A block's shared memory as the simulator sees it, or, in pieces, that of the blocks of a cluster: bytes that start
- * poisoned, and beside every four of them what is needed to judge the next access: who wrote, who has read since, and
+ * poisoned, and beside every four of them what is needed to check the next access: who wrote, who has read since, and
  * whether an asynchronous copy is under way.
  *
  * The order between accesses is exact, not sampled (host_order.h). A race is therefore found whichever way the schedule
@@ -54,7 +54,7 @@ typedef struct {
 attune_status attune_host_shared_reset(attune_host_shared *shared, uint32_t size, int pieces, int threads);
 void attune_host_shared_release(attune_host_shared *shared);
 
-/* Each judges one access of size bytes (a power of two, 4..16) and records it; false: *conflict says what is wrong.
+/* Each checks one access of size bytes (a power of two, 4..16) and records it; false: *conflict says what is wrong.
  * Bytes are the caller's to move. lanes: which lanes of the warp read, as bits; a matrix load reads for all of them. */
 bool attune_host_shared_read(attune_host_shared *shared, attune_host_conflict *conflict, uint32_t offset, uint32_t size,
                              int warp, uint32_t lanes, int line);

@@ -1,6 +1,5 @@
-/* Private to host_block.c (scheduling), host_calls.c (what kernels call) and host_fault.c (what is said of a fault):
- * the state of one running block; or of the blocks of one cluster, which are its parts: their threads, warps and
- * mbarriers are numbered through, and each has its own piece of the shared memory. */
+/* Private to runtime/simulator/: the state of one running block, or of the blocks of one cluster, which are its parts.
+ * Threads, warps and mbarriers are numbered across the cluster; each part has its own piece of the shared memory. */
 #ifndef ATTUNE_HOST_STATE_H
 #define ATTUNE_HOST_STATE_H
 
@@ -99,7 +98,7 @@ typedef struct {
   uint32_t warps, waiting;    /* as bits */
 } attune_host_named;
 
-typedef struct attune_host_queue attune_host_queue; /* products in flight: host_warpgroup.c */
+typedef struct attune_host_queue attune_host_queue; /* products in flight: warpgroup.c */
 
 typedef struct {
   int arrived, operation, line; /* warps at a collective of the warpgroup */
@@ -143,16 +142,19 @@ struct attune_host_block {
   char *message;
 };
 
-extern _Thread_local attune_host_block *attune_host_current;
-
 /* Where the part's address lies in the shared memory of all; out of bounds, if it is in none. */
 static inline uint32_t attune_host_offset(const attune_host_block *block, int part, unsigned address) {
   const uint32_t offset = address - ATTUNE_HOST_SHARED_BASE, pitch = block->shared.pitch;
   return (uint32_t)part * pitch + (offset < pitch ? offset : pitch - 1);
 }
 
+/* schedule.c */
+extern _Thread_local attune_host_block *attune_host_current; /* what this operating-system thread runs, or NULL */
 /* The next number of the block's sequence; never called where random is 0. */
 uint64_t attune_host_draw(attune_host_block *block);
+/* The lane to run next, of those that can: of the same warp first, now and then of another if the schedule is random.
+ */
+attune_host_lane *attune_host_next_lane(attune_host_block *block);
 /* Lets others run; returns when the running lane is made ready again. */
 void attune_host_suspend(attune_host_block *block);
 /* Makes every lane of the warp ready that is at a collective. */
@@ -160,7 +162,7 @@ void attune_host_release_warp(attune_host_block *block, int warp);
 void attune_host_release_part(attune_host_block *block, int part);
 void attune_host_wake(attune_host_block *block, int thread);
 
-/* host_mbarrier.c */
+/* mbarrier.c */
 void attune_host_mbarrier_init(unsigned barrier, int arrivals, int line);
 void attune_host_mbarrier_init_fence(int line);
 /* A cluster barrier has been passed. */
@@ -175,15 +177,14 @@ void attune_host_load_tile_multicast(unsigned to, const struct attune_tensor_map
 /* A tile is copied to or from the address: what: "a tile's load", "a tile's store". */
 void attune_host_check_box(attune_host_block *block, const struct attune_tensor_map *map, unsigned address,
                            const char *what, int line);
-/* host_store.c */
+/* store.c */
 void attune_host_store_tile(const struct attune_tensor_map *map, const int at[4], unsigned from, int line);
 void attune_host_finish_stores(int line);
 void attune_host_fence_async(int line);
-int64_t attune_host_bytes_under_way(const attune_host_block *block, int mbarrier);
 /* From here on the block keeps rows of what happened before what. */
 void attune_host_start_order(attune_host_block *block, int line);
 
-/* host_named.c, host_warpgroup.c: all lanes of the warp have arrived; false: they wait on. */
+/* named.c, warpgroup.c: all lanes of the warp have arrived; false: they wait on. */
 bool attune_host_named_arrive(attune_host_block *block, int warp);
 bool attune_host_group_arrive(attune_host_block *block, int warp);
 void attune_host_groups_reset(attune_host_block *block);
@@ -203,6 +204,8 @@ typedef struct {
 } attune_host_words;
 attune_host_words attune_host_thread(const attune_host_block *block, int thread);
 attune_host_words attune_host_place(const attune_host_block *block, uint32_t offset);
+/* stuck.c: bytes of the tiles that are being loaded and will arrive at the mbarrier. */
+int64_t attune_host_bytes_under_way(const attune_host_block *block, int mbarrier);
 /* Nobody can run and somebody has not exited: says who waits for whom. */
 _Noreturn void attune_host_fault_stuck(attune_host_block *block);
 const char *attune_host_operation_name(int operation);

@@ -3,6 +3,13 @@
 
 #include "runtime/simulator/state.h"
 
+int64_t attune_host_bytes_under_way(const attune_host_block *block, int mbarrier) {
+  int64_t bytes = 0;
+  for (int i = 0; i < block->tile_count; i++)
+    if (block->tiles[i].mbarrier == mbarrier) bytes += block->tiles[i].bytes;
+  return bytes;
+}
+
 /* What the lane waits for, in a report about another. */
 static void describe(const attune_host_block *block, const attune_host_lane *lane, char text[128]) {
   const attune_host_warp *warp = &block->warps[lane->index / 32];

@@ -81,9 +81,9 @@ def load(path=None):
         function = getattr(lib, "attune_" + name)
         function.restype, function.argtypes = result, arguments
     for struct, name in ((Problem, "problem"), (Options, "options"), (Tensors, "tensors")):
-        room = (C.c_char * 4096)()
-        getattr(lib, f"attune_{name}_init")(room)
-        size = C.c_size_t.from_buffer(room).value
+        memory = (C.c_char * 4096)()
+        getattr(lib, f"attune_{name}_init")(memory)
+        size = C.c_size_t.from_buffer(memory).value
         if size != C.sizeof(struct):
             raise RuntimeError(f"attune_{name} has {size} bytes in the library, {C.sizeof(struct)} here; "
                                "bring tests/bench/attune.py up to runtime/attune.h")
@@ -186,7 +186,7 @@ class Plan:
         else:
             context.check(self.lib.attune_plan_create(C.byref(self.handle), context.handle, C.byref(problem)))
         self.config = self.lib.attune_plan_config(self.handle).decode()
-        self.rung = self.lib.attune_plan_source(self.handle).decode()
+        self.source = self.lib.attune_plan_source(self.handle).decode()
         self.explanation = self.lib.attune_plan_explain(self.handle).decode()
         self.workspace = self.lib.attune_plan_workspace(self.handle)
 

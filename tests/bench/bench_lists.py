@@ -122,7 +122,7 @@ def attention_point(sink, context, seqlen, budget_s):
     samples, load = gpu.time_interleaved(calls, budget_s)
     for name, plan in plans.items():
         sink.write(set="lists", name=f"attention, {name}", Sq=seqlen, H=HEADS, block=BLOCK, density=round(density, 5),
-                   **gpu.summary(samples[name]), config=plan.config, rung=plan.rung, sm_mhz=load["sm_mhz"],
+                   **gpu.summary(samples[name]), config=plan.config, source=plan.source, sm_mhz=load["sm_mhz"],
                    watts=load["watts"])
 
 

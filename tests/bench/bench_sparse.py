@@ -66,9 +66,9 @@ def bigbird(blocks, device):
     return seen
 
 
-def mask_of(point, given, device):
+def mask_of(point, values, device):
     """None: all keys are seen."""
-    doc, prefix = given.get("doc"), given.get("prefix")
+    doc, prefix = values.get("doc"), values.get("prefix")
     tokens = 1 if doc is None else max(1, point["Sq"] // len(doc))
     if point["name"] == "bigbird":
         return bigbird(point["Sq"] // 128, device)
@@ -78,9 +78,9 @@ def mask_of(point, given, device):
             "prefix-batch": lambda b, h, q, k: (k < prefix[b]) | (k <= q)}.get(point["name"])
 
 
-def score_of(point, given, bias):
+def score_of(point, values, bias):
     """None: the score stays."""
-    slope, table = given.get("slope"), given.get("table")
+    slope, table = values.get("slope"), values.get("table")
     return {"noop": lambda score, b, h, q, k: score,
             "alibi": lambda score, b, h, q, k: score - slope[h] * (q - k).abs(),
             "alibi-causal": lambda score, b, h, q, k: score + slope[h] * (k - q),
@@ -133,19 +133,19 @@ def flex_peer(point, q, k, v, seen, change):
     def call():
         return flex(*headed, score_mod=change, block_mask=blocks)
 
-    facts = gpu.judge(q, k, v, call().transpose(1, 2), seen, change)
+    facts = gpu.check_result(q, k, v, call().transpose(1, 2), seen, change)
     return gpu.graphed(call), facts
 
 
 def bench_point(sink, context, peers, point, budget_s):
     B, H, S, D, dtype = (point[x] for x in ("B", "H", "Sq", "D", "dtype"))
     q, k, v = (torch.randn(B, S, H, D, dtype=getattr(torch, dtype), device="cuda") for _ in range(3))
-    given = {name: torch.tensor(value, device="cuda", dtype=torch.float32 if isinstance(value[0], float) else torch.int32)
+    values = {name: torch.tensor(value, device="cuda", dtype=torch.float32 if isinstance(value[0], float) else torch.int32)
              for name, value in point.get("params", {}).items()}
     bias = torch.randn(H, S, S, dtype=q.dtype, device="cuda") if "bias" in point else None
-    seen, change = mask_of(point, given, q.device), score_of(point, given, bias)
+    seen, change = mask_of(point, values, q.device), score_of(point, values, bias)
     known = {"attune": functools.partial(gpu.attune_peer, context, problem_fields(point), q, k, v, seen, change,
-                                         given, bias),
+                                         values, bias),
              "flex": functools.partial(flex_peer, point, q, k, v, seen, change)}
     row = {key: point[key] for key in ("name", "B", "H", "Hk", "Sq", "Sk", "D", "causal", "dtype")}
     gpu.bench_point(sink, dict(set="sparse", **row, density=density(seen, B, S, q.device)),

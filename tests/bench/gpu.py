@@ -1,4 +1,4 @@
-"""What the benches share on a GPU: their flags, the machine's row, Attune's side, the judge, timing. Needs PyTorch."""
+"""What the benches share on a GPU: their flags, the machine's row, Attune's side, checking results, timing. Needs PyTorch."""
 import ctypes
 import datetime
 import json
@@ -138,13 +138,13 @@ def summary(samples):
                 ms_high=round(ordered[-1 - len(ordered) // 4], 5), runs=len(ordered))
 
 
-# ---- the judge ----
+# ---- the result against float64 ----
 
 def causal(b, h, q, k):
     return k <= q
 
 
-def judge(q, k, v, o, seen=None, change=None, lse=None, pairs=8, rows=64):
+def check_result(q, k, v, o, seen=None, change=None, lse=None, pairs=8, rows=64):
     """Error of o, of shape (batch, seqlen, heads, head_dim), against float64 on sampled rows, and what is allowed: twice the
     error of the unfused computation in the tensors' own type, plus 1e-5. Raises where it is exceeded or o is not finite.
     seen(b, h, q, k) is true where key k is seen by query q, change(score, b, h, q, k) is the new score, both of tensors that
@@ -192,28 +192,28 @@ def param_word(value):
     return "float" if isinstance(value, float) else "int"
 
 
-def attune_peer(context, fields, q, k, v, seen=None, change=None, given=None, bias=None):
-    """Attune on tensors of shape (batch, seqlen, heads, head_dim), run once and judged: its call, and what to record of it.
-    fields, the problem's, say to Attune what seen and change say to the judge; given: values of the params in its
+def attune_peer(context, fields, q, k, v, seen=None, change=None, params=None, bias=None):
+    """Attune on tensors of shape (batch, seqlen, heads, head_dim), run once and checked: its call, and what to record of it.
+    fields, the problem's, say to Attune what seen and change say to check_result; params: values of those in its
     expressions, numbers or tensors of int32 or float32."""
-    given = given or {}
+    params = params or {}
     batch, seqlen, heads, dim = q.shape
     plan = context.plan(context.problem(
         dtype=attune.BF16 if q.dtype == torch.bfloat16 else attune.FP16, head_dim=dim, head_dim_v=v.shape[3], batch=batch,
         heads_q=heads, heads_kv=k.shape[2], seqlen_q=seqlen, seqlen_k=k.shape[1],
-        params={name: param_word(value) for name, value in given.items()}, **fields))
+        params={name: param_word(value) for name, value in params.items()}, **fields))
     o = torch.full_like(q, float("nan"))
     lse = torch.full((batch, heads, seqlen), float("nan"), device=q.device) if fields.get("want_lse") else None
     workspace = torch.empty(max(1, plan.workspace), dtype=torch.uint8, device=q.device)
     values = {name: (value.data_ptr(), value.numel()) if isinstance(value, torch.Tensor) else value
-              for name, value in given.items()}
+              for name, value in params.items()}
     address = lambda tensor: None if tensor is None else tensor.data_ptr()
     call = plan.bind(*map(address, (q, k, v, o, lse, workspace)), torch.cuda.current_stream().cuda_stream, values,
                      address(bias))
-    call.memory = q, k, v, o, lse, workspace, given, bias  # stays while the call does
+    call.memory = q, k, v, o, lse, workspace, params, bias  # stays while the call does
     call()
     torch.cuda.synchronize()
-    return call, dict(config=plan.config, rung=plan.rung, **judge(q, k, v, o, seen, change, lse))
+    return call, dict(config=plan.config, source=plan.source, **check_result(q, k, v, o, seen, change, lse))
 
 
 def graphed(call):

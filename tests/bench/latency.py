@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Three costs of Attune on the CPU, as JSON lines: from process start to the first result with the cubin stored, beyond what
-CUDA's own start costs; one warm run beyond the driver's launch call; compiling one kernel (compile_time.py). Uses
+CUDA's own start costs; one warm run without the driver's launch call; compiling one kernel (compile_time.py). Uses
 build/bench/latency and build/attune; PyTorch only names the GPU."""
 import argparse
 import json
@@ -35,9 +35,9 @@ def first_result(program, database, runs):
 
 def warm(program, database):
     found = json.loads(subprocess.run([program, "warm", database], check=True, capture_output=True, text=True).stdout)
-    return dict(set="warm_run", run_us=round(1e6 * found["run_seconds"], 3),
-                launch_us=round(1e6 * found["launch_seconds"], 3),
-                beyond_us=round(1e6 * (found["run_seconds"] - found["launch_seconds"]), 3), config=found["config"])
+    us = lambda name: round(1e6 * found[name], 3)
+    return dict(set="warm_run", run_us=us("run"), beyond_us=us("beyond"), beyond_us_low=us("beyond_low"),
+                beyond_us_high=us("beyond_high"), config=found["config"])
 
 
 def main():

@@ -31,9 +31,9 @@ def attune_point(context, B, H, S, D, causal):
     after_run, _ = torch.cuda.mem_get_info()
     row = dict(lse_bytes=lse.nbytes, workspace_bytes=plan.workspace, run_bytes=before_run - after_run,
                plan_bytes=before_plan - before_run, extra_bytes=lse.nbytes + plan.workspace + before_run - after_run,
-               config=plan.config, rung=plan.rung)
+               config=plan.config, source=plan.source)
     plan.close()
-    row.update(gpu.judge(q, k, v, o, gpu.causal if causal else None, lse=lse))
+    row.update(gpu.check_result(q, k, v, o, gpu.causal if causal else None, lse=lse))
     return row
 
 

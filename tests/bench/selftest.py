@@ -1,10 +1,11 @@
-"""The bindings against the simulator, with nothing but Python: small problems, judged by plain arithmetic."""
+"""The bindings against the simulator, with nothing but Python: small problems, compared with plain arithmetic."""
 import ctypes as C
 import math
 import random
 import struct
 
 import attune
+import check_figures
 
 BATCH, SEQLEN, HEADS, DIM = 1, 20, 2, 16
 
@@ -83,13 +84,21 @@ def check(context, title, seen, change=lambda score, h, i, j: score, values=None
     plan.bind(*map(address, (*tensors, lse, workspace)), values=values, bias=address(added), sinks=address(sinks),
               lists=lists)()
     error, lse_error = errors(tensors, lse, seen, change, sinks)
-    print(f"{context.device}, {title}: {plan.config}, rung {plan.rung}, error {error:.2g} of O and {lse_error:.2g} of LSE")
+    print(f"{context.device}, {title}: {plan.config}, source {plan.source}, error {error:.2g} of O and {lse_error:.2g} of LSE")
     plan.close()
     if not error < 2e-2 or not lse_error < 1e-3:
         raise SystemExit("selftest: the result is wrong, or the structs do not agree with runtime/attune.h")
 
 
+def check_passes():
+    """A figure that was measured as less than nothing, or not at all, passes no limit."""
+    for value, passed in ((1.5, True), (0, True), (2.5, False), (-0.678, False), (None, False)):
+        if check_figures.passes(value, "<=", 2) != passed:
+            raise SystemExit(f"selftest: {value} <= 2 must {'' if passed else 'not '}pass")
+
+
 def run():
+    check_passes()
     random.seed(1)
     context = attune.Context(attune.load(), "host", ":memory:")
     check(context, "causal", lambda i, j: j <= i, mask=attune.MASK_CAUSAL)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Writes what tests/bench/results/*.jsonl records between the two markers of README.md; --check only says whether it is there."""
+"""Writes what tests/bench/results/*.jsonl records: all of it into tests/bench/RESULTS.md, a summary into README.md, each between
+two markers. --check writes nothing and fails where a file does not say what the results give."""
 import argparse
 import sys
 
 import sets
 from check_figures import BEST, RESULTS, TIMED, figures, geomean, read, shown, speedups, to_own_dense
 
-README = RESULTS.parents[2] / "README.md"
-BEGIN, END = "<!-- results: begin (python3 tests/bench/table.py) -->", "<!-- results: end -->"
+TOP = RESULTS.parents[2]
 PEERS = {"attune": "**Attune**", "fa2": "FlashAttention-2", "cudnn": "cuDNN", "eager": "unfused",
          "flex": "FlexAttention"}
 
@@ -20,7 +20,7 @@ def heading(path, rows, title):
     commands = ", ".join(dict.fromkeys(f"`{m['command']}`" for m in machines))
     return (f"{title.format(dtypes)}, on {machine['gpu']} (driver {machine['driver']}, PyTorch {machine['torch']}, cuDNN "
             f"{machine['cudnn']}, NVRTC {machine['nvrtc']}, SM clock up to {machine['sm_mhz_max']:g} MHz, {machine['date'][:10]}; "
-            f"{commands}; [{path.name}](tests/bench/results/{path.name})):")
+            f"{commands}; [{path.name}](results/{path.name})):")
 
 
 def against(rows):
@@ -124,7 +124,8 @@ def lists_table(path):
     yield ""
 
 
-def section():
+def results():
+    """The text of RESULTS.md."""
     lines = []
     for path in sorted(RESULTS.glob("*-forward.jsonl")):
         lines += forward_table(path)
@@ -140,26 +141,70 @@ def section():
     others = [f for f in figures() if "forward" not in f[0]]
     if others:
         lines += ["| measured | | wanted | in |", "|---|---:|---|---|"]
-        lines += [f"| {what} | {shown(value)} | {relation} {shown(wanted)} | [{name}](tests/bench/results/{name}) |"
+        lines += [f"| {what} | {shown(value)} | {relation} {shown(wanted)} | [{name}](results/{name}) |"
                   for name, what, value, relation, wanted, _ in others]
     while lines and not lines[-1]:
         lines.pop()
     return "\n".join(lines) if lines else "no results recorded yet"
 
 
+SUMMARY = [  # set, what it is, peers
+    ("forward", "bf16, head_dim 64 to 256, 512 to 16,384 tokens, dense and causal", BEST),
+    ("fp16", "the same in fp16, at three lengths", BEST),
+    ("gqa", "32 query heads on 8 key heads, causal", BEST),
+    ("dims", "head_dim 96 and 192", BEST),
+    ("ragged", "197 to 4,097 tokens, no multiple of a tile", BEST),
+    ("mma", "family mma alone, which uses FlashAttention-2's instructions", ("fa2",)),
+    ("sparse", "masks, patterns and score expressions, 2,048 to 65,536 tokens", ("flex",)),
+]
+
+
+def summary():
+    """The README's table: a row for each recorded set."""
+    rows, machines = [], {}
+    for name, what, peers in SUMMARY:
+        for path in sorted(RESULTS.glob(f"*-{name}.jsonl")):
+            recorded = read(path)
+            ratios = list(speedups(recorded, *peers).values())
+            if ratios:
+                peer = "FlashAttention-2 or cuDNN, the faster" if peers == BEST else PEERS[peers[0]]
+                rows.append(f"| {what} | {len(ratios)} | {peer} | {geomean(ratios):.2f} | {min(ratios):.2f} |")
+                machines.update({f"{r['gpu']}, PyTorch {r['torch'].split('+')[0]}, cuDNN {r['cudnn']}": None for r in recorded
+                                 if r["set"] == "machine"})
+    if not rows:
+        return "no results recorded yet"
+    return "\n".join([f"Forward, on {', '.join(machines)}. Times as fast as the peer, over a set's points:", "",
+                      "| set | points | peer | geometric mean | least |", "|---|---:|---|---:|---:|", *rows])
+
+
+FILES = {  # file: marker, what makes its text
+    TOP / "tests" / "bench" / "RESULTS.md": ("results", results),
+    TOP / "README.md": ("figures", summary),
+}
+
+
+def rewritten(path, name, make):
+    """The file's text with what lies between its markers made anew."""
+    begin, end = f"<!-- {name}: begin (python3 tests/bench/table.py) -->", f"<!-- {name}: end -->"
+    text = path.read_text()
+    if text.count(begin) != 1 or text.count(end) != 1:
+        sys.exit(f"table.py: {path.name} needs each marker once: {begin} and {end}")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{make()}\n\n{end}{rest.split(end)[1]}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    text = README.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        sys.exit(f"table.py: README.md needs each marker once: {BEGIN} and {END}")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    wanted = f"{before}{BEGIN}\n\n{section()}\n\n{END}{after}"
-    if arguments.check:
-        sys.exit(0 if text == wanted else "README.md's table is not what the results give; run python3 tests/bench/table.py")
-    README.write_text(wanted)
+    stale = []
+    for path, (name, make) in FILES.items():
+        text = rewritten(path, name, make)
+        if not arguments.check:
+            path.write_text(text)
+        elif text != path.read_text():
+            stale.append(path.name)
+    sys.exit(f"not what the results give: {', '.join(stale)}; run python3 tests/bench/table.py" if stale else 0)
 
 
 if __name__ == "__main__":

@@ -119,8 +119,8 @@ int main(void) {
   static lists built, expected;
   attune_context *gpu, *host;
   int failed = 0;
-  if (!bed_open(&gpu, "cuda:0", ":memory:")) return BED_SKIPPED;
-  if (!bed_open(&host, "host", ":memory:")) return 1;
+  if (!case_open(&gpu, "cuda:0", ":memory:")) return CASE_SKIPPED;
+  if (!case_open(&host, "host", ":memory:")) return 1;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const list_case *c = &cases[i];
     size_t size;

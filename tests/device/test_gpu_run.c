@@ -71,43 +71,46 @@ static double now(void) {
   return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* A plan and the tensors of a class; false, with a line, where that fails. config: NULL, or of the plan. */
-static bool prepare(const char *name, attune_plan **plan, bed *b, const char *class, const char *config) {
+/* A plan and the verifier of a class; false, with a line, where that fails. config: NULL, or of the plan. */
+static bool prepare(const char *name, attune_plan **plan, attune_verifier **verifier, const char *class,
+                    const char *config) {
   attune_problem problem;
   *plan = NULL;
   attune_status status = attune_problem_parse(&problem, class);
   if (status == ATTUNE_OK)
     status =
         config ? attune_plan_create_with(plan, context, &problem, config) : attune_plan_create(plan, context, &problem);
-  if (status == ATTUNE_OK) status = bed_create(b, machine, &problem, NULL, NULL, 1);
+  if (status == ATTUNE_OK)
+    status = attune_verifier_create(verifier, machine, &problem, NULL, &(attune_drawing){.seed = 1});
+  if (status == ATTUNE_OK) status = attune_verifier_prepare(*verifier, attune_plan_workspace(*plan));
   if (status == ATTUNE_OK) return true;
   report(name, false, "%s: %s", attune_status_name(status), attune_message());
   attune_plan_destroy(*plan);
   return false;
 }
 
-static void finish(attune_plan *plan, bed *b) {
+static void finish(attune_plan *plan, attune_verifier *verifier) {
   attune_plan_destroy(plan);
-  bed_destroy(b);
+  attune_verifier_destroy(verifier);
 }
 
-static void judge(const char *name, const attune_plan *plan, bed *b, int rows, bool whole, double seconds) {
-  bed_verdict verdict;
-  attune_status status = bed_judge(b, &verdict, rows, whole);
+static void compare(const char *name, const attune_plan *plan, attune_verifier *verifier, double seconds) {
+  attune_verdict verdict;
+  attune_status status = attune_verifier_compare(verifier, &verdict);
   if (status != ATTUNE_OK)
     report(name, false, "%s: %s", attune_status_name(status), attune_message());
   else
-    report(name, verdict.passed, "%s error %.2e of %.2e, lse %.1e, %d rows, %.2f ms%s%s", attune_plan_config(plan),
-           verdict.error, verdict.bound, verdict.lse_error, verdict.rows, seconds * 1e3, verdict.passed ? "" : "; ",
-           verdict.passed ? "" : verdict.why);
+    report(name, verdict.passed, "%s error %.2e of %.2e, lse %.1e, %lld rows, %.2f ms%s%s", attune_plan_config(plan),
+           verdict.error, verdict.bound, verdict.lse_error, (long long)verdict.rows_checked, seconds * 1e3,
+           verdict.passed ? "" : "; ", verdict.worst);
 }
 
-static attune_status timed_run(const attune_plan *plan, const bed *b, double *seconds) {
+static attune_status timed_run(const attune_plan *plan, attune_verifier *verifier, double *seconds) {
   attune_timer *timer;
   attune_status status = attune_timer_create(&timer, machine);
   if (status != ATTUNE_OK) return status;
   status = attune_timer_start(timer);
-  if (status == ATTUNE_OK) status = attune_run(plan, &b->tensors, b->workspace, BED_WORKSPACE, NULL);
+  if (status == ATTUNE_OK) status = case_run(verifier, plan, NULL);
   if (status == ATTUNE_OK) status = attune_timer_stop(timer);
   if (status == ATTUNE_OK) status = attune_timer_seconds(timer, seconds);
   attune_timer_destroy(timer);
@@ -116,11 +119,11 @@ static attune_status timed_run(const attune_plan *plan, const bed *b, double *se
 
 /* ---- graphs ---- */
 
-static CUresult capture(CUgraphExec *exec, CUstream stream, const attune_plan *plan, const bed *b) {
+static CUresult capture(CUgraphExec *exec, CUstream stream, const attune_plan *plan, attune_verifier *verifier) {
   CUgraph graph;
   CUresult result = cuda.begin_capture(stream, CAPTURE_MODE_GLOBAL);
   if (result != CUDA_SUCCESS) return result;
-  attune_status status = attune_run(plan, &b->tensors, b->workspace, BED_WORKSPACE, stream);
+  attune_status status = case_run(verifier, plan, stream);
   result = cuda.end_capture(stream, &graph);
   if (status != ATTUNE_OK || result != CUDA_SUCCESS) return result ? result : -1;
   result = cuda.instantiate(exec, graph, 0);
@@ -131,26 +134,26 @@ static CUresult capture(CUgraphExec *exec, CUstream stream, const attune_plan *p
 /* Captured before it ever ran; capture runs nothing, and each replay writes everything. */
 static void test_graph(const char *name, const char *config) {
   attune_plan *plan;
-  bed b;
+  attune_verifier *verifier;
   CUstream stream;
   CUgraphExec exec;
-  if (!prepare(name, &plan, &b, "forward.bf16.d128.b2.h8.kv8.q1000.k1000.causal.lse", config)) return;
+  if (!prepare(name, &plan, &verifier, "forward.bf16.d128.b2.h8.kv8.q1000.k1000.causal.lse", config)) return;
   CUresult result = cuda.stream_create(&stream, NON_BLOCKING);
   attune_backend_synchronize(machine);
-  if (result == CUDA_SUCCESS) result = capture(&exec, stream, plan, &b);
+  if (result == CUDA_SUCCESS) result = capture(&exec, stream, plan, verifier);
   for (int replay = 0; replay < 3 && result == CUDA_SUCCESS; replay++) {
-    attune_status status = bed_poison(&b);
+    attune_status status = attune_verifier_prepare(verifier, attune_plan_workspace(plan));
     if (status == ATTUNE_OK) status = attune_backend_synchronize(machine);
     result = status == ATTUNE_OK ? cuda.graph_launch(exec, stream) : -1;
     if (result == CUDA_SUCCESS) result = cuda.stream_synchronize(stream);
-    if (result == CUDA_SUCCESS) judge(name, plan, &b, 64, true, 0);
+    if (result == CUDA_SUCCESS) compare(name, plan, verifier, 0);
   }
   if (result == CUDA_SUCCESS)
     cuda.graph_exec_destroy(exec);
   else
     report(name, false, "CUDA error %d, %s", result, attune_message());
   cuda.stream_destroy(stream);
-  finish(plan, &b);
+  finish(plan, verifier);
 }
 
 /* ---- threads ---- */
@@ -167,32 +170,49 @@ typedef struct {
 static void *run_thread(void *user) {
   runner *r = user;
   for (int i = 0; i < 50 && r->status == ATTUNE_OK; i++)
-    r->status = attune_run(r->plan, &r->tensors, r->workspace, BED_WORKSPACE, r->stream);
+    r->status = attune_run(r->plan, &r->tensors, r->workspace, attune_plan_workspace(r->plan), r->stream);
   CUcontext current;
   if (driver->context_current(&current) != CUDA_SUCCESS || current) r->status = ATTUNE_DRIVER_FAILED;
   return NULL;
 }
 
+static attune_status make_runner(runner *out, const attune_plan *plan, const attune_verifier *verifier, size_t size) {
+  const size_t workspace = attune_plan_workspace(plan);
+  *out = (runner){.plan = plan, .tensors = *attune_verifier_tensors(verifier)};
+  attune_status status = attune_memory_allocate(&out->tensors.o, machine, size);
+  if (status == ATTUNE_OK && workspace > 0) status = attune_memory_allocate(&out->workspace, machine, workspace);
+  if (status == ATTUNE_OK && cuda.stream_create(&out->stream, NON_BLOCKING) != CUDA_SUCCESS)
+    status = ATTUNE_DRIVER_FAILED;
+  return status;
+}
+
+/* Ends the runner; whether its O is other than the expected one. */
+static bool ends_otherwise(runner *r, const uint16_t *expected, uint16_t *other, size_t size) {
+  memset(other, 0, size);
+  const bool differs =
+      attune_memory_read(machine, other, r->tensors.o, size) != ATTUNE_OK || memcmp(other, expected, size) != 0;
+  attune_memory_free(machine, r->tensors.o);
+  if (r->workspace) attune_memory_free(machine, r->workspace);
+  cuda.stream_destroy(r->stream);
+  return differs;
+}
+
 static void test_threads(const char *name, const char *config) {
   enum { THREADS = 8 };
+  const size_t size = (size_t)2 * 700 * 8 * 64 * sizeof(uint16_t); /* of O, contiguous */
   attune_plan *plan;
-  bed b;
+  attune_verifier *verifier;
+  attune_verdict verdict;
   runner runners[THREADS] = {0};
   pthread_t threads[THREADS];
-  if (!prepare(name, &plan, &b, "forward.fp16.d64.b2.h8.kv8.q700.k700.causal", config)) return;
-  attune_status status = attune_run(plan, &b.tensors, b.workspace, BED_WORKSPACE, NULL);
-  bed_verdict verdict;
-  if (status == ATTUNE_OK) status = bed_judge(&b, &verdict, 64, true);
-  uint16_t *other = malloc(b.o_count * 2);
+  if (!prepare(name, &plan, &verifier, "forward.fp16.d64.b2.h8.kv8.q700.k700.causal", config)) return;
+  uint16_t *expected = malloc(size), *other = malloc(size);
+  attune_status status = expected && other ? case_check(verifier, plan, &verdict) : ATTUNE_OUT_OF_MEMORY;
+  if (status == ATTUNE_OK) status = attune_verifier_outputs(verifier, expected, NULL);
   int different = 0;
-  for (int i = 0; i < THREADS && status == ATTUNE_OK; i++) {
-    runners[i].plan = plan;
-    runners[i].tensors = b.tensors;
-    status = attune_memory_allocate(&runners[i].tensors.o, machine, b.o_count * 2);
-    if (status == ATTUNE_OK) status = attune_memory_allocate(&runners[i].workspace, machine, BED_WORKSPACE);
-    if (cuda.stream_create(&runners[i].stream, NON_BLOCKING) != CUDA_SUCCESS) status = ATTUNE_DRIVER_FAILED;
-  }
-  if (status != ATTUNE_OK || !other) {
+  for (int i = 0; i < THREADS && status == ATTUNE_OK; i++)
+    status = make_runner(&runners[i], plan, verifier, size);
+  if (status != ATTUNE_OK) {
     report(name, false, "%s: %s", attune_status_name(status), attune_message());
     exit(1);
   }
@@ -203,32 +223,28 @@ static void test_threads(const char *name, const char *config) {
   attune_backend_synchronize(machine);
   for (int i = 0; i < THREADS; i++) {
     if (runners[i].status != ATTUNE_OK) status = runners[i].status;
-    memset(other, 0, b.o_count * 2);
-    if (attune_memory_read(machine, other, runners[i].tensors.o, b.o_count * 2) != ATTUNE_OK) different++;
-    different += memcmp(other, b.o, b.o_count * 2) != 0;
-    attune_memory_free(machine, runners[i].tensors.o);
-    attune_memory_free(machine, runners[i].workspace);
-    cuda.stream_destroy(runners[i].stream);
+    different += ends_otherwise(&runners[i], expected, other, size);
   }
   report(name, status == ATTUNE_OK && !different && verdict.passed, "50 runs each, %d results differ, %s", different,
          attune_status_name(status));
+  free(expected);
   free(other);
-  finish(plan, &b);
+  finish(plan, verifier);
 }
 
 /* ---- large ---- */
 
-static void test_large(const char *name, const char *class, int rows) {
+static void test_large(const char *name, const char *class) {
   attune_plan *plan;
-  bed b;
+  attune_verifier *verifier;
   double seconds = 0;
-  if (!prepare(name, &plan, &b, class, NULL)) return;
-  attune_status status = timed_run(plan, &b, &seconds);
+  if (!prepare(name, &plan, &verifier, class, NULL)) return;
+  attune_status status = timed_run(plan, verifier, &seconds);
   if (status == ATTUNE_OK)
-    judge(name, plan, &b, rows, false, seconds);
+    compare(name, plan, verifier, seconds);
   else
     report(name, false, "%s: %s", attune_status_name(status), attune_message());
-  finish(plan, &b);
+  finish(plan, verifier);
 }
 
 /* ---- memory ---- */
@@ -238,17 +254,17 @@ static void test_memory(void) {
   const char *name = "memory of 65,536 tokens";
   enum { ALLOWED = 2 << 20 };
   attune_plan *plan;
-  bed b;
+  attune_verifier *verifier;
   size_t total, before, planned, after;
   attune_problem problem;
-  if (!prepare(name, &plan, &b, "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse", NULL)) return;
+  if (!prepare(name, &plan, &verifier, "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse", NULL)) return;
   attune_plan_destroy(plan);
   attune_problem_parse(&problem, "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse");
   attune_backend_synchronize(machine);
   CUresult result = cuda.memory_info(&before, &total);
   attune_status status = attune_plan_create(&plan, context, &problem);
   if (result == CUDA_SUCCESS) result = cuda.memory_info(&planned, &total);
-  if (status == ATTUNE_OK) status = attune_run(plan, &b.tensors, b.workspace, BED_WORKSPACE, NULL);
+  if (status == ATTUNE_OK) status = case_run(verifier, plan, NULL);
   if (status == ATTUNE_OK) status = attune_backend_synchronize(machine);
   if (result == CUDA_SUCCESS) result = cuda.memory_info(&after, &total);
   if (status != ATTUNE_OK || result != CUDA_SUCCESS) {
@@ -257,8 +273,8 @@ static void test_memory(void) {
   }
   long long loaded = (long long)before - (long long)planned, taken = (long long)planned - (long long)after;
   report(name, taken <= ALLOWED, "LSE %zu bytes, workspace %zu, the plan %lld, the run %lld, %d allowed",
-         b.lse_count * 4, attune_plan_workspace(plan), loaded, taken, ALLOWED);
-  finish(plan, &b);
+         (size_t)65536 * 16 * sizeof(float), attune_plan_workspace(plan), loaded, taken, ALLOWED);
+  finish(plan, verifier);
 }
 
 /* ---- the CPU ---- */
@@ -290,33 +306,35 @@ static attune_status load_bare(CUmodule *module, CUfunction *function, attune_co
 /* What attune_run of a kernel takes beyond cuLaunchKernel, tensor maps included if it has them. */
 static void test_cost(const char *name, const char *config_text) {
   enum { BATCH = 100, BATCHES = 101 };
+  static const char class[] = "forward.fp16.d64.b1.h8.kv8.q128.k128.causal";
   attune_plan *plan, *chosen;
-  bed b;
+  attune_verifier *verifier;
   attune_config config;
   attune_steps steps;
-  attune_problem resolved;
   CUmodule module;
   CUfunction function;
   double run[BATCHES], bare[BATCHES];
-  if (!prepare(name, &chosen, &b, "forward.fp16.d64.b1.h8.kv8.q128.k128.causal", NULL)) return;
+  if (!prepare(name, &chosen, &verifier, class, NULL)) return;
   attune_plan_destroy(chosen);
-  attune_status status = attune_plan_create_with(&plan, context, &b.problem, config_text);
+  attune_problem problem;
+  attune_problem_parse(&problem, class);
+  attune_status status = attune_problem_resolve(&problem, &problem);
+  if (status == ATTUNE_OK) status = attune_plan_create_with(&plan, context, &problem, config_text);
+  if (status == ATTUNE_OK) status = attune_verifier_prepare(verifier, attune_plan_workspace(plan));
   if (status == ATTUNE_OK)
     status = load_bare(&module, &function, &config, "forward.mma.fp16.d64.causal.m64.n64.w4.s1.lazy.b1");
-  if (status == ATTUNE_OK) status = attune_problem_resolve(&resolved, &b.problem);
-  if (status == ATTUNE_OK) status = attune_steps_of(&steps, &config, &resolved);
+  if (status == ATTUNE_OK) status = attune_steps_of(&steps, &config, &problem);
   attune_step *step = &steps.steps[0];
-  attune_tensor_bind(&step->arguments, ATTUNE_TENSOR_Q, b.tensors.q);
-  attune_tensor_bind(&step->arguments, ATTUNE_TENSOR_K, b.tensors.k);
-  attune_tensor_bind(&step->arguments, ATTUNE_TENSOR_V, b.tensors.v);
-  attune_tensor_bind(&step->arguments, ATTUNE_TENSOR_O, b.tensors.o);
+  const attune_run_inputs run_inputs = {.tensors = *attune_verifier_tensors(verifier)};
+  for (attune_tensor_id id = ATTUNE_TENSOR_Q; id <= ATTUNE_TENSOR_O; id++)
+    attune_tensor_bind(&step->arguments, id, attune_tensor_of_run(&run_inputs, id));
   void *parameters[] = {&step->arguments};
   CUresult result = CUDA_SUCCESS;
   for (int i = 0; i < BATCHES && status == ATTUNE_OK && result == CUDA_SUCCESS; i++) {
     status = attune_backend_synchronize(machine);
     double start = now();
     for (int j = 0; j < BATCH && status == ATTUNE_OK; j++)
-      status = attune_run(plan, &b.tensors, b.workspace, BED_WORKSPACE, NULL);
+      status = case_run(verifier, plan, NULL);
     run[i] = (now() - start) / BATCH;
     attune_backend_synchronize(machine);
     start = now();
@@ -336,11 +354,11 @@ static void test_cost(const char *name, const char *config_text) {
          theirs, ours - theirs);
   attune_backend_synchronize(machine);
   driver->module_unload(module);
-  finish(plan, &b);
+  finish(plan, verifier);
 }
 
 int main(void) {
-  if (!bed_open(&context, "cuda:0", ":memory:")) return BED_SKIPPED;
+  if (!case_open(&context, "cuda:0", ":memory:")) return CASE_SKIPPED;
   machine = attune_context_machine(context);
   if (attune_driver_get(&driver) != ATTUNE_OK) return 1;
   load_cuda();
@@ -355,11 +373,11 @@ int main(void) {
   test_cost("CPU of a run", "forward.mma.fp16.d64.causal.m64.n64.w4.s1.lazy.b1");
   test_cost("CPU of a run, tensor maps", "forward.wgmma.fp16.d64.causal.m64.n64.w8.s2.lazy.b1");
   test_memory();
-  test_large("65,536 tokens", "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse", 64);
-  test_large("65,536 tokens, fp16, no mask", "forward.fp16.d64.b1.h4.kv4.q65536.k65536.lse", 64);
-  test_large("K and V beyond 2^31", "forward.bf16.d128.b1.h16.kv16.q200.k1100000.lse", 24);
-  test_large("Q and O beyond 2^31", "forward.bf16.d128.b1.h16.kv16.q1100000.k200.lse", 64);
-  test_large("K beyond 2^31, bottom right", "forward.fp16.d64.b2.h32.kv32.q100.k600000.causal-bottom-right", 24);
+  test_large("65,536 tokens", "forward.bf16.d128.b1.h16.kv16.q65536.k65536.causal.lse");
+  test_large("65,536 tokens, fp16, no mask", "forward.fp16.d64.b1.h4.kv4.q65536.k65536.lse");
+  test_large("K and V beyond 2^31", "forward.bf16.d128.b1.h16.kv16.q200.k1100000.lse");
+  test_large("Q and O beyond 2^31", "forward.bf16.d128.b1.h16.kv16.q1100000.k200.lse");
+  test_large("K beyond 2^31, bottom right", "forward.fp16.d64.b2.h32.kv32.q100.k600000.causal-bottom-right");
   attune_context_destroy(context);
   printf("%d cases, %d failed\n", cases, failed);
   return failed != 0;

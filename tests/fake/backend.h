@@ -1,5 +1,5 @@
 /* A machine whose kernels are only times: what measure.c and search.c are tested with where there is no GPU. It stands
- * in for the machine, the compiler and the bed. */
+ * in for the machine, the compiler and the verifier. */
 #ifndef ATTUNE_FAKE_MACHINE_H
 #define ATTUNE_FAKE_MACHINE_H
 
@@ -9,7 +9,8 @@ typedef struct {
   double (*seconds)(const attune_config *config); /* true time */
   double noise;                                   /* relative, uniform, one-sided as on a GPU */
   bool (*wrong)(const attune_config *config);     /* NULL: never */
-  bool (*fails)(const attune_config *config);     /* launches fail */
+  bool (*wrong_with_lengths)(const attune_config *config);
+  bool (*fails)(const attune_config *config); /* launches fail */
   bool (*uncompilable)(const attune_config *config);
   int (*spills)(const attune_config *config);
   bool (*serialised)(const attune_config *config); /* so the compiler's log says */
@@ -20,7 +21,9 @@ typedef struct {
   unsigned compile_microseconds;
   /* what happened */
   volatile sig_atomic_t interrupted;
-  int launches, fills, compiled, beds;
+  int launches, fills, compiled, verifiers;
+  attune_drawing drawings[64];
+  int drawn;
   bool lost, timing;
   attune_config log[4096]; /* launches between start and stop of a timer */
   int logged;

@@ -1,4 +1,4 @@
-/* A libcuda that runs nothing: it keeps what it is asked, and fails when told to. */
+/* A libcuda that runs nothing: it records what it is asked, and fails when the test says so. */
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -291,7 +291,6 @@ EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base
                                   const unsigned long long *strides, const unsigned *box,
                                   const unsigned *element_strides, int interleave, int swizzle, int promotion,
                                   int fill) {
-  (void)type, (void)element_strides, (void)interleave, (void)swizzle, (void)promotion, (void)fill;
   NEEDS_CONTEXT;
   if (rank != 4 || !base || (uintptr_t)base % 16 || box[0] != 64 || box[1] > 256) return INVALID_VALUE;
   for (unsigned i = 0; i < rank; i++)
@@ -299,9 +298,19 @@ EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base
   for (unsigned i = 0; i + 1 < rank; i++)
     if (strides[i] < 16 || strides[i] % 16 || strides[i] >= 1ull << 40) return INVALID_VALUE;
   memset(map, 0, sizeof(struct attune_tensor_map));
+  fake_map seen = {.base = base,
+                   .type = type,
+                   .interleave = interleave,
+                   .swizzle = swizzle,
+                   .promotion = promotion,
+                   .fill = fill,
+                   .rank = rank};
+  memcpy(seen.box, box, sizeof seen.box);
+  memcpy(seen.element_strides, element_strides, sizeof seen.element_strides);
+  memcpy(seen.size, sizes, sizeof seen.size);
+  memcpy(seen.stride, strides, sizeof seen.stride);
   pthread_mutex_lock(&mutex);
-  record.map[record.maps % 4].base = base;
-  record.map[record.maps++ % 4].rows = box[1];
+  record.map[record.maps++ % 4] = seen;
   pthread_mutex_unlock(&mutex);
   return 0;
 }

@@ -11,15 +11,20 @@ typedef struct {
   struct attune_arguments arguments;
 } fake_launch;
 
+/* What cuTensorMapEncodeTiled was given. */
+typedef struct {
+  void *base;
+  int type, interleave, swizzle, promotion, fill;
+  unsigned rank, box[4], element_strides[4];
+  unsigned long long size[4], stride[3]; /* elements; bytes, the first dimension's left out */
+} fake_map;
+
 /* libcuda: two devices, an sm_90 and an sm_75. */
 typedef struct {
   int launches, modules_loaded, modules_unloaded, pushes, pops, retains, releases, dynamic_limit;
-  int maps;   /* tensor maps made */
-  int pinned; /* blocks of host memory that are */
-  struct {
-    void *base;
-    unsigned rows;
-  } map[4]; /* the last four, in the order of their making */
+  int maps;        /* tensor maps made */
+  int pinned;      /* blocks of host memory that are */
+  fake_map map[4]; /* the last four, in the order of their making */
   fake_launch last;
   struct {
     int before_launch; /* that many launches came before it */

@@ -1,5 +1,5 @@
 /* libFuzzer: texts of configs and of problem classes. Whatever parses prints as the same text; nothing else may happen
- * but a refusal with a message. What parses is also judged, costed and, if legal, emitted. */
+ * but a refusal with a message. What parses is also checked, estimated and, if legal, emitted. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -74,17 +74,18 @@ static inline size_t elements_of(const attune_problem *p) {
 }
 
 /* O of one verified run; malloc'ed. */
-static inline uint16_t *verified(attune_verifier *bed, attune_backend *machine, const attune_config *config,
+static inline uint16_t *verified(attune_verifier *verifier, attune_backend *machine, const attune_config *config,
                                  const attune_problem *problem, const char *about) {
   attune_problem resolved;
-  attune_program *program;
+  attune_program *program = NULL;
   attune_verdict verdict;
   uint16_t *o = malloc(elements_of(problem) * sizeof *o);
   assert_non_null(o);
   const attune_program_source from = {.backend = machine, .store = store, .problem = &resolved};
   if (attune_problem_resolve(&resolved, problem) != ATTUNE_OK ||
       attune_program_create(&program, &from, config) != ATTUNE_OK ||
-      attune_verifier_check(bed, program, &verdict) != ATTUNE_OK || attune_verifier_outputs(bed, o, NULL) != ATTUNE_OK)
+      attune_verifier_check(verifier, program, &verdict) != ATTUNE_OK ||
+      attune_verifier_outputs(verifier, o, NULL) != ATTUNE_OK)
     fail_msg("%s: %s", about, attune_message());
   if (!verdict.passed) fail_msg("%s: %s", about, verdict.worst);
   attune_program_destroy(program);
@@ -94,12 +95,13 @@ static inline uint16_t *verified(attune_verifier *bed, attune_backend *machine, 
 /* O of the problem on the first machine, verified; malloc'ed. */
 static inline uint16_t *computed(attune_family family, const char *schedule, const attune_problem *problem,
                                  const attune_inputs *given) {
-  attune_verifier *bed;
+  attune_verifier *verifier;
   attune_config config;
   config_of(&config, family, schedule, problem);
-  if (attune_verifier_create(&bed, machines[0], problem, given, 3, 1.0) != ATTUNE_OK) fail_msg("%s", attune_message());
-  uint16_t *o = verified(bed, machines[0], &config, problem, problem->mask_expr);
-  attune_verifier_destroy(bed);
+  if (attune_verifier_create(&verifier, machines[0], problem, given, &(attune_drawing){.seed = 3}) != ATTUNE_OK)
+    fail_msg("%s", attune_message());
+  uint16_t *o = verified(verifier, machines[0], &config, problem, problem->mask_expr);
+  attune_verifier_destroy(verifier);
   return o;
 }
 

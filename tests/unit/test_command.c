@@ -282,11 +282,12 @@ static void check_output(const char *name, const char *dtype, double allowed) {
     half_k[i] = attune_to_element(ATTUNE_FP16, (double)k[i]);
   for (size_t i = 0; i < sizeof v / sizeof *v; i++)
     half_v[i] = attune_to_element(ATTUNE_FP16, (double)v[i]);
+  const attune_inputs inputs = {.q = half_q, .k = half_k, .v = half_v};
   for (int head = 0; head < HEADS_Q; head++)
     for (int row = 0; row < SEQLEN_Q; row++) {
       double exact[WIDTH_V], exact_lse;
       float value, found_lse;
-      attune_reference_row(exact, &exact_lse, &problem, half_q, half_k, half_v, 0, head, row, NULL);
+      attune_reference_row(exact, &exact_lse, &problem, &inputs, 0, head, row);
       memcpy(&found_lse, (const char *)lse->data + 4 * (head * SEQLEN_Q + row), sizeof found_lse);
       assert_true(fabs((double)found_lse - exact_lse) < 1e-4);
       for (int d = 0; d < WIDTH_V; d++) {
@@ -367,7 +368,7 @@ static void files_of_problems_are_refused_with_their_line(void **state) {
   expect(run("verify --problem problem.json"), 1, "problem.json, line 3");
 }
 
-static void verify_judges(void **state) {
+static void verify_finds_kernels_right(void **state) {
   (void)state;
   const result *found =
       run("verify --device host --head-dim 16 --heads-q 2 --heads-kv 1 --seqlen-q 40 --seqlen-k 50 --lse "
@@ -376,11 +377,16 @@ static void verify_judges(void **state) {
   assert_int_equal(found->exit_code, 0);
   assert_true(json_is_true(json_object_get(object, "passed")));
   json_t *cases = json_object_get(object, "cases");
-  assert_int_equal(json_array_size(cases), 3);
+  assert_int_equal(json_array_size(cases), 4);
   assert_int_equal(json_integer_value(json_object_get(json_array_get(cases, 0), "rows_checked")), 80);
   json_decref(object);
   write_qkv("in", "");
   expect(run("verify --device host --input in --family reference --softcap 5"), 0, "right");
+  static const char lengths[] =
+      "verify --device host --head-dim 16 --batch 2 --seqlen-q 20 --family reference --seqlens-q";
+  expect(run("%s 20,3 --seqlens-k 0,11", lengths), 0, "       23  right");
+  expect(run("%s 20,21", lengths), 2, "seqlens_q[1] is 21; it must be from 0 to the problem's bound, 20");
+  expect(run("%s 20", lengths), 2, "seqlens_q has 1 lengths for a batch of 2; give one for each sequence");
 }
 
 /* As a wrong kernel leaves it: JSON has no infinity, and the row that tells of the fault must not be the one that is
@@ -502,7 +508,7 @@ int main(void) {
       cmocka_unit_test(run_computes_attention_of_a_file),
       cmocka_unit_test(bad_input_writes_nothing),
       cmocka_unit_test(files_of_problems_are_refused_with_their_line),
-      cmocka_unit_test(verify_judges),
+      cmocka_unit_test(verify_finds_kernels_right),
       cmocka_unit_test(infinite_errors_are_null_in_json),
       cmocka_unit_test(what_does_not_become_json_is_a_failure),
       cmocka_unit_test(explain_counts_what_masks_leave),

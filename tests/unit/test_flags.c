@@ -265,6 +265,26 @@ static void biases_have_the_sizes_of_the_problem_or_one(void **state) {
   }
 }
 
+static void lengths_are_read(void **state) {
+  (void)state;
+  static attune_flags flags;
+  static const int32_t lengths[] = {100, 0, 7};
+  accept(&flags, "verify --batch 3 --seqlens-k 100,0,7 --param a=1,2");
+  assert_memory_equal(attune_inputs_seqlens(&flags.given, ATTUNE_KEYS), lengths, sizeof lengths);
+  assert_int_equal(flags.given.seqlens[ATTUNE_KEYS].count, 3);
+  assert_null(attune_inputs_seqlens(&flags.given, ATTUNE_QUERIES));
+  accept(&flags, "verify --seqlens-q 5");
+  assert_int_equal(attune_inputs_seqlens(&flags.given, ATTUNE_QUERIES)[0], 5);
+  static const char *const bad[] = {"", ",", "1,", "1,,2", "-1", "1,-2", "x", "1;2", "1 2"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    char *argv[] = {(char *)(uintptr_t) "verify", (char *)(uintptr_t) "--seqlens-q", (char *)(uintptr_t)bad[i], NULL};
+    assert_int_equal(attune_flags_parse(&flags, 3, argv), ATTUNE_BAD_ARGUMENT);
+    assert_non_null(strstr(attune_message(), "expected a length for each sequence, as in 512,100,0"));
+  }
+  refuse("verify --seqlens-q 99999999999", ATTUNE_BAD_SIZE, "--seqlens-q 99999999999: it must be from");
+  refuse("tune --seqlens-q 5", ATTUNE_BAD_ARGUMENT, "attune tune takes no --seqlens-q");
+}
+
 /* ---- JSON ---- */
 
 static attune_inputs given;
@@ -309,9 +329,11 @@ static void expressions_come_back_from_json(void **state) {
       "\"params\":{\"doc\":[3,1,2147483647],\"slope\":[0.5,1.0,-1024.5],\"one\":[7],\"whole\":[1.0],\"unused\":0}}",
       "{\"batch\":2,\"bias\":[2,1,1]}",
       "{\"heads_q\":2,\"seqlen_q\":3,\"bias\":[1,1,3],\"params\":{\"tiny\":1e-30,\"tenth\":[0.1,0.2]}}",
+      "{\"batch\":3,\"seqlen_q\":9,\"params\":{\"a\":[4,5]},\"seqlens_q\":[9,0,5],\"seqlens_k\":[1,2,3]}",
+      "{\"seqlens_k\":[1]}",
       "{\"pattern\":\"window:5 & causal\"}",
   };
-  static const char *const keys[] = {"mask_expr", "score_expr", "params", "bias", "sinks"};
+  static const char *const keys[] = {"mask_expr", "score_expr", "params", "bias", "sinks", "seqlens_q", "seqlens_k"};
   static attune_inputs again;
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     attune_problem problem, back;
@@ -439,6 +461,7 @@ int main(void) {
       cmocka_unit_test(expressions_are_read),
       cmocka_unit_test(texts_that_are_too_long_are_refused),
       cmocka_unit_test(biases_have_the_sizes_of_the_problem_or_one),
+      cmocka_unit_test(lengths_are_read),
       cmocka_unit_test(problems_come_back_from_json),
       cmocka_unit_test(expressions_come_back_from_json),
       cmocka_unit_test(faults_in_json_say_where),

@@ -189,6 +189,33 @@ static void test_too_many_elements(void **unused) {
   refuse("f=1,", "more than 4096 values in all");
 }
 
+/* Lengths lie among the elements of arrays, also in a copy; new ones take the place of those that there were. */
+static void test_lengths(void **unused) {
+  (void)unused;
+  static attune_inputs copy;
+  static const int32_t first[] = {5, 6}, lengths[] = {512, 0, 1}, bad[] = {3, -1};
+  assert_null(attune_inputs_seqlens(&given, ATTUNE_QUERIES));
+  add("a=1,2");
+  assert_int_equal(attune_inputs_set_seqlens(&given, ATTUNE_KEYS, first, 2), ATTUNE_OK);
+  assert_int_equal(attune_inputs_set_seqlens(&given, ATTUNE_KEYS, lengths, 3), ATTUNE_OK);
+  add("b=3,");
+  copy = given;
+  memset(&given, 0x5a, sizeof given);
+  assert_null(attune_inputs_seqlens(&copy, ATTUNE_QUERIES));
+  assert_memory_equal(attune_inputs_seqlens(&copy, ATTUNE_KEYS), lengths, sizeof lengths);
+  assert_int_equal(copy.seqlens[ATTUNE_KEYS].count, 3);
+  attune_value values[ATTUNE_PARAMS_MAX];
+  attune_inputs_values(values, &copy);
+  assert_int_equal(((const int32_t *)values[1].array)[0], 3);
+  copy.seqlens[ATTUNE_KEYS].array = first;
+  assert_ptr_equal(attune_inputs_seqlens(&copy, ATTUNE_KEYS), first);
+  assert_int_equal(attune_inputs_set_seqlens(&copy, ATTUNE_QUERIES, bad, 2), ATTUNE_BAD_SIZE);
+  assert_non_null(strstr(attune_message(), "seqlens_q[1] is -1"));
+  copy.used = ATTUNE_GIVEN_ELEMENTS - 2;
+  assert_int_equal(attune_inputs_set_seqlens(&copy, ATTUNE_QUERIES, lengths, 3), ATTUNE_BAD_ARGUMENT);
+  assert_null(attune_inputs_seqlens(&copy, ATTUNE_QUERIES));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(test_texts, start),
@@ -196,6 +223,7 @@ int main(void) {
       cmocka_unit_test_setup(test_refused, start),
       cmocka_unit_test_setup(test_too_many_params, start),
       cmocka_unit_test_setup(test_too_many_elements, start),
+      cmocka_unit_test_setup(test_lengths, start),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

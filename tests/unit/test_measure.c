@@ -21,7 +21,7 @@ static bool last_fails(const attune_config *config) {
 /* Candidates whose true times are 1e-3 * tile_m. */
 typedef struct {
   attune_backend *machine;
-  attune_verifier *bed;
+  attune_verifier *verifier;
   attune_config configs[CANDIDATES];
   attune_candidate candidates[CANDIDATES];
 } bench;
@@ -29,7 +29,7 @@ typedef struct {
 static void open_bench(bench *bench, const char *arch, const int *tiles) {
   bench->machine = attune_fake_machine(arch);
   attune_fake_gpu.seconds = by_tile;
-  assert_int_equal(attune_verifier_create(&bench->bed, bench->machine, NULL, NULL, 0, 1), ATTUNE_OK);
+  assert_int_equal(attune_verifier_create(&bench->verifier, bench->machine, NULL, NULL, NULL), ATTUNE_OK);
   for (int i = 0; i < CANDIDATES; i++) {
     bench->configs[i] = (attune_config){.tile_m = tiles[i]};
     bench->candidates[i] = (attune_candidate){.program = attune_fake_program(bench->machine, &bench->configs[i])};
@@ -37,7 +37,7 @@ static void open_bench(bench *bench, const char *arch, const int *tiles) {
 }
 
 static attune_status race(bench *bench, int rounds, double seconds) {
-  return attune_measure(bench->bed, bench->machine, bench->candidates, CANDIDATES, rounds, seconds);
+  return attune_measure(bench->verifier, bench->machine, bench->candidates, CANDIDATES, rounds, seconds);
 }
 
 static void close_bench(bench *bench) {
@@ -45,7 +45,7 @@ static void close_bench(bench *bench) {
     attune_timing_free(&bench->candidates[i].timing);
     attune_program_destroy((attune_program *)bench->candidates[i].program);
   }
-  attune_verifier_destroy(bench->bed);
+  attune_verifier_destroy(bench->verifier);
 }
 
 static const int near_tiles[] = {100, 101, 102, 103};
@@ -151,7 +151,7 @@ static void test_bad_arguments(void **state) {
   bench bench;
   (void)state;
   open_bench(&bench, "sm_90", near_tiles);
-  assert_int_equal(attune_measure(bench.bed, bench.machine, bench.candidates, 0, 10, 1), ATTUNE_BAD_ARGUMENT);
+  assert_int_equal(attune_measure(bench.verifier, bench.machine, bench.candidates, 0, 10, 1), ATTUNE_BAD_ARGUMENT);
   assert_int_equal(race(&bench, 0, 1), ATTUNE_BAD_ARGUMENT);
   assert_int_equal(race(&bench, 100000, 1), ATTUNE_BAD_ARGUMENT);
   close_bench(&bench);

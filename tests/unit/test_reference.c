@@ -1,4 +1,4 @@
-/* The judges of every kernel: conversions over all patterns, rows against small cases worked out by hand. */
+/* The reference: conversions over all patterns, rows against small cases worked out by hand. */
 #include "tuner/verify/reference.h"
 
 #include <math.h>
@@ -102,11 +102,12 @@ static void expect_visible(const attune_problem *problem, int row, int first, in
     for (int head = 0; head < problem->heads_kv; head++)
       for (int d = 0; d < 8; d++)
         v[key * problem->v.seqlen + head * 8 + d] = attune_to_element(ATTUNE_BF16, key + 100 * head);
+  const attune_inputs inputs = {.q = q, .k = k, .v = v};
   for (int head = 0; head < problem->heads_q; head++) {
     const int head_kv = head / (problem->heads_q / problem->heads_kv);
     double o[8], unfused[8], lse;
-    attune_reference_row(o, &lse, problem, q, k, v, 0, head, row, NULL);
-    attune_unfused_row(unfused, problem, q, k, v, 0, head, row, NULL);
+    attune_reference_row(o, &lse, problem, &inputs, 0, head, row);
+    attune_unfused_row(unfused, problem, &inputs, 0, head, row);
     if (first >= last) {
       assert_true(o[0] == 0.0 && unfused[7] == 0.0 && lse == -INFINITY);
       continue;
@@ -154,11 +155,49 @@ static void rows_that_see_no_key_are_zero(void **state) {
   expect_visible(&problem, 5, 5, 4);
 }
 
+/* Masks, windows and expressions go by the sequence's own lengths. */
+static void lengths_of_a_sequence_end_its_keys(void **state) {
+  (void)state;
+  enum { KEYS = 6 };
+  const int32_t seqlens_q[] = {4, 2}, seqlens_k[] = {6, 3};
+  uint16_t q[2 * 4 * 8] = {0}, k[2 * KEYS * 8] = {0}, v[2 * KEYS * 8];
+  attune_problem problem = problem_of(4, KEYS, 1, 1);
+  problem.batch = 2;
+  for (int i = 0; i < 2 * KEYS * 8; i++)
+    v[i] = i / 8 % KEYS < seqlens_k[i / 8 / KEYS] ? attune_to_element(ATTUNE_BF16, i / 8 % KEYS) : 0x7fff;
+  attune_inputs inputs = {.q = q, .k = k, .v = v};
+  inputs.seqlens[ATTUNE_QUERIES].array = seqlens_q;
+  inputs.seqlens[ATTUNE_KEYS].array = seqlens_k;
+  const struct {
+    attune_mask mask;
+    int batch, row, keys; /* those that the row sees, from the first on */
+  } cases[] = {{ATTUNE_MASK_NONE, 0, 1, 6},
+               {ATTUNE_MASK_NONE, 1, 1, 3},
+               {ATTUNE_MASK_CAUSAL, 1, 1, 2},
+               {ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, 0, 0, 3},
+               {ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, 1, 0, 2}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    double o[8], unfused[8], lse;
+    problem.mask = cases[i].mask;
+    attune_reference_row(o, &lse, &problem, &inputs, cases[i].batch, 0, cases[i].row);
+    attune_unfused_row(unfused, &problem, &inputs, cases[i].batch, 0, cases[i].row);
+    assert_true(fabs(o[0] - (cases[i].keys - 1) / 2.0) < 1e-12);
+    assert_true(fabs(unfused[0] - o[0]) <= o[0] / 64);
+    assert_true(fabs(lse - log(cases[i].keys)) < 1e-12);
+    assert_int_equal(attune_reference_keys(&problem, &inputs, cases[i].batch, 0, cases[i].row), cases[i].keys);
+  }
+  strcpy(problem.mask_expr, "k * 10 < seqlen_k + 10 * (seqlen_q - 1)");
+  problem.mask = ATTUNE_MASK_NONE; /* 10 k < 36 in the first sequence, 10 k < 13 in the second */
+  assert_int_equal(attune_reference_keys(&problem, &inputs, 0, 0, 0), 4);
+  assert_int_equal(attune_reference_keys(&problem, &inputs, 1, 0, 0), 2);
+}
+
 /* Two keys with scores a and b: O is the logistic function of their difference. */
 static void scores_take_scale_and_softcap(void **state) {
   (void)state;
   attune_problem problem = problem_of(1, 2, 1, 1);
   uint16_t q[8] = {0}, k[16] = {0}, v[16] = {0};
+  const attune_inputs inputs = {.q = q, .k = k, .v = v};
   q[0] = attune_to_element(ATTUNE_BF16, 2.0);
   k[0] = attune_to_element(ATTUNE_BF16, 3.0);
   k[8] = attune_to_element(ATTUNE_BF16, 1.0);
@@ -175,8 +214,8 @@ static void scores_take_scale_and_softcap(void **state) {
     double o[8], unfused[8], lse;
     problem.scale = cases[i].scale;
     problem.softcap = cases[i].softcap;
-    attune_reference_row(o, &lse, &problem, q, k, v, 0, 0, 0, NULL);
-    attune_unfused_row(unfused, &problem, q, k, v, 0, 0, 0, NULL);
+    attune_reference_row(o, &lse, &problem, &inputs, 0, 0, 0);
+    attune_unfused_row(unfused, &problem, &inputs, 0, 0, 0);
     const double expected = 1.0 / (1.0 + exp(cases[i].b - cases[i].a));
     assert_true(fabs(o[0] - expected) < 1e-12);
     assert_true(fabs(unfused[0] - expected) < 0.01);
@@ -186,16 +225,17 @@ static void scores_take_scale_and_softcap(void **state) {
   }
 }
 
-static void unfused_scores_beyond_fp16_still_judge(void **state) {
+static void unfused_scores_beyond_fp16_are_finite(void **state) {
   (void)state;
   attune_problem problem = problem_of(1, 2, 1, 1);
   problem.dtype = ATTUNE_FP16;
   uint16_t q[8] = {0}, k[16] = {0}, v[16] = {0};
+  const attune_inputs inputs = {.q = q, .k = k, .v = v};
   q[0] = k[0] = attune_to_element(ATTUNE_FP16, 1000.0);
   k[8] = attune_to_element(ATTUNE_FP16, 999.0);
   v[0] = attune_to_element(ATTUNE_FP16, 1.0);
   double o[8];
-  attune_unfused_row(o, &problem, q, k, v, 0, 0, 0, NULL);
+  attune_unfused_row(o, &problem, &inputs, 0, 0, 0);
   assert_true(o[0] == 1.0);
 }
 
@@ -206,8 +246,9 @@ int main(void) {
       cmocka_unit_test(fast_rounding_is_the_same),
       cmocka_unit_test(masks_show_the_keys_that_the_header_says),
       cmocka_unit_test(rows_that_see_no_key_are_zero),
+      cmocka_unit_test(lengths_of_a_sequence_end_its_keys),
       cmocka_unit_test(scores_take_scale_and_softcap),
-      cmocka_unit_test(unfused_scores_beyond_fp16_still_judge),
+      cmocka_unit_test(unfused_scores_beyond_fp16_are_finite),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,124 +1,71 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* The search on a machine that measures. */
+#include "tests/unit/search_case.h"
 
-#include <cmocka.h>
-
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "tests/fake/backend.h"
-
-/* What runs is the config alone: thousands of trials need not be emitted. upgraded: by another version of Attune. */
-static bool upgraded;
-attune_status __wrap_attune_result_hash(char out[65], const attune_config *config, const attune_problem *problem,
-                                        const char *arch);
-attune_status __wrap_attune_result_hash(char out[65], const attune_config *config, const attune_problem *problem,
-                                        const char *arch) {
-  char text[ATTUNE_TEXT_MAX + 8];
-  (void)problem;
-  (void)arch;
-  attune_status status = attune_config_print(text, config);
-  if (upgraded) strcat(text, ".new");
-  if (status == ATTUNE_OK) attune_sha256(out, text, strlen(text));
-  return status;
-}
-
-/* ---- a bench: a store in memory, the fake machine, one problem ---- */
-
-typedef struct {
-  attune_store *store;
-  attune_backend *machine;
-  attune_problem problem;
-  attune_tune_options options;
-  attune_tune_result result;
-} bench;
-
-/* True times with one best schedule; far from it in every axis it gets slower. */
-static double steps(int a, int b) {
-  return fabs(log2((double)(a > 0 ? a : 1) / (b > 0 ? b : 1)));
-}
-static double valley(const attune_config *c) {
-  return 1e-3 * (1 + 0.10 * steps(c->tile_m, 128) + 0.08 * steps(c->tile_n, 64) + 0.2 * steps(c->warps, 4) +
-                 0.05 * abs(c->stages - 2) + 0.04 * (attune_config_value(c, "q_registers") == 0) +
-                 0.03 * (c->order != ATTUNE_ORDER_LONGEST) + 0.02 * abs(c->blocks - 2));
-}
-static double flat(const attune_config *c) {
-  return (void)c, 1e-3;
-}
-
-static void open_bench(bench *bench) {
-  attune_store_options in_memory = {.path = ":memory:"};
-  memset(bench, 0, sizeof *bench);
-  assert_int_equal(attune_store_open(&bench->store, &in_memory), ATTUNE_OK);
-  bench->machine = attune_fake_machine("sm_100");
-  attune_fake_gpu.seconds = valley;
-  assert_int_equal(attune_problem_parse(&bench->problem, "forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal"),
-                   ATTUNE_OK);
-  bench->options = (attune_tune_options){.effort = "normal", .jobs = 2};
-}
-
-/* A new process: what the fake machine did is forgotten, the store is not. */
-static void start_anew(bench *bench) {
-  bench->machine = attune_fake_machine("sm_100");
-  attune_fake_gpu.seconds = valley;
-}
-
-static attune_status tune(bench *bench) {
-  return attune_tune(&bench->result, bench->store, bench->machine, attune_backend_device(bench->machine),
-                     &bench->problem, &bench->options, &attune_fake_gpu.interrupted);
-}
-
-static void close_bench(bench *bench) {
-  attune_store_close(bench->store);
-}
-
-typedef struct {
-  int rows, by_status[ATTUNE_MEASURED_COUNT], modelled, unverified, remarked; /* skipped for the compiler's remark */
-} tally;
-
-static bool count_row(void *user, const attune_measurement *row) {
-  tally *tally = user;
-  tally->rows++;
-  tally->by_status[row->status]++;
-  tally->remarked += row->status == ATTUNE_MEASURED_SKIPPED && strstr(row->note, "(C7510) Potential") != NULL;
-  tally->modelled += strcmp(row->policy, "model") == 0;
-  tally->unverified += row->status == ATTUNE_MEASURED_OK && !row->verified;
-  return true;
-}
-
-static tally rows_of(const bench *bench) {
-  tally tally = {0};
-  attune_measurement_filter all = {0};
-  assert_int_equal(attune_store_measurements(bench->store, &all, count_row, &tally), ATTUNE_OK);
-  return tally;
-}
-
+/* Of all families but the reference. */
 typedef struct {
   double best;
-} minimum;
+  int candidates, legal;
+} space;
 
-static bool find_minimum(void *user, const attune_config *config, bool legal, const char *reason) {
-  minimum *minimum = user;
+static bool look_at(void *user, const attune_config *config, bool legal, const char *reason) {
+  space *space = user;
   (void)reason;
-  if (legal && config->family == ATTUNE_FAMILY_MMA) minimum->best = fmin(minimum->best, valley(config));
+  if (config->family == ATTUNE_FAMILY_REFERENCE) return true;
+  space->candidates++;
+  space->legal += legal;
+  if (legal) space->best = fmin(space->best, valley(config));
   return true;
+}
+
+static space space_of(const bench *bench) {
+  space space = {.best = INFINITY};
+  assert_int_equal(attune_space(&bench->problem, attune_backend_device(bench->machine), -1, look_at, &space),
+                   ATTUNE_OK);
+  return space;
 }
 
 static double best_possible(const bench *bench) {
-  minimum minimum = {INFINITY};
-  assert_int_equal(
-      attune_space(&bench->problem, attune_backend_device(bench->machine), ATTUNE_FAMILY_MMA, find_minimum, &minimum),
-      ATTUNE_OK);
-  return minimum.best;
+  return space_of(bench).best;
 }
 
-static bool is_default(const attune_config *config, const bench *bench) {
-  attune_config initial;
-  assert_int_equal(attune_config_default(&initial, &bench->problem, attune_backend_device(bench->machine)), ATTUNE_OK);
-  return attune_config_compare(config, &initial) == 0;
+/* The slowest true time of all rows, and how many configs they are of. */
+typedef struct {
+  double slowest;
+  int configs;
+  attune_config seen[256];
+} row_configs;
+
+static bool look_at_row(void *user, const attune_measurement *row) {
+  row_configs *rows = user;
+  attune_config config;
+  assert_int_equal(attune_config_parse(&config, row->config), ATTUNE_OK);
+  rows->slowest = fmax(rows->slowest, valley(&config));
+  for (int i = 0; i < rows->configs; i++)
+    if (attune_config_compare(&rows->seen[i], &config) == 0) return true;
+  assert_true(rows->configs < (int)(sizeof rows->seen / sizeof *rows->seen));
+  rows->seen[rows->configs++] = config;
+  return true;
+}
+
+/* The result's figures, of a search in which nothing failed, are those of the fake machine; its noise only adds. */
+static void assert_figures(const bench *bench) {
+  const attune_tune_result *result = &bench->result;
+  const double most = 1 + attune_fake_gpu.noise + 1e-9, least = 1 - 1e-9;
+  const space space = space_of(bench);
+  static row_configs rows;
+  attune_measurement_filter all = {0};
+  rows = (row_configs){0};
+  assert_int_equal(attune_store_measurements(bench->store, &all, look_at_row, &rows), ATTUNE_OK);
+  assert_int_equal(result->candidates, space.candidates);
+  assert_int_equal(result->legal, space.legal);
+  assert_int_equal(result->compiled, rows.configs);
+  assert_int_equal(result->verified, rows.configs);
+  assert_int_equal(result->measured, rows.configs);
+  assert_true(result->best_seconds >= least * valley(&result->best));
+  assert_true(result->best_seconds <= most * valley(&result->best));
+  assert_true(result->default_seconds >= least * valley(&result->initial));
+  assert_true(result->default_seconds <= most * valley(&result->initial));
+  assert_true(result->worst_seconds >= least * rows.slowest && result->worst_seconds <= most * rows.slowest);
 }
 
 /* ---- finding ---- */
@@ -130,14 +77,11 @@ static void test_normal_finds_the_valley(void **state) {
   attune_fake_gpu.noise = 0.005;
   assert_int_equal(tune(&bench), ATTUNE_OK);
   assert_true(valley(&bench.result.best) <= 1.03 * best_possible(&bench));
-  assert_true(bench.result.best_seconds <= bench.result.default_seconds);
-  assert_true(bench.result.worst_seconds >= bench.result.default_seconds);
-  assert_true(bench.result.measured <= 80);
-  assert_true(bench.result.verified >= bench.result.measured);
-  assert_true(bench.result.legal <= bench.result.candidates);
+  assert_figures(&bench);
+  assert_int_equal(bench.result.measured, 80);
   assert_string_equal(bench.result.method, "measured");
   assert_true(is_default(&bench.result.initial, &bench));
-  assert_int_equal(attune_fake_gpu.beds, 1);
+  assert_int_equal(attune_fake_gpu.verifiers, 1);
   close_bench(&bench);
 }
 
@@ -148,8 +92,7 @@ static void test_quick_tries_a_dozen(void **state) {
   bench.options.effort = "quick";
   assert_int_equal(tune(&bench), ATTUNE_OK);
   assert_int_equal(bench.result.measured, 13);
-  assert_true(bench.result.default_seconds > 0);
-  assert_true(bench.result.best_seconds <= bench.result.default_seconds);
+  assert_figures(&bench);
   close_bench(&bench);
 }
 
@@ -258,14 +201,8 @@ static void test_one_unusual_problem_does_not_decide_for_its_class(void **state)
 
 /* ---- failing ---- */
 
-static bool two_stages(const attune_config *config) {
-  return config->stages == 2;
-}
 static bool tile_of_128(const attune_config *config) {
   return config->tile_m == 128;
-}
-static bool any(const attune_config *config) {
-  return config->family == ATTUNE_FAMILY_MMA;
 }
 static int spill_of_128(const attune_config *config) {
   return config->tile_m == 128 ? 256 : 0;
@@ -288,16 +225,64 @@ static void test_wrong_results_never_win(void **state) {
   close_bench(&bench);
 }
 
+/* Measured, and found wrong by the sequences with lengths that only finalists are verified on. */
+static double wrong_below;
+static bool is_fast(const attune_config *config) {
+  return valley(config) < wrong_below;
+}
+
+static void test_finalists_are_verified_with_lengths(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  wrong_below = 1.03 * best_possible(&bench);
+  attune_fake_gpu.wrong_with_lengths = is_fast;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(valley(&bench.result.best) >= wrong_below);
+  const int wrong = rows_of(&bench).by_status[ATTUNE_MEASURED_WRONG_RESULT];
+  assert_true(wrong > 0);
+  assert_int_equal(bench.result.failed, wrong);
+  start_anew(&bench); /* nothing is left of it for another search to choose */
+  attune_fake_gpu.wrong_with_lengths = is_fast;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(valley(&bench.result.best) >= wrong_below);
+  close_bench(&bench);
+}
+
+/* Races are on usual inputs, others in each batch; lengths come once, for the finalists. */
+static void test_inputs_are_drawn_afresh(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.seed = 100;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  const attune_drawing *drawings = attune_fake_gpu.drawings;
+  int with_lengths = 0, usual = 0;
+  for (int i = 0; i < attune_fake_gpu.drawn; i++) {
+    with_lengths += drawings[i].lengths;
+    usual += !drawings[i].lengths;
+    if (drawings[i].lengths) continue;
+    assert_true(drawings[i].magnitude == 0.0);
+    for (int j = 0; j < i; j++)
+      assert_true(drawings[j].lengths || drawings[j].seed != drawings[i].seed);
+  }
+  assert_in_range(attune_fake_gpu.drawn, 1, (int)(sizeof attune_fake_gpu.drawings / sizeof *drawings) - 1);
+  assert_int_equal(with_lengths, 3);
+  assert_true(usual >= 80 / 13);
+  assert_false(drawings[attune_fake_gpu.drawn - 1].lengths);
+  close_bench(&bench);
+}
+
 static void test_nothing_right_is_an_error(void **state) {
   bench bench;
   (void)state;
   open_bench(&bench);
   bench.options.effort = "quick";
-  attune_fake_gpu.wrong = any;
+  attune_fake_gpu.wrong = of_mma;
   assert_int_equal(tune(&bench), ATTUNE_WRONG_RESULT);
   assert_non_null(strstr(attune_message(), "7 instead of 1"));
   start_anew(&bench);
-  attune_fake_gpu.wrong = any;
+  attune_fake_gpu.wrong = of_mma;
   assert_int_equal(tune(&bench), ATTUNE_WRONG_RESULT); /* what is recalled has its reason too */
   assert_int_equal(attune_fake_gpu.launches, 0);
   assert_non_null(strstr(attune_message(), "7 instead of 1"));
@@ -364,6 +349,25 @@ static void test_spilling_kernels_are_passed_over(void **state) {
   close_bench(&bench);
 }
 
+/* 128 bytes a thread are raced, more are not. */
+static int least_that_is_much;
+static int spill_at_the_limit(const attune_config *config) {
+  return config->tile_m == 128 ? least_that_is_much : 0;
+}
+
+static void test_the_limit_of_spilling(void **state) {
+  bench bench;
+  (void)state;
+  for (int more = 0; more < 2; more++) {
+    open_bench(&bench);
+    least_that_is_much = 128 + more;
+    attune_fake_gpu.spills = spill_at_the_limit;
+    assert_int_equal(tune(&bench), ATTUNE_OK);
+    assert_int_equal(rows_of(&bench).by_status[ATTUNE_MEASURED_SKIPPED] > 0, more);
+    close_bench(&bench);
+  }
+}
+
 /* What the compiler serialised is a row that says so, and is no winner although it would be the fastest. */
 static void test_serialised_kernels_are_passed_over(void **state) {
   bench bench;
@@ -378,7 +382,7 @@ static void test_serialised_kernels_are_passed_over(void **state) {
   close_bench(&bench);
   open_bench(&bench);
   bench.options.effort = "quick";
-  attune_fake_gpu.serialised = any; /* then some are measured all the same */
+  attune_fake_gpu.serialised = of_mma; /* then some are measured all the same */
   assert_int_equal(tune(&bench), ATTUNE_OK);
   assert_true(bench.result.measured > 4);
   close_bench(&bench);
@@ -519,6 +523,88 @@ static void test_refinements_are_found_and_known_again(void **state) {
   close_bench(&bench);
 }
 
+/* A time for each tile shape. */
+static double by_shape(const attune_config *c) {
+  return 1e-3 * (1 + 0.1 * steps(c->tile_m, 128) + 0.001 * c->tile_n + 0.05 * steps(c->warps, 8) + 0.01 * c->blocks);
+}
+
+/* That time for a few configs of the shape; the others take longer than any of another shape. */
+static double best_of_shape(const attune_config *c) {
+  return by_shape(c) + 1e-3 * (abs(c->stages - 2) + (attune_config_value(c, "overlap") == 0) + (c->lazy_rescale == 0) +
+                               (c->order != 0) + (c->persistent == 0) + (attune_config_value(c, "halves") != 0));
+}
+
+/* Which shapes were tried with values that the space leaves out. */
+typedef struct {
+  const bench *bench;
+  double refined[8]; /* their times */
+  int count;
+} refined_shapes;
+
+typedef struct {
+  const attune_config *wanted;
+  bool found;
+} membership;
+
+static bool compare_with(void *user, const attune_config *config, bool legal, const char *reason) {
+  membership *m = user;
+  (void)legal, (void)reason;
+  m->found = m->found || attune_config_compare(config, m->wanted) == 0;
+  return !m->found;
+}
+
+static bool note_refined(void *user, const attune_measurement *row) {
+  refined_shapes *shapes = user;
+  attune_config config;
+  assert_int_equal(attune_config_parse(&config, row->config), ATTUNE_OK);
+  membership m = {.wanted = &config};
+  const attune_device *device = attune_backend_device(shapes->bench->machine);
+  assert_int_equal(attune_space(&shapes->bench->problem, device, ATTUNE_FAMILY_WGMMA, compare_with, &m), ATTUNE_OK);
+  if (m.found) return true;
+  for (int i = 0; i < shapes->count; i++)
+    if (shapes->refined[i] == by_shape(&config)) return true;
+  assert_true(shapes->count < 8);
+  shapes->refined[shapes->count++] = by_shape(&config);
+  return true;
+}
+
+/* Times of the three fastest shapes of the space. */
+static bool note_fastest(void *user, const attune_config *config, bool legal, const char *reason) {
+  double *fastest = user, seconds = by_shape(config);
+  (void)reason;
+  for (int i = 0; legal && i < 3 && fastest[i] != seconds; i++) {
+    if (seconds >= fastest[i]) continue;
+    const double slower = fastest[i];
+    fastest[i] = seconds;
+    seconds = slower;
+  }
+  return true;
+}
+
+/* After the whole space, refinements are tried of the three fastest tile shapes, and of no other. */
+static void test_exhaustive_refines_three_shapes(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  assert_int_equal(attune_problem_parse(&bench.problem, "forward.bf16.d256.b4.h16.kv16.q4096.k4096"), ATTUNE_OK);
+  bench.options.family = "wgmma";
+  bench.options.effort = "exhaustive";
+  bench.machine = attune_fake_machine("sm_90");
+  attune_fake_gpu.seconds = best_of_shape;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  refined_shapes shapes = {.bench = &bench};
+  attune_measurement_filter all = {0};
+  assert_int_equal(attune_store_measurements(bench.store, &all, note_refined, &shapes), ATTUNE_OK);
+  double fastest[3] = {INFINITY, INFINITY, INFINITY};
+  assert_int_equal(
+      attune_space(&bench.problem, attune_backend_device(bench.machine), ATTUNE_FAMILY_WGMMA, note_fastest, fastest),
+      ATTUNE_OK);
+  assert_int_equal(shapes.count, 3);
+  for (int i = 0; i < 3; i++)
+    assert_true(shapes.refined[i] <= fastest[2]);
+  close_bench(&bench);
+}
+
 static void test_interrupted_searches_go_on(void **state) {
   bench bench;
   (void)state;
@@ -555,106 +641,6 @@ static void test_interrupted_before_it_began(void **state) {
   close_bench(&bench);
 }
 
-/* ---- models ---- */
-
-static attune_status tune_by_model(bench *bench) {
-  return attune_tune(&bench->result, bench->store, NULL, attune_backend_device(bench->machine), &bench->problem,
-                     &bench->options, NULL);
-}
-
-static void test_a_model_has_nothing_to_sample(void **state) {
-  bench bench;
-  (void)state;
-  open_bench(&bench);
-  bench.options.effort = "sample";
-  assert_int_equal(attune_tune(&bench.result, bench.store, NULL, attune_backend_device(bench.machine), &bench.problem,
-                               &bench.options, NULL),
-                   ATTUNE_BAD_ARGUMENT);
-  assert_non_null(strstr(attune_message(), "nothing is measured on"));
-  close_bench(&bench);
-}
-
-static void test_a_model_gives_way_to_measurements(void **state) {
-  bench bench;
-  (void)state;
-  open_bench(&bench);
-  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
-  assert_string_equal(bench.result.method, "model");
-  tally tally = rows_of(&bench);
-  assert_int_equal(tally.modelled, tally.rows);
-  assert_true(tally.rows - tally.unverified >= 3); /* the best few were run on the simulator */
-  assert_true(bench.result.bound > 0);
-  assert_int_equal(attune_fake_gpu.logged, 0); /* and none of them timed */
-  assert_int_equal(tune(&bench), ATTUNE_OK);
-  assert_string_equal(bench.result.method, "measured");
-  assert_int_equal(bench.result.reused, 0);
-  close_bench(&bench);
-}
-
-static void test_a_model_leaves_wrong_results_out(void **state) {
-  bench bench;
-  (void)state;
-  open_bench(&bench);
-  attune_fake_gpu.wrong = two_stages;
-  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
-  assert_int_not_equal(bench.result.best.stages, 2);
-  close_bench(&bench);
-}
-
-static void test_a_model_passes_over_what_is_serialised(void **state) {
-  bench bench;
-  (void)state;
-  open_bench(&bench);
-  attune_fake_gpu.serialised = any; /* the default alone is left */
-  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
-  assert_true(is_default(&bench.result.best, &bench));
-  assert_true(rows_of(&bench).remarked > 0);
-  close_bench(&bench);
-}
-
-static void test_a_model_without_a_compiler_stays_unverified(void **state) {
-  bench bench;
-  (void)state;
-  open_bench(&bench);
-  attune_fake_gpu.no_host_compiler = true;
-  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
-  tally tally = rows_of(&bench);
-  assert_int_equal(tally.unverified, tally.rows);
-  assert_true(bench.result.bound == 0);
-  assert_true(bench.result.best_seconds > 0);
-  close_bench(&bench);
-}
-
-static void test_a_model_without_nvrtc_estimates_registers(void **state) {
-  bench bench;
-  (void)state;
-  open_bench(&bench);
-  attune_fake_gpu.no_nvrtc = true;
-  assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
-  tally tally = rows_of(&bench);
-  assert_int_equal(tally.unverified, 0); /* only what was verified has a row */
-  assert_true(tally.rows >= 3);
-  assert_int_equal(tune(&bench), ATTUNE_NO_NVRTC); /* but nothing can be measured */
-  close_bench(&bench);
-}
-
-static void test_the_host_device_is_modelled(void **state) {
-  bench bench;
-  (void)state;
-  open_bench(&bench);
-  bench.machine = attune_fake_machine("host");
-  bench.options.effort = "quick";
-  assert_int_equal(tune(&bench), ATTUNE_OK);
-  assert_string_equal(bench.result.method, "model");
-  tally tally = rows_of(&bench);
-  assert_int_equal(tally.modelled, tally.rows);
-  assert_int_equal(tally.unverified, 0);
-  int launches = attune_fake_gpu.launches;
-  assert_int_equal(tune(&bench), ATTUNE_OK); /* known from before */
-  assert_int_equal(attune_fake_gpu.launches, launches);
-  close_bench(&bench);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_normal_finds_the_valley),
@@ -666,26 +652,23 @@ int main(void) {
       cmocka_unit_test(test_one_unusual_problem_does_not_decide_for_its_class),
       cmocka_unit_test(test_unknown_effort_and_family),
       cmocka_unit_test(test_wrong_results_never_win),
+      cmocka_unit_test(test_finalists_are_verified_with_lengths),
+      cmocka_unit_test(test_inputs_are_drawn_afresh),
       cmocka_unit_test(test_nothing_right_is_an_error),
       cmocka_unit_test(test_what_does_not_compile_is_a_row),
       cmocka_unit_test(test_a_failing_launch_is_a_row),
       cmocka_unit_test(test_a_lost_device_ends_the_run_and_not_the_search),
       cmocka_unit_test(test_spilling_kernels_are_passed_over),
+      cmocka_unit_test(test_the_limit_of_spilling),
       cmocka_unit_test(test_serialised_kernels_are_passed_over),
       cmocka_unit_test(test_where_all_spill_some_are_measured),
       cmocka_unit_test(test_the_budget_leaves_the_default),
       cmocka_unit_test(test_an_upgrade_outdates_rows),
       cmocka_unit_test(test_a_second_search_has_nothing_to_do),
       cmocka_unit_test(test_refinements_are_found_and_known_again),
+      cmocka_unit_test(test_exhaustive_refines_three_shapes),
       cmocka_unit_test(test_interrupted_searches_go_on),
       cmocka_unit_test(test_interrupted_before_it_began),
-      cmocka_unit_test(test_a_model_has_nothing_to_sample),
-      cmocka_unit_test(test_a_model_gives_way_to_measurements),
-      cmocka_unit_test(test_a_model_leaves_wrong_results_out),
-      cmocka_unit_test(test_a_model_passes_over_what_is_serialised),
-      cmocka_unit_test(test_a_model_without_a_compiler_stays_unverified),
-      cmocka_unit_test(test_a_model_without_nvrtc_estimates_registers),
-      cmocka_unit_test(test_the_host_device_is_modelled),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,27 +63,27 @@ static void check_case(void **state) {
   attune_problem problem;
   attune_inputs given;
   attune_host_block_mask lists;
-  attune_verifier *beds[SCHEDULES];
+  attune_verifier *verifiers[SCHEDULES];
   problem_of(&problem, &given, c->problem);
   lists_of(&lists, c, &problem);
   given.lists = lists.view;
   for (int i = 0; i < SCHEDULES; i++) {
     if (i == 1) given.lists.row_order = NULL; /* no order of rows changes a bit */
-    if (attune_verifier_create(&beds[i], machines[i], &problem, &given, 3, 1.0) != ATTUNE_OK)
+    if (attune_verifier_create(&verifiers[i], machines[i], &problem, &given, &(attune_drawing){.seed = 3}) != ATTUNE_OK)
       fail_msg("%s: %s", c->name, attune_message());
   }
   for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
     attune_config config;
     config_of(&config, (attune_family)family, schedule_of(schedules[family], (size_t)(c - cases)), &problem);
     assert_int_equal(attune_config_legal(&config, attune_backend_device(machines[0])), ATTUNE_OK);
-    uint16_t *first = verified(beds[0], machines[0], &config, &problem, c->name);
-    uint16_t *second = verified(beds[1], machines[1], &config, &problem, c->name);
+    uint16_t *first = verified(verifiers[0], machines[0], &config, &problem, c->name);
+    uint16_t *second = verified(verifiers[1], machines[1], &config, &problem, c->name);
     assert_memory_equal(first, second, elements_of(&problem) * sizeof *first);
     free(first);
     free(second);
   }
   for (int i = 0; i < SCHEDULES; i++)
-    attune_verifier_destroy(beds[i]);
+    attune_verifier_destroy(verifiers[i]);
   attune_host_block_mask_free(&lists);
 }
 

@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/enqueue_case.h"
 #include "tests/unit/simulator_case.h"
 
 /* What of the problem differs from the usual one, as JSON. */
@@ -54,24 +53,24 @@ static void check_case(void **state) {
   const char *const *differs = *state;
   attune_problem problem;
   attune_inputs given;
-  attune_verifier *beds[SCHEDULES];
+  attune_verifier *verifiers[SCHEDULES];
   problem_of(&problem, &given, *differs);
   for (int i = 0; i < SCHEDULES; i++)
-    if (attune_verifier_create(&beds[i], machines[i], &problem, &given, 3, 1.0) != ATTUNE_OK)
+    if (attune_verifier_create(&verifiers[i], machines[i], &problem, &given, &(attune_drawing){.seed = 3}) != ATTUNE_OK)
       fail_msg("%s: %s", *differs, attune_message());
   for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
     attune_config config;
     config_of(&config, (attune_family)family, schedule_of(schedules[family], (size_t)(differs - cases + family)),
               &problem);
-    uint16_t *first = verified(beds[0], machines[0], &config, &problem, *differs);
-    uint16_t *second = verified(beds[1], machines[1], &config, &problem, *differs);
+    uint16_t *first = verified(verifiers[0], machines[0], &config, &problem, *differs);
+    uint16_t *second = verified(verifiers[1], machines[1], &config, &problem, *differs);
     if (memcmp(first, second, elements_of(&problem) * sizeof *first) != 0)
       fail_msg("%s: another schedule, another result", *differs);
     free(first);
     free(second);
   }
   for (int i = 0; i < SCHEDULES; i++)
-    attune_verifier_destroy(beds[i]);
+    attune_verifier_destroy(verifiers[i]);
 }
 
 /* What is not known of a tile costs time, and changes no bit. */
@@ -103,7 +102,9 @@ static void hidden_tiles_are_left_out(void **state) {
   problem.seqlen_q = 128;
   problem.seqlen_k = 320;
   assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
-  const attune_layout layouts[] = {attune_layout_q(&resolved), attune_layout_k(&resolved), attune_layout_v(&resolved)};
+  const attune_layout layouts[] = {attune_layout_of(&resolved, ATTUNE_TENSOR_Q),
+                                   attune_layout_of(&resolved, ATTUNE_TENSOR_K),
+                                   attune_layout_of(&resolved, ATTUNE_TENSOR_V)};
   uint16_t *drawn[3];
   for (size_t i = 0; i < 3; i++)
     assert_non_null(drawn[i] = attune_draw(&layouts[i], resolved.dtype, i, 1.0));
@@ -111,80 +112,55 @@ static void hidden_tiles_are_left_out(void **state) {
     for (int64_t row = 128; row < 320; row++)
       for (int64_t head = 0; head < layouts[2].heads; head++)
         drawn[2][attune_layout_offset(&layouts[2], b, row, head)] = 0x7f80;
+  given.q = drawn[0], given.k = drawn[1], given.v = drawn[2];
   for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
-    attune_verifier *bed;
+    attune_verifier *verifier;
     attune_config config;
     config_of(&config, (attune_family)family, schedules[family][0], &problem);
-    assert_int_equal(attune_verifier_create_with(&bed, machines[0], &problem, &given, drawn[0], drawn[1], drawn[2]),
+    assert_int_equal(attune_verifier_create(&verifier, machines[0], &problem, &given, &(attune_drawing){.seed = 3}),
                      ATTUNE_OK);
-    free(verified(bed, machines[0], &config, &problem, attune_family_name((attune_family)family)));
-    attune_verifier_destroy(bed);
+    free(verified(verifier, machines[0], &config, &problem, attune_family_name((attune_family)family)));
+    attune_verifier_destroy(verifier);
   }
   for (size_t i = 0; i < 3; i++)
     free(drawn[i]);
 }
 
-/* ---- lengths in device memory ---- */
-
-typedef struct {
-  const uint16_t *q, *k, *v;
-  uint16_t *o;
-} pointers;
-
-static void launch(attune_loaded *loaded, const attune_config *config, const attune_problem *problem,
-                   const attune_inputs *given, pointers at, const int32_t *seqlens_q, const int32_t *seqlens_k) {
-  attune_tensors tensors;
-  attune_tensors_init(&tensors);
-  tensors.q = at.q, tensors.k = at.k, tensors.v = at.v, tensors.o = at.o;
-  tensors.seqlens_q = seqlens_q, tensors.seqlens_k = seqlens_k;
-  attune_inputs_values(tensors.values, given);
-  if (enqueue_loaded(loaded, config, problem, &tensors) != ATTUNE_OK) fail_msg("%s", attune_message());
-}
-
-/* A batch whose sequences have lengths of their own gives what each gives alone, and does not touch the rest. */
+/* A batch whose sequences have lengths of their own gives what each gives alone, to the bit. */
 static void own_lengths(void **state) {
   (void)state;
-  static const int32_t seqlens_q[] = {90, 150}, seqlens_k[] = {121, 170};
-  attune_problem given_problem, problem;
+  attune_problem problem, resolved;
   attune_inputs given;
-  problem_of(&given_problem, &given,
+  problem_of(&problem, &given,
              "\"pattern\":\"chunked:50 | blocks:16,1\",\"score_expr\":\"score + slope[head] * (seqlen_k - k)\","
-             "\"params\":{\"slope\":[0.5,0.25,0.125,0.0625]}");
-  assert_int_equal(attune_problem_resolve(&problem, &given_problem), ATTUNE_OK);
-  const attune_layout layouts[] = {attune_layout_q(&problem), attune_layout_k(&problem), attune_layout_v(&problem),
-                                   attune_layout_o(&problem)};
-  uint16_t *drawn[3], *whole, *alone;
-  for (size_t i = 0; i < 3; i++)
-    assert_non_null(drawn[i] = attune_draw(&layouts[i], problem.dtype, i, 1.0));
-  const size_t size = elements_of(&problem) * sizeof *whole;
-  assert_non_null(whole = aligned_alloc(256, (size + 255) / 256 * 256));
-  assert_non_null(alone = aligned_alloc(256, (size + 255) / 256 * 256));
+             "\"params\":{\"slope\":[0.5,0.25,0.125,0.0625]},\"seqlens_q\":[90,150],\"seqlens_k\":[121,170]");
+  assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
+  uint16_t *drawn[3];
+  for (attune_tensor_id id = ATTUNE_TENSOR_Q; id <= ATTUNE_TENSOR_V; id++) {
+    const attune_layout layout = attune_layout_of(&resolved, id);
+    assert_non_null(drawn[id] = attune_draw(&layout, resolved.dtype, (uint64_t)id, 1.0));
+  }
+  given.q = drawn[0], given.k = drawn[1], given.v = drawn[2];
+  const int32_t *seqlens_q = attune_inputs_seqlens(&given, ATTUNE_QUERIES),
+                *seqlens_k = attune_inputs_seqlens(&given, ATTUNE_KEYS);
   for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
-    attune_config config;
-    attune_loaded *loaded;
-    config_of(&config, (attune_family)family, schedules[family][0], &problem);
-    attune_kernel *kernel;
-    if (attune_kernel_compile(&kernel, &config, &problem, "host") != ATTUNE_OK) fail_msg("%s", attune_message());
-    assert_int_equal(attune_load(&loaded, machines[0], kernel, &config), ATTUNE_OK);
-    memset(whole, 0xff, size);
-    memset(alone, 0xff, size);
-    launch(loaded, &config, &problem, &given, (pointers){drawn[0], drawn[1], drawn[2], whole}, seqlens_q, seqlens_k);
+    uint16_t *whole = computed((attune_family)family, schedules[family][0], &resolved, &given);
     for (int b = 0; b < 2; b++) {
-      attune_problem own = problem;
+      attune_problem own = resolved;
+      attune_inputs own_given = given;
       own.batch = 1, own.seqlen_q = seqlens_q[b], own.seqlen_k = seqlens_k[b];
-      launch(loaded, &config, &own, &given,
-             (pointers){drawn[0] + b * problem.q.batch, drawn[1] + b * problem.k.batch, drawn[2] + b * problem.v.batch,
-                        alone + b * problem.o.batch},
-             NULL, NULL);
+      own_given.seqlens[0].count = own_given.seqlens[1].count = 0;
+      own_given.q += b * resolved.q.batch;
+      own_given.k += b * resolved.k.batch;
+      own_given.v += b * resolved.v.batch;
+      uint16_t *alone = computed((attune_family)family, schedules[family][0], &own, &own_given);
+      assert_memory_equal(whole + b * resolved.o.batch, alone, elements_of(&own) * sizeof *alone);
+      free(alone);
     }
-    assert_memory_equal(whole, alone, size);
-    attune_unload(loaded);
-    free(kernel);
+    free(whole);
   }
   for (size_t i = 0; i < 3; i++)
     free(drawn[i]);
-  free(whole);
-  free(alone);
 }
 
 int main(void) {

@@ -1,5 +1,5 @@
-/* The bed finds what is wrong: kernels here are plain C behind the runtime's functions, right but for one defect each.
- */
+/* The verifier finds what is wrong: kernels here are plain C behind the runtime's functions, right but for one defect
+ * each. */
 #include "tuner/verify/verifier.h"
 
 #include <math.h>
@@ -10,217 +10,9 @@
 
 #include <cmocka.h>
 
-#include "tuner/verify/reference.h"
-
-/* ---- a machine that is memory, and kernels with defects ---- */
-
-typedef enum {
-  RIGHT,
-  SKIPS_A_ROW,
-  SKIPS_AN_ELEMENT,
-  WRITES_NAN,
-  IS_OFF,
-  WRITES_BETWEEN_ROWS,
-  LSE_IS_OFF,
-  LSE_IS_UNWRITTEN,
-  LSE_OF_HIDDEN_ROW_IS_FINITE,
-  OFF_IN_ONE_UNLIKELY_ROW,
-  OFF_BY_LITTLE_IN_ONE_UNLIKELY_ROW,
-  IGNORES_THE_WINDOW
-} defect;
-
-static struct {
-  attune_problem problem; /* resolved */
-  defect defect;
-  bool uniform;        /* all rows are equal: computed once */
-  bool uniform_so_far; /* row i is the mean of the first i + 1 rows of V, in all heads */
-  bool reference_is_wrong;
-} kernel;
-static attune_backend *const machine = (void *)&kernel;
-
-attune_status attune_memory_allocate(void **out, attune_backend *self, size_t size) {
-  (void)self;
-  *out = malloc(size);
-  return ATTUNE_OK;
-}
-
-void attune_memory_free(attune_backend *self, void *memory) {
-  (void)self;
-  free(memory);
-}
-
-attune_status attune_memory_write(attune_backend *self, void *to, const void *from, size_t size) {
-  (void)self;
-  memcpy(to, from, size);
-  return ATTUNE_OK;
-}
-
-attune_status attune_memory_read(attune_backend *self, void *to, const void *from, size_t size) {
-  (void)self;
-  memcpy(to, from, size);
-  return ATTUNE_OK;
-}
-
-static struct {
-  char *at; /* NULL: nothing is pinned */
-  size_t size;
-} pinned;
-
-bool attune_memory_pin(attune_backend *self, void *host, size_t size) {
-  (void)self;
-  assert_null(pinned.at);
-  pinned.at = host;
-  pinned.size = size;
-  return true;
-}
-
-void attune_memory_unpin(attune_backend *self, void *host) {
-  (void)self;
-  assert_ptr_equal(host, pinned.at);
-  /* Not freed yet: a sanitizer sees it if it is. */
-  pinned.at[0] = pinned.at[pinned.size - 1] = 0;
-  pinned.at = NULL;
-}
-
-attune_status attune_memory_fill(attune_backend *self, void *to, int byte, size_t size) {
-  (void)self;
-  memset(to, byte, size);
-  return ATTUNE_OK;
-}
-
-attune_status attune_backend_synchronize(attune_backend *self) {
-  (void)self;
-  return ATTUNE_OK;
-}
-
-const attune_device *attune_backend_device(const attune_backend *self) {
-  static const attune_device device = {.arch = 90};
-  (void)self;
-  return &device;
-}
-
-const char *attune_backend_arch(const attune_backend *self) {
-  (void)self;
-  return "host";
-}
-
-/* The program that is verified: its kernel is the one below, on the problem of the verifier that runs it. */
-static attune_program tested;
-
-static const attune_program *program_of(const attune_problem *problem) {
-  assert_int_equal(attune_problem_resolve(&tested.problem, problem), ATTUNE_OK);
-  return &tested;
-}
-
-/* The reference family's, as it is made for a check: the only one that is made here. */
-attune_status attune_program_create(attune_program **out, const attune_program_source *from,
-                                    const attune_config *config) {
-  static attune_program reference;
-  (void)config;
-  reference.problem = *from->problem;
-  *out = &reference;
-  return ATTUNE_OK;
-}
-
-void attune_program_destroy(attune_program *program) {
-  (void)program;
-}
-
-static void spoil_row(defect kind, const attune_row *row, uint16_t *o, double *lse) {
-  const attune_problem *p = &kernel.problem;
-  const bool last = row->batch == p->batch - 1 && row->head == p->heads_q - 1 && row->row == p->seqlen_q - 1;
-  const bool unlikely = row->batch == p->batch - 1 && row->head == p->heads_q - 1 && row->row == p->seqlen_q / 2 + 3;
-  if (last && kind == SKIPS_A_ROW) memset(o, 0xff, (size_t)p->head_dim_v * sizeof *o);
-  if (last && kind == SKIPS_AN_ELEMENT) o[p->head_dim_v - 1] = 0xffff;
-  if (last && kind == WRITES_NAN) o[0] = 0x7fff;
-  if (last && kind == IS_OFF) o[1] = attune_to_element(p->dtype, attune_from_element(p->dtype, o[1]) + 0.5);
-  if (last && kind == WRITES_BETWEEN_ROWS) o[-1] = 0;
-  if (last && kind == LSE_IS_OFF) *lse += 0.01;
-  if (kind == LSE_OF_HIDDEN_ROW_IS_FINITE && isinf(*lse)) *lse = -1e30;
-  if (unlikely && kind == OFF_IN_ONE_UNLIKELY_ROW) o[0] ^= 0x8000;
-  if (unlikely && kind == OFF_BY_LITTLE_IN_ONE_UNLIKELY_ROW)
-    o[0] = attune_to_element(p->dtype, attune_from_element(p->dtype, o[0]) + 0.01);
-}
-
-static void compute_mean(const attune_tensors *arguments, int index, double *o) {
-  const attune_problem *p = &kernel.problem;
-  const uint16_t *v = (const uint16_t *)arguments->v + index * p->v.seqlen;
-  for (int d = 0; d < p->head_dim_v; d++)
-    o[d] = ((index > 0 ? o[d] * index : 0.0) + attune_from_element(p->dtype, v[d])) / (index + 1);
-}
-
-static void compute_row(const attune_tensors *arguments, defect kind, const attune_row *row, double *o, double *lse) {
-  attune_problem problem = kernel.problem;
-  if (kind == IGNORES_THE_WINDOW) problem.window_left = ATTUNE_UNBOUNDED;
-  if (kernel.uniform_so_far)
-    compute_mean(arguments, row->row, o);
-  else if (!kernel.uniform || isnan(o[0]))
-    attune_reference_row(o, lse, &problem, arguments->q, arguments->k, arguments->v, row->batch, row->head, row->row,
-                         NULL);
-}
-
-attune_status attune_enqueue(const attune_program *program, const attune_run_inputs *run, void *workspace,
-                             size_t workspace_size, attune_stream stream) {
-  const attune_tensors *arguments = &run->tensors;
-  kernel.problem = program->problem;
-  const attune_problem *p = &kernel.problem;
-  const attune_layout layout = attune_layout_o(p);
-  const defect kind = program == &tested ? kernel.defect : kernel.reference_is_wrong ? IS_OFF : RIGHT;
-  double o[256] = {NAN}, lse = 0.0;
-  (void)workspace, (void)workspace_size, (void)stream;
-  for (int batch = 0; batch < p->batch; batch++)
-    for (int head = 0; head < p->heads_q; head++)
-      for (int index = 0; index < p->seqlen_q; index++) {
-        const attune_row row = {.batch = batch, .head = head, .row = index};
-        uint16_t *to = (uint16_t *)arguments->o + attune_layout_offset(&layout, batch, index, head);
-        compute_row(arguments, kind, &row, o, &lse);
-        double written_lse = lse;
-        for (int d = 0; d < p->head_dim_v; d++)
-          to[d] = attune_to_element(p->dtype, o[d]);
-        spoil_row(kind, &row, to, &written_lse);
-        if (arguments->lse == NULL) continue;
-        float *lse_to = &arguments->lse[((int64_t)batch * p->heads_q + head) * p->seqlen_q + index];
-        if (kind != LSE_IS_UNWRITTEN || index != p->seqlen_q - 1) *lse_to = (float)written_lse;
-      }
-  return ATTUNE_OK;
-}
+#include "tests/unit/verifier_case.h"
 
 /* ---- small problems: every row in double precision ---- */
-
-static attune_problem small_problem(void) {
-  attune_problem problem;
-  attune_problem_init(&problem);
-  problem.head_dim = 16;
-  problem.head_dim_v = 8;
-  problem.batch = 2;
-  problem.heads_q = 4;
-  problem.heads_kv = 2;
-  problem.seqlen_q = 20;
-  problem.seqlen_k = 12;
-  problem.mask = ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT; /* the first rows see nothing */
-  problem.want_lse = 1;
-  return problem;
-}
-
-static attune_verdict verdict_of(const attune_problem *problem, defect kind) {
-  attune_verifier *bed;
-  attune_config config;
-  attune_verdict verdict;
-  kernel.defect = kind;
-  kernel.uniform = false;
-  assert_int_equal(attune_config_reference(&config, problem), ATTUNE_OK);
-  assert_int_equal(attune_verifier_create(&bed, machine, problem, NULL, 7, 1.0), ATTUNE_OK);
-  assert_int_equal(attune_verifier_check(bed, program_of(problem), &verdict), ATTUNE_OK);
-  attune_verifier_destroy(bed);
-  assert_null(pinned.at);
-  return verdict;
-}
-
-static void expect(const attune_problem *problem, defect kind, const char *says) {
-  const attune_verdict verdict = verdict_of(problem, kind);
-  assert_false(verdict.passed);
-  if (strstr(verdict.worst, says) == NULL) fail_msg("expected \"%s\" in \"%s\"", says, verdict.worst);
-}
 
 static void a_right_kernel_passes(void **state) {
   (void)state;
@@ -244,9 +36,9 @@ static void defects_are_named_with_their_place(void **state) {
   expect(&problem, SKIPS_AN_ELEMENT, "1 elements of o are unwritten or NaN, the first at [batch 1, row 19, head 3, 7]");
   expect(&problem, WRITES_NAN, "o[batch 1, row 19, head 3, 0] is nan");
   expect(&problem, IS_OFF, "o[batch 1, row 19, head 3, 1] is ");
-  expect(&problem, LSE_IS_OFF, "lse[batch 1, head 3, row 19] is ");
-  expect(&problem, LSE_IS_UNWRITTEN, "lse is unwritten or NaN 19 elements after its start");
-  expect(&problem, LSE_OF_HIDDEN_ROW_IS_FINITE, "lse[batch 0, head 0, row 0] is -1.00000002e+30, exact -inf");
+  expect(&problem, LSE_IS_OFF, "lse[batch 1, row 19, head 3] is ");
+  expect(&problem, LSE_IS_UNWRITTEN, "8 elements of lse are unwritten or NaN, the first at [batch 0, row 19, head 0]");
+  expect(&problem, LSE_OF_HIDDEN_ROW_IS_FINITE, "lse[batch 0, row 0, head 0] is -1.00000002e+30, exact -inf");
 }
 
 static void what_lies_between_rows_is_kept(void **state) {
@@ -255,8 +47,11 @@ static void what_lies_between_rows_is_kept(void **state) {
   problem.o = (attune_strides){.batch = 20 * 64, .seqlen = 64, .heads = 16};
   problem.q = (attune_strides){.batch = 20 * 128, .seqlen = 128, .heads = 32};
   problem.k = (attune_strides){.batch = 0, .seqlen = 32, .heads = 16}; /* one for the whole batch */
+  problem.v = (attune_strides){.batch = 12 * 64, .seqlen = 64, .heads = 24};
   assert_true(verdict_of(&problem, RIGHT).passed);
-  expect(&problem, WRITES_BETWEEN_ROWS, "between the rows of o");
+  expect(&problem, WRITES_BETWEEN_ROWS,
+         "something was written outside of the rows of o, 2543 elements after its start");
+  expect(&problem, READS_A_GAP_OF_V, "160 elements of o are unwritten or NaN");
   expect(&problem, SKIPS_A_ROW, "8 elements of o are unwritten");
 }
 
@@ -285,53 +80,222 @@ static void buckets_are_powers_of_two_of_visible_keys(void **state) {
   assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
   const int causal[] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3};
   for (int row = 0; row < 20; row++)
-    assert_int_equal(attune_bucket(&resolved, row), causal[row]);
+    assert_int_equal(attune_bucket(&resolved, 20, 12, row), causal[row]);
   problem.mask = ATTUNE_MASK_NONE; /* row 0 sees 0..4, row 19 nothing any more */
   problem.window_left = 3;
   problem.window_right = 4;
   assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
   const int window[] = {2, 2, 2, 3, 3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 0, 0, 0, 0, 0};
   for (int row = 0; row < 20; row++)
-    assert_int_equal(attune_bucket(&resolved, row), window[row]);
+    assert_int_equal(attune_bucket(&resolved, 20, 12, row), window[row]);
 }
 
 static void outputs_are_contiguous(void **state) {
   (void)state;
   attune_problem problem = small_problem(), resolved;
   problem.o = (attune_strides){.batch = 16, .seqlen = 32, .heads = 20 * 32};
-  attune_verifier *bed;
-  attune_config config;
-  uint16_t o[2 * 20 * 4 * 8];
+  attune_verifier *verifier;
+  uint16_t o[2 * 20 * 4 * 8], *drawn[3];
   float lse[2 * 4 * 20];
   double exact[8], exact_lse;
   assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
-  const attune_layout layouts[] = {attune_layout_q(&resolved), attune_layout_k(&resolved), attune_layout_v(&resolved)};
-  uint16_t *inputs[3];
-  for (uint64_t i = 0; i < 3; i++)
-    assert_non_null(inputs[i] = attune_draw(&layouts[i], problem.dtype, i, 1.0));
+  for (attune_tensor_id id = ATTUNE_TENSOR_Q; id <= ATTUNE_TENSOR_V; id++) {
+    const attune_layout layout = attune_layout_of(&resolved, id);
+    assert_non_null(drawn[id] = attune_draw(&layout, problem.dtype, (uint64_t)id, 1.0));
+  }
+  const attune_inputs inputs = {.q = drawn[0], .k = drawn[1], .v = drawn[2]};
   kernel.defect = RIGHT;
-  assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
-  assert_int_equal(attune_verifier_create_with(&bed, machine, &problem, NULL, inputs[0], inputs[1], inputs[2]),
+  assert_int_equal(attune_verifier_create(&verifier, backend, &problem, &inputs, &(attune_drawing){.seed = 1}),
                    ATTUNE_OK);
-  assert_int_equal(attune_verifier_launch(bed, program_of(&problem)), ATTUNE_OK);
-  assert_int_equal(attune_verifier_outputs(bed, o, lse), ATTUNE_OK);
-  attune_reference_row(exact, &exact_lse, &resolved, inputs[0], inputs[1], inputs[2], 1, 2, 13, NULL);
+  assert_int_equal(attune_verifier_launch(verifier, program_of(&problem, NULL)), ATTUNE_OK);
+  assert_int_equal(attune_verifier_outputs(verifier, o, lse), ATTUNE_OK);
+  attune_reference_row(exact, &exact_lse, &resolved, &inputs, 1, 2, 13);
   assert_true((double)lse[(1 * 4 + 2) * 20 + 13] == (double)(float)exact_lse);
   for (int d = 0; d < 8; d++)
     assert_int_equal(o[((1 * 20 + 13) * 4 + 2) * 8 + d], attune_to_element(problem.dtype, exact[d]));
-  attune_verifier_destroy(bed);
+  attune_verifier_destroy(verifier);
   for (int i = 0; i < 3; i++)
-    free(inputs[i]);
+    free(drawn[i]);
+}
+
+/* ---- lengths ---- */
+
+/* Two sequences of 20 x 12 at most. */
+static attune_verdict verdict_of_lengths(const attune_problem *problem, const int32_t seqlens_q[2],
+                                         const int32_t seqlens_k[2], defect kind) {
+  attune_inputs inputs = {.used = 0};
+  inputs.seqlens[ATTUNE_QUERIES].array = seqlens_q;
+  inputs.seqlens[ATTUNE_KEYS].array = seqlens_k;
+  return verdict_with(problem, &inputs, &(attune_drawing){.seed = 7}, NULL, kind);
+}
+
+static void lengths_are_obeyed(void **state) {
+  (void)state;
+  static const int32_t seqlens_q[] = {20, 17}, seqlens_k[] = {12, 5}, none[] = {0, 0};
+  attune_problem problem = small_problem();
+  for (int mask = 0; mask < 3; mask++) {
+    problem.mask = (attune_mask)mask;
+    attune_verdict verdict = verdict_of_lengths(&problem, seqlens_q, seqlens_k, RIGHT);
+    assert_true(verdict.passed && verdict.rows_checked == 4 * (20 + 17));
+    verdict = verdict_of_lengths(&problem, seqlens_q, none, RIGHT);
+    assert_true(verdict.passed && verdict.rows_checked == 4 * (20 + 17));
+    verdict = verdict_of_lengths(&problem, NULL, seqlens_k, RIGHT);
+    assert_true(verdict.passed && verdict.rows_checked == 4 * 2 * 20);
+    verdict = verdict_of_lengths(&problem, none, seqlens_k, RIGHT);
+    assert_true(verdict.passed && verdict.rows_checked == 0);
+  }
+  attune_verdict verdict = verdict_of_lengths(&problem, seqlens_q, seqlens_k, IGNORES_SEQLENS_K);
+  expect_in(&verdict, "224 elements of o are unwritten or NaN, the first at [batch 1, row 10, head 0, 0]");
+  verdict = verdict_of_lengths(&problem, seqlens_q, seqlens_k, USES_THE_FIRST_SEQLEN_K);
+  expect_in(&verdict, "elements of o are unwritten or NaN, the first at [batch 1, row ");
+  verdict = verdict_of_lengths(&problem, seqlens_q, seqlens_k, IGNORES_SEQLENS_Q);
+  expect_in(&verdict, "o[batch 1, row 17, head 0, 0] was written, past the 17 queries of its sequence");
+  verdict = verdict_of_lengths(&problem, none, seqlens_k, IGNORES_SEQLENS_Q);
+  expect_in(&verdict, "o[batch 0, row 0, head 0, 0] was written, past the 0 queries of its sequence");
+  problem.want_lse = 0;
+  verdict = verdict_of_lengths(&problem, seqlens_q, seqlens_k, IGNORES_SEQLENS_Q);
+  expect_in(&verdict, "o[batch 1, row 17, head 0, 0] was written");
+}
+
+/* One sequence of keys serves the whole batch: what the longest has of it is not NaN. */
+static void lengths_of_a_broadcast_tensor(void **state) {
+  (void)state;
+  static const int32_t seqlens_q[] = {20, 17}, seqlens_k[] = {5, 12};
+  attune_problem problem = small_problem();
+  problem.k = (attune_strides){.batch = 0, .seqlen = 32, .heads = 16};
+  problem.v = (attune_strides){.batch = 0, .seqlen = 16, .heads = 8};
+  attune_verdict verdict = verdict_of_lengths(&problem, seqlens_q, seqlens_k, RIGHT);
+  assert_true(verdict.passed);
+  verdict = verdict_of_lengths(&problem, seqlens_q, seqlens_k, USES_THE_FIRST_SEQLEN_K);
+  expect_in(&verdict, "o[batch 1, ");
+}
+
+static void lengths_that_do_not_fit_are_refused(void **state) {
+  (void)state;
+  static const int32_t too_long[] = {12, 13}, negative[] = {-1, 12}, three[] = {1, 2, 3};
+  const attune_problem problem = small_problem();
+  attune_verifier *verifier;
+  attune_inputs inputs = {.used = 0};
+  inputs.seqlens[ATTUNE_KEYS].array = too_long;
+  assert_int_equal(attune_verifier_create(&verifier, backend, &problem, &inputs, &(attune_drawing){.seed = 1}),
+                   ATTUNE_BAD_SIZE);
+  assert_null(verifier);
+  assert_non_null(strstr(attune_message(), "seqlens_k[1] is 13; it must be from 0 to the problem's bound, 12"));
+  inputs.seqlens[ATTUNE_KEYS].array = negative;
+  assert_int_equal(attune_verifier_create(&verifier, backend, &problem, &inputs, &(attune_drawing){.seed = 1}),
+                   ATTUNE_BAD_SIZE);
+  assert_int_equal(attune_inputs_set_seqlens(&inputs, ATTUNE_KEYS, three, 3), ATTUNE_OK);
+  assert_int_equal(attune_verifier_create(&verifier, backend, &problem, &inputs, &(attune_drawing){.seed = 1}),
+                   ATTUNE_BAD_SIZE);
+  assert_non_null(strstr(attune_message(), "seqlens_k has 3 lengths for a batch of 2"));
+}
+
+/* Between them, the seeds that follow each other have every kind of length; short ones are odd. */
+static void drawn_lengths_are_of_every_kind(void **state) {
+  (void)state;
+  enum { BATCH = 3, BOUND_Q = 300, BOUND_K = 257 };
+  int seen[2][4] = {0}; /* 0, 1, the bound, odd */
+  for (uint64_t seed = 40; seed < 40 + ATTUNE_LENGTH_KINDS; seed += BATCH) {
+    int32_t lengths[2][BATCH], again[2][BATCH];
+    attune_draw_lengths(lengths[0], lengths[1], BATCH, BOUND_Q, BOUND_K, seed);
+    attune_draw_lengths(again[0], again[1], BATCH, BOUND_Q, BOUND_K, seed);
+    assert_memory_equal(lengths, again, sizeof lengths);
+    for (int side = 0; side < 2; side++)
+      for (int i = 0; i < BATCH; i++) {
+        const int32_t length = lengths[side][i], bound = side == 0 ? BOUND_Q : BOUND_K;
+        assert_in_range(length, 0, bound);
+        assert_true(length == 0 || length == bound || length % 2 == 1);
+        seen[side][length == 0 ? 0 : length == 1 ? 1 : length == bound ? 2 : 3]++;
+      }
+  }
+  for (int side = 0; side < 2; side++)
+    for (int kind = 0; kind < 4; kind++)
+      assert_true(seen[side][kind] > 0);
+}
+
+/* The verdict that a kernel gets on drawn lengths, of the kinds from the seed on. */
+static void drawn_lengths_are_verified(void **state) {
+  (void)state;
+  attune_problem problem = small_problem();
+  problem.mask = ATTUNE_MASK_NONE;
+  int caught[2] = {0};
+  for (uint64_t seed = 0; seed < ATTUNE_LENGTH_KINDS; seed += 2) {
+    const attune_drawing drawing = {.seed = seed, .lengths = true};
+    assert_true(verdict_with(&problem, NULL, &drawing, NULL, RIGHT).passed);
+    caught[0] += !verdict_with(&problem, NULL, &drawing, NULL, IGNORES_SEQLENS_K).passed;
+    caught[1] += !verdict_with(&problem, NULL, &drawing, NULL, IGNORES_SEQLENS_Q).passed;
+  }
+  assert_true(caught[0] >= 3 && caught[1] >= 3);
+}
+
+/* ---- what nobody may read or write ---- */
+
+static void what_lies_around_tensors_is_kept(void **state) {
+  (void)state;
+  attune_problem problem = small_problem();
+  expect(&problem, READS_BEHIND_K, "160 elements of o are unwritten or NaN");
+  expect(&problem, WRITES_BEHIND_O, "something was written outside of the rows of o, 1280 elements after its start");
+  expect(&problem, WRITES_BEFORE_LSE, "something was written outside of the rows of lse, -1 elements after its start");
+  problem.want_sinks = 1;
+  assert_true(verdict_of(&problem, RIGHT).passed);
+  expect(&problem, READS_BEHIND_SINKS, "160 elements of o are unwritten or NaN");
+}
+
+static void what_lies_around_arrays_is_kept(void **state) {
+  (void)state;
+  attune_problem problem = small_problem();
+  attune_inputs inputs = {.used = 0};
+  const attune_drawing drawing = {.seed = 3};
+  assert_int_equal(attune_inputs_param(&inputs, &problem, "slope=0.5,0.25,0.125,0.0625"), ATTUNE_OK);
+  strcpy(problem.score_expr, "score + slope[head] * (k - q)");
+  assert_true(verdict_with(&problem, &inputs, &drawing, NULL, RIGHT).passed);
+  const attune_verdict verdict = verdict_with(&problem, &inputs, &drawing, NULL, READS_BEHIND_AN_ARRAY);
+  expect_in(&verdict, "160 elements of o are unwritten or NaN");
+}
+
+static void a_bias_ends_with_its_sequence(void **state) {
+  (void)state;
+  static const int32_t seqlens_q[] = {20, 20}, seqlens_k[] = {12, 11};
+  attune_problem problem = small_problem();
+  problem.want_bias = 1;
+  problem.bias = (attune_strides){.batch = 20 * 12, .seqlen = 12, .heads = 0};
+  assert_true(verdict_of_lengths(&problem, seqlens_q, seqlens_k, RIGHT).passed);
+  const attune_verdict verdict = verdict_of_lengths(&problem, seqlens_q, seqlens_k, READS_BIAS_PAST_THE_KEYS);
+  expect_in(&verdict, "80 elements of o are unwritten or NaN, the first at [batch 1, row 0, head 0, 0]");
+}
+
+static void the_workspace_has_its_size_and_no_more(void **state) {
+  (void)state;
+  static const char config[] = "forward.wgmma.bf16.d64.m64.n64.w8.s2.lazy.overlap.dynamic.b1";
+  attune_problem problem = small_problem();
+  problem.head_dim = problem.head_dim_v = 64;
+  problem.dtype = ATTUNE_BF16;
+  problem.mask = ATTUNE_MASK_NONE;
+  problem.want_lse = 0;
+  const attune_drawing drawing = {.seed = 3};
+  assert_true(verdict_with(&problem, NULL, &drawing, config, RIGHT).passed);
+  attune_verdict verdict = verdict_with(&problem, NULL, &drawing, config, WRITES_BEHIND_THE_WORKSPACE);
+  expect_in(&verdict, "something was written outside of the workspace of 4 bytes, 4 bytes after its start");
+  /* It takes the workspace to be 0, and leaves it so: it is poisoned before each run. */
+  attune_verifier *verifier;
+  kernel.defect = TRUSTS_THE_WORKSPACE;
+  assert_int_equal(attune_verifier_create(&verifier, backend, &problem, NULL, &drawing), ATTUNE_OK);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(attune_verifier_check(verifier, program_of(&problem, config), &verdict), ATTUNE_OK);
+    expect_in(&verdict, "o[batch ");
+  }
+  attune_verifier_destroy(verifier);
 }
 
 /* ---- large problems: some rows, and the reference family ---- */
 
 /* Queries are zero, so that every row is the mean of V as far as it sees it, and V is the same in all heads. */
-static attune_status large_bed(attune_verifier **bed, attune_problem *problem, attune_mask mask) {
+static attune_status large_verifier(attune_verifier **verifier, attune_problem *problem, attune_mask mask) {
   attune_problem_init(problem);
   problem->heads_q = problem->heads_kv = 16;
   problem->seqlen_q = problem->seqlen_k = 2048;
   problem->v = (attune_strides){.batch = 2048 * 64, .seqlen = 64, .heads = 0};
+  problem->want_lse = 1;
   const size_t elements = 16 * 2048 * 64;
   uint16_t *zero = calloc(elements, sizeof *zero);
   const attune_layout layout = {problem->v, 1, 2048, 16, 64};
@@ -340,55 +304,54 @@ static attune_status large_bed(attune_verifier **bed, attune_problem *problem, a
   problem->mask = mask;
   kernel.uniform = true;
   kernel.uniform_so_far = mask == ATTUNE_MASK_CAUSAL;
-  const attune_status status = attune_verifier_create_with(bed, machine, problem, NULL, zero, zero, v);
+  const attune_inputs inputs = {.q = zero, .k = zero, .v = v};
+  const attune_status status =
+      attune_verifier_create(verifier, backend, problem, &inputs, &(attune_drawing){.seed = 0});
   free(zero);
   free(v);
   return status;
 }
 
+static attune_verdict check_large(attune_verifier *verifier, const attune_problem *problem, defect kind) {
+  attune_verdict verdict;
+  kernel.defect = kind;
+  assert_int_equal(attune_verifier_check(verifier, program_of(problem, NULL), &verdict), ATTUNE_OK);
+  return verdict;
+}
+
 static void every_element_of_a_large_problem_is_compared(void **state) {
   (void)state;
   attune_problem problem;
-  attune_verifier *bed;
-  attune_config config;
-  attune_verdict verdict;
-  assert_int_equal(large_bed(&bed, &problem, ATTUNE_MASK_NONE), ATTUNE_OK);
-  assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
-  kernel.defect = RIGHT;
-  assert_int_equal(attune_verifier_check(bed, program_of(&problem), &verdict), ATTUNE_OK);
+  attune_verifier *verifier;
+  assert_int_equal(large_verifier(&verifier, &problem, ATTUNE_MASK_NONE), ATTUNE_OK);
+  attune_verdict verdict = check_large(verifier, &problem, RIGHT);
   assert_true(verdict.passed);
   assert_true(verdict.rows_checked >= 48 && verdict.rows_checked < 16 * 2048);
-  kernel.defect = OFF_IN_ONE_UNLIKELY_ROW;
-  assert_int_equal(attune_verifier_check(bed, program_of(&problem), &verdict), ATTUNE_OK);
-  assert_false(verdict.passed);
-  assert_non_null(strstr(verdict.worst, "[batch 0, row 1027, head 15, 0]"));
-  kernel.defect = SKIPS_A_ROW;
-  assert_int_equal(attune_verifier_check(bed, program_of(&problem), &verdict), ATTUNE_OK);
-  assert_non_null(strstr(verdict.worst, "64 elements of o are unwritten or NaN"));
-  attune_verifier_destroy(bed);
+  verdict = check_large(verifier, &problem, OFF_IN_ONE_UNLIKELY_ROW);
+  expect_in(&verdict,
+            "1 elements of o differ from the reference family's, the first at [batch 0, row 1027, head 15, 0]");
+  verdict = check_large(verifier, &problem, LSE_IS_OFF_IN_ONE_UNLIKELY_ROW);
+  expect_in(&verdict,
+            "1 elements of lse differ from the reference family's, the first at [batch 0, row 1027, head 15]");
+  verdict = check_large(verifier, &problem, SKIPS_A_ROW);
+  expect_in(&verdict, "64 elements of o are unwritten or NaN");
+  attune_verifier_destroy(verifier);
 }
 
 static void every_element_has_the_bound_of_its_bucket(void **state) {
   (void)state;
   attune_problem problem;
-  attune_verifier *bed;
-  attune_config config;
-  attune_verdict verdict;
-  assert_int_equal(large_bed(&bed, &problem, ATTUNE_MASK_CAUSAL), ATTUNE_OK);
-  assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
-  kernel.defect = RIGHT;
-  assert_int_equal(attune_verifier_check(bed, program_of(&problem), &verdict), ATTUNE_OK);
-  assert_true(verdict.passed);
-  kernel.defect = OFF_BY_LITTLE_IN_ONE_UNLIKELY_ROW;
-  assert_int_equal(attune_verifier_check(bed, program_of(&problem), &verdict), ATTUNE_OK);
-  assert_false(verdict.passed);
-  assert_non_null(strstr(verdict.worst, "[batch 0, row 1027, head 15, 0]"));
-  attune_verifier_destroy(bed);
+  attune_verifier *verifier;
+  assert_int_equal(large_verifier(&verifier, &problem, ATTUNE_MASK_CAUSAL), ATTUNE_OK);
+  assert_true(check_large(verifier, &problem, RIGHT).passed);
+  const attune_verdict verdict = check_large(verifier, &problem, OFF_BY_LITTLE_IN_ONE_UNLIKELY_ROW);
+  expect_in(&verdict, "[batch 0, row 1027, head 15, 0]");
+  attune_verifier_destroy(verifier);
   kernel.uniform_so_far = false;
 }
 
 /* At least eight of each where there are as many. */
-static void rows_of_every_bucket_are_judged(void **state) {
+static void rows_of_every_bucket_are_checked(void **state) {
   (void)state;
   attune_problem problem, resolved;
   attune_rows rows;
@@ -398,38 +361,39 @@ static void rows_of_every_bucket_are_judged(void **state) {
   problem.seqlen_q = problem.seqlen_k = 4096;
   problem.mask = ATTUNE_MASK_CAUSAL;
   assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
-  const attune_layout layout = attune_layout_q(&resolved);
-  uint16_t *inputs[3];
+  const attune_layout layout = attune_layout_of(&resolved, ATTUNE_TENSOR_Q);
+  uint16_t *drawn[3];
   for (uint64_t i = 0; i < 3; i++)
-    assert_non_null(inputs[i] = attune_draw(&layout, problem.dtype, i, 1.0));
-  assert_int_equal(attune_rows_create(&rows, &resolved, NULL, inputs[0], inputs[1], inputs[2], 1, false), ATTUNE_OK);
+    assert_non_null(drawn[i] = attune_draw(&layout, problem.dtype, i, 1.0));
+  const attune_inputs inputs = {.q = drawn[0], .k = drawn[1], .v = drawn[2]};
+  assert_int_equal(attune_rows_create(&rows, &resolved, &inputs, 1, false), ATTUNE_OK);
   for (int bucket = 1; bucket <= 12; bucket++) {
-    int judged = 0;
+    int checked = 0;
     bool first_half = false, second_half = false;
     for (int64_t i = 0; i < rows.count; i++) {
-      if (attune_bucket(&resolved, rows.rows[i].row) != bucket) continue;
-      judged++;
+      if (attune_bucket(&resolved, 4096, 4096, rows.rows[i].row) != bucket) continue;
+      checked++;
       first_half = first_half || rows.rows[i].head < 8;
       second_half = second_half || rows.rows[i].head >= 8;
     }
-    assert_true(judged >= 8 && first_half && second_half);
+    assert_true(checked >= 8 && first_half && second_half);
     assert_true(rows.unfused_errors[bucket] > 0.0);
   }
   assert_true(rows.unfused_errors[0] == 0.0 && rows.unfused_errors[13] == 0.0);
   assert_true(rows.unfused_errors[11] < 0.2 * rows.unfused_errors[1]);
   attune_rows_free(&rows);
   for (int i = 0; i < 3; i++)
-    free(inputs[i]);
+    free(drawn[i]);
 }
 
-static void a_wrong_reference_family_is_no_judge(void **state) {
+static void a_wrong_reference_family_is_refused(void **state) {
   (void)state;
   attune_problem problem;
-  attune_verifier *bed;
+  attune_verifier *verifier;
   kernel.reference_is_wrong = true;
   /* Its last row is among those that are always looked at. */
-  assert_int_equal(large_bed(&bed, &problem, ATTUNE_MASK_NONE), ATTUNE_WRONG_RESULT);
-  assert_null(bed);
+  assert_int_equal(large_verifier(&verifier, &problem, ATTUNE_MASK_NONE), ATTUNE_WRONG_RESULT);
+  assert_null(verifier);
   kernel.reference_is_wrong = false;
 }
 
@@ -470,6 +434,45 @@ static void gaps_between_inputs_are_nan(void **state) {
   free(drawn);
 }
 
+/* A second drawing takes the place of the first one, on the device and in what is expected. */
+static void inputs_are_drawn_afresh(void **state) {
+  (void)state;
+  const attune_problem problem = small_problem();
+  attune_verifier *verifier;
+  attune_verdict verdict;
+  uint16_t o[4][2 * 20 * 4 * 8];
+  const attune_drawing drawings[] = {{.seed = 1}, {.seed = 2}, {.seed = 2, .lengths = true}, {.seed = 1}};
+  kernel.defect = RIGHT;
+  kernel.uniform = false;
+  assert_int_equal(attune_verifier_create(&verifier, backend, &problem, NULL, &drawings[0]), ATTUNE_OK);
+  for (int i = 0; i < 4; i++) {
+    if (i > 0) assert_int_equal(attune_verifier_draw(verifier, &drawings[i]), ATTUNE_OK);
+    assert_int_equal(attune_verifier_check(verifier, program_of(&problem, NULL), &verdict), ATTUNE_OK);
+    assert_true(verdict.passed);
+    assert_int_equal(attune_verifier_outputs(verifier, o[i], NULL), ATTUNE_OK);
+  }
+  assert_memory_not_equal(o[0], o[1], sizeof *o);
+  assert_memory_not_equal(o[1], o[2], sizeof *o);
+  assert_memory_equal(o[0], o[3], sizeof *o);
+  attune_verifier_destroy(verifier);
+}
+
+static void magnitudes_are_those_of_the_drawing(void **state) {
+  (void)state;
+  attune_problem problem = small_problem();
+  problem.mask = ATTUNE_MASK_NONE;
+  attune_drawing drawing = {.seed = 7, .magnitude = 16.0};
+  const attune_verdict usual = verdict_of(&problem, RIGHT), sharp = verdict_with(&problem, NULL, &drawing, NULL, RIGHT);
+  drawing.magnitude_v = 1024.0;
+  const attune_verdict huge = verdict_with(&problem, NULL, &drawing, NULL, RIGHT);
+  drawing = (attune_drawing){.seed = 7, .magnitude = 0x1p-12};
+  const attune_verdict tiny = verdict_with(&problem, NULL, &drawing, NULL, RIGHT);
+  assert_true(usual.passed && sharp.passed && huge.passed && tiny.passed);
+  assert_true(sharp.unfused_error > 1.5 * usual.unfused_error && tiny.unfused_error < usual.unfused_error);
+  const double growth = huge.unfused_error / sharp.unfused_error;
+  assert_true(growth > 900.0 && growth < 1150.0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_right_kernel_passes),
@@ -478,12 +481,23 @@ int main(void) {
       cmocka_unit_test(long_rows_have_their_own_bound),
       cmocka_unit_test(buckets_are_powers_of_two_of_visible_keys),
       cmocka_unit_test(outputs_are_contiguous),
+      cmocka_unit_test(lengths_are_obeyed),
+      cmocka_unit_test(lengths_of_a_broadcast_tensor),
+      cmocka_unit_test(lengths_that_do_not_fit_are_refused),
+      cmocka_unit_test(drawn_lengths_are_of_every_kind),
+      cmocka_unit_test(drawn_lengths_are_verified),
+      cmocka_unit_test(what_lies_around_tensors_is_kept),
+      cmocka_unit_test(what_lies_around_arrays_is_kept),
+      cmocka_unit_test(a_bias_ends_with_its_sequence),
+      cmocka_unit_test(the_workspace_has_its_size_and_no_more),
       cmocka_unit_test(every_element_of_a_large_problem_is_compared),
       cmocka_unit_test(every_element_has_the_bound_of_its_bucket),
-      cmocka_unit_test(rows_of_every_bucket_are_judged),
-      cmocka_unit_test(a_wrong_reference_family_is_no_judge),
+      cmocka_unit_test(rows_of_every_bucket_are_checked),
+      cmocka_unit_test(a_wrong_reference_family_is_refused),
       cmocka_unit_test(inputs_are_normal_and_repeatable),
       cmocka_unit_test(gaps_between_inputs_are_nan),
+      cmocka_unit_test(inputs_are_drawn_afresh),
+      cmocka_unit_test(magnitudes_are_those_of_the_drawing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,26 +42,27 @@ static attune_status choose(figure *out, const bench *bench, const attune_proble
 }
 
 static attune_status time_kernel(figure *out, const bench *bench, const attune_problem *problem,
-                                 const attune_inputs *given) {
+                                 const attune_inputs *inputs) {
   attune_problem resolved;
   attune_program *program = NULL;
-  attune_verifier *bed = NULL;
+  attune_verifier *verifier = NULL;
   attune_status status = attune_problem_resolve(&resolved, problem);
   const attune_program_source from = {
       .backend = bench->machine, .store = bench->store, .problem = &resolved, .frozen = attune_frozen_by_environment()};
   if (status == ATTUNE_OK) status = attune_program_create(&program, &from, &out->config);
   if (status == ATTUNE_OK)
-    status = attune_verifier_create(&bed, bench->machine, problem, given, bench->flags->seed, 1.0);
-  if (status == ATTUNE_OK) status = attune_verifier_check(bed, program, &out->verdict);
+    status = attune_verifier_create(&verifier, bench->machine, problem, inputs,
+                                    &(attune_drawing){.seed = bench->flags->seed});
+  if (status == ATTUNE_OK) status = attune_verifier_check(verifier, program, &out->verdict);
   if (status == ATTUNE_OK && !out->verdict.passed)
     status = attune_fail(ATTUNE_WRONG_RESULT, "%s gives a wrong result: error %.2e, allowed %.2e; %s", out->text,
                          out->verdict.error, out->verdict.bound, out->verdict.worst);
   if (status == ATTUNE_OK) {
     attune_candidate candidate = {.program = program};
-    status = attune_measure(bed, bench->machine, &candidate, 1, ROUNDS, seconds_each);
+    status = attune_measure(verifier, bench->machine, &candidate, 1, ROUNDS, seconds_each);
     out->timing = candidate.timing;
   }
-  if (bed) attune_verifier_destroy(bed);
+  attune_verifier_destroy(verifier);
   attune_program_destroy(program);
   return status;
 }

@@ -43,9 +43,9 @@ static int exit_code_of(attune_status status) {
 }
 
 int attune_verb_failed(const attune_flags *flags, attune_status status) {
-  json_t *told =
+  json_t *report =
       flags->json ? json_pack("{s:s, s:s}", "status", attune_status_name(status), "message", attune_message()) : NULL;
-  if (told == NULL || attune_print_json(told) != ATTUNE_OK) fprintf(stderr, "attune: %s\n", attune_message());
+  if (report == NULL || attune_print_json(report) != ATTUNE_OK) fprintf(stderr, "attune: %s\n", attune_message());
   return exit_code_of(status);
 }
 

@@ -31,7 +31,7 @@ static void print(const char *name, const char *driver, const attune_device *dev
          (double)device->clock_khz / 1e3);
 }
 
-/* A device that cannot be opened, or said as JSON, is told on stderr and left out. */
+/* A device that cannot be opened, or written as JSON, is reported on stderr and left out. */
 static int add(json_t *list, const attune_flags *flags, const char *name) {
   attune_backend *machine = NULL;
   attune_status status = attune_backend_open(&machine, name, 0);

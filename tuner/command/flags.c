@@ -27,6 +27,7 @@ enum {
   COMMON = 1 << 13,
   PROBLEM = SCORE | SHAPE,
   BLOCKS = 1 << 15,
+  LENGTHS = 1 << 16,   /* of each sequence */
   POSITIONAL = 1 << 14 /* arguments that are no flags */
 };
 
@@ -38,7 +39,7 @@ static const struct {
     {"emit", BLOCKS | PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
     {"compile", BLOCKS | PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
     {"run", BLOCKS | SCORE | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | OUTPUT | SEED},
-    {"verify", BLOCKS | PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED},
+    {"verify", BLOCKS | LENGTHS | PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED},
     {"tune", BLOCKS | PROBLEM | DEVICE | ARCH | FAMILY | DATABASE | WORKLOAD | SEARCH | SEED | JOBS},
     {"explain", BLOCKS | PROBLEM | DEVICE | ARCH | DATABASE | WORKLOAD},
     {"bench", BLOCKS | PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | WORKLOAD | SEED},
@@ -70,6 +71,8 @@ typedef enum {
   DENSITY,
   PROBLEM_TEXT,
   BLOCK_SIZE,
+  SEQLENS_Q,
+  SEQLENS_K,
   DEVICE_NAME,
   ARCH_NAME,
   FAMILY_NAME,
@@ -120,6 +123,8 @@ static const struct {
     [PROBLEM_TEXT] = {"problem", "FILE|TEXT", SHAPE, "a JSON file, or forward.bf16.d128...; flags change it"},
     [BLOCK_SIZE] = {"block-size", "N", BLOCKS,
                     "queries and keys of a block: of block_mask, of what explain counts (128)"},
+    [SEQLENS_Q] = {"seqlens-q", "N,N,...", LENGTHS, "queries of each sequence, at most --seqlen-q (lengths are drawn)"},
+    [SEQLENS_K] = {"seqlens-k", "N,N,...", LENGTHS, "keys of each sequence, at most --seqlen-k"},
     [DEVICE_NAME] = {"device", "cuda:N|host", DEVICE, "where it runs (cuda:0 if there is one, else host)"},
     [ARCH_NAME] = {"arch", "sm_90|host", ARCH, "an architecture that need not be present (the device's)"},
     [FAMILY_NAME] = {"family", "NAME", FAMILY, "only this family of kernels (wgmma, mma, reference)"},
@@ -281,6 +286,23 @@ attune_status attune_bias_of_sizes(attune_problem *problem, int64_t batch, int64
   return ATTUNE_OK;
 }
 
+static attune_status read_lengths(attune_inputs *inputs, flag_id id, const char *text) {
+  static const char expected[] = "a length for each sequence, as in 512,100,0";
+  int32_t lengths[ATTUNE_GIVEN_ELEMENTS];
+  int count = 0;
+  for (const char *at = text;;) {
+    char *end;
+    if (count == ATTUNE_GIVEN_ELEMENTS) return misuse(id, text, "fewer lengths");
+    const attune_status status = read_leading(&lengths[count], id, at, &end);
+    if (status != ATTUNE_OK) return status;
+    if (end == at || (*end != ',' && *end != '\0') || lengths[count] < 0) return misuse(id, text, expected);
+    count++;
+    if (*end == '\0') break;
+    at = end + 1;
+  }
+  return attune_inputs_set_seqlens(inputs, id == SEQLENS_Q ? ATTUNE_QUERIES : ATTUNE_KEYS, lengths, count);
+}
+
 /* The sizes stand where strides belong until all flags are read. */
 static attune_status read_bias(attune_problem *problem, const char *text) {
   int64_t *const sizes[] = {&problem->bias.batch, &problem->bias.heads, &problem->bias.seqlen};
@@ -389,6 +411,9 @@ static attune_status take_flag(attune_flags *flags, flag_id id, const char *text
     const attune_status status = read_integer(&flags->block_size, id, text);
     return status != ATTUNE_OK || flags->block_size > 0 ? status : misuse(id, text, "a number from 1 on");
   }
+  case SEQLENS_Q:
+  case SEQLENS_K:
+    return read_lengths(&flags->given, id, text);
   case BUDGET:
     return read_seconds(&flags->budget_seconds, text);
   case EFFORT:

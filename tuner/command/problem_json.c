@@ -137,6 +137,23 @@ static attune_status read_params(attune_problem *problem, attune_inputs *given, 
   return ATTUNE_OK;
 }
 
+/* A length for each sequence. */
+static attune_status read_lengths(attune_inputs *given, attune_side side, const json_place *place) {
+  int32_t lengths[ATTUNE_GIVEN_ELEMENTS];
+  const size_t count = json_array_size(place->value);
+  if (count == 0 || count > ATTUNE_GIVEN_ELEMENTS)
+    return attune_fail(ATTUNE_BAD_JSON, "%s: \"%s\" must be an array of 1 to %d lengths", place->where, place->key,
+                       ATTUNE_GIVEN_ELEMENTS);
+  for (size_t i = 0; i < count; i++) {
+    int64_t length = 0;
+    const json_place element = {place->where, place->key, json_array_get(place->value, i)};
+    const attune_status status = read_integer(&length, &element, 0, INT32_MAX);
+    if (status != ATTUNE_OK) return status;
+    lengths[i] = (int32_t)length;
+  }
+  return attune_inputs_set_seqlens(given, side, lengths, (int)count);
+}
+
 /* [batch, heads, queries], each 1 or the problem's; strides once these are known. */
 static attune_status read_bias(attune_problem *problem, const json_place *place) {
   const attune_status status = read_strides(&problem->bias, place);
@@ -201,6 +218,10 @@ static attune_status read_field(attune_problem *problem, attune_inputs *given, c
     status = read_text(problem->score_expr, sizeof problem->score_expr, place);
   } else if (strcmp(place->key, "params") == 0) {
     status = read_params(problem, given, place);
+  } else if (strcmp(place->key, "seqlens_q") == 0) {
+    status = read_lengths(given, ATTUNE_QUERIES, place);
+  } else if (strcmp(place->key, "seqlens_k") == 0) {
+    status = read_lengths(given, ATTUNE_KEYS, place);
   } else if (strcmp(place->key, "bias") == 0) {
     status = read_bias(problem, place);
   } else if (strcmp(place->key, "name") != 0) { /* a workload's; it says nothing about the problem */
@@ -209,7 +230,7 @@ static attune_status read_field(attune_problem *problem, attune_inputs *given, c
                     "%s: \"%.40s\" is no field of a problem; there are dtype, head_dim, head_dim_v, batch, heads_q, "
                     "heads_kv, seqlen_q, seqlen_k, mask, window, scale, softcap, lse, pattern or mask_expr, "
                     "score_expr, params, bias, "
-                    "sinks, block_size, block_density and {q,k,v,o}_strides",
+                    "sinks, seqlens_q, seqlens_k, block_size, block_density and {q,k,v,o}_strides",
                     place->where, place->key);
   }
   return status;
@@ -278,6 +299,18 @@ static void write_expressions(json_t *object, const attune_problem *problem, con
   json_object_set_new(object, "params", params);
 }
 
+static void write_lengths(json_t *object, const attune_inputs *given) {
+  static const char *const keys[] = {"seqlens_q", "seqlens_k"};
+  for (int side = 0; side < 2; side++) {
+    const int32_t *lengths = attune_inputs_seqlens(given, (attune_side)side);
+    if (lengths == NULL) continue;
+    json_t *array = json_array();
+    for (int32_t i = 0; i < given->seqlens[side].count; i++)
+      json_array_append_new(array, json_integer(lengths[i]));
+    json_object_set_new(object, keys[side], array);
+  }
+}
+
 static json_int_t window_side(int32_t side) {
   return side < 0 || side >= ATTUNE_UNBOUNDED ? -1 : side;
 }
@@ -296,6 +329,7 @@ json_t *attune_problem_to_json(const attune_problem *problem, const attune_input
   write_strides(object, "v_strides", &problem->v);
   write_strides(object, "o_strides", &problem->o);
   write_expressions(object, problem, given);
+  if (given != NULL) write_lengths(object, given);
   return object;
 }
 

@@ -77,7 +77,8 @@ static attune_status upload(void **out, attune_backend *machine, const uint16_t 
 static attune_status upload_given(work *self, const attune_qkv *qkv) {
   const attune_problem *p = &qkv->problem;
   attune_status status = ATTUNE_OK;
-  if (qkv->bias != NULL) status = upload(&self->bias, self->machine, qkv->bias, attune_bias_extent(p));
+  const attune_layout bias = attune_layout_of(p, ATTUNE_TENSOR_BIAS);
+  if (qkv->bias != NULL) status = upload(&self->bias, self->machine, qkv->bias, attune_layout_extent(&bias));
   if (status == ATTUNE_OK && qkv->sinks != NULL)
     status = upload_bytes(&self->sinks, self->machine, qkv->sinks, (size_t)p->heads_q * sizeof *qkv->sinks);
   attune_inputs_values(self->values, &qkv->given);

@@ -6,12 +6,13 @@
 #include "tuner/files/qkv.h"
 
 static const char summary[] =
-    "Runs the kernel for a problem, the one that a plan would take or that of --config or --family, and judges what "
+    "Runs the kernel for a problem, the one that a plan would take or that of --config or --family, and checks what "
     "it\n"
     "writes: the largest error against float64 may be twice that of the unfused computation in the same dtype, plus\n"
-    "1e-5; everything must be written, and nothing else. Inputs are drawn from --seed, once of usual and once of "
-    "large\n"
-    "magnitude, or are q, k and v of --input FILE. Exit code 1 if the kernel is wrong.";
+    "1e-5; everything must be written, and nothing else. Inputs are drawn from --seed: usual ones, huge and tiny "
+    "ones,\n"
+    "and sequences with lengths of their own; or are q, k and v of --input FILE. --seqlens-q and --seqlens-k give the\n"
+    "lengths instead. Exit code 1 if the kernel is wrong.";
 
 typedef struct {
   const attune_flags *flags;
@@ -67,35 +68,50 @@ static attune_status report(verification *self, const char *inputs, const attune
   return ATTUNE_OK;
 }
 
-/* Takes the bed. */
-static attune_status judge(verification *self, attune_verifier *bed, const char *inputs) {
+/* Checks the kernel on what the verifier has drawn. */
+static attune_status check(verification *self, attune_verifier *verifier, const char *inputs) {
   attune_verdict verdict;
-  attune_status status = attune_verifier_check(bed, self->program, &verdict);
-  if (status == ATTUNE_OK) status = report(self, inputs, &verdict);
-  attune_verifier_destroy(bed);
+  const attune_status status = attune_verifier_check(verifier, self->program, &verdict);
+  return status == ATTUNE_OK ? report(self, inputs, &verdict) : status;
+}
+
+/* Usual inputs; scores so large that one key has all the weight, with a large V; scores that are all but equal; and
+ * sequences with lengths of their own, which are the caller's in all of them if there are any. */
+static attune_status verify_drawn(verification *self) {
+  static const struct {
+    const char *name;
+    attune_drawing drawing;
+  } cases[] = {{"usual", {.magnitude = 1.0, .magnitude_v = 1.0}},
+               {"huge", {.magnitude = 16.0, .magnitude_v = 1024.0}},
+               {"tiny", {.magnitude = 0x1p-12, .magnitude_v = 1.0}},
+               {"lengths", {.magnitude = 1.0, .magnitude_v = 1.0, .lengths = true}}};
+  attune_verifier *verifier = NULL;
+  attune_status status = ATTUNE_OK;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases && status == ATTUNE_OK; i++) {
+    attune_drawing drawing = cases[i].drawing;
+    char inputs[64];
+    drawing.seed = drawing.lengths ? self->flags->seed * ATTUNE_LENGTH_KINDS : self->flags->seed + i;
+    snprintf(inputs, sizeof inputs, "%s, seed %llu", cases[i].name, (unsigned long long)drawing.seed);
+    status = verifier == NULL
+                 ? attune_verifier_create(&verifier, self->machine, &self->problem, &self->flags->given, &drawing)
+                 : attune_verifier_draw(verifier, &drawing);
+    if (status == ATTUNE_OK) status = check(self, verifier, inputs);
+  }
+  attune_verifier_destroy(verifier);
   return status;
 }
 
-static attune_status verify_drawn(verification *self) {
-  static const double magnitudes[] = {1.0, 4.0, 16.0};
-  for (size_t i = 0; i < sizeof magnitudes / sizeof *magnitudes; i++) {
-    char inputs[64];
-    attune_verifier *bed;
-    const uint64_t seed = self->flags->seed + i;
-    attune_status status =
-        attune_verifier_create(&bed, self->machine, &self->problem, &self->flags->given, seed, magnitudes[i]);
-    snprintf(inputs, sizeof inputs, "normal x %g, seed %llu", magnitudes[i], (unsigned long long)seed);
-    if (status == ATTUNE_OK) status = judge(self, bed, inputs);
-    if (status != ATTUNE_OK) return status;
-  }
-  return ATTUNE_OK;
-}
-
-static attune_status verify_given(verification *self, const attune_qkv *qkv) {
-  attune_verifier *bed;
-  const attune_status status =
-      attune_verifier_create_with(&bed, self->machine, &self->problem, &qkv->given, qkv->q, qkv->k, qkv->v);
-  return status == ATTUNE_OK ? judge(self, bed, "of the file") : status;
+static attune_status verify_file(verification *self, const attune_qkv *qkv) {
+  attune_verifier *verifier;
+  attune_inputs inputs = qkv->given;
+  inputs.q = qkv->q;
+  inputs.k = qkv->k;
+  inputs.v = qkv->v;
+  attune_status status =
+      attune_verifier_create(&verifier, self->machine, &self->problem, &inputs, &(attune_drawing){.seed = 0});
+  if (status == ATTUNE_OK) status = check(self, verifier, "of the file");
+  attune_verifier_destroy(verifier);
+  return status;
 }
 
 static void print_head(const verification *self, const char *problem, const char *config) {
@@ -119,7 +135,7 @@ static attune_status verify(verification *self) {
   if (status == ATTUNE_OK) status = attune_config_print(config, &self->config);
   if (status != ATTUNE_OK) goto out;
   if (!self->flags->json) print_head(self, problem, config);
-  status = input != NULL ? verify_given(self, &qkv) : verify_drawn(self);
+  status = input != NULL ? verify_file(self, &qkv) : verify_drawn(self);
   if (status == ATTUNE_OK && self->flags->json)
     status = attune_print_json(json_pack("{s:s, s:s, s:s, s:s, s:b, s:O}", "device", attune_backend_name(self->machine),
                                          "problem", problem, "config", config, "rung", self->rung, "passed",

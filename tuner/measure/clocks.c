@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tuner/search/search.h"
+#include "tuner/measure/measure.h"
 
 enum { NVML_CLOCK_SM = 1, NVML_CLOCK_MEMORY = 2 };
 typedef struct nvml_device nvml_device;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tuner/search/search.h"
+#include "tuner/measure/measure.h"
 
 const char attune_policy[] = "cold-l2.event.median";
 
@@ -54,16 +54,16 @@ static void summarize(attune_timing *timing, double *scratch) {
 }
 
 typedef struct {
-  attune_verifier *bed;
+  attune_verifier *verifier;
   attune_backend *machine;
   attune_timer *timer;
   void *flush;
   size_t flush_size;
 } bench;
 
-static attune_status bench_open(bench *out, attune_verifier *bed, attune_backend *machine) {
+static attune_status bench_open(bench *out, attune_verifier *verifier, attune_backend *machine) {
   const attune_device *device = attune_backend_device(machine);
-  *out = (bench){.bed = bed, .machine = machine};
+  *out = (bench){.verifier = verifier, .machine = machine};
   if (device->arch != 0) { /* the simulator models no cache */
     out->flush_size = device->l2_bytes > LEAST_FLUSH / 2 ? 2 * (size_t)device->l2_bytes : LEAST_FLUSH;
     attune_status status = attune_memory_allocate(&out->flush, machine, out->flush_size);
@@ -79,7 +79,7 @@ static void bench_close(bench *bench) {
 
 static attune_status warm_up(bench *bench, attune_candidate *candidate) {
   for (int i = 0; i < WARM_UP_LAUNCHES; i++) {
-    candidate->status = attune_verifier_launch(bench->bed, candidate->program);
+    candidate->status = attune_verifier_launch(bench->verifier, candidate->program);
     if (candidate->status != ATTUNE_OK) return candidate->status;
   }
   return candidate->status = attune_backend_synchronize(bench->machine);
@@ -90,7 +90,7 @@ static attune_status sample(bench *bench, attune_candidate *candidate) {
   double seconds = 0;
   if (bench->flush) status = attune_memory_fill(bench->machine, bench->flush, 0, bench->flush_size);
   if (status == ATTUNE_OK) status = attune_timer_start(bench->timer);
-  if (status == ATTUNE_OK) status = attune_verifier_launch(bench->bed, candidate->program);
+  if (status == ATTUNE_OK) status = attune_verifier_launch(bench->verifier, candidate->program);
   if (status == ATTUNE_OK) status = attune_timer_stop(bench->timer);
   if (status == ATTUNE_OK) status = attune_timer_seconds(bench->timer, &seconds);
   if (status == ATTUNE_OK) candidate->timing.samples[candidate->timing.count++] = seconds;
@@ -106,7 +106,7 @@ static void shuffle(int *order, int count, uint64_t *random) {
 }
 
 /* Summarises who raced, and returns how many go on. *settled: all of their intervals are narrow. */
-static int judge(attune_candidate *candidates, int *order, int racers, int round, double *scratch, bool *settled) {
+static int drop_slow(attune_candidate *candidates, int *order, int racers, int round, double *scratch, bool *settled) {
   double best = INFINITY;
   for (int i = 0; i < racers; i++) {
     attune_timing *timing = &candidates[order[i]].timing;
@@ -129,8 +129,8 @@ void attune_timing_free(attune_timing *timing) {
   *timing = (attune_timing){0};
 }
 
-attune_status attune_measure(attune_verifier *bed, attune_backend *machine, attune_candidate *candidates, int count,
-                             int max_rounds, double max_seconds) {
+attune_status attune_measure(attune_verifier *verifier, attune_backend *machine, attune_candidate *candidates,
+                             int count, int max_rounds, double max_seconds) {
   attune_status status = ATTUNE_OK;
   bench bench = {0};
   int *order = NULL, racers = count;
@@ -159,7 +159,7 @@ attune_status attune_measure(attune_verifier *bed, attune_backend *machine, attu
       goto out;
     }
   }
-  status = bench_open(&bench, bed, machine);
+  status = bench_open(&bench, verifier, machine);
   for (int i = 0; i < count && status == ATTUNE_OK; i++)
     status = warm_up(&bench, &candidates[i]);
   double deadline = attune_now() + max_seconds;
@@ -168,7 +168,7 @@ attune_status attune_measure(attune_verifier *bed, attune_backend *machine, attu
     for (int i = 0; i < racers && status == ATTUNE_OK; i++)
       status = sample(&bench, &candidates[order[i]]);
     if (status != ATTUNE_OK) break;
-    racers = judge(candidates, order, racers, round, scratch, &settled);
+    racers = drop_slow(candidates, order, racers, round, scratch, &settled);
     if ((settled && round >= LEAST_ROUNDS) || attune_now() >= deadline) break;
   }
 out:

@@ -1,436 +1,10 @@
-/* The search for the fastest config of one problem: batches of candidates are compiled, verified, raced and recorded;
- * the best of them meet in a final race. Every row is committed at once, so that an interrupted search goes on from
- * there. */
-#include <stdlib.h>
+/* The search for the fastest config of one problem: its effort, the trials, the way that the device allows, the result.
+ */
 #include <string.h>
 
 #include "tuner/search/search.h"
-#include "tuner/verify/parallel.h"
 
-enum {
-  MOST_IN_BATCH = 64,
-  QUICK_TARGET = 13, /* the default and a dozen */
-  NORMAL_TARGET = 80,
-  SAMPLE_TARGET = 500,
-  DIVERSE_TARGET = 24, /* of a normal search, before it goes along the axes */
-  AROUND = 3,          /* of that many best */
-  MUCH_SPILLED =
-      128, /* bytes a thread; less is not worth a thought: at head_dim 64 the best kernel on an H100 spills 4 */
-  FEWEST_MEASURED = 4, /* below that, poor kernels are measured too */
-  RACE_ROUNDS = 40,
-  FINAL_ROUNDS = 200,
-  MOST_CHALLENGES = 3
-};
-static const double race_seconds = 3, final_seconds = 10;
-
-bool attune_search_interrupted(const attune_search *search) {
-  return search->interrupted && *search->interrupted;
-}
-
-bool attune_search_over(const attune_search *search) {
-  double budget = search->options->budget_seconds;
-  return attune_search_interrupted(search) || (budget > 0 && attune_now() - search->start >= budget);
-}
-
-int attune_search_near(attune_search *search, int around, attune_trial **out, int most) {
-  return attune_trials_near(&search->trials, &search->problem, search->device, around, out, most);
-}
-
-void attune_search_show(attune_search *search, const char *doing, int done) {
-  attune_trial *best;
-  bool any = attune_trials_best(&search->trials, &best, 1) == 1;
-  int moved = search->tried + done; /* what is only verified after its ranking counts once */
-  attune_progress_draw(&search->progress, doing, moved < search->target ? moved : search->target, search->target,
-                       any ? best->seconds : 0, attune_now() - search->start, search->options->budget_seconds);
-}
-
-attune_status attune_search_record(attune_search *search, attune_trial *trial, const char *clocks) {
-  bool ranked = trial->status == ATTUNE_MEASURED_OK, timed = ranked && trial->timing.count > 0;
-  attune_measurement row = {.problem = search->problem_text,
-                            .device = search->identity,
-                            .arch = search->arch,
-                            .policy = search->policy,
-                            .result_hash = attune_trial_hash(trial, &search->problem, search->arch),
-                            .config = trial->text,
-                            .complexity = trial->complexity,
-                            .status = trial->status,
-                            .verified = trial->verified,
-                            .samples = timed ? trial->timing.samples : NULL,
-                            .sample_count = timed ? trial->timing.count : 0,
-                            .median = ranked ? trial->seconds : 0,
-                            .low = timed    ? trial->timing.low
-                                   : ranked ? trial->seconds
-                                            : 0,
-                            .high = timed    ? trial->timing.high
-                                    : ranked ? trial->seconds
-                                             : 0,
-                            .error = trial->error,
-                            .error_bound = trial->bound,
-                            .compiler = trial->compiler,
-                            .driver = search->machine ? attune_backend_driver(search->machine) : "",
-                            .clocks = clocks,
-                            .tool = attune_tool(),
-                            .note = trial->note,
-                            .compile_seconds = trial->compile_seconds,
-                            .verify_seconds = trial->verify_seconds,
-                            .measure_seconds = trial->measure_seconds};
-  trial->tried = true;
-  return attune_store_put_measurement(search->store, &row);
-}
-
-static attune_status record_failure(attune_search *search, attune_trial *trial, attune_measured status) {
-  trial->status = status;
-  trial->verified = false;
-  search->result->failed++;
-  if (trial->note[0] == '\0' || status == ATTUNE_MEASURED_LAUNCH_FAILED) /* weightier than what the compiler remarked */
-    snprintf(trial->note, sizeof trial->note, "%s", attune_message());
-  return attune_search_record(search, trial, "");
-}
-
-/* ---- what the store chooses ---- */
-
-typedef struct {
-  const attune_search *search;
-  attune_tune_result *result;
-  bool found, by_model;
-} choice;
-
-static bool take_choice(void *user, const attune_measurement *row) {
-  choice *choice = user;
-  const attune_search *search = choice->search;
-  attune_config config;
-  const bool model = strcmp(row->policy, "model") == 0;
-  if (model != choice->by_model || attune_config_parse(&config, row->config) != ATTUNE_OK) return true;
-  if (!attune_result_is_current(row, &config, &search->problem)) return true;
-  choice->found = true;
-  choice->result->best = config;
-  choice->result->best_seconds = row->median;
-  choice->result->error = row->error;
-  choice->result->bound = row->error_bound;
-  return true;
-}
-
-/* ---- compiling ---- */
-
-static bool compile_tick(void *user, int done) {
-  attune_search *search = user;
-  attune_search_show(search, "compiling", done);
-  return attune_search_interrupted(search) || (done > 0 && attune_search_over(search));
-}
-
-attune_status attune_search_compile(attune_search *search, attune_trial **trials, int count, const char *arch) {
-  attune_status status = ATTUNE_OK;
-  int threads = search->options->jobs > 0 ? search->options->jobs : attune_cores();
-  attune_compile_job *jobs = calloc((size_t)count, sizeof *jobs);
-  if (!jobs) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to compile %d kernels", count);
-  for (int i = 0; i < count; i++) {
-    jobs[i].config = &trials[i]->config;
-    jobs[i].problem = &search->problem;
-  }
-  attune_compile_all(jobs, count, search->store, arch, threads, compile_tick, search);
-  for (int i = 0; i < count; i++) {
-    trials[i]->kernel = jobs[i].kernel;
-    trials[i]->compile_seconds += jobs[i].seconds;
-    if (jobs[i].kernel) {
-      search->result->compiled++;
-      if (trials[i]->compiler[0] == '\0')
-        snprintf(trials[i]->compiler, sizeof trials[i]->compiler, "%s", jobs[i].kernel->compiler);
-    } else if (jobs[i].status == ATTUNE_COMPILE_FAILED) {
-      attune_fail(jobs[i].status, "%s", jobs[i].message);
-      attune_status recorded = record_failure(search, trials[i], ATTUNE_MEASURED_COMPILE_FAILED);
-      if (status == ATTUNE_OK) status = recorded;
-    } else if (jobs[i].status != ATTUNE_OK && status == ATTUNE_OK) {
-      status = attune_fail(jobs[i].status, "%s", jobs[i].message);
-    }
-  }
-  free(jobs);
-  return status;
-}
-
-static void drop(attune_trial *trial) {
-  attune_program_destroy(trial->program);
-  free(trial->kernel);
-  trial->program = NULL;
-  trial->kernel = NULL;
-}
-
-/* ---- measuring ---- */
-
-typedef struct {
-  attune_search *search;
-  attune_verifier *bed;
-  attune_clocks *clocks;
-  bool take_poor;
-  attune_trial *leader; /* stays loaded, and races along with every batch */
-} measured_search;
-
-/* A launch that fails may take the CUDA context with it; then nothing more can be measured in this process. */
-static attune_status still_alive(measured_search *m, const attune_trial *trial) {
-  if (attune_backend_synchronize(m->search->machine) == ATTUNE_OK) return ATTUNE_OK;
-  char why[512];
-  snprintf(why, sizeof why, "%s", attune_message());
-  return attune_fail(ATTUNE_DRIVER_FAILED,
-                     "the device refuses all work since %s ran (%s); every row until here is stored: the same command, "
-                     "started again, goes on without that config",
-                     trial->text, why);
-}
-
-static attune_status load(attune_search *search, attune_trial *trial) {
-  const attune_program_source from = {
-      .backend = search->machine, .store = search->store, .problem = &search->problem, .kernel = trial->kernel};
-  return attune_program_create(&trial->program, &from, &trial->config);
-}
-
-/* Loads and verifies. *usable: may race; else its row is written. */
-static attune_status verify(measured_search *m, attune_trial *trial, bool *usable) {
-  attune_search *search = m->search;
-  attune_verdict verdict = {0};
-  double start = attune_now();
-  *usable = false;
-  attune_status status = load(search, trial);
-  if (status == ATTUNE_OK) status = attune_verifier_check(m->bed, trial->program, &verdict);
-  trial->verify_seconds = attune_now() - start;
-  if (status == ATTUNE_OUT_OF_MEMORY) return status;
-  if (status != ATTUNE_OK) {
-    status = record_failure(search, trial, ATTUNE_MEASURED_LAUNCH_FAILED);
-    return status == ATTUNE_OK ? still_alive(m, trial) : status;
-  }
-  trial->error = verdict.error;
-  trial->bound = verdict.bound;
-  if (!verdict.passed) {
-    snprintf(trial->note, sizeof trial->note, "%s", verdict.worst);
-    return record_failure(search, trial, ATTUNE_MEASURED_WRONG_RESULT);
-  }
-  trial->verified = true;
-  search->result->verified++;
-  *usable = true;
-  return ATTUNE_OK;
-}
-
-/* Races verified trials and writes their rows. A launch that fails costs its trial only, unless the device is lost. */
-static attune_status race(measured_search *m, attune_trial **trials, int count, int rounds, double seconds) {
-  attune_search *search = m->search;
-  char clocks[64];
-  attune_candidate *candidates = calloc((size_t)count, sizeof *candidates);
-  if (!candidates) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to race %d candidates", count);
-  for (int i = 0; i < count; i++) {
-    candidates[i].program = trials[i]->program;
-  }
-  attune_clocks_sample(m->clocks);
-  double start = attune_now();
-  attune_status raced = attune_measure(m->bed, search->machine, candidates, count, rounds, seconds), status = ATTUNE_OK;
-  double each = (attune_now() - start) / count;
-  attune_clocks_sample(m->clocks);
-  attune_clocks_print(clocks, m->clocks);
-  for (int i = 0; i < count; i++) {
-    attune_trial *trial = trials[i];
-    attune_status recorded = ATTUNE_OK;
-    attune_timing_free(&trial->timing);
-    trial->timing = candidates[i].timing;
-    trial->measure_seconds = each;
-    if (candidates[i].status != ATTUNE_OK) {
-      recorded = record_failure(search, trial, ATTUNE_MEASURED_LAUNCH_FAILED);
-    } else if (trial->timing.count > 0) {
-      trial->seconds = trial->timing.median;
-      trial->status = ATTUNE_MEASURED_OK;
-      recorded = attune_search_record(search, trial, clocks);
-    }
-    if (status == ATTUNE_OK) status = recorded;
-    if (candidates[i].status != ATTUNE_OK && status == ATTUNE_OK) status = still_alive(m, trial);
-  }
-  bool one_failed = false;
-  for (int i = 0; i < count; i++)
-    one_failed = one_failed || candidates[i].status != ATTUNE_OK;
-  free(candidates);
-  return raced != ATTUNE_OK && !one_failed ? raced : status;
-}
-
-static void crown(measured_search *m, attune_trial **trials, int count) {
-  attune_trial *best;
-  if (attune_trials_best(&m->search->trials, &best, 1) == 1 && best->program) {
-    if (m->leader && m->leader != best) drop(m->leader);
-    m->leader = best;
-  }
-  for (int i = 0; i < count; i++)
-    if (trials[i] != m->leader) drop(trials[i]);
-}
-
-/* Known to be slow from what the compiler says, which goes into the note. */
-static bool is_poor(attune_trial *trial) {
-  const int spilled = (int)trial->kernel->spill_bytes;
-  if (attune_kernel_remark(trial->note, sizeof trial->note, trial->kernel)) return true;
-  if (spilled > 0) snprintf(trial->note, sizeof trial->note, "spills %d bytes a thread", spilled);
-  return spilled > MUCH_SPILLED;
-}
-
-/* Compiles, verifies and races one batch; ends early where the search is over. */
-static attune_status try_batch(measured_search *m, attune_trial **trials, int count) {
-  attune_search *search = m->search;
-  attune_trial *racing[MOST_IN_BATCH + 1];
-  int racers = 0;
-  attune_status status = attune_search_compile(search, trials, count, search->arch);
-  for (int i = 0; i < count && status == ATTUNE_OK; i++) {
-    attune_trial *trial = trials[i];
-    bool usable;
-    if (!trial->kernel) continue;
-    if (attune_search_interrupted(search)) break;
-    if (is_poor(trial) && !m->take_poor && trial != search->trials.initial) {
-      trial->status = ATTUNE_MEASURED_SKIPPED;
-      status = attune_search_record(search, trial, "");
-      continue;
-    }
-    attune_search_show(search, "verifying", i);
-    status = verify(m, trial, &usable);
-    if (usable) racing[racers++] = trial;
-  }
-  int fresh = racers;
-  if (m->leader && fresh > 0) racing[racers++] = m->leader;
-  if (fresh > 0 && status == ATTUNE_OK && !attune_search_interrupted(search)) {
-    attune_search_show(search, "measuring", count);
-    status = race(m, racing, racers, RACE_ROUNDS, race_seconds);
-    search->result->measured += fresh;
-  }
-  crown(m, trials, count);
-  return status;
-}
-
-/* What the strategy wants tried next; 0: nothing more. */
-static int next_batch(measured_search *m, attune_trial **out) {
-  attune_search *search = m->search;
-  int room = search->target - search->tried, most = room < search->batch ? room : search->batch, count = 0;
-  if (search->sampled) {
-    count = attune_trials_sample(&search->trials, search->options->seed, SAMPLE_TARGET, out, search->batch);
-    search->target = search->tried + count;
-    return count < search->batch ? count : search->batch;
-  }
-  if (!search->diverse) return attune_trials_next(&search->trials, out, most);
-  int early = DIVERSE_TARGET - search->tried;
-  if (early > 0) count = attune_trials_diverse(&search->trials, out, most < early ? most : early);
-  return count > 0 ? count : attune_search_near(search, AROUND, out, most);
-}
-
-/* After the whole space, what refines the best. */
-static int last_batch(measured_search *m, attune_trial **out) {
-  attune_search *search = m->search;
-  if (!search->exhaustive) return 0;
-  const int count = attune_search_near(search, AROUND, out, search->batch);
-  search->target += count;
-  return count;
-}
-
-/* Where the compiler finds fault with nearly all: the least bad of what was passed over. */
-static attune_status try_poor(measured_search *m) {
-  attune_trials *trials = &m->search->trials;
-  attune_trial *batch[MOST_IN_BATCH], *best[FEWEST_MEASURED];
-  int count = 0;
-  if (attune_trials_best(trials, best, FEWEST_MEASURED) == FEWEST_MEASURED) return ATTUNE_OK;
-  for (int i = 0; i < trials->count && count < m->search->batch; i++)
-    if (trials->all[i].tried && trials->all[i].status == ATTUNE_MEASURED_SKIPPED) batch[count++] = &trials->all[i];
-  m->take_poor = true;
-  return count > 0 ? try_batch(m, batch, count) : ATTUNE_OK;
-}
-
-/* Once more, with more rounds; their rows are the newest. */
-static attune_status race_again(measured_search *m, attune_trial **trials, int count) {
-  attune_search *search = m->search;
-  attune_status status = ATTUNE_OK;
-  int loaded = 0;
-  for (; loaded < count && status == ATTUNE_OK; loaded++) {
-    trials[loaded]->finalist = true;
-    if (!trials[loaded]->program) status = load(search, trials[loaded]);
-  }
-  if (status == ATTUNE_OK) status = race(m, trials, count, FINAL_ROUNDS, final_seconds);
-  for (int i = 0; i < loaded; i++)
-    drop(trials[i]);
-  return status;
-}
-
-/* The best and the default. */
-static attune_status final_race(measured_search *m) {
-  attune_search *search = m->search;
-  attune_trial *best[16];
-  int count = attune_trials_best(&search->trials, best, search->finalists);
-  attune_trial *initial = search->trials.initial;
-  bool has_initial = !initial->tried || initial->status != ATTUNE_MEASURED_OK;
-  for (int i = 0; i < count; i++)
-    has_initial = has_initial || best[i] == initial;
-  if (!has_initial) best[count++] = initial;
-  return count < 2 ? ATTUNE_OK : race_again(m, best, count);
-}
-
-/* NULL: it is none of the trials. */
-static attune_status stored_trial(attune_trial **out, const attune_search *search) {
-  attune_tune_result stored = {0};
-  choice choice = {.search = search, .result = &stored};
-  attune_measurement_filter filter = {.problem = search->problem_text, .device = search->identity};
-  attune_status status = attune_store_choices(search->store, &filter, take_choice, &choice);
-  *out = NULL;
-  for (int i = 0; i < search->trials.count && choice.found; i++)
-    if (attune_config_compare(&search->trials.all[i].config, &stored.best) == 0) *out = &search->trials.all[i];
-  return status;
-}
-
-static attune_trial *winner(const attune_trials *trials) {
-  attune_trial *best = NULL;
-  for (int i = 0; i < trials->count; i++) {
-    attune_trial *trial = &trials->all[i];
-    if (!trial->finalist || trial->status != ATTUNE_MEASURED_OK) continue;
-    if (!best || trial->seconds < best->seconds) best = trial;
-  }
-  return best;
-}
-
-/* Clocks that were higher in an earlier race may leave the store choosing a config that the final race never saw: it
- * has to beat the winner side by side. */
-static attune_status challenge(measured_search *m) {
-  for (int i = 0; i < MOST_CHALLENGES && !attune_search_interrupted(m->search); i++) {
-    attune_trial *pair[2] = {winner(&m->search->trials)};
-    attune_status status = stored_trial(&pair[1], m->search);
-    if (status != ATTUNE_OK || !pair[0] || !pair[1] || pair[1]->finalist) return status;
-    if ((status = race_again(m, pair, 2)) != ATTUNE_OK) return status;
-  }
-  return ATTUNE_OK;
-}
-
-/* A kernel that is passed over costs a compilation only: three of them count as one. */
-static int tried(const attune_trials *trials) {
-  int whole = 0, poor = 0;
-  for (int i = 0; i < trials->count; i++) {
-    if (!trials->all[i].tried) continue;
-    if (trials->all[i].status == ATTUNE_MEASURED_SKIPPED)
-      poor++;
-    else
-      whole++;
-  }
-  return whole + poor / 3;
-}
-
-static attune_status search_by_measuring(attune_search *search) {
-  measured_search m = {.search = search, .take_poor = search->exhaustive};
-  attune_trial *batch[MOST_IN_BATCH];
-  int count = next_batch(&m, batch);
-  if (count == 0 || attune_search_interrupted(search)) return ATTUNE_OK; /* an earlier search did it all */
-  attune_search_show(search, "preparing", 0);
-  attune_status status = attune_verifier_create(&m.bed, search->machine, &search->problem, search->options->given,
-                                                search->options->seed, 1.0);
-  if (status != ATTUNE_OK) return status;
-  m.clocks = attune_clocks_open(search->machine);
-  while (status == ATTUNE_OK && count > 0) {
-    status = try_batch(&m, batch, count);
-    search->tried = tried(&search->trials);
-    count = batch[0]->tried && !attune_search_over(search) ? next_batch(&m, batch) : 0;
-    if (count == 0 && batch[0]->tried && !attune_search_over(search)) count = last_batch(&m, batch);
-  }
-  if (status == ATTUNE_OK && !attune_search_over(search)) status = try_poor(&m);
-  if (status == ATTUNE_OK && !attune_search_interrupted(search)) status = final_race(&m);
-  if (status == ATTUNE_OK) status = challenge(&m);
-  if (m.leader) drop(m.leader);
-  attune_clocks_close(m.clocks);
-  attune_verifier_destroy(m.bed);
-  return status;
-}
-
-/* ---- the door ---- */
+enum { QUICK_TARGET = 13 /* the default and a dozen */, NORMAL_TARGET = 80 };
 
 static attune_status set_effort(attune_search *search) {
   const char *effort = search->options->effort ? search->options->effort : "normal";
@@ -450,12 +24,12 @@ static attune_status set_effort(attune_search *search) {
         search->device->name);
   } else if (strcmp(effort, "sample") == 0) {
     search->sampled = true;
-    search->batch = MOST_IN_BATCH / 2;
-    search->target = SAMPLE_TARGET;
+    search->batch = ATTUNE_SEARCH_BATCH_MAX / 2;
+    search->target = ATTUNE_SEARCH_SAMPLE;
   } else if (strcmp(effort, "exhaustive") == 0) {
     search->exhaustive = true;
     search->target = count;
-    search->batch = MOST_IN_BATCH / 2;
+    search->batch = ATTUNE_SEARCH_BATCH_MAX / 2;
   } else {
     return attune_fail(ATTUNE_BAD_ARGUMENT, "effort is quick, normal, sample or exhaustive, not '%s'", effort);
   }
@@ -467,9 +41,9 @@ static attune_status set_effort(attune_search *search) {
 static attune_status conclude(attune_search *search) {
   attune_tune_result *result = search->result;
   const attune_trials *trials = &search->trials;
-  attune_measurement_filter filter = {.problem = search->problem_text, .device = search->identity};
-  choice choice = {.search = search, .result = result, .by_model = strcmp(search->policy, "model") == 0};
-  attune_status status = attune_store_choices(search->store, &filter, take_choice, &choice);
+  const bool by_model = strcmp(search->policy, "model") == 0;
+  bool found;
+  attune_status status = attune_search_choice(result, &found, search, by_model);
   if (status != ATTUNE_OK) return status;
   result->initial = trials->initial->config;
   result->default_seconds = trials->initial->seconds;
@@ -481,15 +55,15 @@ static attune_status conclude(attune_search *search) {
       result->worst_seconds = trial->seconds;
     if (trial->status != ATTUNE_MEASURED_OK && trial->status != ATTUNE_MEASURED_SKIPPED) wrong = trial;
   }
-  if (!choice.found && choice.by_model) { /* nothing to verify with: the estimates stand as they are */
+  if (!found && by_model) { /* nothing to verify with: the estimates stand as they are */
     attune_trial *best;
-    choice.found = attune_trials_best(trials, &best, 1) == 1;
-    if (choice.found) {
+    found = attune_trials_best(trials, &best, 1) == 1;
+    if (found) {
       result->best = best->config;
       result->best_seconds = best->seconds;
     }
   }
-  if (choice.found || attune_search_interrupted(search)) return ATTUNE_OK;
+  if (found || attune_search_interrupted(search)) return ATTUNE_OK;
   return attune_fail(ATTUNE_WRONG_RESULT, "no config of %d tried for %s works; the last: %s: %s", search->tried,
                      search->problem_text, wrong ? wrong->text : "none", wrong ? wrong->note : "");
 }
@@ -544,10 +118,10 @@ attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_b
   if (status != ATTUNE_OK) goto out;
   out->candidates = search.trials.candidates;
   out->legal = search.trials.count;
-  search.tried = tried(&search.trials);
+  search.tried = attune_search_tried(&search.trials);
   attune_progress_open(&search.progress, options->label ? options->label : search.problem_text, !options->progress);
   search.progress.known = search.tried;
-  status = measures ? search_by_measuring(&search) : attune_search_by_model(&search);
+  status = measures ? attune_search_by_measuring(&search) : attune_search_by_model(&search);
   attune_progress_close(&search.progress);
   if (status == ATTUNE_OK) status = conclude(&search);
   if (status == ATTUNE_OK && attune_search_interrupted(&search))

@@ -1,9 +1,10 @@
-/* Private to tuner/: what the search is made of. */
+/* Private to tuner/search/: what the search is made of. */
 #ifndef ATTUNE_SEARCH_H
 #define ATTUNE_SEARCH_H
 
 #include <stdio.h>
 
+#include "tuner/measure/measure.h"
 #include "tuner/tuner.h"
 
 /* ---- trials.c: the legal space of a problem, and what is known of each config in it ---- */
@@ -15,7 +16,8 @@ typedef struct {
   double seconds;     /* what it is ranked by: the measured median, else the model's estimate */
   bool tried;         /* has a row, of this run or of an earlier one */
   bool verified;
-  bool finalist; /* was in the final race, or in one against its winner */
+  bool verified_widely; /* on inputs of every kind */
+  bool finalist;        /* was in the final race, or in one against its winner */
   attune_measured status;
   attune_timing timing;
   double error, bound;
@@ -28,16 +30,16 @@ typedef struct {
 } attune_trial;
 
 typedef struct {
-  attune_trial *all; /* of the space, least estimate first; then those that were met around the best */
-  int count, room;   /* there is room from the start: trials do not move */
-  int space;         /* the first so many are of the space */
-  int candidates;    /* of the space, legal or not */
-  int family;        /* -1: every one but the reference */
+  attune_trial *all;   /* of the space, least estimate first; then those that were met around the best */
+  int count, capacity; /* allocated for all from the start: trials do not move */
+  int space;           /* the first so many are of the space */
+  int candidates;      /* of the space, legal or not */
+  int family;          /* -1: every one but the reference */
   attune_trial *initial;
 } attune_trials;
 
-/* Legal configs of the family, or of every family but the reference (which judges, and stays where nothing else is
- * legal). The problem is resolved. */
+/* Legal configs of the family, or of every family but the reference (which others are compared with, and which stays
+ * where nothing else is legal). The problem is resolved. */
 attune_status attune_trials_collect(attune_trials *out, const attune_problem *problem, const attune_device *device,
                                     const char *family);
 void attune_trials_free(attune_trials *trials);
@@ -102,17 +104,14 @@ void attune_progress_draw(attune_progress *progress, const char *doing, int done
 void attune_progress_close(attune_progress *progress);
 /* "1.234 ms", "12.30 us", "4.56 s", "2m05s"; "-" for zero. */
 void attune_print_seconds(char out[24], double seconds);
-double attune_now(void); /* monotonic */
 
-/* ---- clocks.c ---- */
+/* ---- search.c: the effort, and what is shared by both ways to search ---- */
 
-typedef struct attune_clocks attune_clocks;
-attune_clocks *attune_clocks_open(const attune_backend *machine); /* NULL: not to be had; all others take NULL */
-void attune_clocks_close(attune_clocks *clocks);
-void attune_clocks_sample(attune_clocks *clocks);
-void attune_clocks_print(char out[64], attune_clocks *clocks); /* range since the last print; "" if unknown */
-
-/* ---- search_model.c: where nothing can be measured ---- */
+enum {
+  ATTUNE_SEARCH_BATCH_MAX = 64,
+  ATTUNE_SEARCH_SAMPLE = 500, /* configs that effort sample draws */
+  ATTUNE_SEARCH_AROUND = 3    /* the search goes along the axes from that many best tile shapes */
+};
 
 typedef struct {
   attune_store *store;
@@ -125,7 +124,7 @@ typedef struct {
   int batch;     /* at a time */
   int finalists; /* of the head-to-head, or to verify */
   bool diverse;  /* start from different tile shapes, then go along the axes */
-  bool sampled;  /* try about SAMPLE_TARGET configs by chance, to see what a search may have missed */
+  bool sampled;  /* try about ATTUNE_SEARCH_SAMPLE configs by chance, to see what a search may have missed */
   bool exhaustive;
   char problem_text[ATTUNE_TEXT_MAX], identity[256], arch[16];
   const char *policy;
@@ -136,15 +135,28 @@ typedef struct {
   attune_tune_result *result;
 } attune_search;
 
+/* ---- search_batch.c ---- */
+
 int attune_search_near(attune_search *search, int around, attune_trial **out, int most); /* attune_trials_near */
 bool attune_search_interrupted(const attune_search *search);
 bool attune_search_over(const attune_search *search); /* interrupted, or the budget is spent */
 void attune_search_show(attune_search *search, const char *doing, int done);
-/* Writes the trial's row. */
+/* record.c: writes the trial's row; of a failure, with the message as its note. */
 attune_status attune_search_record(attune_search *search, attune_trial *trial, const char *clocks);
+/* A row of that status, with attune_message() as its note. */
+attune_status attune_search_record_failure(attune_search *search, attune_trial *trial, attune_measured status);
+/* How many configs count as tried: one that was not raced because of what the compiler said counts a third. */
+int attune_search_tried(const attune_trials *trials);
+/* The fastest config, its time and error, that the store chooses for the problem among measured rows, or among the
+ * model's; *found: there is one. */
+attune_status attune_search_choice(attune_tune_result *out, bool *found, const attune_search *search, bool by_model);
 /* Compiles the trials' kernels for the architecture into kernel, or sets status and note; fails only where no kernel
  * can be compiled at all. */
 attune_status attune_search_compile(attune_search *search, attune_trial **trials, int count, const char *arch);
+
+/* ---- search_measured.c: on a GPU; search_model.c: where nothing can be measured ---- */
+
+attune_status attune_search_by_measuring(attune_search *search);
 attune_status attune_search_by_model(attune_search *search);
 
 #endif

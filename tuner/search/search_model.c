@@ -7,7 +7,7 @@
 
 #include "tuner/search/search.h"
 
-enum { AROUND = 3, WHOLE_LENGTH = 320, LENGTH = 256, MOST_IN_BATCH = 64 };
+enum { WHOLE_LENGTH = 320, LENGTH = 256 };
 
 static int32_t shorter(int32_t length) {
   return length <= WHOLE_LENGTH ? length : LENGTH + length % 64;
@@ -83,14 +83,14 @@ static attune_status rank(attune_search *search, attune_trial **trials, int coun
 }
 
 static attune_status rank_all(attune_search *search) {
-  attune_trial *batch[MOST_IN_BATCH];
+  attune_trial *batch[ATTUNE_SEARCH_BATCH_MAX];
   bool compiles = search->device->arch != 0;
   while (search->tried < search->target && !attune_search_interrupted(search)) {
-    int room = search->target - search->tried, most = room < search->batch ? room : search->batch, count = 0;
+    int left = search->target - search->tried, most = left < search->batch ? left : search->batch, count = 0;
     if (!search->diverse) count = attune_trials_next(&search->trials, batch, most);
     if (search->diverse && search->tried < search->target / 2)
       count = attune_trials_diverse(&search->trials, batch, most);
-    if (search->diverse && count == 0) count = attune_search_near(search, AROUND, batch, most);
+    if (search->diverse && count == 0) count = attune_search_near(search, ATTUNE_SEARCH_AROUND, batch, most);
     if (count == 0) break;
     attune_status status = compiles ? rank(search, batch, count) : ATTUNE_OK;
     if (status == ATTUNE_NO_NVRTC) {
@@ -108,56 +108,66 @@ static attune_status rank_all(attune_search *search) {
 
 /* ---- verifying ---- */
 
+/* On the usual inputs, and on a sequence with lengths of its own. */
+enum { INPUTS = 2 };
 typedef struct {
   attune_search *search;
   attune_backend *machine; /* the simulator */
-  attune_verifier *bed;
-  attune_problem problem; /* that it verifies: resolved */
+  attune_verifier *verifiers[INPUTS];
+  attune_problem problem; /* that they verify: resolved */
   char where[128];
-} judge;
+} verification;
 
-static attune_status judge_open(judge *out, attune_search *search) {
+static attune_status verification_open(verification *out, attune_search *search) {
   attune_problem small;
+  attune_inputs inputs = {.used = 0};
   attune_status status = ATTUNE_OK;
-  *out = (judge){.search = search, .machine = search->machine};
+  *out = (verification){.search = search, .machine = search->machine};
+  if (search->options->given) inputs = *search->options->given;
+  memset(inputs.seqlens, 0, sizeof inputs.seqlens); /* they are those of a larger problem */
   if (!out->machine) status = attune_backend_open(&out->machine, "host", search->options->seed);
   if (status == ATTUNE_OK) status = reduce(&small, &search->problem);
   if (status == ATTUNE_OK) status = attune_problem_resolve(&out->problem, &small);
-  if (status == ATTUNE_OK)
-    status =
-        attune_verifier_create(&out->bed, out->machine, &small, search->options->given, search->options->seed, 1.0);
+  for (int i = 0; i < INPUTS && status == ATTUNE_OK; i++) {
+    const attune_drawing drawing = {.seed = search->options->seed * ATTUNE_LENGTH_KINDS, .lengths = i > 0};
+    status = attune_verifier_create(&out->verifiers[i], out->machine, &small, &inputs, &drawing);
+  }
   if (status == ATTUNE_OK)
     snprintf(out->where, sizeof out->where, "verified on the simulator with %d x %d, %d heads", small.seqlen_q,
              small.seqlen_k, small.heads_q);
   return status;
 }
 
-static void judge_close(judge *judge) {
-  if (judge->bed) attune_verifier_destroy(judge->bed);
-  if (judge->machine && judge->machine != judge->search->machine) attune_backend_close(judge->machine);
+static void verification_close(verification *self) {
+  for (int i = 0; i < INPUTS; i++)
+    attune_verifier_destroy(self->verifiers[i]);
+  if (self->machine && self->machine != self->search->machine) attune_backend_close(self->machine);
 }
 
 /* A fault that the simulator reports is a row like a wrong result. */
-static attune_status verify(judge *judge, attune_trial *trial) {
-  attune_search *search = judge->search;
-  attune_verdict verdict = {0};
+static attune_status verify(verification *self, attune_trial *trial) {
+  attune_search *search = self->search;
+  attune_verdict verdict = {.passed = true};
   char ranked[128];
   double start = attune_now();
   snprintf(ranked, sizeof ranked, "%.100s", trial->note[0] ? trial->note : "model");
   const attune_program_source from = {
-      .backend = judge->machine, .store = search->store, .problem = &judge->problem, .kernel = trial->kernel};
+      .backend = self->machine, .store = search->store, .problem = &self->problem, .kernel = trial->kernel};
   attune_status status = attune_program_create(&trial->program, &from, &trial->config);
-  if (status == ATTUNE_OK) status = attune_verifier_check(judge->bed, trial->program, &verdict);
+  for (int i = 0; i < INPUTS && status == ATTUNE_OK && verdict.passed; i++) {
+    status = attune_verifier_check(self->verifiers[i], trial->program, &verdict);
+    if (i > 0 && verdict.passed) break; /* errors are those of the usual inputs */
+    trial->error = verdict.error;
+    trial->bound = verdict.bound;
+  }
   trial->verify_seconds = attune_now() - start;
   if (status == ATTUNE_OUT_OF_MEMORY) return status;
-  trial->error = verdict.error;
-  trial->bound = verdict.bound;
   trial->verified = status == ATTUNE_OK && verdict.passed;
   trial->status = trial->verified       ? ATTUNE_MEASURED_OK
                   : status == ATTUNE_OK ? ATTUNE_MEASURED_WRONG_RESULT
                                         : ATTUNE_MEASURED_LAUNCH_FAILED;
   if (trial->verified)
-    snprintf(trial->note, sizeof trial->note, "%s; %s", ranked, judge->where);
+    snprintf(trial->note, sizeof trial->note, "%s; %s", ranked, self->where);
   else
     snprintf(trial->note, sizeof trial->note, "%s", status == ATTUNE_OK ? verdict.worst : attune_message());
   search->result->verified += trial->verified;
@@ -177,27 +187,27 @@ static int next_to_verify(const attune_search *search, attune_trial **out) {
   return count;
 }
 
-/* A wrong one makes room for the next best, which is verified in its turn. */
+/* Where one is wrong, the next best takes its place and is verified. */
 static attune_status verify_best(attune_search *search) {
   attune_trial *batch[17];
-  judge judge;
+  verification verification;
   int count;
   if (next_to_verify(search, batch) == 0 || attune_search_interrupted(search)) return ATTUNE_OK;
   attune_search_show(search, "preparing", 0);
-  attune_status status = judge_open(&judge, search);
+  attune_status status = verification_open(&verification, search);
   while (status == ATTUNE_OK && (count = next_to_verify(search, batch)) > 0) {
     status = attune_search_compile(search, batch, count, "host");
     for (int i = 0; i < count; i++) {
       if (batch[i]->kernel && status == ATTUNE_OK && !attune_search_interrupted(search)) {
         attune_search_show(search, "verifying", 0);
-        status = verify(&judge, batch[i]);
+        status = verify(&verification, batch[i]);
       }
       free(batch[i]->kernel);
       batch[i]->kernel = NULL;
     }
     if (attune_search_over(search)) break;
   }
-  judge_close(&judge);
+  verification_close(&verification);
   return status == ATTUNE_NO_COMPILER ? ATTUNE_OK : status; /* the estimates stay, unverified and never chosen */
 }
 

@@ -12,11 +12,11 @@ typedef struct {
   bool skip_reference, failed;
 } collection;
 
-static bool make_room(attune_trials *trials, int room) {
-  attune_trial *all = realloc(trials->all, (size_t)room * sizeof *all);
+static bool grow(attune_trials *trials, int capacity) {
+  attune_trial *all = realloc(trials->all, (size_t)capacity * sizeof *all);
   if (!all) return false;
   trials->all = all;
-  trials->room = room;
+  trials->capacity = capacity;
   return true;
 }
 
@@ -35,7 +35,8 @@ static bool visit(void *user, const attune_config *config, bool legal, const cha
   attune_trials *trials = collection->trials;
   trials->candidates++;
   if (!legal) return true;
-  if (trials->count == trials->room) collection->failed = !make_room(trials, trials->room ? 2 * trials->room : 256);
+  if (trials->count == trials->capacity)
+    collection->failed = !grow(trials, trials->capacity ? 2 * trials->capacity : 256);
   collection->failed = collection->failed || !add(trials, config);
   return !collection->failed;
 }
@@ -71,10 +72,10 @@ attune_status attune_trials_collect(attune_trials *out, const attune_problem *pr
   status = attune_space(problem, device, out->family, visit, &collection);
   if (status == ATTUNE_OK && !collection.failed && out->count == 0 && collection.skip_reference) {
     status = attune_config_reference(&initial, problem);
-    if (status == ATTUNE_OK) collection.failed = !make_room(out, 1) || !add(out, &initial);
+    if (status == ATTUNE_OK) collection.failed = !grow(out, 1) || !add(out, &initial);
   }
   out->space = out->count;
-  if (status == ATTUNE_OK && !collection.failed) collection.failed = !make_room(out, out->count + ROOM_FOR_NEAR);
+  if (status == ATTUNE_OK && !collection.failed) collection.failed = !grow(out, out->count + ROOM_FOR_NEAR);
   if (status == ATTUNE_OK && collection.failed)
     status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the space of %d configs", out->count);
   if (status == ATTUNE_OK && out->count == 0)
@@ -118,7 +119,7 @@ static attune_trial *find(attune_trials *trials, const attune_config *config) {
 /* One that an earlier search met around its best; NULL: it is not of these families. */
 static attune_trial *add_recalled(attune_trials *trials, const attune_config *config) {
   if (trials->family >= 0 ? config->family != trials->family : config->family == ATTUNE_FAMILY_REFERENCE) return NULL;
-  if (trials->count == trials->room || !add(trials, config)) return NULL;
+  if (trials->count == trials->capacity || !add(trials, config)) return NULL;
   trials->all[trials->count - 1].complexity = trials->count;
   return &trials->all[trials->count - 1];
 }
@@ -208,7 +209,7 @@ attune_status attune_trials_recall(attune_trials *trials, attune_store *store, c
   return status;
 }
 
-/* Inserts by seconds, then by complexity; drops the last where there is no room. */
+/* Inserts by seconds, then by complexity; drops the last where all places are taken. */
 static int insert(attune_trial **out, int count, int most, attune_trial *trial) {
   int at = count;
   while (at > 0 && by_seconds(trial, out[at - 1]) < 0)
@@ -239,22 +240,22 @@ int attune_trials_next(const attune_trials *trials, attune_trial **out, int most
 /* ---- a sample ---- */
 
 /* A number that text and seed decide, as good as random: FNV-1a and MurmurHash3's last step. */
-static uint64_t lot_of(const char *text, uint64_t seed) {
-  uint64_t lot = 0xcbf29ce484222325u ^ seed;
+static uint64_t hash_of(const char *text, uint64_t seed) {
+  uint64_t hash = 0xcbf29ce484222325u ^ seed;
   for (; *text != '\0'; text++)
-    lot = (lot ^ (unsigned char)*text) * 0x100000001b3u;
-  lot = (lot ^ lot >> 33) * 0xff51afd7ed558ccdu;
-  lot = (lot ^ lot >> 33) * 0xc4ceb9fe1a85ec53u;
-  return lot ^ lot >> 33;
+    hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+  hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdu;
+  hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53u;
+  return hash ^ hash >> 33;
 }
 
-/* Those with the least lots: the same ones whenever the search goes on. */
+/* Those with the least hashes: the same ones whenever the search goes on. */
 int attune_trials_sample(const attune_trials *trials, uint64_t seed, int size, attune_trial **out, int most) {
   const uint64_t space = (uint64_t)trials->space;
   const uint64_t limit = (uint64_t)size < space ? UINT64_MAX / space * (uint64_t)size : UINT64_MAX;
   int count = 0;
   for (int i = 0; i < trials->space; i++) {
-    if (trials->all[i].tried || lot_of(trials->all[i].text, seed) > limit) continue;
+    if (trials->all[i].tried || hash_of(trials->all[i].text, seed) > limit) continue;
     if (count < most) out[count] = &trials->all[i];
     count++;
   }
@@ -298,7 +299,7 @@ typedef struct {
 static attune_trial *add_near(neighbours *n, const attune_config *config) {
   attune_trials *trials = n->trials;
   attune_trial *trial = &trials->all[trials->count];
-  if (trials->count == trials->room || !add(trials, config)) return NULL;
+  if (trials->count == trials->capacity || !add(trials, config)) return NULL;
   trial->complexity = trials->count;
   trial->seconds = attune_estimate_with(config, n->problem, n->device, 0, 0, &n->memo);
   if (!isfinite(trial->seconds)) trials->count--; /* it cannot serve the problem */

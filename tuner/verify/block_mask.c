@@ -12,28 +12,28 @@ void attune_host_block_mask_free(attune_host_block_mask *lists) {
   *lists = (attune_host_block_mask){0};
 }
 
-static attune_status upload(int32_t **out, attune_backend *machine, const int32_t *from, int64_t count) {
+static attune_status upload(int32_t **out, attune_backend *backend, const int32_t *from, int64_t count) {
   void *memory = NULL;
   if (from == NULL || count == 0) return ATTUNE_OK;
-  const attune_status status = attune_memory_allocate(&memory, machine, (size_t)count * sizeof *from);
+  const attune_status status = attune_memory_allocate(&memory, backend, (size_t)count * sizeof *from);
   if (status != ATTUNE_OK) return status;
   *out = memory;
-  return attune_memory_write(machine, memory, from, (size_t)count * sizeof *from);
+  return attune_memory_write(backend, memory, from, (size_t)count * sizeof *from);
 }
 
-attune_status attune_host_block_mask_upload(attune_block_mask *out, attune_backend *machine,
+attune_status attune_host_block_mask_upload(attune_block_mask *out, attune_backend *backend,
                                             const attune_problem *problem, const attune_block_mask *lists) {
   const int64_t rows = (int64_t)lists->batch * lists->heads * attune_blocks_of(problem->seqlen_q, problem->block_size);
   *out = (attune_block_mask){.batch = lists->batch, .heads = lists->heads, .capacity = lists->capacity};
-  attune_status status = upload(&out->row_offsets, machine, lists->row_offsets, rows + 1);
-  if (status == ATTUNE_OK) status = upload(&out->indices, machine, lists->indices, lists->capacity);
-  return status == ATTUNE_OK ? upload(&out->row_order, machine, lists->row_order, rows) : status;
+  attune_status status = upload(&out->row_offsets, backend, lists->row_offsets, rows + 1);
+  if (status == ATTUNE_OK) status = upload(&out->indices, backend, lists->indices, lists->capacity);
+  return status == ATTUNE_OK ? upload(&out->row_order, backend, lists->row_order, rows) : status;
 }
 
-void attune_host_block_mask_release(attune_backend *machine, const attune_block_mask *lists) {
+void attune_host_block_mask_release(attune_backend *backend, const attune_block_mask *lists) {
   int32_t *const memory[] = {lists->row_offsets, lists->indices, lists->row_order};
   for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
-    if (memory[i] != NULL) attune_memory_free(machine, memory[i]);
+    if (memory[i] != NULL) attune_memory_free(backend, memory[i]);
 }
 
 static attune_status append(attune_host_block_mask *lists, int64_t *count, int64_t *room, int32_t block) {

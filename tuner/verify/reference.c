@@ -1,6 +1,6 @@
-/* The judges: one row of attention in double precision, and the same row as the unfused computation gives it in the
+/* The reference: one row of attention in double precision, and the same row as the unfused computation gives it in the
  * problem's dtype. Both are written for clarity and share nothing with the kernels' algorithm: scores are computed anew
- * in every pass, so nothing is allocated and nothing is rescaled. */
+ * in every pass, so that nothing is allocated and nothing is rescaled. */
 #include "tuner/verify/reference.h"
 
 #include <math.h>
@@ -101,7 +101,8 @@ void attune_elements_to_floats(float *out, attune_dtype dtype, const uint16_t *i
 typedef struct {
   const attune_problem *problem;
   float q[HEAD_DIM_MAX];
-  const uint16_t *k, *v; /* of the row's batch and key head */
+  const uint16_t *k, *v;      /* of the row's batch and key head */
+  int32_t seqlen_q, seqlen_k; /* of the row's sequence */
   int64_t first, last;
   attune_expression *mask, *score; /* or NULL */
   const uint16_t *bias;            /* of the row, or NULL */
@@ -116,9 +117,9 @@ static bool bounded(int32_t side) {
 }
 
 static void open_lists(query_row *row, const attune_problem *problem, int batch, int head, int index,
-                       const attune_inputs *given) {
+                       const attune_inputs *inputs) {
   if (problem->block_size == 0) return;
-  const attune_block_mask *lists = &given->lists;
+  const attune_block_mask *lists = &inputs->lists;
   const int64_t list = (int64_t)(lists->batch > 1 ? batch : 0) * lists->heads + (lists->heads > 1 ? head : 0);
   const int32_t *from = lists->row_offsets + list * attune_blocks_of(problem->seqlen_q, problem->block_size) +
                         index / problem->block_size;
@@ -140,16 +141,16 @@ static const int32_t *find_listed(const query_row *row, int64_t key) {
 }
 
 static void open_expressions(query_row *row, const attune_problem *problem, int batch, int head, int index,
-                             const attune_inputs *given) {
-  if (given != NULL) attune_inputs_values(row->values, given);
+                             const attune_inputs *inputs) {
+  attune_inputs_values(row->values, inputs);
   row->scope = (attune_scope){.batch = batch,
                               .head = head,
                               .q = index,
-                              .seqlen_q = problem->seqlen_q,
-                              .seqlen_k = problem->seqlen_k,
+                              .seqlen_q = row->seqlen_q,
+                              .seqlen_k = row->seqlen_k,
                               .values = row->values};
   if (problem->want_bias)
-    row->bias = given->bias + batch * problem->bias.batch + head * problem->bias.heads + index * problem->bias.seqlen;
+    row->bias = inputs->bias + batch * problem->bias.batch + head * problem->bias.heads + index * problem->bias.seqlen;
   /* The problem was checked: they parse, unless memory is short, and then the row does not compare. */
   (void)attune_problem_expression(&row->mask, ATTUNE_EXPRESSION_MASK, problem);
   (void)attune_problem_expression(&row->score, ATTUNE_EXPRESSION_SCORE, problem);
@@ -180,11 +181,10 @@ static double changed_score(query_row *row, int64_t key, double score) {
 }
 
 static void bound_row(query_row *row, const attune_problem *problem, int index) {
-  const int64_t shift =
-      problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)problem->seqlen_k - problem->seqlen_q : 0;
+  const int64_t shift = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)row->seqlen_k - row->seqlen_q : 0;
   const int64_t diagonal = index + shift;
   row->first = 0;
-  row->last = problem->seqlen_k;
+  row->last = row->seqlen_k;
   if (problem->mask != ATTUNE_MASK_NONE && diagonal + 1 < row->last) row->last = diagonal + 1;
   if (bounded(problem->window_left) && diagonal - problem->window_left > row->first)
     row->first = diagonal - problem->window_left;
@@ -192,19 +192,29 @@ static void bound_row(query_row *row, const attune_problem *problem, int index) 
     row->last = diagonal + problem->window_right + 1;
 }
 
-static void open_row(query_row *row, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                     const uint16_t *v, int batch, int head, int index, const attune_inputs *given) {
+/* Which keys the row sees. */
+static void open_keys(query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
+                      int index) {
+  const int32_t *seqlens_q = attune_inputs_seqlens(inputs, ATTUNE_QUERIES),
+                *seqlens_k = attune_inputs_seqlens(inputs, ATTUNE_KEYS);
   memset(row, 0, sizeof *row);
-  const int head_kv = head / (problem->heads_q / problem->heads_kv);
   row->problem = problem;
-  row->k = k + batch * problem->k.batch + head_kv * problem->k.heads;
-  row->v = v + batch * problem->v.batch + head_kv * problem->v.heads;
-  attune_elements_to_floats(row->q, problem->dtype,
-                            q + batch * problem->q.batch + index * problem->q.seqlen + head * problem->q.heads,
-                            problem->head_dim);
+  row->seqlen_q = seqlens_q != NULL ? seqlens_q[batch] : problem->seqlen_q;
+  row->seqlen_k = seqlens_k != NULL ? seqlens_k[batch] : problem->seqlen_k;
   bound_row(row, problem, index);
-  open_expressions(row, problem, batch, head, index, given);
-  open_lists(row, problem, batch, head, index, given);
+  open_expressions(row, problem, batch, head, index, inputs);
+  open_lists(row, problem, batch, head, index, inputs);
+}
+
+static void open_row(query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
+                     int index) {
+  const int head_kv = head / (problem->heads_q / problem->heads_kv);
+  open_keys(row, problem, inputs, batch, head, index);
+  row->k = inputs->k + batch * problem->k.batch + head_kv * problem->k.heads;
+  row->v = inputs->v + batch * problem->v.batch + head_kv * problem->v.heads;
+  attune_elements_to_floats(row->q, problem->dtype,
+                            inputs->q + batch * problem->q.batch + index * problem->q.seqlen + head * problem->q.heads,
+                            problem->head_dim);
 }
 
 /* head_dim is a multiple of 8. Eight sums at a time, since a single one waits for every addition. */
@@ -226,10 +236,10 @@ static double exact_score(query_row *row, int64_t key) {
   return cap > 0.0 ? cap * tanh(score / cap) : changed_score(row, key, score);
 }
 
-void attune_reference_row(double *o, double *lse, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                          const uint16_t *v, int batch, int head, int index, const attune_inputs *given) {
+void attune_reference_row(double *o, double *lse, const attune_problem *problem, const attune_inputs *inputs, int batch,
+                          int head, int index) {
   query_row row;
-  open_row(&row, problem, q, k, v, batch, head, index, given);
+  open_row(&row, problem, inputs, batch, head, index);
   for (int d = 0; d < problem->head_dim_v; d++)
     o[d] = 0.0;
   *lse = -INFINITY;
@@ -246,23 +256,19 @@ void attune_reference_row(double *o, double *lse, const attune_problem *problem,
     for (int d = 0; d < problem->head_dim_v; d++)
       o[d] += weight * (double)value[d];
   }
-  if (problem->want_sinks && maximum > -INFINITY) sum += exp((double)given->sinks[head] - maximum);
+  if (problem->want_sinks && maximum > -INFINITY) sum += exp((double)inputs->sinks[head] - maximum);
   for (int d = 0; d < problem->head_dim_v && sum > 0.0; d++)
     o[d] /= sum;
   if (sum > 0.0) *lse = maximum + log(sum);
-  if (sum <= 0.0 && problem->want_sinks) *lse = (double)given->sinks[head];
+  if (sum <= 0.0 && problem->want_sinks) *lse = (double)inputs->sinks[head];
   close_row(&row);
 }
 
-int64_t attune_reference_keys(const attune_problem *problem, int batch, int head, int index,
-                              const attune_inputs *given) {
+int64_t attune_reference_keys(const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
+                              int index) {
   query_row row;
   int64_t keys = 0;
-  memset(&row, 0, sizeof row);
-  row.problem = problem;
-  bound_row(&row, problem, index);
-  open_expressions(&row, problem, batch, head, index, given);
-  open_lists(&row, problem, batch, head, index, given);
+  open_keys(&row, problem, inputs, batch, head, index);
   for (int64_t key = row.first; key < row.last; key++)
     keys += is_seen(&row, key);
   close_row(&row);
@@ -285,7 +291,7 @@ float attune_round_to_element(attune_dtype dtype, float value) {
 }
 
 /* S as the framework keeps it. wide: in float, for rows whose scores are beyond fp16's range; a framework would answer
- * NaN there, which judges nothing. */
+ * NaN there, which bounds nothing. */
 static float unfused_score(query_row *row, int64_t key, bool wide) {
   const attune_problem *problem = row->problem;
   const attune_dtype dtype = problem->dtype;
@@ -322,18 +328,18 @@ static float largest_score(query_row *row, bool wide) {
   return largest;
 }
 
-void attune_unfused_row(double *o, const attune_problem *problem, const uint16_t *q, const uint16_t *k,
-                        const uint16_t *v, int batch, int head, int index, const attune_inputs *given) {
+void attune_unfused_row(double *o, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
+                        int index) {
   query_row row;
   float sums[HEAD_DIM_MAX] = {0};
-  open_row(&row, problem, q, k, v, batch, head, index, given);
+  open_row(&row, problem, inputs, batch, head, index);
   float maximum = largest_score(&row, false), sum = 0.0f;
   const bool wide = isnan(maximum);
   if (wide) maximum = largest_score(&row, true);
   const bool sees = maximum > -INFINITY || isnan(maximum);
   for (int64_t key = row.first; key < row.last && sees; key++)
     if (is_seen(&row, key)) sum += expf(unfused_score(&row, key, wide) - maximum);
-  if (problem->want_sinks && sees) sum += expf(given->sinks[head] - maximum);
+  if (problem->want_sinks && sees) sum += expf(inputs->sinks[head] - maximum);
   for (int64_t key = row.first; key < row.last && sees; key++) {
     float value[HEAD_DIM_MAX];
     if (!is_seen(&row, key)) continue;

@@ -1,4 +1,4 @@
-/* Private to tuner/: rows of elements, for the bed and the verbs. */
+/* Private to tuner/: elements of 16 bits, for the verifier and the verbs. */
 #ifndef ATTUNE_REFERENCE_H
 #define ATTUNE_REFERENCE_H
 

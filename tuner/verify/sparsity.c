@@ -67,7 +67,7 @@ static bool countable(const attune_problem *p, const attune_expression *mask) {
   return p->block_size > 0 || p->mask != ATTUNE_MASK_NONE || bounded(p->window_left) || bounded(p->window_right);
 }
 
-attune_status attune_sparsity_of(attune_sparsity *out, const attune_problem *problem, const attune_inputs *given,
+attune_status attune_sparsity_of(attune_sparsity *out, const attune_problem *problem, const attune_inputs *inputs,
                                  int32_t block) {
   attune_problem p;
   attune_value values[ATTUNE_PARAMS_MAX];
@@ -83,7 +83,7 @@ attune_status attune_sparsity_of(attune_sparsity *out, const attune_problem *pro
     out->block = block = p.block_size;
     if ((status = attune_host_block_mask_draw(&drawn, &p, 0)) != ATTUNE_OK) goto out;
   }
-  attune_inputs_values(values, given);
+  attune_inputs_values(values, inputs);
   attune_range_scope scope = {
       .seqlen_q = {p.seqlen_q, p.seqlen_q}, .seqlen_k = {p.seqlen_k, p.seqlen_k}, .values = values};
   const int64_t rows = attune_blocks_of(p.seqlen_q, block), columns = attune_blocks_of(p.seqlen_k, block);

@@ -1,32 +1,57 @@
-/* Private to tuner/: what a bed is made of. */
+/* Private to tuner/verify/ and its tests: the tensors of a problem, drawing them, rows in double precision. */
 #ifndef ATTUNE_VERIFIER_H
 #define ATTUNE_VERIFIER_H
 
 #include "tuner/tuner.h"
 
-/* ---- bed_inputs.c: tensors in host memory ---- */
+/* ---- tensors.c: where the rows of the tensors lie, and what the verifier knows of each besides attune_tensor_table */
 
-/* One of q, k, v, o: its shape and where its rows are. */
+/* A tensor as (batch, seqlen, heads, width), width contiguous; width 0: the problem has none. */
 typedef struct {
-  attune_strides strides;
-  int64_t batch, seqlen, heads, head_dim;
+  attune_strides strides; /* in elements */
+  int64_t batch, seqlen, heads, width;
 } attune_layout;
-attune_layout attune_layout_q(const attune_problem *problem);
-attune_layout attune_layout_k(const attune_problem *problem);
-attune_layout attune_layout_v(const attune_problem *problem);
-attune_layout attune_layout_o(const attune_problem *problem);
-/* Elements from the first to the last, gaps included. */
+
+/* Those of a run that are tensors of their own; arrays of params and block lists are the rest. */
+enum { ATTUNE_VERIFIED_TENSORS = ATTUNE_TENSOR_SINKS + 1 };
+typedef enum { ATTUNE_MAGNITUDE_ONE, ATTUNE_MAGNITUDE_QK, ATTUNE_MAGNITUDE_V } attune_magnitude;
+typedef struct {
+  size_t host;                /* offset of the caller's pointer in attune_inputs; 0: it is no input */
+  attune_magnitude magnitude; /* how it is drawn */
+} attune_verified_row;
+extern const attune_verified_row attune_verified_table[ATTUNE_VERIFIED_TENSORS];
+
+attune_layout attune_layout_of(const attune_problem *problem, attune_tensor_id id);
+/* Elements from the first to the last, gaps included; 0 if there is no such tensor. */
 int64_t attune_layout_extent(const attune_layout *layout);
-/* The same of the bias: to the last key of the last row. */
-int64_t attune_bias_extent(const attune_problem *problem);
-bool attune_layout_contiguous(const attune_layout *layout);
 int64_t attune_layout_offset(const attune_layout *layout, int64_t batch, int64_t row, int64_t head);
 
-/* Elements from a normal distribution of mean 0 times magnitude, the same for the same seed on any number of cores;
- * what lies between the rows is NaN, so that a kernel that reads there shows it. malloc'ed, or NULL. */
-uint16_t *attune_draw(const attune_layout *layout, attune_dtype dtype, uint64_t seed, double magnitude);
+/* The lengths of a problem's sequences, (batch) each. */
+typedef struct {
+  const int32_t *of[2]; /* by attune_side */
+} attune_lengths;
+/* Rows of sequence `batch` that kernels may touch, and elements of each: the rest is beyond its lengths. Where one
+ * sequence serves the whole batch, those of the longest. */
+int64_t attune_rows_in_use(const attune_tensor_row *tensor, const attune_layout *layout, const attune_lengths *lengths,
+                           int64_t batch);
+int64_t attune_columns_in_use(const attune_tensor_row *tensor, const attune_layout *layout,
+                              const attune_lengths *lengths, int64_t batch);
 
-/* ---- bed_rows.c: the rows that are judged in double precision ---- */
+/* ---- draw.c: inputs in host memory ---- */
+
+/* A tensor's elements at its layout, malloc'ed, or NULL: those of `from`, or if that is NULL from a normal distribution
+ * of mean 0 times magnitude, the same for the same seed on any number of cores. What is beyond lengths or between rows
+ * is NaN (-1 of integers), so that a kernel that reads there shows it. lengths: NULL: the layout's. */
+void *attune_draw_tensor(const attune_tensor_row *tensor, const attune_layout *layout, const attune_lengths *lengths,
+                         attune_dtype dtype, const void *from, uint64_t seed, double magnitude);
+/* The same of elements of the problem's dtype, without lengths. */
+uint16_t *attune_draw(const attune_layout *layout, attune_dtype dtype, uint64_t seed, double magnitude);
+/* Lengths of `batch` sequences of at most bound_q queries and bound_k keys. Sequence i is of the kind seed + i, modulo
+ * ATTUNE_LENGTH_KINDS: both odd; all queries and an odd number of keys; ... */
+void attune_draw_lengths(int32_t *seqlens_q, int32_t *seqlens_k, int64_t batch, int32_t bound_q, int32_t bound_k,
+                         uint64_t seed);
+
+/* ---- rows.c: the rows that are computed in double precision ---- */
 
 typedef struct {
   int batch, head, row;
@@ -39,16 +64,59 @@ enum { ATTUNE_BUCKETS = 32 };
 typedef struct {
   attune_row *rows;
   int64_t count;
-  bool all;                              /* every row of the problem */
-  double *o, *lse;                       /* exact: count x head_dim_v, count */
-  double unfused_errors[ATTUNE_BUCKETS]; /* the largest; 0 where the problem has no such rows */
+  bool all;                               /* every row of the problem */
+  double *exact[ATTUNE_VERIFIED_TENSORS]; /* of outputs: count x width; else NULL */
+  double unfused_errors[ATTUNE_BUCKETS];  /* the largest; 0 where the problem has no such rows */
 } attune_rows;
-/* Chooses rows of every bucket, as many as about a second of this machine's cores can judge, or takes all, and judges
- * them. */
-attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const attune_inputs *given,
-                                 const uint16_t *q, const uint16_t *k, const uint16_t *v, uint64_t seed, bool all);
+/* Chooses rows of every bucket, as many as about a second of this machine's cores can compute, or takes all, and
+ * computes them. inputs holds all that the problem has, lengths included. */
+attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const attune_inputs *inputs,
+                                 uint64_t seed, bool all);
 void attune_rows_free(attune_rows *rows);
-/* By the bounds of the mask alone: with a pattern a row may see fewer keys. */
-int attune_bucket(const attune_problem *problem, int row);
+/* By the bounds of the mask alone, in a sequence of these lengths: with a pattern a row may see fewer keys. */
+int attune_bucket(const attune_problem *problem, int32_t seqlen_q, int32_t seqlen_k, int row);
+
+/* ---- verifier.c, compare.c ---- */
+
+enum { ATTUNE_POISON = 0xff, ATTUNE_GUARD = 4096 /* bytes, on a GPU */ };
+
+/* A tensor on the device. On a GPU poison lies before and behind it, so that an access that is off by a little shows;
+ * the simulator reports such an access by itself. */
+typedef struct {
+  attune_layout layout;
+  int64_t extent; /* elements; 0: there is no such tensor */
+  size_t element; /* bytes of one */
+  char *memory;   /* guard, elements, guard */
+  char *host;     /* of an output: what was read back of all of it; else NULL */
+  bool pinned;
+  char *reference; /* of an output: host as the reference family left it, or NULL */
+} attune_verified_tensor;
+
+struct attune_verifier {
+  attune_backend *backend;
+  attune_problem problem; /* resolved */
+  attune_inputs inputs;   /* the caller's */
+  size_t guard;           /* bytes before and behind what is on the device */
+  attune_verified_tensor tensors[ATTUNE_VERIFIED_TENSORS];
+  attune_run_inputs run;                  /* on the device, what a kernel is given */
+  char *arrays[ATTUNE_PARAMS_MAX];        /* guard, elements, guard */
+  attune_host_block_mask lists;           /* drawn */
+  char *workspace;                        /* guard, workspace, guard */
+  size_t workspace_capacity;              /* without guards */
+  size_t workspace_size;                  /* what the last check asked for */
+  int32_t *lengths[2];                    /* (batch), by attune_side */
+  float *values;                          /* of every 16-bit element, by its bits */
+  attune_rows rows;                       /* of the inputs that were drawn last */
+  double reference_apart[ATTUNE_BUCKETS]; /* how far O may be from the reference family's */
+  attune_program *reference;              /* made when first needed */
+};
+
+/* Elements of the output, as read back. */
+const char *attune_output_elements(const attune_verifier *verifier, attune_tensor_id id);
+/* twice the unfused error of the bucket plus 1e-5 */
+double attune_bound_of_bucket(const attune_verifier *verifier, int bucket);
+void attune_compare_outputs(attune_verifier *verifier, attune_verdict *verdict);
+/* ATTUNE_OK, or a mismatch in verdict if the kernel wrote past its workspace. */
+attune_status attune_compare_workspace(attune_verifier *verifier, attune_verdict *verdict);
 
 #endif

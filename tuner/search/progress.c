@@ -11,12 +11,6 @@
 enum { BAR_WIDTH = 20, TEXT_SIZE = 512 };
 static const double bar_every = 0.1, line_every = 5;
 
-double attune_now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 void attune_print_seconds(char out[24], double seconds) {
   if (!(seconds > 0))
     snprintf(out, 24, "-");
@@ -45,13 +39,13 @@ void attune_progress_open(attune_progress *progress, const char *label, bool qui
 static void draw_bar(const attune_progress *progress, const char *text, int done, int total) {
   int filled = total > 0 ? (int)((long)BAR_WIDTH * done / total) : 0;
   if (filled > BAR_WIDTH) filled = BAR_WIDTH;
-  int room = progress->width - BAR_WIDTH - 4;
+  int columns = progress->width - BAR_WIDTH - 4;
   char bar[BAR_WIDTH + 1];
   memset(bar, '-', BAR_WIDTH);
   memset(bar, '#', (size_t)filled);
   bar[BAR_WIDTH] = '\0';
   fprintf(progress->to, "\r[%s%s%s] %.*s\033[K", progress->color ? "\033[32m" : "", bar,
-          progress->color ? "\033[0m" : "", room > 0 ? room : 0, text);
+          progress->color ? "\033[0m" : "", columns > 0 ? columns : 0, text);
 }
 
 void attune_progress_draw(attune_progress *progress, const char *doing, int done, int total, double best,
