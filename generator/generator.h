@@ -106,7 +106,10 @@ typedef enum {
   ATTUNE_FAMILY_MMA = 1,
   ATTUNE_FAMILY_WGMMA = 2,
   ATTUNE_FAMILY_COUNT,
-  ATTUNE_FAMILY_BLOCK_MASK = ATTUNE_FAMILY_COUNT /* no attention: builds and checks block lists; not in the space */
+  /* Kernels of further steps; not in the space. */
+  ATTUNE_FAMILY_BLOCK_MASK = ATTUNE_FAMILY_COUNT, /* builds and checks block masks */
+  ATTUNE_FAMILY_COMBINE,                          /* adds up what splits of the keys gave */
+  ATTUNE_FAMILY_LAST = ATTUNE_FAMILY_COMBINE
 } attune_family;
 /* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next
  * tile, again from the first row or from the last: with a causal mask the longest tiles then start first everywhere. */
@@ -163,6 +166,7 @@ typedef struct {
   int32_t persistent;   /* attune_persistent */
   int32_t order;        /* attune_order */
   int32_t heads_packed; /* query heads of a group whose rows share a tile: row r is head r % heads_packed; 1 */
+  int32_t splits;       /* parts of the keys, each of which is worked on by a block of its own; 1 */
   int32_t cluster;      /* blocks with neighbouring tiles, each of which loads its part of K and V for all; 1 */
   int32_t blocks;       /* blocks an SM should hold: caps the registers of a thread */
   int32_t own[ATTUNE_OWN_FIELDS_MAX]; /* of the family alone; its file says what each is */
@@ -263,6 +267,8 @@ attune_status attune_config_default(attune_config *out, const attune_problem *pr
 /* The config that builds and checks the problem's lists; of the problem it has the mask alone, as *mask, which is what
  * compiles. ATTUNE_BAD_SIZE if it has no block_size. */
 attune_status attune_config_block_mask(attune_config *out, attune_problem *mask, const attune_problem *problem);
+/* The config of the kernel that combines the splits of a config. */
+void attune_config_combine(attune_config *out, const attune_config *config);
 /* The reference family's config: legal for every problem and device. */
 attune_status attune_config_reference(attune_config *out, const attune_problem *problem);
 
@@ -271,6 +277,7 @@ attune_status attune_config_reference(attune_config *out, const attune_problem *
 typedef struct {
   int32_t grid, threads, shared_bytes; /* dynamic shared memory */
   int32_t tiles_m;                     /* of queries: whole clusters of them */
+  int32_t splits;                      /* of the keys: the grid has as many blocks for each */
   int32_t cluster;                     /* blocks of a cluster: the grid is a multiple */
   int32_t resident; /* persistent kernels: the grid has at most so many blocks for an SM; 0: no limit */
 } attune_launch;
@@ -329,6 +336,8 @@ typedef enum {
   ATTUNE_TENSOR_BUILT_ORDER,
   ATTUNE_TENSOR_ROW_COUNTS,   /* workspace: blocks of each row */
   ATTUNE_TENSOR_TILE_COUNTER, /* workspace: tiles that blocks have taken */
+  ATTUNE_TENSOR_O_PARTIAL,    /* workspace: (splits, batch, heads_q, seqlen_q, head_dim_v), each split's O */
+  ATTUNE_TENSOR_LSE_PARTIAL,  /* workspace: (splits, batch, heads_q, seqlen_q), base 2 */
   ATTUNE_TENSOR_COUNT
 } attune_tensor_id;
 
@@ -361,6 +370,7 @@ typedef struct {
   size_t argument;    /* offset of its pointer in attune_arguments */
   const char *option; /* what of the problem asks for it, for messages; NULL: always needed, or optional */
   attune_need (*need)(const attune_problem *problem); /* of the forward pass */
+  /* NULL for the workspace's, whose bindings have the size. */
   void (*shape)(attune_shape *out, const attune_problem *problem, const attune_run_inputs *run);
   attune_extent rows, columns; /* beyond a sequence's lengths nothing is read or written */
 } attune_tensor_row;
@@ -380,6 +390,7 @@ typedef enum { ATTUNE_ACCESS_READ, ATTUNE_ACCESS_WRITE, ATTUNE_ACCESS_COUNT } at
 typedef struct {
   attune_tensor_id tensor;
   attune_access access;
+  int64_t elements; /* of the workspace; 0: the table has the shape */
 } attune_binding;
 
 /* What a tensor map says (CUDA driver API, cuTensorMapEncodeTiled): 16-bit elements of (columns, seqlen, heads, batch),

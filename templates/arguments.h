@@ -63,6 +63,9 @@ struct attune_arguments {
   int list_capacity, list_batch, list_heads;
   struct attune_list_work list_work; /* of templates/lists.cu */
   unsigned *counter;                 /* of what blocks have taken; each launch begins with 0 */
+  float *o_partial, *lse_partial;    /* of splits: (splits, batch, heads_q, seqlen_q[, head_dim_v]); LSE to base 2 */
+  int work_tiles;                    /* tiles of one split */
+  struct attune_divisor by_work_tiles;
 };
 
 /* What the tensor copy engine reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */

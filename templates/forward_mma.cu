@@ -210,14 +210,14 @@ struct no {
 };
 
 /* What the block works on. */
-ATTUNE_DEVICE void find_usual(int &place, int &tile, const attune_arguments &problem) {
+ATTUNE_DEVICE void find_usual(int &place, int &tile, const attune_arguments &problem, int index) {
 #if ORDER_HEADS || ORDER_LONGEST
   const int heads = problem.heads_q * problem.batch;
-  place = block_index() % heads;
-  tile = block_index() / heads;
+  place = index % heads;
+  tile = index / heads;
 #else
-  place = block_index() / problem.tiles_m;
-  tile = block_index() % problem.tiles_m;
+  place = index / problem.tiles_m;
+  tile = index % problem.tiles_m;
 #endif
 #if ORDER_REVERSED || ORDER_LONGEST
   tile = problem.tiles_m - 1 - tile;
@@ -226,13 +226,19 @@ ATTUNE_DEVICE void find_usual(int &place, int &tile, const attune_arguments &pro
 
 ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   int place, tile;
+  row_tile at;
+#if SPLITS > 1
+  at.split = divide(block_index(), problem.by_work_tiles);
+  const int index = block_index() - at.split * problem.work_tiles;
+#else
+  const int index = block_index();
+#endif
 #if LIST_BLOCK
   if (problem.list_order) {
-    if (!find_ordered(place, tile, problem, block_index())) return;
+    if (!find_ordered(place, tile, problem, index)) return;
   } else
 #endif
-    find_usual(place, tile, problem);
-  row_tile at;
+    find_usual(place, tile, problem, index);
   at.head = place % problem.heads_q;
   at.batch = place / problem.heads_q;
   if (!find_keys(at, problem, tile)) return;
@@ -410,6 +416,17 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       sum += shuffle_xor(sum, 2);
       const int row = warp_row + m * 16 + half * 8 + lane / 4;
       const row_result result = result_of(problem, head, warp.max[m][half] * problem.log2_scale, sum);
+#if SPLITS > 1
+      if (row_begin + row >= at.seqlen_q) continue;
+      const long long part = partial_row(problem, at.split, place, row_begin + row);
+#pragma unroll
+      for (int n = 0; n < head_dim_v / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 2; e++)
+          store_global_float(problem.o_partial + part * head_dim_v + n * 8 + lane % 4 * 2 + e,
+                             warp.o[m][n][2 * half + e] * result.factor);
+      if (lane % 4 == 0) store_global_float(problem.lse_partial + part, result.lse);
+#else
 #pragma unroll
       for (int n = 0; n < width / 8; n++)
         store_shared_32(shared + row * pitch_v + n * 16 + lane % 4 * 4,
@@ -418,7 +435,9 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       if (lane % 4 == 0 && row_begin + row < at.seqlen_q)
         store_global_float(problem.lse + (long long)place * problem.seqlen_q + row_begin + row, result.lse);
 #endif
+#endif
     }
+#if SPLITS == 1
   warp_barrier(); // a warp stores the rows that it computed
   constexpr int chunks = head_dim_v / 8;
 #pragma unroll 4
@@ -429,4 +448,5 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
                                                 (row_begin + row) * problem.o_seqlen + c % chunks * 8),
                        load_shared_128(shared + row * pitch_v + c % chunks * 16));
   }
+#endif
 }

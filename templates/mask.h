@@ -29,6 +29,9 @@ struct row_tile {
   int row_begin, shift;     // row i is level with key i + shift
   int last_tile, tiles;     // from last_tile down
   int full_begin, full_end; // those that bounds and the end of the keys leave whole for all rows
+#if SPLITS > 1
+  int split; // of the tiles, this part
+#endif
 #if SCORE_EXPRESSION
   item_constants constants;
 #endif
@@ -58,7 +61,21 @@ ATTUNE_DEVICE int shift_of(const attune_arguments &problem, int seqlen_q, int se
 #endif
 }
 
-/* Fills in what follows from head and batch; false: the tile has no rows. */
+#if SPLITS > 1
+/* Leaves the split's share of the tiles: the first split has the last tiles. */
+ATTUNE_DEVICE void take_split(row_tile &at) {
+  const int each = (at.tiles + splits - 1) / splits, before = minimum(at.split * each, at.tiles);
+  at.tiles = minimum(each, at.tiles - before);
+  at.last_tile -= before;
+}
+
+/* Where a split leaves its part of a row: the number of the row of all splits. place: batch * heads_q + head. */
+ATTUNE_DEVICE long long partial_row(const attune_arguments &problem, int split, int place, int query) {
+  return ((long long)split * problem.batch * problem.heads_q + place) * problem.seqlen_q + query;
+}
+#endif
+
+/* Fills in what follows from head, batch and split; false: the tile has no rows. */
 ATTUNE_DEVICE bool find_keys(row_tile &at, const attune_arguments &problem, int tile) {
   at.seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + at.batch) : problem.seqlen_q;
   at.seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + at.batch) : problem.seqlen_k;
@@ -78,6 +95,9 @@ ATTUNE_DEVICE bool find_keys(row_tile &at, const attune_arguments &problem, int 
   const int first_tile = keys.begin / tile_n;
   at.tiles = keys.end > keys.begin ? (keys.end + tile_n - 1) / tile_n - first_tile : 0;
   at.last_tile = first_tile + at.tiles - 1;
+#if SPLITS > 1
+  take_split(at);
+#endif
 #if SCORE_EXPRESSION
   at.constants = constants_of(problem, at.batch, at.head, at.seqlen_q, at.seqlen_k);
 #endif
@@ -385,13 +405,14 @@ ATTUNE_DEVICE void hide_scores(fragment &s, const attune_arguments &problem, con
 
 struct row_result {
   float factor; // what O is to be multiplied with
-  float lse;
+  float lse;    // natural; of a split to base 2
 };
 
-/* highest: the largest exponent of 2 that was seen, -inf if no key was; sum: of 2^(exponent - highest). */
+/* highest: the largest exponent of 2 that was seen, -inf if no key was; sum: of 2^(exponent - highest). A sink belongs
+ * to the row, so that it is added where splits are combined. */
 ATTUNE_DEVICE row_result result_of(const attune_arguments &problem, int head, float highest, float sum) {
   float factor = 1.0f;
-#if SINKS
+#if SINKS && SPLITS == 1
   // One more key, without a value.
   const float sink = 1.4426950408889634f * load_constant_float(problem.sinks + head);
   const float top = maximum(highest, sink);
@@ -401,7 +422,9 @@ ATTUNE_DEVICE row_result result_of(const attune_arguments &problem, int head, fl
 #endif
   row_result result;
   result.factor = sum == 0.0f ? 0.0f : factor * reciprocal(sum); // no visible key: O = 0, LSE = -inf
-#if LSE
+#if SPLITS > 1
+  result.lse = sum == 0.0f ? -infinity() : highest + log2_approximate(sum);
+#elif LSE
   result.lse = sum == 0.0f ? -infinity() : 0.6931471805599453f * (highest + log2_approximate(sum));
 #endif
   return result;

@@ -29,6 +29,7 @@
 #define PERSISTENT_DYNAMIC 0 /* items come from a counter */
 #define HEADS_PACKED 1       /* as `heads_packed` below */
 #define TILE_M 128           /* as `tile_m` below */
+#define SPLITS 2             /* as `splits` below */
 #define CLUSTER 2            /* as `cluster` below */
 #define ORDER_REVERSED 0
 #define ORDER_HEADS 0
@@ -43,6 +44,7 @@ constexpr int warps = 4;
 constexpr int stages = 1;
 constexpr int polynomial = 4;
 constexpr int heads_packed = 1;
+constexpr int splits = 2;
 constexpr int cluster = 2;
 constexpr int blocks = 2;
 #define KERNEL_NAME attune_forward

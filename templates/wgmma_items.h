@@ -42,6 +42,10 @@ ATTUNE_DEVICE void find_usual(int &place, int &tile, const attune_arguments &pro
 ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int item) {
   int tile;
   w.item = item;
+#if SPLITS > 1
+  w.split = divide(item, problem.by_work_tiles);
+  item -= w.split * problem.work_tiles;
+#endif
 #if LIST_BLOCK
   if (problem.list_order) {
     if (!find_ordered(w.place, tile, problem, item)) return false;
@@ -65,7 +69,7 @@ ATTUNE_DEVICE bool find_work(work &w, const attune_arguments &problem, int item)
 }
 
 ATTUNE_DEVICE unsigned count_items(const attune_arguments &problem) {
-  return (unsigned)(problem.tiles_m * (problem.heads_q / heads_packed) * problem.batch);
+  return (unsigned)(problem.tiles_m * (problem.heads_q / heads_packed) * problem.batch) * splits;
 }
 
 #if PERSISTENT_DYNAMIC

@@ -280,16 +280,18 @@ ATTUNE_DEVICE void carry_rows(const attune_arguments &problem, const attune_tens
     warp_barrier(); // a lane that waited by itself could come too late for this phase and the next
 #if O_PLACE_OV
     const int v_slot = warp_uniform(moves ? load_shared_int(at.o_slot) : 0);
-    const shared_address slot = shared + v_offset + v_slot * v_slot_bytes;
+    [[maybe_unused]] const shared_address slot = shared + v_offset + v_slot * v_slot_bytes;
 #elif O_PLACE_OB
-    const shared_address slot = shared + o_offset;
+    [[maybe_unused]] const shared_address slot = shared + o_offset;
 #else
-    const shared_address slot = shared + leaving.slot * q_slot_bytes;
+    [[maybe_unused]] const shared_address slot = shared + leaving.slot * q_slot_bytes;
 #endif
+#if SPLITS == 1 // else consumers have written their part themselves
     if (problem.seqlens_q && w.row_begin + tile_queries > w.seqlen_q)
       copy_rows(problem, w, slot);
     else if (moves)
       store_queries(maps.o, w, slot);
+#endif
     advance(leaving);
 #if !O_PLACE_OQ
     if (moves) mbarrier_arrive(at.o_empty);

@@ -198,13 +198,29 @@ template <int steps> ATTUNE_DEVICE void pack_probabilities(probabilities &p, con
 #endif
 }
 
-#if LSE
+#if LSE && SPLITS == 1
 ATTUNE_DEVICE long long lse_offset(const attune_arguments &problem, const work &w, int row) {
   return (long long)(w.place + row % heads_packed) * problem.seqlen_q + query_of(w, row);
 }
 #endif
 
-/* O / sum to this warp's 16 rows of Q's slot; and LSE. */
+#if SPLITS > 1
+/* The thread's columns of a row of this split's O, in floats. */
+template <int count> ATTUNE_DEVICE void store_partial_row(float *to, const float (&c)[count], int half, float factor) {
+  const int lane = thread_index() % 32;
+#pragma unroll
+  for (int n = 0; n < count / 4; n++)
+#pragma unroll
+    for (int e = 0; e < 2; e++)
+      store_global_float(to + n * 8 + lane % 4 * 2 + e, c[4 * n + 2 * half + e] * factor);
+}
+
+ATTUNE_DEVICE long long partial_row_of(const attune_arguments &problem, const work &w, int row) {
+  return partial_row(problem, w.split, w.place + row % heads_packed, query_of(w, row));
+}
+#endif
+
+/* O / sum to this warp's 16 rows of Q's slot; and LSE. Of a split, both to its part of the workspace. */
 ATTUNE_DEVICE void leave_rows(const state &row, const attune_arguments &problem, const work &w, shared_address slot,
                               int warp_row, float log2_scale) {
   const int lane = thread_index() % 32;
@@ -215,10 +231,18 @@ ATTUNE_DEVICE void leave_rows(const state &row, const attune_arguments &problem,
     sum += shuffle_xor(sum, 2);
     const int at = warp_row + half * 8 + lane / 4;
     const row_result result = result_of(problem, head_of(w, at), row.max[half] * log2_scale, sum);
+#if SPLITS > 1
+    if (query_of(w, at) < w.seqlen_q) {
+      const long long part = partial_row_of(problem, w, at);
+      store_partial_row(problem.o_partial + part * head_dim_v, row.o, half, result.factor);
+      if (lane % 4 == 0) store_global_float(problem.lse_partial + part, result.lse);
+    }
+#else
     store_row(slot, at, row.o, half, result.factor);
 #if LSE
     if (lane % 4 == 0 && query_of(w, at) < w.seqlen_q)
       store_global_float(problem.lse + lse_offset(problem, w, at), result.lse);
+#endif
 #endif
   }
 }
@@ -226,6 +250,11 @@ ATTUNE_DEVICE void leave_rows(const state &row, const attune_arguments &problem,
 /* Rows that see no key. */
 ATTUNE_DEVICE void store_nothing(const attune_arguments &problem, const work &w, int warp_row) {
   const int lane = thread_index() % 32;
+#if SPLITS > 1
+  const int row = warp_row + lane;
+  if (lane < 16 && query_of(w, row) < w.seqlen_q)
+    store_global_float(problem.lse_partial + partial_row_of(problem, w, row), -infinity());
+#else
   const words zero = {};
   constexpr int chunks = head_dim_v / 8;
   for (int c = lane; c < 16 * chunks; c += 32) {
@@ -240,5 +269,6 @@ ATTUNE_DEVICE void store_nothing(const attune_arguments &problem, const work &w,
   if (lane < 16 && query_of(w, row) < w.seqlen_q)
     store_global_float(problem.lse + lse_offset(problem, w, row),
                        result_of(problem, head_of(w, row), -infinity(), 0.0f).lse);
+#endif
 #endif
 }

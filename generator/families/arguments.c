@@ -69,6 +69,8 @@ void attune_arguments_fill(struct attune_arguments *out, const attune_config *co
       .by_tiles_m = attune_divisor_of(launch->tiles_m / launch->cluster),
       .by_heads_q = attune_divisor_of(heads),
       .by_heads = attune_divisor_of(heads * problem->batch),
+      .work_tiles = launch->grid / launch->splits / launch->cluster,
+      .by_work_tiles = attune_divisor_of(launch->grid / launch->splits / launch->cluster),
       .align_end = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT,
       .window_left = bounded(problem->window_left),
       .window_right = problem->mask == ATTUNE_MASK_NONE ? bounded(problem->window_right) : 0,

@@ -7,7 +7,7 @@
 #include "generator/base/text.h"
 #include "generator/families/family.h"
 
-static const char *const family_words[] = {"reference", "mma", "wgmma", "lists", NULL};
+static const char *const family_words[] = {"reference", "mma", "wgmma", "lists", "combine", NULL};
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
 static const char *const bound_words[] = {"none", "causal", "window", NULL};
 static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
@@ -98,7 +98,7 @@ attune_status attune_config_print(char out[ATTUNE_TEXT_MAX], const attune_config
   const int count = attune_config_field_count(config->family);
   if (count == 0)
     return attune_fail(ATTUNE_BAD_CONFIG, "config field family is %d; it must be from 0 to %d", config->family,
-                       ATTUNE_FAMILY_BLOCK_MASK);
+                       ATTUNE_FAMILY_LAST);
   for (int i = 0; i < count; i++) {
     const attune_config_field *field = attune_config_field_at(config->family, i);
     const int32_t value = attune_config_get(config, field);
@@ -217,6 +217,7 @@ int attune_config_compare(const attune_config *a, const attune_config *b) {
 void attune_config_complete(attune_config *config) {
   if (attune_config_field_named(config->family, "heads_packed") == NULL) config->heads_packed = 1;
   if (attune_config_field_named(config->family, "cluster") == NULL) config->cluster = 1;
+  if (attune_config_field_named(config->family, "splits") == NULL) config->splits = 1;
 }
 
 void attune_config_of_problem(attune_config *out, attune_family family, const attune_problem *problem) {
@@ -263,5 +264,5 @@ void attune_config_for_problem(attune_config *out, const attune_config *config, 
 }
 
 const char *attune_family_name(attune_family family) {
-  return (int)family >= 0 && family <= ATTUNE_FAMILY_BLOCK_MASK ? family_words[family] : "unknown";
+  return (int)family >= 0 && family <= ATTUNE_FAMILY_LAST ? family_words[family] : "unknown";
 }

@@ -46,7 +46,7 @@ typedef struct {
 } attune_family_row;
 
 extern const attune_family_row attune_family_reference_row, attune_family_mma_row, attune_family_wgmma_row,
-    attune_family_block_mask_row;
+    attune_family_block_mask_row, attune_family_combine_row;
 
 /* What rows of several families have in common. */
 extern const char *const attune_persistent_words[], *const attune_order_words[];
@@ -67,6 +67,13 @@ extern const char *const attune_persistent_words[], *const attune_order_words[];
 #define ATTUNE_FIELD_BLOCKS                                                                                            \
   ATTUNE_FIELD(blocks), .prefix = "b", .absent = ATTUNE_NEVER_ABSENT, .low = 1,                                        \
                         .meaning = "blocks that an SM should hold"
+#define ATTUNE_FIELD_SPLITS                                                                                            \
+  ATTUNE_FIELD(splits), .prefix = "split", .absent = 1, .low = 1, .high = ATTUNE_SPLITS_MAX,                           \
+                        .axis_of = attune_splits_axis, .refine = attune_splits_refine,                                 \
+                        .meaning = "parts of the keys, each worked on by a block of its own, and combined"
+enum { ATTUNE_SPLITS_MAX = 256 };
+void attune_splits_axis(attune_axis *out, const attune_config *config, const attune_problem *problem);
+void attune_splits_refine(attune_axis *out, const attune_config *config);
 /* A field of the family alone: config->own[index]. */
 #define ATTUNE_OWN_FIELD(index, name_)                                                                                 \
   .name = name_, .offset = offsetof(attune_config, own) + (index) * sizeof(int32_t), .schedule = true

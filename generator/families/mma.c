@@ -114,6 +114,7 @@ static const attune_config_field schedule[] = {
     {ATTUNE_FIELD_LAZY_RESCALE, .axis = {{0, 1}, 2}},
     {ATTUNE_FIELD_ORDER, .high = ATTUNE_ORDER_LONGEST, .axis_of = order_axis,
      .axis = {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, 4}},
+    {ATTUNE_FIELD_SPLITS},
     {ATTUNE_FIELD_BLOCKS, .high = INT32_MAX, .axis = {{1, 2, 3}, 3}},
 };
 

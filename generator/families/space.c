@@ -6,15 +6,16 @@
 #include "generator/base/text.h"
 #include "generator/families/family.h"
 
-static const attune_family_row *const families[ATTUNE_FAMILY_COUNT + 1] = {
+static const attune_family_row *const families[ATTUNE_FAMILY_LAST + 1] = {
     [ATTUNE_FAMILY_REFERENCE] = &attune_family_reference_row,
     [ATTUNE_FAMILY_MMA] = &attune_family_mma_row,
     [ATTUNE_FAMILY_WGMMA] = &attune_family_wgmma_row,
     [ATTUNE_FAMILY_BLOCK_MASK] = &attune_family_block_mask_row,
+    [ATTUNE_FAMILY_COMBINE] = &attune_family_combine_row,
 };
 
 const attune_family_row *attune_family_find(int32_t family) {
-  return family >= 0 && family <= ATTUNE_FAMILY_BLOCK_MASK ? families[family] : NULL;
+  return family >= 0 && family <= ATTUNE_FAMILY_LAST ? families[family] : NULL;
 }
 
 /* ---- legal ---- */
@@ -107,6 +108,13 @@ static attune_status check_ranges(const attune_config *c) {
   return ATTUNE_OK;
 }
 
+/* A split takes its share of the tiles between the first and the last visible one. */
+static attune_status check_splits(const attune_config *c) {
+  if (c->splits == 1 || (!c->pattern && c->list_block == 0)) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                     "splits is %d; it must be 1 with a mask expression or lists, which leave out tiles", c->splits);
+}
+
 /* A tile lies in one listed block. The reference family goes by rows, and takes any. */
 static attune_status check_lists(const attune_config *c) {
   if (c->list_block == 0 || c->family == ATTUNE_FAMILY_REFERENCE) return ATTUNE_OK;
@@ -125,6 +133,7 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
   attune_status status;
   if ((status = check_computed(config))) return status;
   if ((status = check_ranges(config))) return status;
+  if ((status = check_splits(config))) return status;
   if ((status = check_lists(config))) return status;
   if ((status = family->legal(config, device))) return status;
   return check_residence(config, family, device);
@@ -317,10 +326,11 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
     return attune_fail(ATTUNE_BAD_ARGUMENT, "launch: null pointer");
   }
   const attune_family_row *family = attune_family_find(config->family);
-  if (family == NULL || config->tile_m < 1 || config->warps < 1 || config->cluster < 1 || config->heads_packed < 1) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                       "family %d, tile_m %d, warps %d, heads_packed %d, cluster %d: not a config", config->family,
-                       config->tile_m, config->warps, config->heads_packed, config->cluster);
+  if (family == NULL || config->tile_m < 1 || config->warps < 1 || config->cluster < 1 || config->heads_packed < 1 ||
+      config->splits < 1) {
+    return attune_fail(
+        ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d, heads_packed %d, cluster %d, splits %d: not a config",
+        config->family, config->tile_m, config->warps, config->heads_packed, config->cluster, config->splits);
   }
   attune_status status = check_scale(config, problem);
   if (status == ATTUNE_OK && family->serves != NULL) status = family->serves(config, problem);
@@ -331,7 +341,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
   const int64_t tiles = (problem->seqlen_q + step - 1) / step * step / queries;
   const int32_t heads = problem->heads_q / config->heads_packed;
   int64_t grid;
-  if (__builtin_mul_overflow(tiles * heads, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
+  if (__builtin_mul_overflow(tiles * heads * config->splits, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
     return attune_fail(ATTUNE_BAD_SIZE,
                        "batch %d x heads_q %d x %lld tiles of %d rows is more than the %d blocks of a grid",
                        problem->batch, heads, (long long)tiles, config->tile_m, INT32_MAX);
@@ -341,6 +351,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
       .threads = config->warps * 32,
       .shared_bytes = (int32_t)family->shared_bytes(config),
       .tiles_m = (int32_t)tiles,
+      .splits = config->splits,
       .cluster = config->cluster,
       .resident = config->persistent ? config->blocks : 0,
   };

@@ -5,10 +5,16 @@
 #include "generator/families/family.h"
 
 static void bind(attune_step *step, attune_tensor_id tensor, attune_access access) {
-  step->bindings[step->binding_count++] = (attune_binding){tensor, access};
+  step->bindings[step->binding_count++] = (attune_binding){.tensor = tensor, .access = access};
 }
 
-static void add_segment(attune_steps *steps, attune_tensor_id tensor, int64_t bytes, bool cleared) {
+static void bind_segment(attune_step *step, attune_tensor_id tensor, attune_access access, int64_t elements) {
+  step->bindings[step->binding_count++] = (attune_binding){.tensor = tensor, .access = access, .elements = elements};
+}
+
+/* Words of four bytes. */
+static void add_segment(attune_steps *steps, attune_tensor_id tensor, int64_t elements, bool cleared) {
+  const int64_t bytes = elements * 4;
   const int64_t offset =
       (steps->workspace_bytes + ATTUNE_SEGMENT_ALIGNMENT - 1) / ATTUNE_SEGMENT_ALIGNMENT * ATTUNE_SEGMENT_ALIGNMENT;
   steps->segments[steps->segment_count++] =
@@ -18,31 +24,68 @@ static void add_segment(attune_steps *steps, attune_tensor_id tensor, int64_t by
 
 /* ---- forward ---- */
 
-/* All tensors that the problem knows, as the table has them. */
-static void bind_forward(attune_step *step, const attune_problem *problem) {
+/* All tensors of the role that the problem knows, as the table has them. */
+static void bind_forward(attune_step *step, const attune_problem *problem, attune_tensor_role role) {
   for (attune_tensor_id tensor = 0; tensor < ATTUNE_TENSOR_COUNT; tensor++) {
     const attune_tensor_row *row = &attune_tensor_table[tensor];
-    if (row->need(problem) == ATTUNE_NEED_NO) continue;
-    bind(step, tensor, row->role == ATTUNE_TENSOR_OUTPUT ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ);
+    if (row->role != role || row->need(problem) == ATTUNE_NEED_NO) continue;
+    bind(step, tensor, role == ATTUNE_TENSOR_OUTPUT ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ);
   }
+}
+
+static attune_status attention_step(attune_steps *out, const attune_config *config, const attune_problem *problem) {
+  attune_step *step = &out->steps[out->count++];
+  const attune_status status = attune_launch_of(&step->launch, config, problem);
+  if (status != ATTUNE_OK) return status;
+  step->config = *config;
+  attune_arguments_fill(&step->arguments, config, problem, &step->launch);
+  bind_forward(step, problem, ATTUNE_TENSOR_INPUT);
+  if (config->persistent == ATTUNE_PERSISTENT_DYNAMIC) {
+    add_segment(out, ATTUNE_TENSOR_TILE_COUNTER, 1, true);
+    bind_segment(step, ATTUNE_TENSOR_TILE_COUNTER, ATTUNE_ACCESS_COUNT, 1);
+  }
+  if (attune_family_find(config->family)->tensor_maps)
+    step->map_count = attune_tensor_map_boxes(step->maps, config, problem);
+  return ATTUNE_OK;
+}
+
+/* A warp adds up the splits of a row. */
+static attune_status combine_step(attune_steps *out, const attune_config *config, const attune_problem *problem,
+                                  int64_t rows) {
+  attune_step *step = &out->steps[out->count++];
+  attune_config_combine(&step->config, config);
+  const int64_t grid = (rows + step->config.warps - 1) / step->config.warps;
+  if (grid > INT32_MAX)
+    return attune_fail(ATTUNE_BAD_SIZE, "%lld rows to combine; a grid takes %d blocks of %d: use splits 1",
+                       (long long)rows, INT32_MAX, step->config.warps);
+  step->launch = (attune_launch){
+      .grid = (int32_t)grid, .threads = step->config.warps * 32, .tiles_m = 1, .splits = 1, .cluster = 1};
+  attune_arguments_fill(&step->arguments, &step->config, problem, &step->launch);
+  bind(step, ATTUNE_TENSOR_SEQLENS_Q, ATTUNE_ACCESS_READ);
+  if (problem->want_sinks) bind(step, ATTUNE_TENSOR_SINKS, ATTUNE_ACCESS_READ);
+  bind_forward(step, problem, ATTUNE_TENSOR_OUTPUT);
+  return ATTUNE_OK;
 }
 
 attune_status attune_steps_of(attune_steps *out, const attune_config *config, const attune_problem *problem) {
   if (out == NULL || config == NULL || problem == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "steps: null pointer");
   memset(out, 0, sizeof *out);
-  attune_step *step = &out->steps[0];
-  const attune_status status = attune_launch_of(&step->launch, config, problem);
+  attune_status status = attention_step(out, config, problem);
   if (status != ATTUNE_OK) return status;
-  const attune_family_row *family = attune_family_find(config->family);
-  out->count = 1;
-  step->config = *config;
-  attune_arguments_fill(&step->arguments, config, problem, &step->launch);
-  bind_forward(step, problem);
-  if (config->persistent == ATTUNE_PERSISTENT_DYNAMIC) {
-    add_segment(out, ATTUNE_TENSOR_TILE_COUNTER, sizeof(uint32_t), true);
-    bind(step, ATTUNE_TENSOR_TILE_COUNTER, ATTUNE_ACCESS_COUNT);
+  if (config->splits == 1) {
+    bind_forward(&out->steps[0], problem, ATTUNE_TENSOR_OUTPUT);
+    return ATTUNE_OK;
   }
-  if (family->tensor_maps) step->map_count = attune_tensor_map_boxes(step->maps, config, problem);
+  const int64_t rows = (int64_t)problem->batch * problem->heads_q * problem->seqlen_q;
+  const int64_t lse = rows * config->splits, o = lse * config->head_dim_v;
+  add_segment(out, ATTUNE_TENSOR_O_PARTIAL, o, false);
+  add_segment(out, ATTUNE_TENSOR_LSE_PARTIAL, lse, false);
+  if ((status = combine_step(out, config, problem, rows)) != ATTUNE_OK) return status;
+  for (int i = 0; i < 2; i++) {
+    const attune_access access = i == 0 ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ;
+    bind_segment(&out->steps[i], ATTUNE_TENSOR_O_PARTIAL, access, o);
+    bind_segment(&out->steps[i], ATTUNE_TENSOR_LSE_PARTIAL, access, lse);
+  }
   return ATTUNE_OK;
 }
 
@@ -76,12 +119,12 @@ attune_status attune_block_mask_build_steps(attune_steps *out, const attune_conf
   int64_t rows;
   memset(out, 0, sizeof *out);
   attune_status status = check_rows(&rows, problem, batch, heads);
-  add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, rows * (int64_t)sizeof(int32_t), false);
+  add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, rows, false);
   for (int i = 0; i < 2 && status == ATTUNE_OK; i++) {
     attune_step *step = &out->steps[out->count++];
     status = block_mask_step(step, config, problem, rows, work[i]);
     bind(step, ATTUNE_TENSOR_MASK_SOURCE, ATTUNE_ACCESS_READ);
-    bind(step, ATTUNE_TENSOR_ROW_COUNTS, i == 0 ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ);
+    bind_segment(step, ATTUNE_TENSOR_ROW_COUNTS, i == 0 ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ, rows);
   }
   bind(&out->steps[1], ATTUNE_TENSOR_BUILT_OFFSETS, ATTUNE_ACCESS_WRITE);
   bind(&out->steps[1], ATTUNE_TENSOR_BUILT_INDICES, ATTUNE_ACCESS_WRITE);
@@ -95,11 +138,11 @@ attune_status attune_block_mask_check_steps(attune_steps *out, const attune_conf
   memset(out, 0, sizeof *out);
   attune_step *step = &out->steps[out->count++];
   attune_status status = check_rows(&rows, problem, batch, heads);
-  add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, rows * (int64_t)sizeof(int32_t), false);
+  add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, rows, false);
   if (status == ATTUNE_OK) status = block_mask_step(step, config, problem, rows, ATTUNE_LIST_CHECK);
   bind(step, ATTUNE_TENSOR_ROW_OFFSETS, ATTUNE_ACCESS_READ);
   bind(step, ATTUNE_TENSOR_INDICES, ATTUNE_ACCESS_READ);
   bind(step, ATTUNE_TENSOR_ROW_ORDER, ATTUNE_ACCESS_READ);
-  bind(step, ATTUNE_TENSOR_ROW_COUNTS, ATTUNE_ACCESS_WRITE);
+  bind_segment(step, ATTUNE_TENSOR_ROW_COUNTS, ATTUNE_ACCESS_WRITE, rows);
   return status;
 }

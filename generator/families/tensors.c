@@ -106,10 +106,6 @@ static void shape_built_indices(attune_shape *out, const attune_problem *p, cons
 static void shape_built_order(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   flat(out, mask_rows(p, &run->built));
 }
-/* A word for each row, of the mask that is built or checked. */
-static void shape_row_counts(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
-  flat(out, mask_rows(p, run->built.row_offsets != NULL ? &run->built : &run->tensors.lists));
-}
 static void shape_mask_source(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   enum { BLOCK_BYTES = 4 * sizeof(int32_t) };
   if (run->source.kind == ATTUNE_BLOCK_MASK_OF_BYTES)
@@ -117,11 +113,6 @@ static void shape_mask_source(attune_shape *out, const attune_problem *p, const 
   else
     flat(out, run->source.kind == ATTUNE_BLOCK_MASK_OF_BLOCKS ? BLOCK_BYTES * run->source.count : 0);
 }
-static void shape_word(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
-  (void)p, (void)run;
-  flat(out, 1);
-}
-
 #define PARAM_SHAPE(i)                                                                                                 \
   static void shape_param_##i(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {              \
     (void)p;                                                                                                           \
@@ -284,18 +275,14 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                                    ARGUMENT(list_work.order),
                                    .need = never,
                                    .shape = shape_built_order},
-    [ATTUNE_TENSOR_ROW_COUNTS] = {.name = "the workspace's row counts",
-                                  WORKSPACE,
-                                  INTS,
-                                  ARGUMENT(list_work.counts),
-                                  .need = never,
-                                  .shape = shape_row_counts},
-    [ATTUNE_TENSOR_TILE_COUNTER] = {.name = "the workspace's tile counter",
-                                    WORKSPACE,
-                                    INTS,
-                                    ARGUMENT(counter),
-                                    .need = never,
-                                    .shape = shape_word},
+    [ATTUNE_TENSOR_ROW_COUNTS] =
+        {.name = "the workspace's row counts", WORKSPACE, INTS, ARGUMENT(list_work.counts), .need = never},
+    [ATTUNE_TENSOR_TILE_COUNTER] =
+        {.name = "the workspace's tile counter", WORKSPACE, INTS, ARGUMENT(counter), .need = never},
+    [ATTUNE_TENSOR_O_PARTIAL] =
+        {.name = "the workspace's partial O", WORKSPACE, FLOATS, ARGUMENT(o_partial), .need = never},
+    [ATTUNE_TENSOR_LSE_PARTIAL] =
+        {.name = "the workspace's partial LSE", WORKSPACE, FLOATS, ARGUMENT(lse_partial), .need = never},
 };
 
 int attune_element_bytes(attune_element element) {

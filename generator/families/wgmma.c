@@ -351,6 +351,7 @@ static const attune_config_field schedule[] = {
     {ATTUNE_FIELD(heads_packed), .prefix = "pack", .absent = 1, .low = 1, .high = PACKED_MAX,
      .axis_of = heads_packed_axis, .refine = refine_heads_packed,
      .meaning = "query heads of a group whose rows share a tile"},
+    {ATTUNE_FIELD_SPLITS},
     {ATTUNE_FIELD(cluster), .prefix = "c", .absent = 1, .low = 1, .high = CLUSTER_MAX, .refine = refine_cluster,
      .meaning = "blocks with neighbouring tiles that share out the loads of K and V"},
     {ATTUNE_FIELD_BLOCKS, .high = BLOCKS_MAX, .axis_of = blocks_axis},

@@ -20,7 +20,14 @@ static const rates architecture_rates[] = {
     {89, 1024, 1024, 128, 16, 24},  {90, 2400, 4096, 128, 16, 36},  {100, 2048, 8192, 128, 16, 36},
     {103, 2048, 8192, 128, 32, 36}, {120, 1024, 1024, 128, 16, 24}, {121, 1024, 1024, 128, 16, 24},
 };
-enum { SHARED_RATE = 128, SCHEDULERS = 4, ARCHITECTURE_OF_HOST = 90, LAUNCH_MICROSECONDS = 2, CLEAR_MICROSECONDS = 1 };
+enum {
+  SHARED_RATE = 128,
+  SCHEDULERS = 4,
+  ARCHITECTURE_OF_HOST = 90,
+  LAUNCH_MICROSECONDS = 2,
+  CLEAR_MICROSECONDS = 1,
+  COMBINE_MICROSECONDS = 4
+};
 
 static const rates *rates_of(const attune_device *device) {
   const int32_t arch = device->arch == 0 ? ARCHITECTURE_OF_HOST : device->arch;
@@ -242,6 +249,12 @@ static double traffic_bytes(const attune_config *config, const attune_problem *p
   return once + kv * fmax(0, tiles * visible / sharing - 1);
 }
 
+/* Each split writes its O and LSE in floats, and they are read once. */
+static double partial_bytes(const attune_config *config, const attune_problem *p) {
+  if (config->splits == 1) return 0;
+  return 2.0 * 4 * (p->head_dim_v + 1) * config->splits * p->batch * p->heads_q * (double)p->seqlen_q;
+}
+
 /* How much of the longest block's time passes at the end while SMs run empty, for blocks of unequal length. */
 static double tail_share(int32_t order) {
   switch (order) {
@@ -305,6 +318,8 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   attune_cost step;
   family->cost(&step, config, p);
   steps n = steps_of(config, p, step.half_tiles, launch.tiles_m, memo);
+  n.mean = fmax(1, n.mean / config->splits);
+  n.longest = fmax(1, ceil(n.longest / config->splits));
   const int32_t one_in = attune_problem_one_in(p);
   if (one_in > 1) {
     n.mean /= one_in;
@@ -334,7 +349,9 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
     clocks = fmax(clocks + tail_share(config->order) * longest, longest);
   }
   const double compute = clocks / speed.hertz;
-  const double memory = traffic_bytes(config, p, device, launch.tiles_m, slots) / (0.85 * speed.bandwidth);
-  const int start = LAUNCH_MICROSECONDS + (config->persistent == ATTUNE_PERSISTENT_DYNAMIC ? CLEAR_MICROSECONDS : 0);
+  const double bytes = traffic_bytes(config, p, device, launch.tiles_m, slots) + partial_bytes(config, p);
+  const double memory = bytes / (0.85 * speed.bandwidth);
+  const int start = LAUNCH_MICROSECONDS + (config->persistent == ATTUNE_PERSISTENT_DYNAMIC ? CLEAR_MICROSECONDS : 0) +
+                    (config->splits > 1 ? COMBINE_MICROSECONDS : 0);
   return fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * start;
 }

@@ -70,8 +70,8 @@ attune_status attune_host_memory_of(attune_host_memory *out, const attune_call *
   for (int i = 0; i < call->step->binding_count && status == ATTUNE_OK; i++) {
     const attune_binding *binding = &call->step->bindings[i];
     const attune_tensor_row *tensor = &attune_tensor_table[binding->tensor];
-    attune_shape shape;
-    tensor->shape(&shape, call->problem, call->run);
+    attune_shape shape = {.row = binding->elements, .sizes = {1, 1, 1}};
+    if (binding->elements == 0) tensor->shape(&shape, call->problem, call->run);
     status = attune_host_memory_add(out, tensor->name, attune_tensor_of_arguments(call->arguments, binding->tensor),
                                     allowed[binding->access], attune_element_bytes(tensor->element), &shape);
   }

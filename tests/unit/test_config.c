@@ -22,6 +22,7 @@ static const attune_config usual = {
     .stages = 1,
     .order = ATTUNE_ORDER_LONGEST,
     .heads_packed = 1,
+    .splits = 1,
     .cluster = 1,
     .blocks = 2,
 };
@@ -87,7 +88,7 @@ static void test_persistent_text(void **unused) {
 /* No two fields of a family share a name or a place, and what follows from the problem comes first. */
 static void test_tables_are_sound(void **unused) {
   (void)unused;
-  for (int32_t family = 0; family <= ATTUNE_FAMILY_BLOCK_MASK; family++) {
+  for (int32_t family = 0; family <= ATTUNE_FAMILY_LAST; family++) {
     const int count = attune_config_field_count(family);
     assert_true(count > 11);
     for (int i = 0; i < count; i++) {
@@ -144,7 +145,7 @@ static void test_random_round_trips(void **unused) {
   (void)unused;
   uint64_t state = 1;
   for (int n = 0; n < 20000; n++) {
-    attune_config config = {.family = n % ATTUNE_FAMILY_COUNT, .heads_packed = 1, .cluster = 1};
+    attune_config config = {.family = n % ATTUNE_FAMILY_COUNT, .heads_packed = 1, .splits = 1, .cluster = 1};
     for (int i = 1; i < attune_config_field_count(config.family); i++) {
       state = state * 6364136223846793005u + 1442695040888963407u;
       const int32_t random = (int32_t)(state >> 34);
@@ -192,7 +193,7 @@ static void test_refused(void **unused) {
       {"forward", "column 8: expected reference|mma|wgmma"},
       {"forward.cutlass.bf16", "column 9: expected reference|mma|wgmma"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1",
-       "column 37: expected qr, lazy, reversed|heads|longest|sections, b<blocks>"},
+       "column 37: expected qr, lazy, reversed|heads|longest|sections, split<splits>, b<blocks>"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.", "column 41: expected the end"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.b2", "column 41: expected the end"},
       {"forward.mma.bf16.d128.v128.m128.n64.w4.s1.b2", "column 23: leave this part out"},

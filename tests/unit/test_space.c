@@ -45,7 +45,7 @@ static void check_fits(const attune_config *c, const attune_problem *p, const at
   const int tiles = (p->seqlen_q + c->tile_m - 1) / c->tile_m;
   assert_int_equal(launch.tiles_m, (tiles + c->cluster - 1) / c->cluster * c->cluster);
   assert_int_equal(launch.cluster, c->cluster);
-  assert_int_equal(launch.grid, launch.tiles_m * p->heads_q * p->batch);
+  assert_int_equal(launch.grid, launch.tiles_m * p->heads_q * p->batch * c->splits);
   assert_int_equal(launch.threads, c->warps * 32);
   assert_true(launch.threads <= d->threads_per_block);
   assert_true(launch.shared_bytes > 0 && launch.shared_bytes <= d->shared_per_block);

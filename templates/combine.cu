@@ -1,0 +1,81 @@
+/* Combines what splits of the keys gave: a warp a row of O. Each split has left its O, normalised, and its log-sum-exp
+ * to base 2; the weight of a split is its share of the sum over all. A split that saw no key has -inf and its O was not
+ * written, so that it is not read. A sink is one more term, without a value. */
+#include "arguments.h"
+#include "parameters.h"
+#include "primitives.h"
+
+constexpr int threads = warps * 32;
+constexpr int columns = (head_dim_v + 127) / 128; // of a lane, in fours: 4 lane + 128 c
+constexpr int chunks = (splits + 31) / 32;        // of the splits: a lane has the weights of lane, lane + 32, ...
+
+ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+  const int lane = thread_index() % 32;
+  const long long row = (long long)block_index() * warps + warp_uniform(thread_index() / 32);
+  const long long rows = (long long)problem.batch * problem.heads_q * problem.seqlen_q;
+  if (row >= rows) return;
+  const int place = (int)(row / problem.seqlen_q), query = (int)(row % problem.seqlen_q);
+  const int batch = place / problem.heads_q, head = place % problem.heads_q;
+  if (problem.seqlens_q && query >= load_global_int(problem.seqlens_q + batch)) return;
+
+  float weight[chunks], top = -infinity(), sum = 0.0f;
+#pragma unroll
+  for (int c = 0; c < chunks; c++) {
+    const int split = c * 32 + lane;
+    weight[c] = split < splits ? load_constant_float(problem.lse_partial + split * rows + row) : -infinity();
+    top = maximum(top, weight[c]);
+  }
+#pragma unroll
+  for (int mask = 16; mask >= 1; mask /= 2)
+    top = maximum(top, shuffle_xor(top, mask));
+#if SINKS
+  const float sink = 1.4426950408889634f * load_constant_float(problem.sinks + head);
+  top = maximum(top, sink);
+#endif
+#pragma unroll
+  for (int c = 0; c < chunks; c++) {
+    weight[c] = weight[c] == -infinity() ? 0.0f : exp2_approximate(weight[c] - top);
+    sum += weight[c];
+  }
+#pragma unroll
+  for (int mask = 16; mask >= 1; mask /= 2)
+    sum += shuffle_xor(sum, mask);
+#if SINKS
+  if (sink != -infinity()) sum += exp2_approximate(sink - top);
+#endif
+
+  float o[columns][4] = {};
+#pragma unroll 8
+  for (int split = 0; split < splits; split++) {
+    float own = weight[0];
+#pragma unroll
+    for (int c = 1; c < chunks; c++)
+      own = split / 32 == c ? weight[c] : own;
+    const float share = shuffle(own, split % 32);
+    if (share == 0.0f) continue; // of all lanes: it saw no key, or weighs nothing
+#pragma unroll
+    for (int c = 0; c < columns; c++) {
+      const int column = c * 128 + lane * 4;
+      if (column >= head_dim_v) continue;
+      const words part = load_global_128(problem.o_partial + (split * rows + row) * head_dim_v + column);
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        o[c][e] += share * float_of_bits(part.x[e]);
+    }
+  }
+  const float factor = sum == 0.0f ? 0.0f : reciprocal(sum);
+  int *to =
+      (int *)((char *)problem.o + 2 * (batch * problem.o_batch + head * problem.o_heads + query * problem.o_seqlen));
+#pragma unroll
+  for (int c = 0; c < columns; c++) {
+    const int column = c * 128 + lane * 4;
+    if (column >= head_dim_v) continue;
+    store_global_int(to + column / 2, (int)pack(o[c][0] * factor, o[c][1] * factor));
+    store_global_int(to + column / 2 + 1, (int)pack(o[c][2] * factor, o[c][3] * factor));
+  }
+#if LSE
+  if (lane == 0)
+    store_global_float(problem.lse + row,
+                       sum == 0.0f ? -infinity() : 0.6931471805599453f * (top + log2_approximate(sum)));
+#endif
+}
