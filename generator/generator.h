@@ -462,7 +462,5 @@ attune_status attune_result_hash(char out[65], const attune_config *config, cons
                                  const char *arch);
 /* SHA-256, in hex, of the templates and generator code that this family's sources are made from. Static. */
 const char *attune_generator_hash(attune_family family);
-/* SHA-256 of bytes in hex. */
-void attune_sha256(char out[65], const void *bytes, size_t size);
 
 #endif

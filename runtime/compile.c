@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "generator/base/hash.h"
 #include "runtime/backend.h"
 
 /* What names a kernel, before it is packed into one block. */

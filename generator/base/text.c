@@ -78,3 +78,7 @@ bool attune_text_pair(attune_text *text, const char *prefix, int32_t *a, int32_t
   *b = second;
   return true;
 }
+
+locale_t attune_text_use_plain_locale(void) {
+  return uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
+}

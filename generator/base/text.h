@@ -4,6 +4,7 @@
 #ifndef ATTUNE_TEXT_H
 #define ATTUNE_TEXT_H
 
+#include <locale.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,5 +21,9 @@ bool attune_text_one_of(attune_text *text, const char *const *words, int32_t *in
 bool attune_text_number(attune_text *text, const char *prefix, int32_t *value);       /* "d128" */
 bool attune_text_pair(attune_text *text, const char *prefix, int32_t *a,
                       int32_t *b); /* "w127,-1"; -1 is the only sign */
+
+/* Floats have a point, also where the caller's locale has a comma. Returns the thread's locale, to go back to with
+ * uselocale. */
+locale_t attune_text_use_plain_locale(void);
 
 #endif

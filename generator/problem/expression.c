@@ -1,8 +1,6 @@
 /* Mask and score expressions: a small part of C, without side effects. Recursive descent over the text gives a tree of
  * typed nodes in one array; conversions are nodes of their own, so that printing, emitting and evaluating are each one
  * walk. */
-#include "generator/problem/expression.h"
-
 #include <ctype.h>
 #include <errno.h>
 #include <locale.h>
@@ -13,75 +11,10 @@
 #include <string.h>
 
 #include "generator/base/status.h"
+#include "generator/base/text.h"
 #include "generator/problem/expression_tree.h"
 
-/* ---- the tables ---- */
-
 static const char *const type_words[] = {"a truth value", "an int", "a float", "an array of int", "an array of float"};
-
-static const struct {
-  const char *name;
-  type type;
-} names[NAME_COUNT] = {
-    [SCORE] = {"score", REAL},          [BIAS] = {"bias", REAL},
-    [BATCH] = {"batch", INTEGER},       [HEAD] = {"head", INTEGER},
-    [QUERY] = {"q", INTEGER},           [KEY] = {"k", INTEGER},
-    [SEQLEN_Q] = {"seqlen_q", INTEGER}, [SEQLEN_K] = {"seqlen_k", INTEGER},
-};
-
-/* Which operands an operator takes and what it gives. */
-typedef enum { OF_NUMBERS, OF_INTEGERS, COMPARES, OF_TRUTH } operator_class;
-/* Longer texts stand before those that they begin with. level: the higher binds closer. */
-static const struct {
-  const char *text;
-  int level;
-  operator_class class;
-} binaries[BINARY_COUNT] = {
-    [OR] = {"||", 1, OF_TRUTH},
-    [AND] = {"&&", 2, OF_TRUTH},
-    [BIT_OR] = {"|", 3, OF_INTEGERS},
-    [BIT_XOR] = {"^", 4, OF_INTEGERS},
-    [BIT_AND] = {"&", 5, OF_INTEGERS},
-    [EQUAL] = {"==", 6, COMPARES},
-    [UNEQUAL] = {"!=", 6, COMPARES},
-    [LESS_EQUAL] = {"<=", 7, COMPARES},
-    [GREATER_EQUAL] = {">=", 7, COMPARES},
-    [SHIFT_LEFT] = {"<<", 8, OF_INTEGERS},
-    [SHIFT_RIGHT] = {">>", 8, OF_INTEGERS},
-    [LESS] = {"<", 7, COMPARES},
-    [GREATER] = {">", 7, COMPARES},
-    [PLUS] = {"+", 9, OF_NUMBERS},
-    [MINUS] = {"-", 9, OF_NUMBERS},
-    [TIMES] = {"*", 10, OF_NUMBERS},
-    [DIVIDE] = {"/", 10, OF_NUMBERS},
-    [REMAINDER] = {"%", 10, OF_INTEGERS},
-};
-
-static const char unary_signs[] = "-!~";
-
-/* Functions of numbers take ints to an int; those of floats convert. */
-typedef enum { NUMBERS, REALS_TO_REAL, REAL_TO_INTEGER, INTEGERS_TO_INTEGER } signature;
-static const struct {
-  const char *name, *emitted;
-  int operands;
-  signature signature;
-} functions[FUNCTION_COUNT] = {
-    [ABS] = {"abs", "magnitude", 1, NUMBERS},
-    [MIN] = {"min", "smaller", 2, NUMBERS},
-    [MAX] = {"max", "larger", 2, NUMBERS},
-    [EXP] = {"exp", "exponential", 1, REALS_TO_REAL},
-    [LOG] = {"log", "logarithm", 1, REALS_TO_REAL},
-    [SQRT] = {"sqrt", "root", 1, REALS_TO_REAL},
-    [TANH] = {"tanh", "hyperbolic_tangent", 1, REALS_TO_REAL},
-    [FLOOR] = {"floor", "rounded_down", 1, REALS_TO_REAL},
-    [FLOAT] = {"float", "", 1, REALS_TO_REAL}, /* the conversion of its operand says it all */
-    [INT] = {"int", "truncated", 1, REAL_TO_INTEGER},
-    [RANDOM] = {"random", "random_bits", 3, INTEGERS_TO_INTEGER},
-};
-
-static const char find_name[] = "find";
-
-/* ---- parsing ---- */
 
 typedef struct {
   attune_expression *tree;
@@ -161,11 +94,6 @@ static bool is_word(char c) {
   return isalnum((unsigned char)c) || c == '_';
 }
 
-/* Floats have a point, also where the caller's locale has a comma. Returns the locale to go back to. */
-static locale_t use_plain_locale(void) {
-  return uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
-}
-
 static int parse_number(parser *p) {
   const char *where = p->at;
   const bool hex = p->at[0] == '0' && (p->at[1] == 'x' || p->at[1] == 'X');
@@ -177,7 +105,7 @@ static int parse_number(parser *p) {
   errno = 0;
   node n;
   if (real) {
-    const locale_t callers = use_plain_locale();
+    const locale_t callers = attune_text_use_plain_locale();
     const float value = strtof(where, &end);
     (void)uselocale(callers);
     if (!(value <= 3.4e38f)) return refuse(p, where, "a float ends at 3.4e38");
@@ -197,20 +125,21 @@ static int parse_number(parser *p) {
 static int parse_call(parser *p, int index, const char *where) {
   node n = {.kind = CALL, .index = index};
   int count = 0;
-  if (!take(p, '(')) return refuse(p, p->at, "expected '(': %s is a function", functions[index].name);
+  if (!take(p, '(')) return refuse(p, p->at, "expected '(': %s is a function", attune_expression_functions[index].name);
   do {
     const int operand = parse_ternary(p);
-    if (count == functions[index].operands) break;
+    if (count == attune_expression_functions[index].operands) break;
     n.operand[count++] = operand;
-  } while (!p->failed && count < functions[index].operands && take(p, ','));
-  if (count < functions[index].operands)
-    return refuse(p, p->at, "%s takes %d values", functions[index].name, functions[index].operands);
+  } while (!p->failed && count < attune_expression_functions[index].operands && take(p, ','));
+  if (count < attune_expression_functions[index].operands)
+    return refuse(p, p->at, "%s takes %d values", attune_expression_functions[index].name,
+                  attune_expression_functions[index].operands);
   expect(p, ')', "a function's values");
-  type operands = functions[index].signature == INTEGERS_TO_INTEGER ? INTEGER : REAL;
-  if (functions[index].signature == NUMBERS) operands = common(p, n.operand[0], n.operand[count - 1]);
+  type operands = attune_expression_functions[index].signature == INTEGERS_TO_INTEGER ? INTEGER : REAL;
+  if (attune_expression_functions[index].signature == NUMBERS) operands = common(p, n.operand[0], n.operand[count - 1]);
   for (int i = 0; i < count; i++)
     n.operand[i] = convert(p, n.operand[i], operands, where);
-  n.type = functions[index].signature == REAL_TO_INTEGER ? INTEGER : operands;
+  n.type = attune_expression_functions[index].signature == REAL_TO_INTEGER ? INTEGER : operands;
   return add_node(p, n);
 }
 
@@ -239,7 +168,7 @@ static int find_param(const parser *p, const char *name, size_t length) {
 
 /* find(array, int) */
 static int parse_find(parser *p) {
-  if (!take(p, '(')) return refuse(p, p->at, "expected '(': %s is a function", find_name);
+  if (!take(p, '(')) return refuse(p, p->at, "expected '(': %s is a function", attune_expression_find_name);
   skip_blanks(p);
   const char *where = p->at;
   size_t length = 0;
@@ -247,7 +176,7 @@ static int parse_find(parser *p) {
     length++;
   const int param = find_param(p, where, length);
   if (param < 0 || p->params[param].type != ATTUNE_PARAM_INT_ARRAY)
-    return refuse(p, where, "%s looks in an array of int: name a param that is one", find_name);
+    return refuse(p, where, "%s looks in an array of int: name a param that is one", attune_expression_find_name);
   p->at += length;
   const int array = add_node(p, (node){.kind = PARAM, .type = INTEGERS, .index = param});
   expect(p, ',', "the array's name");
@@ -268,14 +197,14 @@ static int parse_name(parser *p) {
   name[length] = '\0';
   p->at += length;
   for (int i = 0; i < FUNCTION_COUNT; i++)
-    if (strcmp(name, functions[i].name) == 0) return parse_call(p, i, where);
-  if (strcmp(name, find_name) == 0) return parse_find(p);
+    if (strcmp(name, attune_expression_functions[i].name) == 0) return parse_call(p, i, where);
+  if (strcmp(name, attune_expression_find_name) == 0) return parse_find(p);
   for (int i = 0; i < NAME_COUNT; i++) {
-    if (strcmp(name, names[i].name) != 0) continue;
+    if (strcmp(name, attune_expression_names[i].name) != 0) continue;
     if (i == SCORE && p->kind == ATTUNE_EXPRESSION_MASK) return refuse(p, where, "a mask does not know the score");
     if (i == BIAS && !p->bias)
       return refuse(p, where, "the problem has no bias%s", p->kind == ATTUNE_EXPRESSION_MASK ? " for masks" : "");
-    return add_node(p, (node){.kind = NAME, .type = names[i].type, .index = i});
+    return add_node(p, (node){.kind = NAME, .type = attune_expression_names[i].type, .index = i});
   }
   const int param = find_param(p, name, length);
   if (param >= 0) return parse_param(p, param, where);
@@ -298,14 +227,14 @@ static int parse_primary(parser *p) {
 static int parse_unary(parser *p) {
   skip_blanks(p);
   const char *where = p->at;
-  const char *sign = *p->at != '\0' ? strchr(unary_signs, *p->at) : NULL;
+  const char *sign = *p->at != '\0' ? strchr(attune_expression_unary_signs, *p->at) : NULL;
   if (sign == NULL) return parse_primary(p);
   if (p->at[1] == *p->at && *sign == '-') return refuse(p, where, "-- has side effects; write -(-x)");
   if (++p->depth > DEPTH_MAX) return refuse(p, where, "nested deeper than %d", DEPTH_MAX);
   p->at++;
   int place = parse_unary(p);
   p->depth--;
-  const unary operation = (unary)(sign - unary_signs);
+  const unary operation = (unary)(sign - attune_expression_unary_signs);
   type wanted = operation == NOT ? TRUTH : INTEGER;
   if (operation == NEGATE && type_of(p, place) == REAL) wanted = REAL;
   place = convert(p, place, wanted, where);
@@ -316,11 +245,11 @@ static int parse_unary(parser *p) {
 static int peek_operator(parser *p) {
   skip_blanks(p);
   for (int i = 0; i < BINARY_COUNT; i++) {
-    const size_t length = strlen(binaries[i].text);
-    if (strncmp(p->at, binaries[i].text, length) != 0) continue;
+    const size_t length = strlen(attune_expression_binaries[i].text);
+    if (strncmp(p->at, attune_expression_binaries[i].text, length) != 0) continue;
     if (length == 1 && (*p->at == '|' || *p->at == '&') && p->at[1] == *p->at) continue;
     const char next = p->at[length];
-    const bool assigns = next == '=' && binaries[i].class != COMPARES;
+    const bool assigns = next == '=' && attune_expression_binaries[i].class != COMPARES;
     if (assigns) (void)refuse(p, p->at, "an assignment; an expression changes nothing");
     if ((*p->at == '+' || *p->at == '-') && next == *p->at) (void)refuse(p, p->at, "%c%c has side effects", next, next);
     return p->failed ? BINARY_COUNT : i;
@@ -330,7 +259,7 @@ static int peek_operator(parser *p) {
 }
 
 static int add_binary(parser *p, int operation, int a, int b, const char *where) {
-  const operator_class class = binaries[operation].class;
+  const operator_class class = attune_expression_binaries[operation].class;
   const type operands = class == OF_TRUTH ? TRUTH : class == OF_INTEGERS ? INTEGER : common(p, a, b);
   a = convert(p, a, operands, where);
   b = convert(p, b, operands, where);
@@ -343,10 +272,10 @@ static int parse_binary(parser *p, int level) {
   int place = parse_unary(p);
   for (;;) {
     const int operation = p->failed ? BINARY_COUNT : peek_operator(p);
-    if (operation == BINARY_COUNT || binaries[operation].level < level) return place;
+    if (operation == BINARY_COUNT || attune_expression_binaries[operation].level < level) return place;
     const char *where = p->at;
-    p->at += strlen(binaries[operation].text);
-    place = add_binary(p, operation, place, parse_binary(p, binaries[operation].level + 1), where);
+    p->at += strlen(attune_expression_binaries[operation].text);
+    place = add_binary(p, operation, place, parse_binary(p, attune_expression_binaries[operation].level + 1), where);
   }
 }
 
@@ -384,7 +313,7 @@ static int operands_of(const node *n) {
   case SELECT:
     return 3;
   case CALL:
-    return functions[n->index].operands;
+    return attune_expression_functions[n->index].operands;
   default:
     return 0;
   }
@@ -441,199 +370,4 @@ attune_status attune_expression_parse(attune_expression **out, attune_expression
   if (kind == ATTUNE_EXPRESSION_SCORE) find_constants(tree, root);
   *out = tree;
   return ATTUNE_OK;
-}
-
-/* ---- texts ---- */
-
-typedef struct {
-  attune_buffer *out;
-  const attune_expression *tree;
-  bool emits;
-  int32_t most_seqlen; /* if it emits */
-  int whole;           /* a constant that is printed as what it is, or -1 */
-} printer;
-
-/* The shortest text that reads back as the same float, and as a float. */
-static void print_real(attune_buffer *out, float value) {
-  char text[32];
-  const locale_t callers = use_plain_locale();
-  for (int digits = 1; digits <= 9; digits++) {
-    snprintf(text, sizeof text, "%.*g", digits, (double)value);
-    if (strtof(text, NULL) == value) break;
-  }
-  (void)uselocale(callers);
-  attune_buffer_print(out, strpbrk(text, ".e") != NULL ? "%s" : "%s.0", text);
-}
-
-static void print_node(const printer *p, int place);
-
-static void print_list(const printer *p, const char *name, const node *n, int count) {
-  attune_buffer_print(p->out, "%s(", name);
-  for (int i = 0; i < count; i++) {
-    if (i > 0) attune_buffer_add_text(p->out, ", ");
-    print_node(p, n->operand[i]);
-  }
-  attune_buffer_add_text(p->out, ")");
-}
-
-/* The float of an int's magnitude: as the magnitude of its float, which costs nothing. */
-static bool emit_magnitude(const printer *p, const node *call) {
-  if (call->kind != CALL || call->index != ABS || !attune_expression_small(p->tree, call->operand[0], p->most_seqlen))
-    return false;
-  attune_buffer_add_text(p->out, "magnitude(");
-  print_list(p, "small<real>", call, 1);
-  attune_buffer_add_text(p->out, ")");
-  return true;
-}
-
-static void emit_conversion(const printer *p, const node *n) {
-  const node *operand = &p->tree->nodes[n->operand[0]];
-  const bool of_real = operand->type == REAL;
-  if (n->kind == TO_REAL && operand->kind == LITERAL_INTEGER) {
-    attune_buffer_add_text(p->out, "real(");
-    print_real(p->out, (float)operand->integer);
-    attune_buffer_add_text(p->out, "f)");
-  } else if (n->kind == TO_REAL && emit_magnitude(p, operand)) {
-    return;
-  } else if (n->kind == TO_REAL) {
-    print_list(p, attune_expression_small(p->tree, n->operand[0], p->most_seqlen) ? "small<real>" : "real", n, 1);
-  } else if (n->kind == TO_TRUTH) {
-    attune_buffer_add_text(p->out, "(");
-    print_node(p, n->operand[0]);
-    attune_buffer_print(p->out, " != %s)", of_real ? "real(0.0f)" : "index(0)");
-  } else {
-    attune_buffer_add_text(p->out, "select(");
-    print_node(p, n->operand[0]);
-    attune_buffer_add_text(p->out, ", index(1), index(0))");
-  }
-}
-
-static void print_leaf(const printer *p, const node *n) {
-  if (n->kind == NAME) attune_buffer_add_text(p->out, names[n->index].name);
-  if (n->kind == PARAM) attune_buffer_print(p->out, "%s%s", p->emits ? "param_" : "", p->tree->params[n->index]);
-  if (n->kind == LITERAL_INTEGER) attune_buffer_print(p->out, p->emits ? "index(%d)" : "%d", n->integer);
-  if (n->kind != LITERAL_REAL) return;
-  attune_buffer_add_text(p->out, p->emits ? "real(" : "");
-  print_real(p->out, n->real);
-  attune_buffer_add_text(p->out, p->emits ? "f)" : "");
-}
-
-/* Whether the part at the place stands in the list of constants, and was printed as one. */
-static bool emit_constant(const printer *p, int place) {
-  for (int i = 0; i < p->tree->constant_count; i++) {
-    if (p->tree->constants[i] != place || p->whole == i) continue;
-    attune_buffer_print(p->out, p->tree->nodes[place].type == REAL ? "item.c%d" : "index(item.c%d)", i);
-    return true;
-  }
-  return false;
-}
-
-static void print_node(const printer *p, int place) {
-  const node *n = &p->tree->nodes[place];
-  if (p->emits && emit_constant(p, place)) return;
-  switch (n->kind) {
-  case LITERAL_INTEGER:
-  case LITERAL_REAL:
-  case NAME:
-  case PARAM:
-    print_leaf(p, n);
-    break;
-  case TO_TRUTH:
-  case TO_INTEGER:
-  case TO_REAL:
-    if (p->emits)
-      emit_conversion(p, n);
-    else
-      print_node(p, n->operand[0]);
-    break;
-  case UNARY:
-    attune_buffer_print(p->out, "(%c", unary_signs[n->index]);
-    print_node(p, n->operand[0]);
-    attune_buffer_add_text(p->out, ")");
-    break;
-  case BINARY:
-    if (p->emits && n->index == DIVIDE && n->type == REAL) {
-      print_list(p, "quotient", n, 2);
-      break;
-    }
-    attune_buffer_add_text(p->out, "(");
-    print_node(p, n->operand[0]);
-    attune_buffer_print(p->out, " %s ", binaries[n->index].text);
-    print_node(p, n->operand[1]);
-    attune_buffer_add_text(p->out, ")");
-    break;
-  case SELECT:
-    if (p->emits) {
-      print_list(p, "select", n, 3);
-      break;
-    }
-    attune_buffer_add_text(p->out, "(");
-    print_node(p, n->operand[0]);
-    attune_buffer_add_text(p->out, " ? ");
-    print_node(p, n->operand[1]);
-    attune_buffer_add_text(p->out, " : ");
-    print_node(p, n->operand[2]);
-    attune_buffer_add_text(p->out, ")");
-    break;
-  case ELEMENT:
-    print_node(p, n->operand[0]);
-    attune_buffer_add_text(p->out, "[");
-    print_node(p, n->operand[1]);
-    attune_buffer_add_text(p->out, "]");
-    break;
-  case FIND:
-    print_list(p, p->emits ? "find_in" : find_name, n, 2);
-    break;
-  case CALL:
-    print_list(p, p->emits ? functions[n->index].emitted : functions[n->index].name, n, functions[n->index].operands);
-    break;
-  }
-}
-
-void attune_expression_print(attune_buffer *out, const attune_expression *expression) {
-  print_node(&(printer){out, expression, false, 0, -1}, expression->root);
-}
-
-void attune_expression_emit(attune_buffer *out, const attune_expression *expression, int32_t most_seqlen) {
-  print_node(&(printer){out, expression, true, most_seqlen, -1}, expression->root);
-}
-
-int attune_expression_constants(const attune_expression *expression) {
-  return expression->constant_count;
-}
-
-bool attune_expression_constant_is_int(const attune_expression *expression, int constant) {
-  return expression->nodes[expression->constants[constant]].type == INTEGER;
-}
-
-void attune_expression_emit_constant(attune_buffer *out, const attune_expression *expression, int constant,
-                                     int32_t most_seqlen) {
-  print_node(&(printer){out, expression, true, most_seqlen, constant}, expression->constants[constant]);
-}
-
-static bool uses(const attune_expression *expression, node_kind kind, int index) {
-  for (int i = 0; i < expression->count; i++)
-    if (expression->nodes[i].kind == kind && expression->nodes[i].index == index) return true;
-  return false;
-}
-
-bool attune_expression_uses(const attune_expression *expression, int param) {
-  return uses(expression, PARAM, param);
-}
-
-bool attune_expression_uses_bias(const attune_expression *expression) {
-  return uses(expression, NAME, BIAS);
-}
-
-int attune_expression_operands(int function) {
-  return functions[function].operands;
-}
-
-bool attune_expression_knows(const char *name) {
-  if (strcmp(name, find_name) == 0) return true;
-  for (int i = 0; i < FUNCTION_COUNT; i++)
-    if (strcmp(name, functions[i].name) == 0) return true;
-  for (int i = 0; i < NAME_COUNT; i++)
-    if (strcmp(name, names[i].name) == 0) return true;
-  return false;
 }

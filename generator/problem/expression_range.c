@@ -216,7 +216,7 @@ static range of_node(const walk *w, int place) {
   if (n->kind == TO_INTEGER) return of_ints(operand[0].always, operand[0].maybe);
   if (n->kind == UNARY) return unary_range(n, operand[0]);
   if (n->kind == CALL) {
-    for (int i = 1; i < attune_expression_operands(n->index); i++)
+    for (int i = 1; i < attune_expression_functions[n->index].operands; i++)
       operand[i] = of_node(w, n->operand[i]);
     return called((function)n->index, operand);
   }

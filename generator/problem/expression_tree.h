@@ -46,7 +46,7 @@ struct attune_expression {
   node nodes[NODES_MAX];
 };
 
-/* Built-in names, and what operators and functions do; tables of their texts are in expression.c. */
+/* Built-in names, and what operators and functions do; tables of their texts are in expression_tree.c. */
 typedef enum { SCORE, BIAS, BATCH, HEAD, QUERY, KEY, SEQLEN_Q, SEQLEN_K, NAME_COUNT } builtin;
 typedef enum {
   OR,
@@ -72,7 +72,29 @@ typedef enum {
 typedef enum { NEGATE, NOT, COMPLEMENT } unary;
 typedef enum { ABS, MIN, MAX, EXP, LOG, SQRT, TANH, FLOOR, FLOAT, INT, RANDOM, FUNCTION_COUNT } function;
 
-int attune_expression_operands(int function);
+/* Which operands an operator takes and what it gives. */
+typedef enum { OF_NUMBERS, OF_INTEGERS, COMPARES, OF_TRUTH } operator_class;
+/* Functions of numbers take ints to an int; those of floats convert. */
+typedef enum { NUMBERS, REALS_TO_REAL, REAL_TO_INTEGER, INTEGERS_TO_INTEGER } signature;
+typedef struct {
+  const char *name;
+  type type;
+} attune_expression_name;
+typedef struct {
+  const char *text;
+  int level; /* the higher binds closer */
+  operator_class class;
+} attune_expression_binary;
+typedef struct {
+  const char *name, *emitted;
+  int operands;
+  signature signature;
+} attune_expression_function;
+extern const attune_expression_name attune_expression_names[NAME_COUNT];
+extern const attune_expression_binary attune_expression_binaries[BINARY_COUNT];
+extern const attune_expression_function attune_expression_functions[FUNCTION_COUNT];
+extern const char attune_expression_unary_signs[]; /* in the order of unary */
+extern const char attune_expression_find_name[];
 /* Whether the int at the node is from -2^22 to 2^22 - 1 for all lengths up to most_seqlen (queries and keys may lie a
  * tile further). */
 bool attune_expression_small(const attune_expression *expression, int place, int32_t most_seqlen);

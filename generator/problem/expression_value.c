@@ -188,7 +188,7 @@ static value evaluate(const attune_expression *tree, const attune_scope *scope, 
     return (value){.integer = attune_expression_find(&scope->values[tree->nodes[n->operand[0]].index],
                                                      evaluate(tree, scope, n->operand[1]).integer)};
   case CALL:
-    for (int i = 0; i < attune_expression_operands(n->index); i++)
+    for (int i = 0; i < attune_expression_functions[n->index].operands; i++)
       operand[i] = evaluate(tree, scope, n->operand[i]);
     return call(n, operand);
   }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/hash.h"
 #include "generator/base/status.h"
 #include "generator/problem/expression.h"
 

@@ -1,6 +1,5 @@
 /* The source of one kernel: the family's template, specialised to a config. */
 #include <ctype.h>
-#include <sha256.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,10 +26,6 @@ const char *attune_generator_hash(attune_family family) {
   const attune_family_row *row = attune_family_find((int32_t)family);
   const attune_embedded *file = row != NULL ? find_embedded(row->template_path) : NULL;
   return file != NULL ? file->hash : "";
-}
-
-void attune_sha256(char out[65], const void *bytes, size_t size) {
-  SHA256Data(bytes, size, out);
 }
 
 /* ---- parameters ---- */

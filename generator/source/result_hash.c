@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "generator/base/buffer.h"
+#include "generator/base/hash.h"
 #include "generator/base/status.h"
 #include "generator/generator.h"
 

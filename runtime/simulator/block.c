@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "generator/base/random.h"
 #include "generator/base/status.h"
 #include "runtime/simulator/state.h"
 
@@ -85,11 +86,8 @@ int attune_host_block_threads(const attune_host_block *block) {
   return block->capacity;
 }
 
-static uint64_t mix(uint64_t x) { /* splitmix64 */
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-  return x ^ x >> 31;
+static uint64_t mix(uint64_t x) {
+  return attune_random_next(&x);
 }
 
 static void reset_threads(attune_host_block *block) {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/hash.h"
 #include "tests/fake/backend.h"
 
 /* What runs is the config alone: thousands of trials need not be emitted. upgraded: by another version of Attune. */

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "generator/base/hash.h"
 #include "generator/generator.h"
 #include "generator/source/preprocess.h"
 

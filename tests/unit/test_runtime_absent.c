@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "generator/base/hash.h"
 #include "runtime/runtime.h"
 
 static void assert_says(const char *words) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/random.h"
 #include "tuner/measure/measure.h"
 
 const char attune_policy[] = "cold-l2.event.median";
@@ -17,13 +18,6 @@ enum {
 };
 static const double slower_by = 1.15; /* clearly slower: leaves the race */
 static const double narrow = 0.01;    /* width of the interval, of the median */
-
-static uint64_t draw(uint64_t *state) { /* splitmix64 */
-  uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
 
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
@@ -99,7 +93,7 @@ static attune_status sample(bench *bench, attune_candidate *candidate) {
 
 static void shuffle(int *order, int count, uint64_t *random) {
   for (int i = count - 1; i > 0; i--) {
-    int j = (int)(draw(random) % (uint64_t)(i + 1)), swap = order[i];
+    int j = (int)(attune_random_next(random) % (uint64_t)(i + 1)), swap = order[i];
     order[i] = order[j];
     order[j] = swap;
   }

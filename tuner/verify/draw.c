@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/random.h"
 #include "tuner/verify/parallel.h"
 #include "tuner/verify/verifier.h"
 
@@ -25,10 +26,7 @@ typedef struct {
 
 /* The splitmix64 sequence at a place. */
 static uint64_t hash(uint64_t seed, uint64_t place) {
-  uint64_t z = seed * 0xd1342543de82ef95ull + (place + 1) * 0x9e3779b97f4a7c15ull;
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-  return z ^ z >> 31;
+  return attune_random_mix(seed * 0xd1342543de82ef95ull + (place + 1) * ATTUNE_RANDOM_STEP);
 }
 
 /* Newton steps on the distribution function, each from the quantile before; the lower half mirrors the upper. */

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "generator/base/random.h"
 #include "generator/base/status.h"
 #include "tuner/verify/parallel.h"
 #include "tuner/verify/verifier.h"
@@ -99,14 +100,6 @@ static int edge_rows(int64_t *out, const attune_problem *problem, int64_t seqlen
   return kept;
 }
 
-static uint64_t next_random(uint64_t *state) {
-  *state += 0x9e3779b97f4a7c15ull;
-  uint64_t z = *state;
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-  return z ^ z >> 31;
-}
-
 /* The query rows of each bucket, of all sequences: those of bucket i are order[start[i]] to order[start[i + 1] - 1],
  * each as batch * seqlen_q + row. Every head has them. */
 typedef struct {
@@ -166,7 +159,7 @@ static attune_row *choose_of_bucket(attune_row *out, const bucket_rows *buckets,
   const int64_t share = bucket_share(buckets, problem, bucket);
   for (int64_t i = 0; i < share; i++) {
     const int64_t part = population(buckets, problem, bucket) / share;
-    const int64_t place = i * part + (int64_t)(next_random(seed) % (uint64_t)part);
+    const int64_t place = i * part + (int64_t)(attune_random_next(seed) % (uint64_t)part);
     *out++ = row_of(problem, buckets->order[buckets->start[bucket] + place % rows], place / rows);
   }
   return out;
@@ -181,13 +174,13 @@ static void choose_some(attune_rows *out, const bucket_rows *buckets, const attu
     general -= bucket_share(buckets, problem, i);
   for (int64_t i = 0; i < general; i++) {
     attune_row *row = &out->rows[i];
-    *row = row_of(problem, buckets->order[next_random(&seed) % rows], i / 2 % problem->heads_q);
+    *row = row_of(problem, buckets->order[attune_random_next(&seed) % rows], i / 2 % problem->heads_q);
     if (i % 2 != 0) continue;
     int64_t edges[64];
     const int edge_count = edge_rows(edges, problem, length_of(problem, inputs, ATTUNE_QUERIES, row->batch),
                                      length_of(problem, inputs, ATTUNE_KEYS, row->batch));
     row->row = (int)edges[i / 2 % edge_count];
-    row->head = (int)(next_random(&seed) % (uint64_t)problem->heads_q);
+    row->head = (int)(attune_random_next(&seed) % (uint64_t)problem->heads_q);
   }
   attune_row *next = out->rows + general;
   for (int i = 0; i < ATTUNE_BUCKETS; i++)

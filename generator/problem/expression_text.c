@@ -1,0 +1,177 @@
+/* An expression as text: as it is printed, and as the C++ that a kernel compiles. */
+#include "generator/problem/expression.h"
+
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "generator/base/text.h"
+#include "generator/problem/expression_tree.h"
+
+typedef struct {
+  attune_buffer *out;
+  const attune_expression *tree;
+  bool emits;
+  int32_t most_seqlen; /* if it emits */
+  int whole;           /* a constant that is printed as what it is, or -1 */
+} printer;
+
+/* The shortest text that reads back as the same float, and as a float. */
+static void print_real(attune_buffer *out, float value) {
+  char text[32];
+  const locale_t callers = attune_text_use_plain_locale();
+  for (int digits = 1; digits <= 9; digits++) {
+    snprintf(text, sizeof text, "%.*g", digits, (double)value);
+    if (strtof(text, NULL) == value) break;
+  }
+  (void)uselocale(callers);
+  attune_buffer_print(out, strpbrk(text, ".e") != NULL ? "%s" : "%s.0", text);
+}
+
+static void print_node(const printer *p, int place);
+
+static void print_list(const printer *p, const char *name, const node *n, int count) {
+  attune_buffer_print(p->out, "%s(", name);
+  for (int i = 0; i < count; i++) {
+    if (i > 0) attune_buffer_add_text(p->out, ", ");
+    print_node(p, n->operand[i]);
+  }
+  attune_buffer_add_text(p->out, ")");
+}
+
+/* The float of an int's magnitude: as the magnitude of its float, which costs nothing. */
+static bool emit_magnitude(const printer *p, const node *call) {
+  if (call->kind != CALL || call->index != ABS || !attune_expression_small(p->tree, call->operand[0], p->most_seqlen))
+    return false;
+  attune_buffer_add_text(p->out, "magnitude(");
+  print_list(p, "small<real>", call, 1);
+  attune_buffer_add_text(p->out, ")");
+  return true;
+}
+
+static void emit_conversion(const printer *p, const node *n) {
+  const node *operand = &p->tree->nodes[n->operand[0]];
+  const bool of_real = operand->type == REAL;
+  if (n->kind == TO_REAL && operand->kind == LITERAL_INTEGER) {
+    attune_buffer_add_text(p->out, "real(");
+    print_real(p->out, (float)operand->integer);
+    attune_buffer_add_text(p->out, "f)");
+  } else if (n->kind == TO_REAL && emit_magnitude(p, operand)) {
+    return;
+  } else if (n->kind == TO_REAL) {
+    print_list(p, attune_expression_small(p->tree, n->operand[0], p->most_seqlen) ? "small<real>" : "real", n, 1);
+  } else if (n->kind == TO_TRUTH) {
+    attune_buffer_add_text(p->out, "(");
+    print_node(p, n->operand[0]);
+    attune_buffer_print(p->out, " != %s)", of_real ? "real(0.0f)" : "index(0)");
+  } else {
+    attune_buffer_add_text(p->out, "select(");
+    print_node(p, n->operand[0]);
+    attune_buffer_add_text(p->out, ", index(1), index(0))");
+  }
+}
+
+static void print_leaf(const printer *p, const node *n) {
+  if (n->kind == NAME) attune_buffer_add_text(p->out, attune_expression_names[n->index].name);
+  if (n->kind == PARAM) attune_buffer_print(p->out, "%s%s", p->emits ? "param_" : "", p->tree->params[n->index]);
+  if (n->kind == LITERAL_INTEGER) attune_buffer_print(p->out, p->emits ? "index(%d)" : "%d", n->integer);
+  if (n->kind != LITERAL_REAL) return;
+  attune_buffer_add_text(p->out, p->emits ? "real(" : "");
+  print_real(p->out, n->real);
+  attune_buffer_add_text(p->out, p->emits ? "f)" : "");
+}
+
+/* Whether the part at the place stands in the list of constants, and was printed as one. */
+static bool emit_constant(const printer *p, int place) {
+  for (int i = 0; i < p->tree->constant_count; i++) {
+    if (p->tree->constants[i] != place || p->whole == i) continue;
+    attune_buffer_print(p->out, p->tree->nodes[place].type == REAL ? "item.c%d" : "index(item.c%d)", i);
+    return true;
+  }
+  return false;
+}
+
+static void print_node(const printer *p, int place) {
+  const node *n = &p->tree->nodes[place];
+  if (p->emits && emit_constant(p, place)) return;
+  switch (n->kind) {
+  case LITERAL_INTEGER:
+  case LITERAL_REAL:
+  case NAME:
+  case PARAM:
+    print_leaf(p, n);
+    break;
+  case TO_TRUTH:
+  case TO_INTEGER:
+  case TO_REAL:
+    if (p->emits)
+      emit_conversion(p, n);
+    else
+      print_node(p, n->operand[0]);
+    break;
+  case UNARY:
+    attune_buffer_print(p->out, "(%c", attune_expression_unary_signs[n->index]);
+    print_node(p, n->operand[0]);
+    attune_buffer_add_text(p->out, ")");
+    break;
+  case BINARY:
+    if (p->emits && n->index == DIVIDE && n->type == REAL) {
+      print_list(p, "quotient", n, 2);
+      break;
+    }
+    attune_buffer_add_text(p->out, "(");
+    print_node(p, n->operand[0]);
+    attune_buffer_print(p->out, " %s ", attune_expression_binaries[n->index].text);
+    print_node(p, n->operand[1]);
+    attune_buffer_add_text(p->out, ")");
+    break;
+  case SELECT:
+    if (p->emits) {
+      print_list(p, "select", n, 3);
+      break;
+    }
+    attune_buffer_add_text(p->out, "(");
+    print_node(p, n->operand[0]);
+    attune_buffer_add_text(p->out, " ? ");
+    print_node(p, n->operand[1]);
+    attune_buffer_add_text(p->out, " : ");
+    print_node(p, n->operand[2]);
+    attune_buffer_add_text(p->out, ")");
+    break;
+  case ELEMENT:
+    print_node(p, n->operand[0]);
+    attune_buffer_add_text(p->out, "[");
+    print_node(p, n->operand[1]);
+    attune_buffer_add_text(p->out, "]");
+    break;
+  case FIND:
+    print_list(p, p->emits ? "find_in" : attune_expression_find_name, n, 2);
+    break;
+  case CALL:
+    print_list(p, p->emits ? attune_expression_functions[n->index].emitted : attune_expression_functions[n->index].name,
+               n, attune_expression_functions[n->index].operands);
+    break;
+  }
+}
+
+void attune_expression_print(attune_buffer *out, const attune_expression *expression) {
+  print_node(&(printer){out, expression, false, 0, -1}, expression->root);
+}
+
+void attune_expression_emit(attune_buffer *out, const attune_expression *expression, int32_t most_seqlen) {
+  print_node(&(printer){out, expression, true, most_seqlen, -1}, expression->root);
+}
+
+int attune_expression_constants(const attune_expression *expression) {
+  return expression->constant_count;
+}
+
+bool attune_expression_constant_is_int(const attune_expression *expression, int constant) {
+  return expression->nodes[expression->constants[constant]].type == INTEGER;
+}
+
+void attune_expression_emit_constant(attune_buffer *out, const attune_expression *expression, int constant,
+                                     int32_t most_seqlen) {
+  print_node(&(printer){out, expression, true, most_seqlen, constant}, expression->constants[constant]);
+}
