@@ -30,6 +30,22 @@ typedef struct {
   int32_t low, high;
 } attune_range;
 
+/* Reads a problem of any version into one of this library's size; it is not checked otherwise. */
+attune_status attune_problem_read(attune_problem *out, const attune_problem *problem);
+/* "" for NULL. */
+const char *attune_problem_mask_expr(const attune_problem *problem);
+const char *attune_problem_score_expr(const attune_problem *problem);
+/* A copy of a checked problem whose texts and params are in *owned: free() it. */
+attune_status attune_problem_copy(attune_problem *out, void **owned, const attune_problem *problem);
+/* Gives a problem the expressions, params and bias of another, whose texts it borrows. */
+void attune_problem_take_expressions(attune_problem *out, const attune_problem *from);
+/* Appends bytes that two problems share if and only if all their values, strides and texts are equal. */
+struct attune_buffer;
+void attune_problem_key(struct attune_buffer *out, const attune_problem *problem);
+
+/* The functions below take problems of this library's size, as attune_problem_read, _resolve and _parse give them;
+ * attune_problem_check, _resolve and _print take any version. */
+
 /* Copies the problem with every default made explicit: scale, contiguous strides, window sides (ATTUNE_UNBOUNDED: none;
  * a causal mask is a right side of 0); checks it first. Mask and window become canonical: a side that hides no key is
  * unbounded. */
@@ -48,8 +64,8 @@ attune_range attune_block_range(int64_t index, int32_t block, int32_t seqlen);
 /* One block in so many is listed: a power of two; 0: not known, or there are no lists. */
 int32_t attune_problem_one_in(const attune_problem *problem);
 /* What names the problem's expressions in keys: 31 bits of a hash over what they are compiled to; 0: it has none. A
- * problem that was parsed from the text of its class knows this number alone; it cannot be compiled. The problem passed
- * attune_problem_check. */
+ * problem that was parsed from the text of its class knows this number alone (expression_hash); it cannot be compiled.
+ * The problem passed attune_problem_check. */
 int32_t attune_problem_expressions(const attune_problem *problem);
 /* The problem class: everything that a tuned choice depends on, as text, e.g.
  *   forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal
@@ -70,16 +86,17 @@ double attune_problem_bytes(const attune_problem *problem); /* each tensor once 
 
 typedef enum { ATTUNE_EXPRESSION_MASK = 0, ATTUNE_EXPRESSION_SCORE = 1 } attune_expression_kind;
 typedef struct attune_expression attune_expression;
-/* Parses, checks and types a text. ATTUNE_BAD_EXPRESSION with the column. params: ATTUNE_PARAMS_MAX of them; bias: that
- * name is known. free() it. */
+/* Parses, checks and types a text. ATTUNE_BAD_EXPRESSION with the column, ATTUNE_UNSUPPORTED where it is too long. The
+ * tree keeps nothing of params; bias: that name is known. free() it. */
 attune_status attune_expression_parse(attune_expression **out, attune_expression_kind kind, const char *text,
-                                      const attune_param *params, bool bias);
+                                      const attune_param *params, int param_count, bool bias);
 /* What a checked problem has compiled in: NULL where there is nothing, or only its number is known (the problem was
  * parsed from its class). A bias without a score expression is "score + bias". free() it. */
 attune_status attune_problem_expression(attune_expression **out, attune_expression_kind kind,
                                         const attune_problem *problem);
-/* Whether mask_expr or score_expr holds such a number. */
-bool attune_expression_is_number(const char *text);
+/* What stands for an expression of which only expression_hash is known. */
+extern const char attune_expression_unknown[];
+bool attune_expression_is_unknown(const char *text);
 /* What the names stand for; arrays in the caller's memory. */
 typedef struct {
   double score, bias;

@@ -19,10 +19,11 @@ attune_status attune_block_mask_builder_create(attune_block_mask_builder **out, 
   if (!context || !problem) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", context ? "problem" : "context");
   attune_block_mask_builder *builder = calloc(1, sizeof *builder);
   if (!builder) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a builder of block masks");
-  builder->context = context;
-  attune_problem mask;
+  builder->context = attune_context_retain(context);
+  attune_problem own, mask;
   attune_steps steps;
-  attune_status status = attune_config_block_mask(&builder->config, &mask, problem);
+  attune_status status = attune_problem_read(&own, problem);
+  if (status == ATTUNE_OK) status = attune_config_block_mask(&builder->config, &mask, &own);
   if (status == ATTUNE_OK) status = attune_block_mask_check_steps(&steps, &builder->config, &mask, 1, 1);
   const attune_program_source from = {
       .backend = context->machine, .store = context->store, .problem = &mask, .frozen = context->frozen};
@@ -36,8 +37,10 @@ attune_status attune_block_mask_builder_create(attune_block_mask_builder **out, 
 
 void attune_block_mask_builder_destroy(attune_block_mask_builder *builder) {
   if (!builder) return;
+  attune_context *context = builder->context;
   attune_program_destroy(builder->program);
   free(builder);
+  attune_context_destroy(context);
 }
 
 /* The builder's kernel with the steps of one call. */
@@ -66,12 +69,16 @@ static attune_status check_sizes(const attune_block_mask_builder *builder, const
   const attune_status status = attune_block_mask_check_sizes(lists, p->batch, p->heads_q);
   if (status != ATTUNE_OK) return status;
   if (rows_of(builder, lists->batch, lists->heads) >= INT32_MAX)
-    return attune_fail(ATTUNE_BAD_SIZE, "%lld rows of blocks; lists take 2^31 - 2",
+    return attune_fail(ATTUNE_UNSUPPORTED, "%lld rows of blocks; lists take 2^31 - 2",
                        (long long)rows_of(builder, lists->batch, lists->heads));
   return ATTUNE_OK;
 }
 
 static attune_status check_source(const attune_block_mask_source *source) {
+  for (size_t i = 0; i < sizeof source->reserved / sizeof *source->reserved; i++)
+    if (source->reserved[i])
+      return attune_fail(ATTUNE_UNSUPPORTED, "source.reserved[%zu] is %lld; this library knows only 0", i,
+                         (long long)source->reserved[i]);
   if (source->kind == ATTUNE_BLOCK_MASK_OF_EXPRESSION) return ATTUNE_OK;
   if (source->kind == ATTUNE_BLOCK_MASK_OF_BYTES) return attune_check_pointer("source.data", source->data, 1);
   if (source->kind != ATTUNE_BLOCK_MASK_OF_BLOCKS)

@@ -27,11 +27,7 @@ static attune_status problem_of_class(attune_problem *out, const char *class_tex
   if (like == NULL || attune_problem_expressions(like) != number) {
     return attune_fail(ATTUNE_BAD_EXPRESSION, "the expressions of %s are not at hand", class_text);
   }
-  memcpy(out->mask_expr, like->mask_expr, sizeof out->mask_expr);
-  memcpy(out->score_expr, like->score_expr, sizeof out->score_expr);
-  memcpy(out->params, like->params, sizeof out->params);
-  out->want_bias = like->want_bias;
-  out->bias = like->bias;
+  attune_problem_take_expressions(out, like);
   return ATTUNE_OK;
 }
 

@@ -4,14 +4,6 @@
 
 #include "runtime/plan.h"
 
-void attune_options_init(attune_options *options) {
-  if (options) *options = (attune_options){.struct_size = sizeof *options};
-}
-
-void attune_tensors_init(attune_tensors *tensors) {
-  if (tensors) *tensors = (attune_tensors){.struct_size = sizeof *tensors};
-}
-
 bool attune_frozen_by_environment(void) {
   const char *value = getenv("ATTUNE_FROZEN");
   return value && *value && strcmp(value, "0") != 0;
@@ -28,24 +20,17 @@ static void describe(attune_context *context) {
 }
 
 attune_status attune_context_create(attune_context **out, const attune_options *options) {
-  attune_options defaults;
+  attune_options own;
   if (!out) return attune_fail(ATTUNE_BAD_ARGUMENT, "out is NULL; pass the address of an attune_context *");
   *out = NULL;
-  if (!options) {
-    attune_options_init(&defaults);
-    options = &defaults;
-  }
-  if (options->struct_size != sizeof *options)
-    return attune_fail(
-        ATTUNE_BAD_ARGUMENT,
-        "options.struct_size is %zu, this library's is %zu; call attune_options_init, and build with the "
-        "header of version %s",
-        options->struct_size, sizeof *options, attune_version());
+  attune_status status = attune_options_read(&own, options);
+  if (status != ATTUNE_OK) return status;
   attune_context *context = calloc(1, sizeof *context);
   if (!context) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a context");
-  context->frozen = options->frozen || attune_frozen_by_environment();
-  attune_store_options store = {.path = options->database, .frozen = context->frozen, .locate = attune_problem_locate};
-  attune_status status = attune_backend_open(&context->machine, options->device, options->host_seed);
+  atomic_init(&context->references, 1);
+  context->frozen = own.frozen || attune_frozen_by_environment();
+  attune_store_options store = {.path = own.database, .frozen = context->frozen, .locate = attune_problem_locate};
+  status = attune_backend_open(&context->machine, own.device, own.host_seed);
   if (status == ATTUNE_OK) status = attune_store_open(&context->store, &store);
   if (status != ATTUNE_OK) {
     attune_context_destroy(context);
@@ -56,8 +41,13 @@ attune_status attune_context_create(attune_context **out, const attune_options *
   return ATTUNE_OK;
 }
 
+attune_context *attune_context_retain(attune_context *context) {
+  atomic_fetch_add_explicit(&context->references, 1, memory_order_relaxed);
+  return context;
+}
+
 void attune_context_destroy(attune_context *context) {
-  if (!context) return;
+  if (!context || atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) > 1) return;
   if (context->store) attune_store_close(context->store);
   attune_backend_close(context->machine);
   free(context);
@@ -65,6 +55,10 @@ void attune_context_destroy(attune_context *context) {
 
 const char *attune_context_device(const attune_context *context) {
   return context ? context->description : "";
+}
+
+const char *attune_context_warning(const attune_context *context) {
+  return context ? attune_store_warning(context->store) : "";
 }
 
 attune_backend *attune_context_machine(attune_context *context) {

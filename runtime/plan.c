@@ -63,7 +63,7 @@ static attune_status create(attune_plan **out, attune_context *context, const at
   if (status != ATTUNE_OK) return status;
   attune_plan *plan = calloc(1, sizeof *plan);
   if (!plan) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a plan");
-  plan->context = context;
+  plan->context = attune_context_retain(context);
   attempt a = {.plan = plan, .problem = &resolved};
   status = config ? use_named(&a, config) : choose(&a);
   if (status == ATTUNE_OK)
@@ -86,9 +86,11 @@ attune_status attune_plan_create_with(attune_plan **out, attune_context *context
 
 void attune_plan_destroy(attune_plan *plan) {
   if (!plan) return;
+  attune_context *context = plan->context;
   attune_program_destroy(plan->program);
   free(plan->explanation);
   free(plan);
+  attune_context_destroy(context);
 }
 
 size_t attune_plan_workspace(const attune_plan *plan) {

@@ -2,9 +2,12 @@
 #ifndef ATTUNE_PLAN_H
 #define ATTUNE_PLAN_H
 
+#include <stdatomic.h>
+
 #include "runtime/runtime.h"
 
 struct attune_context {
+  atomic_int references; /* the caller's, and one for each plan and builder */
   attune_backend *machine;
   attune_store *store;
   bool frozen;
@@ -19,6 +22,13 @@ struct attune_plan {
   char *explanation;
   char config[ATTUNE_TEXT_MAX];
 };
+
+/* context.c: one more reference, which attune_context_destroy gives up. Returns the context. */
+attune_context *attune_context_retain(attune_context *context);
+
+/* tensors.c: a caller's struct of any version as this library's. options may be NULL. */
+attune_status attune_options_read(attune_options *out, const attune_options *options);
+attune_status attune_tensors_read(attune_tensors *out, const attune_tensors *tensors);
 
 /* run.c: what is checked before a launch. */
 attune_status attune_check_pointer(const char *name, const void *pointer, uintptr_t alignment);

@@ -46,9 +46,8 @@ attune_status attune_program_load(attune_program **out, const attune_program_sou
   *out = NULL;
   attune_program *program = calloc(1, sizeof *program);
   if (!program) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a program");
-  attune_status status = ATTUNE_OK;
+  attune_status status = attune_problem_copy(&program->problem, &program->texts, from->problem);
   program->backend = from->backend;
-  program->problem = *from->problem;
   program->steps = *steps;
   for (int i = 0; i < steps->count && status == ATTUNE_OK; i++) {
     const int first = first_with_kernel(steps, i);
@@ -76,6 +75,7 @@ void attune_program_destroy(attune_program *program) {
   if (!program) return;
   for (int i = 0; i < program->steps.count; i++)
     if (first_with_kernel(&program->steps, i) == i) attune_unload(program->loaded[i]);
+  free(program->texts);
   free(program);
 }
 

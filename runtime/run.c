@@ -1,4 +1,6 @@
 /* The hot path: no allocation, no lock, no store. */
+#include <string.h>
+
 #include "runtime/plan.h"
 
 attune_status attune_check_pointer(const char *name, const void *pointer, uintptr_t alignment) {
@@ -21,9 +23,12 @@ static attune_status check_tensor(const attune_tensor_row *tensor, const attune_
 
 /* An array without elements needs no memory: it is 0 everywhere. */
 static attune_status check_values(const attune_problem *problem, const attune_tensors *tensors) {
-  for (int i = 0; i < ATTUNE_PARAMS_MAX && problem->params[i].type != ATTUNE_PARAM_NONE; i++) {
+  for (int i = 0; i < problem->param_count; i++) {
     const attune_param *param = &problem->params[i];
     const attune_value *value = &tensors->values[i];
+    if (value->reserved)
+      return attune_fail(ATTUNE_UNSUPPORTED, "values[%d].reserved is %lld; this library knows only 0", i,
+                         (long long)value->reserved);
     if (param->type != ATTUNE_PARAM_INT_ARRAY && param->type != ATTUNE_PARAM_FLOAT_ARRAY) continue;
     if (value->count < 0)
       return attune_fail(ATTUNE_BAD_SIZE, "values[%d] (%s) has a count of %lld; it must not be negative", i,
@@ -40,6 +45,10 @@ attune_status attune_block_mask_check_sizes(const attune_block_mask *lists, int3
     return attune_fail(ATTUNE_BAD_SIZE,
                        "lists are for batch %d and heads %d; each must be 1 or the problem's %d and %d", lists->batch,
                        lists->heads, batch, heads);
+  for (size_t i = 0; i < sizeof lists->reserved / sizeof *lists->reserved; i++)
+    if (lists->reserved[i])
+      return attune_fail(ATTUNE_UNSUPPORTED, "lists.reserved[%zu] is %lld; this library knows only 0", i,
+                         (long long)lists->reserved[i]);
   if (lists->capacity < 0)
     return attune_fail(ATTUNE_BAD_SIZE, "lists.capacity is %lld; it must not be negative", (long long)lists->capacity);
   return ATTUNE_OK;
@@ -71,13 +80,13 @@ static attune_status check_inputs(const attune_problem *problem, const attune_ru
 attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace, size_t workspace_size,
                          attune_stream stream) {
   if (!plan || !tensors) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", plan ? "tensors" : "plan");
-  if (tensors->struct_size != sizeof *tensors)
-    return attune_fail(
-        ATTUNE_BAD_ARGUMENT,
-        "tensors.struct_size is %zu, this library's is %zu; call attune_tensors_init, and build with the "
-        "header of version %s",
-        tensors->struct_size, sizeof *tensors, attune_version());
-  const attune_run_inputs run = {.tensors = *tensors};
-  const attune_status status = check_inputs(&plan->program->problem, &run);
+  attune_run_inputs run;
+  attune_status status = ATTUNE_OK;
+  memset(&run, 0, sizeof run);
+  if (tensors->struct_size == sizeof *tensors)
+    run.tensors = *tensors;
+  else
+    status = attune_tensors_read(&run.tensors, tensors); /* a caller of another version */
+  if (status == ATTUNE_OK) status = check_inputs(&plan->program->problem, &run);
   return status == ATTUNE_OK ? attune_enqueue(plan->program, &run, workspace, workspace_size, stream) : status;
 }

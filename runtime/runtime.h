@@ -68,7 +68,8 @@ typedef struct {
 /* Immutable once loaded, and shared by threads. */
 typedef struct {
   attune_backend *backend;
-  attune_problem problem;
+  attune_problem problem; /* whose texts are in `texts` */
+  void *texts;
   attune_steps steps;
   attune_loaded *loaded[ATTUNE_STEPS_MAX];
 } attune_program;

@@ -14,10 +14,14 @@
 /* Which length of a sequence. */
 typedef enum { ATTUNE_QUERIES, ATTUNE_KEYS } attune_side;
 
-/* What a kernel is given, in host memory. What is NULL is drawn where the problem has it. Values only, but for pointers
- * to the caller's memory, which must outlive it. */
+/* What a kernel is given, in host memory, and the texts that a problem borrows: a problem that was read with inputs
+ * lives as long as they do at their place. What is NULL is drawn where the problem has it. Pointers are to the caller's
+ * memory, which must outlive it. */
 enum { ATTUNE_GIVEN_ELEMENTS = 4096 };
 typedef struct {
+  char mask_expr[ATTUNE_EXPRESSION_MAX], score_expr[ATTUNE_EXPRESSION_MAX];
+  char names[ATTUNE_PARAMS_MAX][ATTUNE_PARAM_NAME_MAX];
+  attune_param declared[ATTUNE_PARAMS_MAX]; /* which have these names */
   struct {
     const void *array; /* of a file; NULL: from `first` on in elements */
     int64_t count;
@@ -178,11 +182,7 @@ attune_status attune_safetensors_write(const char *path, const attune_tensor *te
 /* ---- flags.c: the same problem flags for every verb ---- */
 
 typedef struct {
-  attune_problem
-      problem; /* from --dtype --head-dim --head-dim-v --batch --heads-q --heads-kv --seqlen-q --seqlen-k --mask
-                  --window --scale --softcap --lse --pattern --mask-expr --score-expr --param --bias --sinks
-                  --density, or
-                  --problem FILE.json / --problem CLASS-TEXT */
+  attune_problem problem; /* of the flags in the table of problem fields, and of --problem FILE.json or CLASS-TEXT */
   attune_inputs given;
   int32_t block_size; /* --block-size: of lists, and of what explain counts */
   const char *device, *arch, *database, *family, *config, *input, *output, *workload;
@@ -194,10 +194,13 @@ typedef struct {
   int jobs;    /* --jobs: compile threads, 0: all cores */
   char **rest; /* positional arguments */
   int rest_count;
-  uint32_t seen; /* which problem flags were given, one bit each */
+  uint64_t seen; /* which problem flags were given: attune_flags_seen */
 } attune_flags;
-/* And-s a mask expression to the one that the problem has. */
-attune_status attune_problem_add_mask(attune_problem *problem, const char *text);
+/* And-s a mask expression to the one that the problem has, in the inputs' memory. */
+attune_status attune_problem_add_mask(attune_problem *problem, attune_inputs *given, const char *text);
+/* The same of a named pattern. */
+attune_status attune_problem_add_pattern(attune_problem *problem, attune_inputs *given, const char *text);
+attune_status attune_problem_set_score(attune_problem *problem, attune_inputs *given, const char *text);
 /* Where bias has these sizes, each 1 or the problem's: its strides, contiguous. ATTUNE_BAD_SIZE else. */
 attune_status attune_bias_of_sizes(attune_problem *problem, int64_t batch, int64_t heads, int64_t seqlen_q);
 /* Parses argv[1..] (argv[0] is the verb). A fault leaves a message that names the flag. */

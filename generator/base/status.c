@@ -58,7 +58,7 @@ const char *attune_status_name(attune_status status) {
     NAME(ATTUNE_KERNEL_FAULT)
     NAME(ATTUNE_WRONG_RESULT)
     NAME(ATTUNE_INTERRUPTED)
-    NAME(ATTUNE_STATUS_COUNT)
+    NAME(ATTUNE_UNSUPPORTED)
 #undef NAME
   }
   return "unknown status";

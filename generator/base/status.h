@@ -5,6 +5,8 @@
 
 #include "runtime/attune.h"
 
+enum { ATTUNE_STATUS_COUNT = ATTUNE_UNSUPPORTED + 1 };
+
 /* Sets the thread's message and returns status, so that `return attune_fail(...)` reads as one step. Messages longer
  * than 4 KB are cut. status must not be ATTUNE_OK. */
 __attribute__((format(printf, 2, 3))) attune_status attune_fail(attune_status status, const char *format, ...);

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct {
+typedef struct attune_text {
   const char *start, *next; /* next: the first character of the next part, or the end */
   bool open;                /* a part must follow: at the start, and after a dot */
 } attune_text;

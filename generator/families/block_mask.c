@@ -64,7 +64,7 @@ attune_status attune_config_block_mask(attune_config *out, attune_problem *mask,
   p.q = p.k = p.v = p.o = p.bias = (attune_strides){0};
   p.scale = NAN;
   p.softcap = 0;
-  p.score_expr[0] = '\0';
+  p.score_expr = NULL;
   p.want_lse = p.want_bias = p.want_sinks = 0;
   attune_config_of_problem(out, ATTUNE_FAMILY_BLOCK_MASK, &p);
   out->tile_m = out->tile_n = out->list_block;

@@ -6,8 +6,8 @@
 
 #include "generator/base/buffer.h"
 #include "generator/base/status.h"
+#include "generator/expression/expression.h"
 #include "generator/families/family.h"
-#include "generator/problem/expression.h"
 #include "generator/source/embedded.h"
 #include "generator/source/preprocess.h"
 

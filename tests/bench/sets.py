@@ -33,7 +33,7 @@ SETS = {
 MASKS = {
     "causal": dict(causal=True),
     "window1023": dict(window=[1023, 0]),
-    # the patterns of generator/problem/pattern.c
+    # the patterns of generator/expression/pattern.c
     "window512": dict(mask_expr="q - k <= 512 && k - q <= 512"),
     "prefix": dict(mask_expr="k < 1024 || k <= q"),
     "global": dict(mask_expr="q < 128 || k < 128"),

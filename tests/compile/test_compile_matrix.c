@@ -153,12 +153,13 @@ static bool add_class(const char *text, const char *arch, const attune_device *d
 }
 
 static bool add_expressed(const expressed *e, const char *arch, const attune_device *device, int turn) {
-  static const attune_param params[] = {{"slope", ATTUNE_PARAM_FLOAT_ARRAY}, {"doc", ATTUNE_PARAM_INT_ARRAY}};
+  static const attune_param params[] = {{"slope", ATTUNE_PARAM_FLOAT_ARRAY, 0}, {"doc", ATTUNE_PARAM_INT_ARRAY, 0}};
   attune_problem parsed, problem;
   if (attune_problem_parse(&parsed, e->class) != ATTUNE_OK) return false;
-  snprintf(parsed.mask_expr, sizeof parsed.mask_expr, "%s", e->mask);
-  snprintf(parsed.score_expr, sizeof parsed.score_expr, "%s", e->score);
-  memcpy(parsed.params, params, sizeof params);
+  parsed.mask_expr = e->mask;
+  parsed.score_expr = e->score;
+  parsed.params = params;
+  parsed.param_count = sizeof params / sizeof *params;
   parsed.want_bias = strstr(e->score, "bias") != NULL;
   parsed.want_sinks = parsed.want_bias;
   return attune_problem_resolve(&problem, &parsed) == ATTUNE_OK && add_families(&problem, arch, device, turn);
@@ -171,7 +172,7 @@ static bool add_lists(const char *arch, const attune_device *device) {
   attune_problem_init(&problem);
   problem.seqlen_q = problem.seqlen_k = 4096;
   problem.block_size = 64;
-  snprintf(problem.mask_expr, sizeof problem.mask_expr, "%s", expressions[1].mask);
+  problem.mask_expr = expressions[1].mask;
   return attune_config_block_mask(&config, &mask, &problem) == ATTUNE_OK && add(&config, arch, device, &mask, false);
 }
 

@@ -64,8 +64,10 @@ static void build(lists *out, attune_context *context, const list_case *c, const
   problem.batch = BATCH, problem.heads_q = problem.heads_kv = HEADS;
   problem.seqlen_q = problem.seqlen_k = SEQLEN;
   problem.block_size = BLOCK;
-  snprintf(problem.mask_expr, sizeof problem.mask_expr, "%s", c->mask_expr);
-  if (c->array) problem.params[0] = (attune_param){.name = "ends", .type = ATTUNE_PARAM_INT_ARRAY};
+  const attune_param param = {.name = "ends", .type = ATTUNE_PARAM_INT_ARRAY};
+  problem.mask_expr = c->mask_expr;
+  problem.params = &param;
+  problem.param_count = c->array ? 1 : 0;
   attune_block_mask_builder *lister;
   if (attune_block_mask_builder_create(&lister, context, &problem)) fail(c->name, "attune_block_mask_builder_create");
 

@@ -5,14 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "generator/problem/expression.h"
+#include "generator/expression/expression.h"
 
-static const attune_param params[ATTUNE_PARAMS_MAX] = {
-    {"n", ATTUNE_PARAM_INT},
-    {"x", ATTUNE_PARAM_FLOAT},
-    {"doc", ATTUNE_PARAM_INT_ARRAY},
-    {"slope", ATTUNE_PARAM_FLOAT_ARRAY},
+static const attune_param params[] = {
+    {"n", ATTUNE_PARAM_INT, 0},
+    {"x", ATTUNE_PARAM_FLOAT, 0},
+    {"doc", ATTUNE_PARAM_INT_ARRAY, 0},
+    {"slope", ATTUNE_PARAM_FLOAT_ARRAY, 0},
 };
+enum { PARAMS = sizeof params / sizeof *params };
 static const int32_t doc[] = {0, 0, 1, INT32_MIN, INT32_MAX};
 static const float slope[] = {0.5f, -1e30f, INFINITY};
 static const attune_value values[ATTUNE_PARAMS_MAX] = {
@@ -41,13 +42,13 @@ static void check_values(const attune_expression *a, const attune_expression *b,
 
 static void check_text(const char *text, attune_expression_kind kind) {
   attune_expression *expression, *reparsed = NULL;
-  if (attune_expression_parse(&expression, kind, text, params, true) != ATTUNE_OK) {
+  if (attune_expression_parse(&expression, kind, text, params, PARAMS, true) != ATTUNE_OK) {
     check(expression == NULL && attune_message()[0] != '\0');
     return;
   }
   attune_buffer printed = {0}, again = {0}, emitted = {0}, emitted_again = {0};
   attune_expression_print(&printed, expression);
-  check(!printed.failed && attune_expression_parse(&reparsed, kind, printed.text, params, true) == ATTUNE_OK);
+  check(!printed.failed && attune_expression_parse(&reparsed, kind, printed.text, params, PARAMS, true) == ATTUNE_OK);
   attune_expression_print(&again, reparsed);
   check(!again.failed && strcmp(again.text, printed.text) == 0);
   attune_expression_emit(&emitted, expression, 4096);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "generator/problem/expression.h"
+#include "generator/expression/expression.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -15,17 +15,17 @@
 
 /* ---- params and their values ---- */
 
-static const attune_param params[ATTUNE_PARAMS_MAX] = {
-    {"window", ATTUNE_PARAM_INT},
-    {"cap", ATTUNE_PARAM_FLOAT},
-    {"doc", ATTUNE_PARAM_INT_ARRAY},
-    {"prefix", ATTUNE_PARAM_INT_ARRAY},
-    {"slope", ATTUNE_PARAM_FLOAT_ARRAY},
-    {"relative", ATTUNE_PARAM_FLOAT_ARRAY},
-    {"name_of_23_characters__", ATTUNE_PARAM_INT},
+static const attune_param params[] = {
+    {"window", ATTUNE_PARAM_INT, 0},
+    {"cap", ATTUNE_PARAM_FLOAT, 0},
+    {"doc", ATTUNE_PARAM_INT_ARRAY, 0},
+    {"prefix", ATTUNE_PARAM_INT_ARRAY, 0},
+    {"slope", ATTUNE_PARAM_FLOAT_ARRAY, 0},
+    {"relative", ATTUNE_PARAM_FLOAT_ARRAY, 0},
+    {"name_of_23_characters__", ATTUNE_PARAM_INT, 0},
 };
 
-enum { WINDOW = 96, DOCUMENTED = 300, REACH = 16 };
+enum { PARAMS = sizeof params / sizeof *params, WINDOW = 96, DOCUMENTED = 300, REACH = 16 };
 static const float cap = 2.5f;
 static int32_t doc[DOCUMENTED]; /* shorter than the grid: the keys beyond are in document 0 */
 static const int32_t prefix[] = {70, 200};
@@ -66,9 +66,11 @@ static inline void print(char out[4096], const attune_expression *expression) {
 static inline attune_expression *parse(attune_expression_kind kind, const char *text) {
   attune_expression *expression, *reparsed;
   char printed[4096], again[4096];
-  if (attune_expression_parse(&expression, kind, text, params, true) != ATTUNE_OK) fail_msg("%s", attune_message());
+  if (attune_expression_parse(&expression, kind, text, params, PARAMS, true) != ATTUNE_OK)
+    fail_msg("%s", attune_message());
   print(printed, expression);
-  if (attune_expression_parse(&reparsed, kind, printed, params, true) != ATTUNE_OK) fail_msg("%s", attune_message());
+  if (attune_expression_parse(&reparsed, kind, printed, params, PARAMS, true) != ATTUNE_OK)
+    fail_msg("%s", attune_message());
   print(again, reparsed);
   assert_string_equal(again, printed);
   free(reparsed);

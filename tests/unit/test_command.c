@@ -171,7 +171,7 @@ static void misuse_is_exit_code_2(void **state) {
   expect(run("rum"), 2, "did you mean \"run\"");
   expect(run("complie"), 2, "did you mean \"compile\"");
   expect(run("quantize"), 2, "no verb \"quantize\"; see attune --help");
-  expect(run("emit --arch sm_90 --head-dim 12"), 2, "head_dim is 12");
+  expect(run("emit --arch sm_90 --head-dim 0"), 2, "head_dim is 0");
   expect(run("emit --arch sm_90 --heads-q 3 --heads-kv 2"), 2, "heads_q is 3, heads_kv is 2");
   expect(run("emit --arch sm_90 --scale inf"), 2, "--scale inf");
   expect(run("emit --arch sm_90 --mask causal --window 3,4"), 2, "window_right is 4");
@@ -328,7 +328,7 @@ static void bad_input_writes_nothing(void **state) {
       {"dtype", "ATTUNE_BAD_FILE", "\\\"k\\\" is I32", 1},
       {"rank", "ATTUNE_BAD_FILE", "\\\"q\\\" has 2 dimensions", 1},
       {"heads", "ATTUNE_BAD_FILE", "the number of heads of \\\"k\\\" is 1, that of \\\"v\\\" is 2", 1},
-      {"head_dim", "ATTUNE_BAD_HEAD_DIM", "head_dim is 4", 2},
+      {"head_dim", "ATTUNE_UNSUPPORTED", "head_dim is 4", 1},
       {"empty", "ATTUNE_BAD_SIZE", "seqlen_q is 0", 2},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -521,7 +521,7 @@ static void test_checks(void **state) {
 static void test_expressions(void **state) {
   fixture *f = *state;
   attune_problem near = f->problem, changed;
-  snprintf(f->problem.score_expr, sizeof f->problem.score_expr, "score + 1");
+  f->problem.score_expr = "score + 1";
   near = f->problem;
   near.batch = 2;
   attune_config config = config_at(f, &near, 3), own;
@@ -530,7 +530,7 @@ static void test_expressions(void **state) {
   assert_string_equal(choice.source, "near-problem");
   free(choice.explanation);
   changed = f->problem;
-  snprintf(changed.score_expr, sizeof changed.score_expr, "score + 2");
+  changed.score_expr = "score + 2";
   own = config_at(f, &changed, 3);
   assert_int_equal(attune_store_forget(f->store, NULL, NULL), ATTUNE_OK);
   put(f, &changed, &own, (attune_measurement){0});

@@ -129,7 +129,9 @@ static void test_sparse(void **unused) {
   (void)unused;
   const attune_device d = device_of("sm_90");
   attune_problem p = grid_point(128, 16384, ATTUNE_MASK_NONE);
-  assert_int_equal(attune_pattern_expression(p.mask_expr, "butterfly:128"), ATTUNE_OK);
+  char mask_expr[ATTUNE_EXPRESSION_MAX];
+  assert_int_equal(attune_pattern_expression(mask_expr, "butterfly:128"), ATTUNE_OK);
+  p.mask_expr = mask_expr;
   char whole[ATTUNE_TEXT_MAX], across[ATTUNE_TEXT_MAX], number[16];
   snprintf(number, sizeof number, "x%d", attune_problem_expressions(&p));
   snprintf(whole, sizeof whole, "forward.mma.bf16.d128.pattern.%s.m128.n64.w4.s1.b2", number);

@@ -16,10 +16,10 @@
 
 /* ---- params and their values ---- */
 
-static const attune_param params[ATTUNE_PARAMS_MAX] = {
-    {"n", ATTUNE_PARAM_INT},         {"x", ATTUNE_PARAM_FLOAT},
-    {"doc", ATTUNE_PARAM_INT_ARRAY}, {"table", ATTUNE_PARAM_FLOAT_ARRAY},
-    {"lowest", ATTUNE_PARAM_INT},
+static const attune_param params[] = {
+    {"n", ATTUNE_PARAM_INT, 0},         {"x", ATTUNE_PARAM_FLOAT, 0},
+    {"doc", ATTUNE_PARAM_INT_ARRAY, 0}, {"table", ATTUNE_PARAM_FLOAT_ARRAY, 0},
+    {"lowest", ATTUNE_PARAM_INT, 0},
 };
 static const int32_t doc[] = {0, 0, 0, 1, 1, 1, 1, 1, 5, 5, 5, 9, 9, 9, 9, 9, 9, 9, 2, 2, -3, INT32_MIN, INT32_MAX, 4};
 static const float table[] = {0.5f, 1.5f, -2.5f, 3.5f};
@@ -33,7 +33,7 @@ static const attune_value values[ATTUNE_PARAMS_MAX] = {
 
 static attune_expression *parse(const char *text) {
   attune_expression *expression;
-  if (attune_expression_parse(&expression, ATTUNE_EXPRESSION_MASK, text, params, false) != ATTUNE_OK)
+  if (attune_expression_parse(&expression, ATTUNE_EXPRESSION_MASK, text, params, COUNT(params), false) != ATTUNE_OK)
     fail_msg("%s", attune_message());
   return expression;
 }

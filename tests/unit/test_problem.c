@@ -57,24 +57,26 @@ static void test_refuses(void **unused) {
   (void)unused;
   assert_int_equal(attune_problem_check(NULL), ATTUNE_BAD_ARGUMENT);
   REFUSE(ATTUNE_BAD_ARGUMENT, "attune_problem_init", p.struct_size -= 4);
-  REFUSE(ATTUNE_BAD_ARGUMENT, "dtype is 2", p.dtype = (attune_dtype)2);
-  REFUSE(ATTUNE_BAD_ARGUMENT, "mask is 3", p.mask = (attune_mask)3);
+  REFUSE(ATTUNE_BAD_ARGUMENT, "attune_problem_init", p.struct_size = 1 << 20);
+  REFUSE(ATTUNE_BAD_ARGUMENT, "dtype is -1", p.dtype = (attune_dtype)-1);
+  REFUSE(ATTUNE_UNSUPPORTED, "dtype is 2", p.dtype = (attune_dtype)2);
+  REFUSE(ATTUNE_UNSUPPORTED, "mask is 3", p.mask = (attune_mask)3);
   REFUSE(ATTUNE_BAD_ARGUMENT, "want_lse is 2", p.want_lse = 2);
   REFUSE(ATTUNE_BAD_HEAD_DIM, "head_dim is 0", p.head_dim = 0);
-  REFUSE(ATTUNE_BAD_HEAD_DIM, "pad with zeros to 72", p.head_dim = 68);
-  REFUSE(ATTUNE_BAD_HEAD_DIM, "head_dim_v is 264", p.head_dim_v = 264);
+  REFUSE(ATTUNE_UNSUPPORTED, "pad with zeros to 72", p.head_dim = 68);
+  REFUSE(ATTUNE_UNSUPPORTED, "head_dim_v is 264", p.head_dim_v = 264);
   REFUSE(ATTUNE_BAD_HEADS, "heads_q is 8, heads_kv is 3", p.heads_kv = 3);
   REFUSE(ATTUNE_BAD_HEADS, "heads_q is 8, heads_kv is 16", p.heads_kv = 16);
   REFUSE(ATTUNE_BAD_SIZE, "batch is 0", p.batch = 0);
   REFUSE(ATTUNE_BAD_SIZE, "heads_q is -8", p.heads_q = -8);
   REFUSE(ATTUNE_BAD_SIZE, "heads_kv is 0", p.heads_kv = 0);
   REFUSE(ATTUNE_BAD_SIZE, "seqlen_q is 0", p.seqlen_q = 0);
-  REFUSE(ATTUNE_BAD_SIZE, "seqlen_k is 1073741824; it must be from 1 to 1073741312", p.seqlen_k = 1 << 30);
-  REFUSE(ATTUNE_BAD_SIZE, "a grid holds 2147483647", p.batch = 1 << 20, p.seqlen_q = 1 << 16);
+  REFUSE(ATTUNE_UNSUPPORTED, "seqlen_k is 1073741824; it must be from 1 to 1073741312", p.seqlen_k = 1 << 30);
+  REFUSE(ATTUNE_UNSUPPORTED, "a grid holds 2147483647", p.batch = 1 << 20, p.seqlen_q = 1 << 16);
   REFUSE(ATTUNE_BAD_SIZE, "k of shape", p.batch = INT32_MAX / 8, p.seqlen_q = 1, p.seqlen_k = 1 << 29,
          p.heads_q = p.heads_kv = 8);
   REFUSE(ATTUNE_BAD_SIZE, "q of shape", p.q = (attune_strides){INT64_MAX / 8 * 8, 8, 128});
-  REFUSE(ATTUNE_BAD_STRIDE, "q.seqlen stride is 132 elements", p.q = (attune_strides){132000, 132, 128});
+  REFUSE(ATTUNE_UNSUPPORTED, "q.seqlen stride is 132 elements", p.q = (attune_strides){132000, 132, 128});
   REFUSE(ATTUNE_BAD_STRIDE, "v.heads stride is -128", p.v = (attune_strides){128 * 4 * 200, 128 * 4, -128});
   REFUSE(ATTUNE_BAD_STRIDE, "o.seqlen stride is 512 elements", p.o = (attune_strides){128 * 8 * 100, 512, 128});
   REFUSE(ATTUNE_BAD_STRIDE, "o.heads stride is 64", p.o = (attune_strides){128 * 8 * 100, 1024, 64});
@@ -84,7 +86,7 @@ static void test_refuses(void **unused) {
   REFUSE(ATTUNE_BAD_SCALE, "softcap is -1", p.softcap = -1);
   REFUSE(ATTUNE_BAD_SCALE, "softcap is nan", p.softcap = NAN);
   REFUSE(ATTUNE_BAD_SCALE, "softcap is inf", p.softcap = INFINITY);
-  REFUSE(ATTUNE_BAD_SCALE, "at most 10000", p.softcap = 10001);
+  REFUSE(ATTUNE_UNSUPPORTED, "at most 10000", p.softcap = 10001);
   REFUSE(ATTUNE_BAD_WINDOW, "window_left is -2", p.window_left = -2);
   REFUSE(ATTUNE_BAD_WINDOW, "window_right is 1, but a causal mask", p.mask = ATTUNE_MASK_CAUSAL, p.window_right = 1);
   REFUSE(ATTUNE_BAD_WINDOW, "window_right is 7", p.mask = ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, p.window_right = 7);
@@ -97,7 +99,7 @@ static void test_strides(void **unused) {
   memset(&out, 0x5a, sizeof out);
   attune_problem untouched = out;
   p.head_dim = 7;
-  assert_int_equal(attune_problem_resolve(&out, &p), ATTUNE_BAD_HEAD_DIM);
+  assert_int_equal(attune_problem_resolve(&out, &p), ATTUNE_UNSUPPORTED);
   assert_memory_equal(&out, &untouched, sizeof out);
 
   p = usual();
@@ -249,18 +251,20 @@ static void test_text_refused(void **unused) {
     if (strstr(attune_message(), cases[i].says) == NULL) fail_msg("%s: %s", cases[i].text, attune_message());
   }
   attune_problem p;
-  assert_int_equal(attune_problem_parse(&p, "forward.bf16.d63.b1.h1.kv1.q9.k9"), ATTUNE_BAD_HEAD_DIM);
+  assert_int_equal(attune_problem_parse(&p, "forward.bf16.d63.b1.h1.kv1.q9.k9"), ATTUNE_UNSUPPORTED);
 }
 
 /* ---- expressions ---- */
 
+static const attune_param usual_params[] = {
+    {"n", ATTUNE_PARAM_INT, 0}, {"m", ATTUNE_PARAM_INT, 0}, {"slope", ATTUNE_PARAM_FLOAT_ARRAY, 0}};
+
 static attune_problem expressive(const char *mask, const char *score) {
   attune_problem p = usual();
-  snprintf(p.mask_expr, sizeof p.mask_expr, "%s", mask);
-  snprintf(p.score_expr, sizeof p.score_expr, "%s", score);
-  p.params[0] = (attune_param){"n", ATTUNE_PARAM_INT};
-  p.params[1] = (attune_param){"m", ATTUNE_PARAM_INT};
-  p.params[2] = (attune_param){"slope", ATTUNE_PARAM_FLOAT_ARRAY};
+  p.mask_expr = mask;
+  p.score_expr = score;
+  p.params = usual_params;
+  p.param_count = 3;
   return p;
 }
 
@@ -336,7 +340,8 @@ static void test_numbers(void **unused) {
   attune_problem same[] = {expressive("k<n||q%2", "score+slope[head]*(k-q)"),
                            expressive(" ((k <\tn) || (q % 2))\n", "(score + (slope[ head ] * (k - q)))"),
                            expressive(mask, score), expressive(mask, score), expressive(mask, score)};
-  same[2].params[1].name[0] = '_'; /* which no expression uses */
+  const attune_param renamed[] = {usual_params[0], {"_", ATTUNE_PARAM_INT, 0}, usual_params[2]};
+  same[2].params = renamed; /* m has another name, and no expression uses it */
   same[3].want_sinks = same[3].want_lse = 1;
   same[4].seqlen_q = 1000;
   for (size_t i = 0; i < sizeof same / sizeof *same; i++)
@@ -357,10 +362,12 @@ static void test_numbers(void **unused) {
       expressive(mask, score),
   };
   const size_t count = sizeof other / sizeof *other;
-  other[count - 3].params[0].type = ATTUNE_PARAM_FLOAT;
-  other[count - 2].params[2].type = ATTUNE_PARAM_INT_ARRAY;
-  other[count - 1].params[0] = same[0].params[1]; /* n and m change places */
-  other[count - 1].params[1] = same[0].params[0];
+  const attune_param real[] = {{"n", ATTUNE_PARAM_FLOAT, 0}, usual_params[1], usual_params[2]};
+  const attune_param integers[] = {usual_params[0], usual_params[1], {"slope", ATTUNE_PARAM_INT_ARRAY, 0}};
+  const attune_param swapped[] = {usual_params[1], usual_params[0], usual_params[2]};
+  other[count - 3].params = real;
+  other[count - 2].params = integers;
+  other[count - 1].params = swapped;
   for (size_t i = 0; i < count; i++) {
     assert_int_not_equal(number_of(other[i]), number);
     for (size_t j = 0; j < i; j++)
@@ -384,9 +391,12 @@ static void test_numbers(void **unused) {
 
 static void test_expressions_refused(void **unused) {
   (void)unused;
-  const attune_param n = {"n", ATTUNE_PARAM_INT}, m = {"m", ATTUNE_PARAM_FLOAT};
-#define TEXT(field, text) snprintf(p.field, sizeof p.field, "%s", text)
-#define PARAM(...) p.params[0] = (attune_param)__VA_ARGS__
+  const attune_param twice[] = {{"n", ATTUNE_PARAM_INT, 0}, {"m", ATTUNE_PARAM_FLOAT, 0}, {"n", ATTUNE_PARAM_INT, 0}};
+  const attune_param many[ATTUNE_PARAMS_MAX + 1] = {{0}};
+  char ones[ATTUNE_EXPRESSION_MAX + 1] = "";
+  memset(ones, '1', ATTUNE_EXPRESSION_MAX);
+#define TEXT(field, text) p.field = text
+#define PARAM(name, type) p.params = (const attune_param[]){{name, type, 0}}, p.param_count = 1
   REFUSE(ATTUNE_BAD_EXPRESSION, "mask expression \"k <\", column 4", TEXT(mask_expr, "k <"));
   REFUSE(ATTUNE_BAD_EXPRESSION, "a mask does not know the score", TEXT(mask_expr, "score > 0"));
   REFUSE(ATTUNE_BAD_EXPRESSION, "score expression \"score + n\", column 9: no such name: n",
@@ -396,39 +406,42 @@ static void test_expressions_refused(void **unused) {
          TEXT(score_expr, "score * 2"));
   REFUSE(ATTUNE_BAD_EXPRESSION, "softcap 20 beside", p.softcap = 20, p.want_bias = 1);
   REFUSE(ATTUNE_BAD_EXPRESSION, "its score expression does not use it", p.want_bias = 1, TEXT(score_expr, "score * 2"));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "mask_expr has no end within its 480 bytes", memset(p.mask_expr, '1', 480));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "score_expr has no end within its 480 bytes", memset(p.score_expr, '1', 480));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "\"#\" is neither an expression nor its number", TEXT(mask_expr, "#"));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "\"#-5\" is neither", TEXT(mask_expr, "#-5"));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "\"#0\" is neither", TEXT(score_expr, "#0"));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "\"#2147483648\" is neither", TEXT(score_expr, "#2147483648"));
+  REFUSE(ATTUNE_UNSUPPORTED, "mask_expr has 480 bytes; 479 is the limit", TEXT(mask_expr, ones));
+  REFUSE(ATTUNE_UNSUPPORTED, "score_expr has 480 bytes; 479 is the limit", TEXT(score_expr, ones));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "\"#\" with the expression_hash 0 is neither an expression", TEXT(mask_expr, "#"));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "expression_hash -5 is neither", TEXT(score_expr, "#"), p.expression_hash = -5);
+  REFUSE(ATTUNE_BAD_EXPRESSION, "\"#7\" with the expression_hash 7 is neither", TEXT(mask_expr, "#7"),
+         p.expression_hash = 7);
   REFUSE(ATTUNE_BAD_ARGUMENT, "want_bias is 2", p.want_bias = 2);
   REFUSE(ATTUNE_BAD_ARGUMENT, "want_sinks is -1", p.want_sinks = -1);
-  REFUSE(ATTUNE_BAD_SIZE, "block_size is 24; it must be a multiple of 16", p.block_size = 24);
+  REFUSE(ATTUNE_UNSUPPORTED, "block_size is 24; it must be a multiple of 16", p.block_size = 24);
   REFUSE(ATTUNE_BAD_SIZE, "block_size is -16", p.block_size = -16);
-  REFUSE(ATTUNE_BAD_SIZE, "block_size is 65552", p.block_size = 65552);
+  REFUSE(ATTUNE_UNSUPPORTED, "block_size is 65552", p.block_size = 65552);
   REFUSE(ATTUNE_BAD_SIZE, "block_density is 1.5", p.block_size = 64, p.block_density = 1.5f);
   REFUSE(ATTUNE_BAD_SIZE, "block_density is nan", p.block_size = 64, p.block_density = NAN);
   REFUSE(ATTUNE_BAD_SIZE, "there is no block_size", p.block_density = 0.5f);
   REFUSE(ATTUNE_BAD_STRIDE, "a stride of bias is -8", p.want_bias = 1, p.bias.heads = -8);
   REFUSE(ATTUNE_BAD_SIZE, "bias reaches over", p.want_bias = 1, p.bias.batch = INT64_MAX / 2);
   /* params, used or not */
-  REFUSE(ATTUNE_BAD_EXPRESSION, "params[2] is declared, params[1] is not: leave no gap", p.params[0] = n,
-         p.params[2] = m);
-  REFUSE(ATTUNE_BAD_EXPRESSION, "params[7] is declared, params[0] is not", p.params[7] = m);
-  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] and params[2] are both named n", p.params[0] = n, p.params[1] = m,
-         p.params[2] = n);
+  REFUSE(ATTUNE_BAD_ARGUMENT, "param_count is 1, params is NULL", p.param_count = 1);
+  REFUSE(ATTUNE_BAD_ARGUMENT, "param_count is -1", p.params = twice, p.param_count = -1);
+  REFUSE(ATTUNE_UNSUPPORTED, "param_count is 9; 8 is the limit", p.params = many, p.param_count = 9);
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0].type is 0", p.params = many, p.param_count = 1);
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] and params[2] are both named n", p.params = twice, p.param_count = 3);
+  REFUSE(ATTUNE_UNSUPPORTED, "params[0].reserved is 3", p.param_count = 1,
+         p.params = (const attune_param[]){{"n", ATTUNE_PARAM_INT, 3}});
   REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] is named seqlen_k, which expressions have already",
-         PARAM({"seqlen_k", ATTUNE_PARAM_INT}));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] is named tanh, which", PARAM({"tanh", ATTUNE_PARAM_INT}));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] is named bias, which", PARAM({"bias", ATTUNE_PARAM_FLOAT}));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0].type is 5", PARAM({"n", (attune_param_type)5}));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0].type is -1", PARAM({"n", (attune_param_type)-1}));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] has the name \"\"", PARAM({"", ATTUNE_PARAM_INT}));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] has the name \"2n\"", PARAM({"2n", ATTUNE_PARAM_INT}));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] has the name \"a-b\"", PARAM({"a-b", ATTUNE_PARAM_INT}));
-  REFUSE(ATTUNE_BAD_EXPRESSION, "\"nnnnnnnnnnnnnnnnnnnnnnnn\"; it takes letters, digits and _, 23 at most",
-         p.params[0] = n, memset(p.params[0].name, 'n', ATTUNE_PARAM_NAME_MAX));
+         PARAM("seqlen_k", ATTUNE_PARAM_INT));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] is named tanh, which", PARAM("tanh", ATTUNE_PARAM_INT));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] is named bias, which", PARAM("bias", ATTUNE_PARAM_FLOAT));
+  REFUSE(ATTUNE_UNSUPPORTED, "params[0].type is 5", PARAM("n", (attune_param_type)5));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0].type is -1", PARAM("n", (attune_param_type)-1));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] has the name \"\"", PARAM("", ATTUNE_PARAM_INT));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] has the name \"2n\"", PARAM("2n", ATTUNE_PARAM_INT));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] has the name \"a-b\"", PARAM("a-b", ATTUNE_PARAM_INT));
+  REFUSE(ATTUNE_BAD_EXPRESSION, "params[0] has the name \"\"", PARAM(NULL, ATTUNE_PARAM_INT));
+  REFUSE(ATTUNE_UNSUPPORTED, "\"nnnnnnnnnnnnnnnnnnnnnnnn\" of 24 letters; 23 is the limit",
+         PARAM("nnnnnnnnnnnnnnnnnnnnnnnn", ATTUNE_PARAM_INT));
 #undef TEXT
 #undef PARAM
 }
@@ -516,7 +529,7 @@ static void test_lists(void **unused) {
   assert_int_equal(attune_problem_parse(&b, "forward.bf16.d64.b1.h1.kv1.q512.k512.list64.in2"), ATTUNE_OK);
   assert_true(attune_problem_distance(&a, &b) == 2);
   assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.list64.in3"), ATTUNE_BAD_ARGUMENT);
-  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.list20"), ATTUNE_BAD_SIZE);
+  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.list20"), ATTUNE_UNSUPPORTED);
   assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.in8"), ATTUNE_BAD_ARGUMENT);
 }
 

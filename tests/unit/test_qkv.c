@@ -40,7 +40,7 @@ static attune_status read_masked(attune_qkv *out, const attune_tensor *mask, int
   };
   attune_flags flags = {.block_size = block_size};
   attune_problem_init(&flags.problem);
-  snprintf(flags.problem.mask_expr, sizeof flags.problem.mask_expr, "%s", mask_expr);
+  flags.problem.mask_expr = mask_expr;
   assert_int_equal(attune_safetensors_write(path, tensors, 4), ATTUNE_OK);
   return attune_qkv_read(out, path, &flags);
 }

@@ -186,7 +186,7 @@ static void lengths_of_a_sequence_end_its_keys(void **state) {
     assert_true(fabs(lse - log(cases[i].keys)) < 1e-12);
     assert_int_equal(attune_reference_keys(&problem, &inputs, cases[i].batch, 0, cases[i].row), cases[i].keys);
   }
-  strcpy(problem.mask_expr, "k * 10 < seqlen_k + 10 * (seqlen_q - 1)");
+  problem.mask_expr = "k * 10 < seqlen_k + 10 * (seqlen_q - 1)";
   problem.mask = ATTUNE_MASK_NONE; /* 10 k < 36 in the first sequence, 10 k < 13 in the second */
   assert_int_equal(attune_reference_keys(&problem, &inputs, 0, 0, 0), 4);
   assert_int_equal(attune_reference_keys(&problem, &inputs, 1, 0, 0), 2);

@@ -152,7 +152,12 @@ static void damaged_lists_stay_in_bounds(void **state) {
     assert_int_equal(attune_load(&loaded, machines[0], kernel, &config), ATTUNE_OK);
     for (size_t r = 0; r < COUNT(rows); r++)
       for (size_t o = 0; o < COUNT(orders); o++) {
-        tensors.lists = (attune_block_mask){1, 1, rows[r], blocks, r % 2 == 0 ? 6 : 0, orders[o]};
+        tensors.lists = (attune_block_mask){.batch = 1,
+                                            .heads = 1,
+                                            .row_offsets = rows[r],
+                                            .indices = blocks,
+                                            .capacity = r % 2 == 0 ? 6 : 0,
+                                            .row_order = orders[o]};
         if (enqueue_loaded(loaded, &config, &problem, &tensors) != ATTUNE_OK) fail_msg("%s", attune_message());
       }
     attune_unload(loaded);

@@ -25,7 +25,12 @@ typedef struct {
 
 static void clear(built_lists *lists, int batch, int heads, int64_t capacity) {
   memset(lists, 0xee, sizeof *lists);
-  lists->view = (attune_block_mask){batch, heads, lists->rows, lists->blocks, capacity, lists->order};
+  lists->view = (attune_block_mask){.batch = batch,
+                                    .heads = heads,
+                                    .row_offsets = lists->rows,
+                                    .indices = lists->blocks,
+                                    .capacity = capacity,
+                                    .row_order = lists->order};
 }
 
 static attune_block_mask_builder *lister_of(const attune_problem *problem) {

@@ -247,7 +247,7 @@ static void what_lies_around_arrays_is_kept(void **state) {
   attune_inputs inputs = {.used = 0};
   const attune_drawing drawing = {.seed = 3};
   assert_int_equal(attune_inputs_param(&inputs, &problem, "slope=0.5,0.25,0.125,0.0625"), ATTUNE_OK);
-  strcpy(problem.score_expr, "score + slope[head] * (k - q)");
+  problem.score_expr = "score + slope[head] * (k - q)";
   assert_true(verdict_with(&problem, &inputs, &drawing, NULL, RIGHT).passed);
   const attune_verdict verdict = verdict_with(&problem, &inputs, &drawing, NULL, READS_BEHIND_AN_ARRAY);
   expect_in(&verdict, "160 elements of o are unwritten or NaN");

@@ -90,7 +90,7 @@ static void test_faults_say_where(void **state) {
   expect_bad(HEAD GOOD ",\n{\"name\": \"{\", \"head_dim\": 64},\n{\"head_din\": 64}]}", ATTUNE_BAD_JSON,
              "line 4, problems[2]");
   expect_bad(HEAD "{\"name\": 3, \"head_dim\": 64}]}", ATTUNE_BAD_JSON, "line 2, problems[0]");
-  expect_bad(HEAD GOOD ",\n{\"head_dim\": 60}]}", ATTUNE_BAD_HEAD_DIM, "line 3, problems[1]");
+  expect_bad(HEAD GOOD ",\n{\"head_dim\": 60}]}", ATTUNE_UNSUPPORTED, "line 3, problems[1]");
   expect_bad(HEAD GOOD ",\n{\"head_dim\": 64, \"head_dim\": 64}]}", ATTUNE_BAD_JSON, "line 3");
   expect_bad(HEAD GOOD "]} x", ATTUNE_BAD_JSON, "line 2");
 }

@@ -134,8 +134,8 @@ void attune_program_destroy(attune_program *program) {
   (void)program;
 }
 
-void attune_tensors_init(attune_tensors *tensors) {
-  *tensors = (attune_tensors){.struct_size = sizeof *tensors};
+void attune_tensors_init_sized(attune_tensors *tensors, size_t struct_size) {
+  *tensors = (attune_tensors){.struct_size = struct_size};
 }
 
 static void spoil_row(defect kind, const attune_row *row, uint16_t *o, double *lse) {

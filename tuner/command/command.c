@@ -170,10 +170,11 @@ attune_status attune_problem_of_config(attune_problem *out, const attune_flags *
 }
 
 attune_status attune_problem_large(attune_problem *out, const attune_flags *flags) {
-  const uint32_t sizes = ATTUNE_SEEN_BATCH | ATTUNE_SEEN_HEADS_Q | ATTUNE_SEEN_HEADS_KV | ATTUNE_SEEN_SEQLEN_Q |
-                         ATTUNE_SEEN_SEQLEN_K | ATTUNE_SEEN_PROBLEM;
+  bool sized = (flags->seen & ATTUNE_SEEN_PROBLEM) != 0;
+  for (int i = 0; i < attune_problem_field_count; i++)
+    sized = sized || (attune_problem_fields[i].scales && attune_flags_seen(flags, &attune_problem_fields[i]));
   const attune_status status = attune_problem_of_config(out, flags);
-  if (status != ATTUNE_OK || (flags->seen & sizes) != 0) return status;
+  if (status != ATTUNE_OK || sized) return status;
   out->batch = 4;
   out->heads_q = out->heads_kv = 16;
   out->seqlen_q = out->seqlen_k = 4096;

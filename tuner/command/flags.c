@@ -1,4 +1,5 @@
-/* The flags of every verb: one table of flags, and one of verbs that says which flags each takes. */
+/* The flags of every verb: those of the table of problem fields, a table of the others, and one of verbs that says
+ * which flags each takes. */
 #include "tuner/command/flags.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "generator/base/status.h"
+#include "generator/problem/field.h"
 
 /* Groups of flags that a verb takes or does not. */
 enum {
@@ -46,29 +48,8 @@ static const struct {
     {"store", BLOCKS | PROBLEM | DEVICE | ARCH | CONFIG | DATABASE | POSITIONAL},
 };
 
-/* What getopt_long returns for a flag: its row in the table, beyond every character. */
-enum { FIRST_FLAG = 256 };
+/* The flags that are no fields of a problem. */
 typedef enum {
-  DTYPE,
-  HEAD_DIM,
-  HEAD_DIM_V,
-  BATCH,
-  HEADS_Q,
-  HEADS_KV,
-  SEQLEN_Q,
-  SEQLEN_K,
-  MASK,
-  WINDOW,
-  SCALE,
-  SOFTCAP,
-  LSE,
-  PATTERN,
-  MASK_EXPR,
-  SCORE_EXPR,
-  PARAM,
-  BIAS,
-  SINKS,
-  DENSITY,
   PROBLEM_TEXT,
   BLOCK_SIZE,
   SEQLENS_Q,
@@ -91,35 +72,13 @@ typedef enum {
   FLAG_COUNT
 } flag_id;
 
-_Static_assert(1u << DTYPE == ATTUNE_SEEN_DTYPE && 1u << PROBLEM_TEXT == ATTUNE_SEEN_PROBLEM, "seen follows the table");
-
-static const struct {
+typedef struct {
   const char *name, *argument; /* argument NULL: none */
   int groups;                  /* any of them lets a verb take it */
   const char *meaning;
-} table[FLAG_COUNT] = {
-    [DTYPE] = {"dtype", "fp16|bf16", SCORE, "type of the elements (bf16)"},
-    [HEAD_DIM] = {"head-dim", "N", SHAPE, "elements of a row of Q and K: a multiple of 8 up to 256 (64)"},
-    [HEAD_DIM_V] = {"head-dim-v", "N", SHAPE, "elements of a row of V and O (as --head-dim)"},
-    [BATCH] = {"batch", "N", SHAPE, "sequences (1)"},
-    [HEADS_Q] = {"heads-q", "N", SHAPE, "query heads (1)"},
-    [HEADS_KV] = {"heads-kv", "N", SHAPE, "key heads; divides --heads-q (as --heads-q)"},
-    [SEQLEN_Q] = {"seqlen-q", "N", SHAPE, "queries of a sequence (512)"},
-    [SEQLEN_K] = {"seqlen-k", "N", SHAPE, "keys of a sequence (as --seqlen-q)"},
-    [MASK] = {"mask", "none|causal|causal-bottom-right", SCORE, "which keys a query sees (none)"},
-    [WINDOW] = {"window", "L,R", SCORE, "keys from i-L to i+R only; a negative side is unbounded"},
-    [SCALE] = {"scale", "X", SCORE, "of the scores (1/sqrt(head_dim))"},
-    [SOFTCAP] = {"softcap", "X", SCORE, "scores become X*tanh(score/X); 0: they do not (0)"},
-    [LSE] = {"lse", NULL, SHAPE, "also the log-sum-exp of every row"},
-    [PATTERN] = {"pattern", "TEXT", SCORE, "butterfly, window:1024 & prefix:64, bigbird:128 ...: which keys are seen"},
-    [MASK_EXPR] = {"mask-expr", "EXPR", SCORE, "true where query q sees key k, in C syntax"},
-    [SCORE_EXPR] = {"score-expr", "EXPR", SCORE, "the new score, of score, q, k, head, ... in C syntax"},
-    [PARAM] = {"param", "NAME=VALUE", SCORE, "a name for expressions: a number, or a list as 1,2,3; again for more"},
-    [BIAS] = {"bias", "B,H,Q", SHAPE,
-              "a tensor is added to the scores, of these sizes (each 1 or the problem's) and all keys"},
-    [SINKS] = {"sinks", NULL, SHAPE, "each head has one more key, with a score of its own and no value"},
-    [DENSITY] = {"density", "X", SHAPE,
-                 "blocks of --block-size are listed, about this share of them; tuning draws such lists"},
+} flag_row;
+
+static const flag_row table[FLAG_COUNT] = {
     [PROBLEM_TEXT] = {"problem", "FILE|TEXT", SHAPE, "a JSON file, or forward.bf16.d128...; flags change it"},
     [BLOCK_SIZE] = {"block-size", "N", BLOCKS,
                     "queries and keys of a block: of block_mask, of what explain counts (128)"},
@@ -142,6 +101,27 @@ static const struct {
     [HELP] = {"help", NULL, COMMON, "this"},
 };
 
+/* Flags by number: the fields of a problem, then the table. What getopt_long returns is beyond every character. */
+enum { FIRST_FLAG = 256, FIELDS_MAX = 63 };
+
+static flag_row flag_at(int number) {
+  if (number >= attune_problem_field_count) return table[number - attune_problem_field_count];
+  const attune_problem_field *field = &attune_problem_fields[number];
+  return (flag_row){field->flag, field->argument,
+                    field->flag == NULL ? 0
+                    : field->size       ? SHAPE
+                                        : SCORE,
+                    field->meaning};
+}
+
+static int flag_count(void) {
+  return attune_problem_field_count + FLAG_COUNT;
+}
+
+bool attune_flags_seen(const attune_flags *flags, const attune_problem_field *field) {
+  return (flags->seen >> (field - attune_problem_fields) & 1) != 0;
+}
+
 static int groups_of(const char *verb) {
   for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
     if (strcmp(verbs[i].verb, verb) == 0) return verbs[i].groups | COMMON;
@@ -151,51 +131,51 @@ static int groups_of(const char *verb) {
 void attune_flags_help(const char *verb, const char *summary) {
   const int groups = groups_of(verb);
   printf("usage: attune %s [flags]%s\n\n%s\n\n", verb, groups & POSITIONAL ? " ..." : "", summary);
-  for (int i = 0; i < FLAG_COUNT; i++) {
-    if ((table[i].groups & groups) == 0) continue;
+  for (int i = 0; i < flag_count(); i++) {
+    const flag_row row = flag_at(i);
+    if ((row.groups & groups) == 0) continue;
     char flag[64];
-    snprintf(flag, sizeof flag, "--%s %s", table[i].name, table[i].argument != NULL ? table[i].argument : "");
-    printf(strlen(flag) <= 28 ? "  %-28s %s\n" : "  %s\n  %29s%s\n", flag, strlen(flag) <= 28 ? table[i].meaning : "",
-           table[i].meaning);
+    snprintf(flag, sizeof flag, "--%s %s", row.name, row.argument != NULL ? row.argument : "");
+    printf(strlen(flag) <= 28 ? "  %-28s %s\n" : "  %s\n  %29s%s\n", flag, strlen(flag) <= 28 ? row.meaning : "",
+           row.meaning);
   }
 }
 
 /* ---- values ---- */
 
-static attune_status misuse(flag_id id, const char *value, const char *expected) {
-  return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s \"%.80s\": expected %s", table[id].name, value, expected);
+static attune_status misuse(const flag_row *flag, const char *value, const char *expected) {
+  return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s \"%.80s\": expected %s", flag->name, value, expected);
 }
 
 /* The integer that the text begins with; *end is the text if there is none. */
-static attune_status read_leading(int32_t *out, flag_id id, const char *text, char **end) {
+static attune_status read_leading(int32_t *out, const flag_row *flag, const char *text, char **end) {
   errno = 0;
   const long long value = strtoll(text, end, 10);
   if (errno == ERANGE || value < INT32_MIN || value > INT32_MAX)
-    return attune_fail(ATTUNE_BAD_SIZE, "--%s %.80s: it must be from %d to %d", table[id].name, text, INT32_MIN,
-                       INT32_MAX);
+    return attune_fail(ATTUNE_BAD_SIZE, "--%s %.80s: it must be from %d to %d", flag->name, text, INT32_MIN, INT32_MAX);
   *out = (int32_t)value;
   return ATTUNE_OK;
 }
 
-static attune_status read_integer(int32_t *out, flag_id id, const char *text) {
+static attune_status read_integer(int32_t *out, const flag_row *flag, const char *text) {
   char *end;
   int32_t value;
-  const attune_status status = read_leading(&value, id, text, &end);
+  const attune_status status = read_leading(&value, flag, text, &end);
   if (status != ATTUNE_OK) return status;
-  if (end == text || *end != '\0') return misuse(id, text, "an integer");
+  if (end == text || *end != '\0') return misuse(flag, text, "an integer");
   *out = value;
   return ATTUNE_OK;
 }
 
-static attune_status read_float(float *out, flag_id id, const char *text) {
+static attune_status read_float(float *out, const flag_row *flag, const char *text) {
   char *end;
   const float value = strtof(text, &end);
-  if (end == text || *end != '\0') return misuse(id, text, "a number");
+  if (end == text || *end != '\0') return misuse(flag, text, "a number");
   if (!isfinite(value))
     return attune_fail(ATTUNE_BAD_SCALE,
                        "--%s %.80s: it must be finite as a float, at most 3.4e38; leave the flag out for "
                        "the usual value",
-                       table[id].name, text);
+                       flag->name, text);
   *out = value;
   return ATTUNE_OK;
 }
@@ -205,7 +185,7 @@ static attune_status read_seed(uint64_t *out, const char *text) {
   errno = 0;
   *out = strtoull(text, &end, 0);
   if (end == text || *end != '\0' || *text == '-' || errno == ERANGE)
-    return misuse(SEED_NUMBER, text, "a number from 0 to 2^64 - 1");
+    return misuse(&table[SEED_NUMBER], text, "a number from 0 to 2^64 - 1");
   return ATTUNE_OK;
 }
 
@@ -215,87 +195,42 @@ static attune_status read_seconds(double *out, const char *text) {
   const double unit = strcmp(end, "h") == 0 ? 3600.0 : strcmp(end, "m") == 0 ? 60.0 : 1.0;
   const bool known = *end == '\0' || strcmp(end, "s") == 0 || unit > 1.0;
   if (end == text || !known || !isfinite(value) || value <= 0.0)
-    return misuse(BUDGET, text, "a time such as 90s, 10m or 1h");
+    return misuse(&table[BUDGET], text, "a time such as 90s, 10m or 1h");
   *out = value * unit;
   return ATTUNE_OK;
 }
 
-static attune_status read_word(int *out, flag_id id, const char *const *words, const char *text) {
+static attune_status read_word(int *out, const flag_row *flag, const char *const *words, const char *text) {
   *out = attune_word_index(words, text);
-  return *out < 0 ? misuse(id, text, table[id].argument) : ATTUNE_OK;
+  return *out < 0 ? misuse(flag, text, flag->argument) : ATTUNE_OK;
 }
 
-static attune_status read_window(attune_problem *problem, const char *text) {
+/* Two integers; a negative side is unbounded. */
+static attune_status read_window(int32_t sides[2], const flag_row *flag, const char *text) {
   static const char expected[] = "two integers such as 128,0 or -1,64";
   char *comma, *end;
   int32_t left, right;
-  attune_status status = read_leading(&left, WINDOW, text, &comma);
+  attune_status status = read_leading(&left, flag, text, &comma);
   if (status != ATTUNE_OK) return status;
-  if (comma == text || *comma != ',') return misuse(WINDOW, text, expected);
-  if ((status = read_leading(&right, WINDOW, comma + 1, &end)) != ATTUNE_OK) return status;
-  if (end == comma + 1 || *end != '\0') return misuse(WINDOW, text, expected);
-  problem->window_left = left < 0 ? -1 : left;
-  problem->window_right = right < 0 ? -1 : right;
-  return ATTUNE_OK;
-}
-
-/* A second one hides as well. */
-attune_status attune_problem_add_mask(attune_problem *problem, const char *text) {
-  char *mask = problem->mask_expr;
-  char joined[2 * ATTUNE_EXPRESSION_MAX];
-  const bool first = mask[0] == '\0' || attune_expression_is_number(mask); /* which makes way for what it stands for */
-  const int length =
-      first ? snprintf(joined, sizeof joined, "%s", text) : snprintf(joined, sizeof joined, "(%s) && (%s)", mask, text);
-  if (length >= ATTUNE_EXPRESSION_MAX)
-    return attune_fail(ATTUNE_BAD_EXPRESSION, "the mask expression has %d bytes; %d is the limit", length,
-                       ATTUNE_EXPRESSION_MAX - 1);
-  memcpy(mask, joined, (size_t)length + 1);
-  return ATTUNE_OK;
-}
-
-static attune_status add_pattern(attune_problem *problem, const char *text) {
-  char expression[ATTUNE_EXPRESSION_MAX];
-  const attune_status status = attune_pattern_expression(expression, text);
-  return status == ATTUNE_OK ? attune_problem_add_mask(problem, expression) : status;
-}
-
-static attune_status read_score(attune_problem *problem, const char *text) {
-  const int length = snprintf(problem->score_expr, sizeof problem->score_expr, "%s", text);
-  if (length < ATTUNE_EXPRESSION_MAX) return ATTUNE_OK;
-  return attune_fail(ATTUNE_BAD_EXPRESSION, "the score expression has %d bytes; %d is the limit", length,
-                     ATTUNE_EXPRESSION_MAX - 1);
-}
-
-attune_status attune_bias_of_sizes(attune_problem *problem, int64_t batch, int64_t heads, int64_t seqlen_q) {
-  const int64_t sizes[] = {batch, heads, seqlen_q};
-  const int32_t own[] = {problem->batch, problem->heads_q, problem->seqlen_q};
-  int64_t *const strides[] = {&problem->bias.batch, &problem->bias.heads, &problem->bias.seqlen};
-  int64_t stride = problem->seqlen_k;
-  for (int i = 2; i >= 0; i--) {
-    if (sizes[i] != 1 && sizes[i] != own[i])
-      return attune_fail(ATTUNE_BAD_SIZE, "bias has %lld where the problem has %s %d; it must be that or 1",
-                         (long long)sizes[i],
-                         i == 0   ? "batch"
-                         : i == 1 ? "heads_q"
-                                  : "seqlen_q",
-                         own[i]);
-    *strides[i] = sizes[i] == 1 ? 0 : stride;
-    stride *= sizes[i];
-  }
-  problem->want_bias = 1;
+  if (comma == text || *comma != ',') return misuse(flag, text, expected);
+  if ((status = read_leading(&right, flag, comma + 1, &end)) != ATTUNE_OK) return status;
+  if (end == comma + 1 || *end != '\0') return misuse(flag, text, expected);
+  sides[0] = left < 0 ? -1 : left;
+  sides[1] = right < 0 ? -1 : right;
   return ATTUNE_OK;
 }
 
 static attune_status read_lengths(attune_inputs *inputs, flag_id id, const char *text) {
+  const flag_row *flag = &table[id];
   static const char expected[] = "a length for each sequence, as in 512,100,0";
   int32_t lengths[ATTUNE_GIVEN_ELEMENTS];
   int count = 0;
   for (const char *at = text;;) {
     char *end;
-    if (count == ATTUNE_GIVEN_ELEMENTS) return misuse(id, text, "fewer lengths");
-    const attune_status status = read_leading(&lengths[count], id, at, &end);
+    if (count == ATTUNE_GIVEN_ELEMENTS) return misuse(flag, text, "fewer lengths");
+    const attune_status status = read_leading(&lengths[count], flag, at, &end);
     if (status != ATTUNE_OK) return status;
-    if (end == at || (*end != ',' && *end != '\0') || lengths[count] < 0) return misuse(id, text, expected);
+    if (end == at || (*end != ',' && *end != '\0') || lengths[count] < 0) return misuse(flag, text, expected);
     count++;
     if (*end == '\0') break;
     at = end + 1;
@@ -304,19 +239,19 @@ static attune_status read_lengths(attune_inputs *inputs, flag_id id, const char 
 }
 
 /* The sizes stand where strides belong until all flags are read. */
-static attune_status read_bias(attune_problem *problem, const char *text) {
+static attune_status read_bias(attune_problem *problem, const flag_row *flag, const char *text) {
   int64_t *const sizes[] = {&problem->bias.batch, &problem->bias.heads, &problem->bias.seqlen};
   char *end = (char *)(uintptr_t)text;
   for (int i = 0; i < 3; i++) {
     int32_t size;
     const char *at = i > 0 ? end + 1 : end;
-    if (i > 0 && *end != ',') return misuse(BIAS, text, "three sizes, as in 1,16,4096");
-    const attune_status status = read_leading(&size, BIAS, at, &end);
+    if (i > 0 && *end != ',') return misuse(flag, text, "three sizes, as in 1,16,4096");
+    const attune_status status = read_leading(&size, flag, at, &end);
     if (status != ATTUNE_OK) return status;
-    if (end == at || size < 1) return misuse(BIAS, text, "three sizes, as in 1,16,4096");
+    if (end == at || size < 1) return misuse(flag, text, "three sizes, as in 1,16,4096");
     *sizes[i] = size;
   }
-  if (*end != '\0') return misuse(BIAS, text, "three sizes, as in 1,16,4096");
+  if (*end != '\0') return misuse(flag, text, "three sizes, as in 1,16,4096");
   problem->want_bias = 1;
   return ATTUNE_OK;
 }
@@ -339,57 +274,45 @@ static attune_status read_problem(attune_problem *problem, attune_inputs *given,
 
 /* ---- parsing ---- */
 
-static attune_status take_problem_flag(attune_flags *flags, flag_id id, const char *text) {
+static attune_status take_field(attune_flags *flags, const attune_problem_field *field, const char *text) {
   attune_problem *problem = &flags->problem;
+  char *place = (char *)problem + field->offset;
+  const flag_row row = flag_at((int)(field - attune_problem_fields));
+  int32_t integers[2] = {1, 0}; /* of a flag */
+  float real = 0;
+  size_t size = sizeof *integers;
   attune_status status = ATTUNE_OK;
-  int index = 0;
-  switch (id) {
-  case DTYPE:
-    status = read_word(&index, id, attune_dtype_words, text);
-    problem->dtype = index == 0 ? ATTUNE_FP16 : ATTUNE_BF16;
+  switch (field->kind) {
+  case ATTUNE_FIELD_FLOAT:
+    status = read_float(&real, &row, text);
+    if (status == ATTUNE_OK) memcpy(place, &real, sizeof real);
+    return status;
+  case ATTUNE_FIELD_INT:
+    status = read_integer(integers, &row, text);
     break;
-  case HEAD_DIM:
-    return read_integer(&problem->head_dim, id, text);
-  case HEAD_DIM_V:
-    return read_integer(&problem->head_dim_v, id, text);
-  case BATCH:
-    return read_integer(&problem->batch, id, text);
-  case HEADS_Q:
-    return read_integer(&problem->heads_q, id, text);
-  case HEADS_KV:
-    return read_integer(&problem->heads_kv, id, text);
-  case SEQLEN_Q:
-    return read_integer(&problem->seqlen_q, id, text);
-  case SEQLEN_K:
-    return read_integer(&problem->seqlen_k, id, text);
-  case MASK:
-    status = read_word(&index, id, attune_mask_words, text);
-    if (status == ATTUNE_OK) problem->mask = (attune_mask)index;
+  case ATTUNE_FIELD_WORD:
+    status = read_word(integers, &row, field->words, text);
     break;
-  case WINDOW:
-    return read_window(problem, text);
-  case SCALE:
-    return read_float(&problem->scale, id, text);
-  case SOFTCAP:
-    return read_float(&problem->softcap, id, text);
-  case PATTERN:
-    return add_pattern(problem, text);
-  case MASK_EXPR:
-    return attune_problem_add_mask(problem, text);
-  case SCORE_EXPR:
-    return read_score(problem, text);
-  case PARAM:
+  case ATTUNE_FIELD_WINDOW:
+    status = read_window(integers, &row, text);
+    size = sizeof integers;
+    break;
+  case ATTUNE_FIELD_FLAG:
+    break;
+  case ATTUNE_FIELD_BIAS:
+    return read_bias(problem, &row, text);
+  case ATTUNE_FIELD_PATTERN:
+    return attune_problem_add_pattern(problem, &flags->given, text);
+  case ATTUNE_FIELD_MASK_EXPR:
+    return attune_problem_add_mask(problem, &flags->given, text);
+  case ATTUNE_FIELD_SCORE_EXPR:
+    return attune_problem_set_score(problem, &flags->given, text);
+  case ATTUNE_FIELD_PARAMS:
     return attune_inputs_param(&flags->given, problem, text);
-  case BIAS:
-    return read_bias(problem, text);
-  case SINKS:
-    problem->want_sinks = 1;
-    break;
-  case DENSITY:
-    return read_float(&problem->block_density, id, text);
-  default: /* LSE */
-    problem->want_lse = 1;
+  default: /* strides have no flag */
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "no flag sets %s", field->name);
   }
+  if (status == ATTUNE_OK) memcpy(place, integers, size);
   return status;
 }
 
@@ -399,17 +322,17 @@ static attune_status take_flag(attune_flags *flags, flag_id id, const char *text
       [DEVICE_NAME] = &flags->device, [ARCH_NAME] = &flags->arch,         [FAMILY_NAME] = &flags->family,
       [CONFIG_TEXT] = &flags->config, [DATABASE_PATH] = &flags->database, [INPUT_PATH] = &flags->input,
       [OUTPUT_PATH] = &flags->output, [WORKLOAD_NAME] = &flags->workload};
-  int index = 0;
+  int32_t index = 0;
   if (places[id] != NULL) {
     *places[id] = text;
-    return *text != '\0' ? ATTUNE_OK : misuse(id, text, table[id].argument);
+    return *text != '\0' ? ATTUNE_OK : misuse(&table[id], text, table[id].argument);
   }
   switch (id) {
   case PROBLEM_TEXT:
     return ATTUNE_OK; /* taken before all others */
   case BLOCK_SIZE: {
-    const attune_status status = read_integer(&flags->block_size, id, text);
-    return status != ATTUNE_OK || flags->block_size > 0 ? status : misuse(id, text, "a number from 1 on");
+    const attune_status status = read_integer(&flags->block_size, &table[id], text);
+    return status != ATTUNE_OK || flags->block_size > 0 ? status : misuse(&table[id], text, "a number from 1 on");
   }
   case SEQLENS_Q:
   case SEQLENS_K:
@@ -418,7 +341,7 @@ static attune_status take_flag(attune_flags *flags, flag_id id, const char *text
     return read_seconds(&flags->budget_seconds, text);
   case EFFORT:
     flags->effort = text;
-    return read_word(&index, id, efforts, text);
+    return read_word(&index, &table[id], efforts, text);
   case FORCE:
     flags->force = true;
     return ATTUNE_OK;
@@ -426,51 +349,56 @@ static attune_status take_flag(attune_flags *flags, flag_id id, const char *text
     return read_seed(&flags->seed, text);
   case JOBS_NUMBER: {
     int32_t jobs = 0;
-    const attune_status status = read_integer(&jobs, id, text);
+    const attune_status status = read_integer(&jobs, &table[id], text);
     flags->jobs = jobs;
-    return status != ATTUNE_OK || jobs >= 0 ? status : misuse(id, text, "0 for all cores, or more");
+    return status != ATTUNE_OK || jobs >= 0 ? status : misuse(&table[id], text, "0 for all cores, or more");
   }
   case JSON:
     flags->json = true;
     return ATTUNE_OK;
-  case HELP:
+  default: /* HELP */
     flags->help = true;
     return ATTUNE_OK;
-  default:
-    return take_problem_flag(flags, id, text);
   }
 }
 
-/* One pass over the arguments. only: the flag to take, or FLAG_COUNT for all. */
-static attune_status pass(attune_flags *flags, int argc, char **argv, flag_id only) {
+/* Notes a flag as seen and takes it, in the pass for --problem or in the one for all others. */
+static attune_status take(attune_flags *flags, int number, const char *text, bool problem_pass) {
+  const int id = number - attune_problem_field_count;
+  if (id < 0) flags->seen |= UINT64_C(1) << number;
+  if (id == PROBLEM_TEXT) flags->seen |= ATTUNE_SEEN_PROBLEM;
+  if (problem_pass) return id == PROBLEM_TEXT ? read_problem(&flags->problem, &flags->given, text) : ATTUNE_OK;
+  return id < 0 ? take_field(flags, &attune_problem_fields[number], text) : take_flag(flags, (flag_id)id, text);
+}
+
+/* One pass over the arguments. */
+static attune_status pass(attune_flags *flags, int argc, char **argv, bool problem_pass) {
   const char *verb = argv[0];
   const int groups = groups_of(verb);
-  struct option options[FLAG_COUNT + 1] = {0};
-  for (int i = 0; i < FLAG_COUNT; i++)
-    options[i] = (struct option){table[i].name, table[i].argument != NULL ? required_argument : no_argument, NULL,
-                                 FIRST_FLAG + i};
+  struct option options[FIELDS_MAX + FLAG_COUNT + 1] = {0};
+  for (int i = 0, count = 0; i < flag_count(); i++) {
+    const flag_row row = flag_at(i);
+    if (row.name == NULL) continue;
+    options[count++] =
+        (struct option){row.name, row.argument != NULL ? required_argument : no_argument, NULL, FIRST_FLAG + i};
+  }
   optind = 0; /* starts anew, as glibc says */
   opterr = 0;
   int found;
   while ((found = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
     const char *argument = argv[optind - 1];
     if (found == ':')
-      return attune_fail(ATTUNE_BAD_ARGUMENT, "%s needs a value: %s", argument, table[optopt - FIRST_FLAG].argument);
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "%s needs a value: %s", argument, flag_at(optopt - FIRST_FLAG).argument);
     if (found == '?' && optopt >= FIRST_FLAG)
-      return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s takes no value", table[optopt - FIRST_FLAG].name);
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s takes no value", flag_at(optopt - FIRST_FLAG).name);
     if (found == '?')
       return attune_fail(ATTUNE_BAD_ARGUMENT, "no such flag, or the start of several: %s; see attune %s --help",
                          argument, verb);
-    const flag_id id = found == 'h' ? HELP : (flag_id)(found - FIRST_FLAG);
-    if ((table[id].groups & groups) == 0)
-      return attune_fail(ATTUNE_BAD_ARGUMENT, "attune %s takes no --%s; see attune %s --help", verb, table[id].name,
-                         verb);
-    if (id <= PROBLEM_TEXT) flags->seen |= 1u << id;
-    attune_status status = ATTUNE_OK;
-    if (only == FLAG_COUNT)
-      status = take_flag(flags, id, optarg);
-    else if (id == only)
-      status = read_problem(&flags->problem, &flags->given, optarg);
+    const int number = found == 'h' ? attune_problem_field_count + HELP : found - FIRST_FLAG;
+    const flag_row row = flag_at(number);
+    if ((row.groups & groups) == 0)
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "attune %s takes no --%s; see attune %s --help", verb, row.name, verb);
+    const attune_status status = take(flags, number, optarg, problem_pass);
     if (status != ATTUNE_OK) return status;
   }
   flags->rest = argv + optind;
@@ -482,20 +410,26 @@ static attune_status pass(attune_flags *flags, int argc, char **argv, flag_id on
 }
 
 /* Sizes that were as another one stay as it, unless a flag says otherwise. */
-static void follow(attune_problem *problem, const attune_problem *before, uint32_t seen) {
-  if ((seen & ATTUNE_SEEN_HEAD_DIM_V) == 0 && before->head_dim_v == before->head_dim)
-    problem->head_dim_v = problem->head_dim;
-  if ((seen & ATTUNE_SEEN_HEADS_KV) == 0 && before->heads_kv == before->heads_q) problem->heads_kv = problem->heads_q;
-  if ((seen & ATTUNE_SEEN_SEQLEN_K) == 0 && before->seqlen_k == before->seqlen_q) problem->seqlen_k = problem->seqlen_q;
+static void follow(attune_problem *problem, const attune_problem *before, const attune_flags *flags) {
+  for (int i = 0; i < attune_problem_field_count; i++) {
+    const attune_problem_field *field = &attune_problem_fields[i];
+    if (field->follows == NULL || attune_flags_seen(flags, field)) continue;
+    const size_t other = attune_problem_field_of(field->follows)->offset;
+    if (memcmp((const char *)before + field->offset, (const char *)before + other, sizeof(int32_t)) == 0)
+      memcpy((char *)problem + field->offset, (const char *)problem + other, sizeof(int32_t));
+  }
 }
 
-/* The file's sizes would overrule those of flags; LSE is computed with a file anyway. */
+/* The file's sizes would overrule those of flags. */
 static attune_status check_input(const attune_flags *flags) {
-  for (flag_id id = 0; flags->input != NULL && id <= PROBLEM_TEXT; id++)
-    if (id != LSE && (table[id].groups & SHAPE) != 0 && (flags->seen & 1u << id) != 0)
+  if (flags->input == NULL) return ATTUNE_OK;
+  for (int i = 0; i < attune_problem_field_count; i++)
+    if (attune_problem_fields[i].size && attune_flags_seen(flags, &attune_problem_fields[i]))
       return attune_fail(ATTUNE_BAD_ARGUMENT, "--input %.80s has its own sizes: drop --%s", flags->input,
-                         table[id].name);
-  return ATTUNE_OK;
+                         attune_problem_fields[i].flag);
+  if ((flags->seen & ATTUNE_SEEN_PROBLEM) == 0) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_ARGUMENT, "--input %.80s has its own sizes: drop --%s", flags->input,
+                     table[PROBLEM_TEXT].name);
 }
 
 attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
@@ -506,22 +440,22 @@ attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
   out->problem.seqlen_q = out->problem.seqlen_k = USUAL_SEQLEN;
   for (int i = 1; i < argc; i++) /* so that even a fault is told as asked */
     if (strcmp(argv[i], "--json") == 0) out->json = true;
-  attune_status status = pass(out, argc, argv, PROBLEM_TEXT);
+  attune_status status = pass(out, argc, argv, true);
   if (status != ATTUNE_OK) return status;
   const attune_problem before = out->problem;
-  if ((status = pass(out, argc, argv, FLAG_COUNT)) != ATTUNE_OK) return status;
+  if ((status = pass(out, argc, argv, false)) != ATTUNE_OK) return status;
   if ((status = check_input(out)) != ATTUNE_OK) return status;
-  follow(&out->problem, &before, out->seen);
-  const bool lists = out->problem.block_size > 0 || (out->seen & 1u << DENSITY) != 0;
+  follow(&out->problem, &before, out);
+  const bool lists = out->problem.block_size > 0 || attune_flags_seen(out, attune_problem_field_of("block_density"));
+  const bool bias_seen = attune_flags_seen(out, attune_problem_field_of("bias"));
   if (out->block_size == 0) out->block_size = out->problem.block_size > 0 ? out->problem.block_size : USUAL_BLOCK;
   if (lists) out->problem.block_size = out->block_size;
   const attune_strides sizes = out->problem.bias;
-  if (out->problem.want_bias && (out->seen & 1u << BIAS) == 0) /* of a file, whose sizes flags may have changed */
+  if (out->problem.want_bias && !bias_seen) /* of a file, whose sizes flags may have changed */
     status =
         attune_bias_of_sizes(&out->problem, sizes.batch > 0 ? out->problem.batch : 1,
                              sizes.heads > 0 ? out->problem.heads_q : 1, sizes.seqlen > 0 ? out->problem.seqlen_q : 1);
-  if ((out->seen & 1u << BIAS) != 0)
-    status = attune_bias_of_sizes(&out->problem, sizes.batch, sizes.heads, sizes.seqlen);
+  if (bias_seen) status = attune_bias_of_sizes(&out->problem, sizes.batch, sizes.heads, sizes.seqlen);
   /* What a file is for is known when it is read; it may also hold params. */
   return status != ATTUNE_OK || out->input != NULL ? status : attune_problem_check(&out->problem);
 }

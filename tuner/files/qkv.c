@@ -66,7 +66,8 @@ static attune_status narrow(uint16_t **out, const attune_tensor *tensor, attune_
   if (self.beyond > 0) {
     free(self.elements);
     return attune_fail(ATTUNE_BAD_FILE, "%s has %lld elements beyond the largest %s, %g; use --dtype %s", tensor->name,
-                       (long long)self.beyond, attune_dtype_words[dtype], dtype == ATTUNE_FP16 ? 65504.0 : 0x1.fep127,
+                       (long long)self.beyond, dtype == ATTUNE_FP16 ? "fp16" : "bf16",
+                       dtype == ATTUNE_FP16 ? 65504.0 : 0x1.fep127,
                        dtype == ATTUNE_FP16 ? "bf16, or scale the input" : "fp16 after scaling the input");
   }
   *out = self.elements;
@@ -216,7 +217,7 @@ static attune_status read_tensors(attune_qkv *out, const attune_safetensors *fil
 
   attune_problem *problem = &out->problem;
   *problem = flags->problem;
-  if ((flags->seen & ATTUNE_SEEN_DTYPE) == 0)
+  if (!attune_flags_seen(flags, attune_problem_field_of("dtype")))
     problem->dtype = kind_of(q->dtype) == TENSOR_F16 ? ATTUNE_FP16 : ATTUNE_BF16;
   problem->batch = (int32_t)q->shape[BATCH];
   problem->seqlen_q = (int32_t)q->shape[SEQLEN];

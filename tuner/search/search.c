@@ -71,11 +71,7 @@ static attune_status conclude(attune_search *search) {
 /* The class has but their number. */
 static attune_status take_expressions(attune_problem *out, const attune_problem *problem, const char *class_text) {
   char text[ATTUNE_TEXT_MAX];
-  memcpy(out->mask_expr, problem->mask_expr, sizeof out->mask_expr);
-  memcpy(out->score_expr, problem->score_expr, sizeof out->score_expr);
-  memcpy(out->params, problem->params, sizeof out->params);
-  out->want_bias = problem->want_bias;
-  out->bias = problem->bias;
+  attune_problem_take_expressions(out, problem);
   const attune_status status = attune_problem_print(text, out);
   if (status != ATTUNE_OK || strcmp(text, class_text) == 0) return status;
   return attune_fail(ATTUNE_BAD_EXPRESSION, "the class %s stands for %s", class_text, text);

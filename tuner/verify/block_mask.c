@@ -92,7 +92,12 @@ attune_status attune_host_block_mask_make(attune_host_block_mask *out, const att
   }
   out->rows[all] = (int32_t)count;
   if (status == ATTUNE_OK) status = sort_rows(out, (int64_t)batch * heads, rows, columns);
-  out->view = (attune_block_mask){batch, heads, out->rows, out->blocks, count, out->order};
+  out->view = (attune_block_mask){.batch = batch,
+                                  .heads = heads,
+                                  .row_offsets = out->rows,
+                                  .indices = out->blocks,
+                                  .capacity = count,
+                                  .row_order = out->order};
   if (status != ATTUNE_OK) attune_host_block_mask_free(out);
   return status;
 }

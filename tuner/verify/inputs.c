@@ -1,4 +1,5 @@
-/* What a kernel is given besides Q, K and V: values of params, and lengths of sequences, from flags, JSON and files. */
+/* What a kernel is inputs besides Q, K and V: values of params, and lengths of sequences, from flags, JSON and files.
+ */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,23 +12,28 @@ void attune_inputs_values(attune_value out[ATTUNE_PARAMS_MAX], const attune_inpu
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
     const void *array = inputs->params[i].array;
     if (array == NULL && inputs->params[i].count > 0) array = &inputs->elements[inputs->params[i].first];
-    out[i] = (attune_value){array, inputs->params[i].count, inputs->params[i].integer, inputs->params[i].real};
+    out[i] = (attune_value){.array = array,
+                            .count = inputs->params[i].count,
+                            .integer = inputs->params[i].integer,
+                            .real = inputs->params[i].real};
   }
 }
 
 /* The place of the next param of that name and type. */
-static attune_status declare(int *out, attune_problem *problem, const char *name, size_t length,
+static attune_status declare(int *out, attune_inputs *inputs, attune_problem *problem, const char *name, size_t length,
                              attune_param_type type) {
-  int i = 0;
-  while (i < ATTUNE_PARAMS_MAX && problem->params[i].type != ATTUNE_PARAM_NONE)
-    i++;
+  const int i = problem->param_count;
   if (i == ATTUNE_PARAMS_MAX) return attune_fail(ATTUNE_BAD_ARGUMENT, "more than %d params", ATTUNE_PARAMS_MAX);
-  if (length == 0 || length >= sizeof problem->params[i].name)
+  if (length == 0 || length >= sizeof inputs->names[i])
     return attune_fail(ATTUNE_BAD_ARGUMENT, "param \"%.*s\": a name has from 1 to %zu letters", (int)length, name,
-                       sizeof problem->params[i].name - 1);
-  memcpy(problem->params[i].name, name, length);
-  problem->params[i].name[length] = '\0';
-  problem->params[i].type = type;
+                       sizeof inputs->names[i] - 1);
+  memcpy(inputs->names[i], name, length);
+  inputs->names[i][length] = '\0';
+  inputs->declared[i].type = type;
+  for (int j = 0; j <= i; j++) /* the inputs may be a copy */
+    inputs->declared[j].name = inputs->names[j];
+  problem->params = inputs->declared;
+  problem->param_count = i + 1;
   *out = i;
   return ATTUNE_OK;
 }
@@ -35,7 +41,7 @@ static attune_status declare(int *out, attune_problem *problem, const char *name
 attune_status attune_inputs_array(attune_inputs *inputs, attune_problem *problem, const char *name,
                                   attune_param_type type, const void *array, int64_t count) {
   int place;
-  const attune_status status = declare(&place, problem, name, strlen(name), type);
+  const attune_status status = declare(&place, inputs, problem, name, strlen(name), type);
   if (status != ATTUNE_OK) return status;
   inputs->params[place].array = array;
   inputs->params[place].count = count;
@@ -56,7 +62,7 @@ attune_status attune_inputs_numbers(attune_inputs *inputs, attune_problem *probl
                        (int)length, name, ATTUNE_GIVEN_ELEMENTS);
   const attune_param_type type = array ? (real ? ATTUNE_PARAM_FLOAT_ARRAY : ATTUNE_PARAM_INT_ARRAY)
                                        : (real ? ATTUNE_PARAM_FLOAT : ATTUNE_PARAM_INT);
-  const attune_status status = declare(&place, problem, name, length, type);
+  const attune_status status = declare(&place, inputs, problem, name, length, type);
   if (status != ATTUNE_OK) return status;
   if (!array && real) inputs->params[place].real = (float)numbers[0];
   if (!array && !real) inputs->params[place].integer = (int32_t)numbers[0];

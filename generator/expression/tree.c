@@ -1,9 +1,9 @@
 /* The names, operators and functions of expressions, and what a tree says about itself. */
-#include "generator/problem/expression_tree.h"
+#include "generator/expression/tree.h"
 
 #include <string.h>
 
-#include "generator/problem/expression.h"
+#include "generator/expression/expression.h"
 
 const attune_expression_name attune_expression_names[NAME_COUNT] = {
     [SCORE] = {"score", REAL},          [BIAS] = {"bias", REAL},

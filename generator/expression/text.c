@@ -1,5 +1,5 @@
 /* An expression as text: as it is printed, and as the C++ that a kernel compiles. */
-#include "generator/problem/expression.h"
+#include "generator/expression/expression.h"
 
 #include <locale.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "generator/base/text.h"
-#include "generator/problem/expression_tree.h"
+#include "generator/expression/tree.h"
 
 typedef struct {
   attune_buffer *out;

@@ -1,7 +1,7 @@
 /* An expression's value for one query and one key. */
 #include <math.h>
 
-#include "generator/problem/expression_tree.h"
+#include "generator/expression/tree.h"
 
 /* Ints as they wrap in kernels, truth values as 0 and 1. */
 typedef struct {

@@ -12,7 +12,7 @@
 
 #include "generator/base/status.h"
 #include "generator/base/text.h"
-#include "generator/problem/expression_tree.h"
+#include "generator/expression/tree.h"
 
 static const char *const type_words[] = {"a truth value", "an int", "a float", "an array of int", "an array of float"};
 
@@ -20,10 +20,12 @@ typedef struct {
   attune_expression *tree;
   attune_expression_kind kind;
   const attune_param *params;
+  int param_count;
   bool bias;
   const char *start, *at;
   int depth;
   bool failed; /* the message is set */
+  attune_status status;
 } parser;
 
 static const char *kind_word(attune_expression_kind kind) {
@@ -39,8 +41,8 @@ __attribute__((format(printf, 3, 4))) static int refuse(parser *p, const char *w
   vsnprintf(what, sizeof what, format, arguments);
   va_end(arguments);
   p->failed = true;
-  (void)attune_fail(ATTUNE_BAD_EXPRESSION, "%s expression \"%.120s\", column %d: %s", kind_word(p->kind), p->start,
-                    (int)(where - p->start) + 1, what);
+  p->status = attune_fail(ATTUNE_BAD_EXPRESSION, "%s expression \"%.120s\", column %d: %s", kind_word(p->kind),
+                          p->start, (int)(where - p->start) + 1, what);
   return 0;
 }
 
@@ -49,10 +51,20 @@ static void skip_blanks(parser *p) {
     p->at++;
 }
 
+/* What would be an expression of a parser without limits. */
+static int refuse_size(parser *p, const char *where, const char *format, int limit) {
+  const bool first = !p->failed;
+  char what[128];
+  snprintf(what, sizeof what, format, limit);
+  (void)refuse(p, where, "%s", what);
+  if (first) p->status = ATTUNE_UNSUPPORTED;
+  return 0;
+}
+
 static int add_node(parser *p, node n) {
   if (p->failed) return 0;
   if (p->tree->count == NODES_MAX)
-    return refuse(p, p->at, "more than %d operations and operands; split it into params", NODES_MAX);
+    return refuse_size(p, p->at, "more than %d operations and operands; split it into params", NODES_MAX);
   p->tree->nodes[p->tree->count] = n;
   return p->tree->count++;
 }
@@ -161,7 +173,7 @@ static int parse_param(parser *p, int index, const char *where) {
 }
 
 static int find_param(const parser *p, const char *name, size_t length) {
-  for (int i = 0; i < ATTUNE_PARAMS_MAX && p->params != NULL && p->params[i].type != ATTUNE_PARAM_NONE; i++)
+  for (int i = 0; i < p->param_count; i++)
     if (strlen(p->params[i].name) == length && memcmp(name, p->params[i].name, length) == 0) return i;
   return -1;
 }
@@ -230,7 +242,7 @@ static int parse_unary(parser *p) {
   const char *sign = *p->at != '\0' ? strchr(attune_expression_unary_signs, *p->at) : NULL;
   if (sign == NULL) return parse_primary(p);
   if (p->at[1] == *p->at && *sign == '-') return refuse(p, where, "-- has side effects; write -(-x)");
-  if (++p->depth > DEPTH_MAX) return refuse(p, where, "nested deeper than %d", DEPTH_MAX);
+  if (++p->depth > DEPTH_MAX) return refuse_size(p, where, "nested deeper than %d", DEPTH_MAX);
   p->at++;
   int place = parse_unary(p);
   p->depth--;
@@ -281,7 +293,7 @@ static int parse_binary(parser *p, int level) {
 
 static int parse_ternary(parser *p) {
   if (p->failed) return 0;
-  if (++p->depth > DEPTH_MAX) return refuse(p, p->at, "nested deeper than %d", DEPTH_MAX);
+  if (++p->depth > DEPTH_MAX) return refuse_size(p, p->at, "nested deeper than %d", DEPTH_MAX);
   int place = parse_binary(p, 1);
   const char *where = p->at;
   if (!p->failed && take(p, '?')) {
@@ -342,16 +354,18 @@ static void find_constants(attune_expression *tree, int place) {
 }
 
 attune_status attune_expression_parse(attune_expression **out, attune_expression_kind kind, const char *text,
-                                      const attune_param *params, bool bias) {
-  if (out == NULL || text == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "expression: null pointer");
+                                      const attune_param *params, int param_count, bool bias) {
+  if (out == NULL || text == NULL || param_count < 0 || param_count > ATTUNE_PARAMS_MAX)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "expression: null pointer, or %d params", param_count);
   *out = NULL;
   attune_expression *tree = calloc(1, sizeof *tree);
   if (tree == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an expression");
-  for (int i = 0; params != NULL && i < ATTUNE_PARAMS_MAX; i++)
+  for (int i = 0; i < param_count; i++)
     snprintf(tree->params[i], sizeof tree->params[i], "%s", params[i].name);
   parser p = {.tree = tree,
               .kind = kind,
               .params = params,
+              .param_count = param_count,
               .bias = bias && kind == ATTUNE_EXPRESSION_SCORE,
               .start = text,
               .at = text};
@@ -364,7 +378,7 @@ attune_status attune_expression_parse(attune_expression **out, attune_expression
   root = convert(&p, root, kind == ATTUNE_EXPRESSION_MASK ? TRUTH : REAL, text);
   if (p.failed) {
     free(tree);
-    return ATTUNE_BAD_EXPRESSION;
+    return p.status;
   }
   tree->root = root;
   if (kind == ATTUNE_EXPRESSION_SCORE) find_constants(tree, root);

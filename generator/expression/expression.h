@@ -23,9 +23,13 @@ bool attune_expression_uses_bias(const attune_expression *expression);
 /* Whether the name is one that expressions have without being told. */
 bool attune_expression_knows(const char *name);
 
-/* ---- problem_expressions.c ---- */
+/* ---- of a problem: problem/expressions.c, problem/expression_source.c, source/expressions.c ---- */
 
-attune_status attune_expressions_check(const attune_problem *problem);
+/* Whether only expression_hash is known of them. */
+bool attune_problem_expressions_unknown(const attune_problem *problem);
+/* The functions of the mask and the score that a kernel calls; each may be NULL. */
+void attune_expressions_write(attune_buffer *out, const attune_problem *problem, const attune_expression *mask,
+                              const attune_expression *score);
 /* What stands in the place of templates/expressions.h. problem may be NULL where the config has no expressions. */
 attune_status attune_expressions_emit(attune_buffer *out, const attune_config *config, const attune_problem *problem);
 

@@ -1,0 +1,32 @@
+/* How far tuned problems are in what is not a plain number. */
+#include <math.h>
+
+#include "generator/problem/rules.h"
+
+double attune_distance_axis(int32_t a, int32_t b) {
+  return fabs(log2((double)a / (double)b));
+}
+
+double attune_distance_window(const attune_problem *wanted, const attune_problem *tuned) {
+  const attune_bound bound = attune_problem_bound(wanted);
+  if (bound != attune_problem_bound(tuned)) return INFINITY;
+  return bound == ATTUNE_BOUND_WINDOW ? attune_distance_axis(wanted->window_left + 1, tuned->window_left + 1) : 0;
+}
+
+/* The kernel depends on how a score becomes an exponent, not on the values of scale and softcap. */
+double attune_distance_score(const attune_problem *wanted, const attune_problem *tuned) {
+  return attune_problem_score(wanted) == attune_problem_score(tuned) ? 0 : INFINITY;
+}
+
+double attune_distance_density(const attune_problem *wanted, const attune_problem *tuned) {
+  const int32_t a = attune_problem_one_in(wanted), b = attune_problem_one_in(tuned);
+  return a > 0 && b > 0 ? attune_distance_axis(a, b) : 0;
+}
+
+/* The kernel is made anew from the schedule. Another score may want another one, another mask surely does. */
+double attune_distance_expressions(const attune_problem *wanted, const attune_problem *tuned) {
+  const bool has_mask = attune_problem_has_pattern(wanted);
+  if (has_mask != attune_problem_has_pattern(tuned)) return INFINITY;
+  if (attune_problem_expressions(wanted) == attune_problem_expressions(tuned)) return 0;
+  return has_mask ? INFINITY : 1;
+}

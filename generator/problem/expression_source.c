@@ -1,0 +1,83 @@
+/* A problem's expressions as the functions that templates/mask.h calls. */
+#include "generator/expression/expression.h"
+
+static void emit_params(attune_buffer *out, const attune_problem *problem, const attune_expression *expression,
+                        const char *index, const char *real) {
+  for (int i = 0; i < problem->param_count; i++) {
+    const attune_param *p = &problem->params[i];
+    if (!attune_expression_uses(expression, i)) continue;
+    if (p->type == ATTUNE_PARAM_INT)
+      attune_buffer_print(out, "  const %s param_%s(problem.values[%d].integer);\n", index, p->name, i);
+    else if (p->type == ATTUNE_PARAM_FLOAT)
+      attune_buffer_print(out, "  const %s param_%s(problem.values[%d].real);\n", real, p->name, i);
+    else
+      attune_buffer_print(out, "  const %s param_%s(problem, %d);\n",
+                          p->type == ATTUNE_PARAM_INT_ARRAY ? "integers" : "reals", p->name, i);
+  }
+}
+
+/* Rows and keys of a ragged tile lie beyond the sequence's end. */
+static int32_t most_seqlen(const attune_problem *problem) {
+  enum { LARGEST_TILE = 512 };
+  return (problem->seqlen_q > problem->seqlen_k ? problem->seqlen_q : problem->seqlen_k) + LARGEST_TILE;
+}
+
+static void emit_comment(attune_buffer *out, const char *what, const attune_expression *expression) {
+  attune_buffer_print(out, "/* %s: ", what);
+  attune_expression_print(out, expression);
+  attune_buffer_add_text(out, " */\n");
+}
+
+static void emit_mask(attune_buffer *out, const attune_problem *problem, const attune_expression *mask) {
+  emit_comment(out, "mask", mask);
+  attune_buffer_add_text(
+      out, "template <class index, class real>\n"
+           "ATTUNE_DEVICE auto is_seen(const attune_arguments &problem, index batch, index head, index q, "
+           "index k,\n                           index seqlen_q, index seqlen_k) {\n");
+  emit_params(out, problem, mask, "index", "real");
+  attune_buffer_add_text(out, "  return ");
+  attune_expression_emit(out, mask, most_seqlen(problem));
+  attune_buffer_add_text(out, ";\n}\n\n");
+}
+
+static void emit_constants(attune_buffer *out, const attune_problem *problem, const attune_expression *score) {
+  const int count = attune_expression_constants(score);
+  attune_buffer_add_text(out,
+                         "/* What the score needs that is the same for a whole head. */\nstruct item_constants {\n");
+  for (int i = 0; i < count; i++)
+    attune_buffer_print(out, "  %s c%d;\n", attune_expression_constant_is_int(score, i) ? "int" : "float", i);
+  attune_buffer_add_text(out,
+                         "};\nATTUNE_DEVICE item_constants constants_of(const attune_arguments &problem, integer "
+                         "batch, integer head,\n                                          integer seqlen_q, integer "
+                         "seqlen_k) {\n  using index = integer;\n  using real = float;\n");
+  if (count > 0) emit_params(out, problem, score, "index", "real");
+  attune_buffer_add_text(out, "  item_constants item = {};\n");
+  for (int i = 0; i < count; i++) {
+    attune_buffer_print(out, "  item.c%d = ", i);
+    attune_expression_emit_constant(out, score, i, most_seqlen(problem));
+    attune_buffer_add_text(out, attune_expression_constant_is_int(score, i) ? ".value();\n" : ";\n");
+  }
+  attune_buffer_add_text(out, "  return item;\n}\n\n");
+}
+
+static void emit_score(attune_buffer *out, const attune_problem *problem, const attune_expression *score) {
+  emit_comment(out, "score", score);
+  attune_buffer_print(out, "constexpr bool uses_bias = %s;\n", attune_expression_uses_bias(score) ? "true" : "false");
+  emit_constants(out, problem, score);
+  attune_buffer_add_text(
+      out,
+      "ATTUNE_DEVICE float changed_score(const attune_arguments &problem, const item_constants &item, float score, "
+      "float bias,\n                                  integer batch, integer head, integer q, integer k, integer "
+      "seqlen_q,\n                                  integer seqlen_k) {\n  using index = integer;\n  using real = "
+      "float;\n");
+  emit_params(out, problem, score, "index", "real");
+  attune_buffer_add_text(out, "  return ");
+  attune_expression_emit(out, score, most_seqlen(problem));
+  attune_buffer_add_text(out, ";\n}\n\n");
+}
+
+void attune_expressions_write(attune_buffer *out, const attune_problem *problem, const attune_expression *mask,
+                              const attune_expression *score) {
+  if (mask != NULL) emit_mask(out, problem, mask);
+  if (score != NULL) emit_score(out, problem, score);
+}

@@ -1,0 +1,176 @@
+/* A problem's expressions: what is compiled in, their rules, and the number that names them. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "generator/base/hash.h"
+#include "generator/base/status.h"
+#include "generator/expression/expression.h"
+#include "generator/problem/rules.h"
+
+const char attune_expression_unknown[] = "#";
+
+bool attune_expression_is_unknown(const char *text) {
+  return text[0] == attune_expression_unknown[0];
+}
+
+const char *attune_problem_mask_expr(const attune_problem *problem) {
+  return problem->mask_expr != NULL ? problem->mask_expr : "";
+}
+
+const char *attune_problem_score_expr(const attune_problem *problem) {
+  return problem->score_expr != NULL ? problem->score_expr : "";
+}
+
+/* Whether the text says no more than the word, in any parentheses. */
+static bool is_only(const char *text, const char *word) {
+  const char *first = text + strspn(text, " (");
+  const size_t length = strlen(word);
+  return strncmp(first, word, length) == 0 && strspn(first + length, " )") == strlen(first + length);
+}
+
+/* What is compiled in: "" where there is none, or it does nothing. */
+static const char *mask_text(const attune_problem *problem) {
+  const char *text = attune_problem_mask_expr(problem);
+  return is_only(text, "1") ? "" : text;
+}
+
+static const char *score_text(const attune_problem *problem) {
+  const char *text = attune_problem_score_expr(problem);
+  if (text[0] == '\0' && problem->want_bias) return "score + bias";
+  return is_only(text, "score") ? "" : text;
+}
+
+bool attune_problem_has_pattern(const attune_problem *problem) {
+  return mask_text(problem)[0] != '\0';
+}
+
+bool attune_problem_changes_score(const attune_problem *problem) {
+  return score_text(problem)[0] != '\0';
+}
+
+/* ---- check ---- */
+
+static bool is_name(const char *text) {
+  if (!isalpha((unsigned char)*text) && *text != '_') return false;
+  while (isalnum((unsigned char)*text) || *text == '_')
+    text++;
+  return *text == '\0';
+}
+
+static attune_status check_name(const attune_param *params, int i) {
+  const char *name = params[i].name;
+  if (name == NULL || !is_name(name))
+    return attune_fail(ATTUNE_BAD_EXPRESSION,
+                       "params[%d] has the name \"%.40s\"; it takes letters, digits and _, and begins with no digit", i,
+                       name != NULL ? name : "");
+  if (strlen(name) >= ATTUNE_PARAM_NAME_MAX)
+    return attune_fail(ATTUNE_UNSUPPORTED, "params[%d] has the name \"%.40s\" of %zu letters; %d is the limit", i, name,
+                       strlen(name), ATTUNE_PARAM_NAME_MAX - 1);
+  if (attune_expression_knows(name))
+    return attune_fail(ATTUNE_BAD_EXPRESSION, "params[%d] is named %s, which expressions have already: rename it", i,
+                       name);
+  for (int before = 0; before < i; before++)
+    if (strcmp(params[before].name, name) == 0)
+      return attune_fail(ATTUNE_BAD_EXPRESSION, "params[%d] and params[%d] are both named %s", before, i, name);
+  return ATTUNE_OK;
+}
+
+attune_status attune_check_params(const attune_problem_field *field, const attune_problem *p) {
+  attune_status status = ATTUNE_OK;
+  (void)field;
+  if (p->param_count < 0 || (p->param_count > 0 && p->params == NULL))
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "param_count is %d, params is %s", p->param_count,
+                       p->params == NULL ? "NULL" : "not NULL");
+  if (p->param_count > ATTUNE_PARAMS_MAX)
+    return attune_fail(ATTUNE_UNSUPPORTED, "param_count is %d; %d is the limit", p->param_count, ATTUNE_PARAMS_MAX);
+  for (int i = 0; i < p->param_count && status == ATTUNE_OK; i++) {
+    const int type = (int)p->params[i].type;
+    if (type < ATTUNE_PARAM_INT || type > ATTUNE_PARAM_FLOAT_ARRAY)
+      return attune_fail(type < ATTUNE_PARAM_INT ? ATTUNE_BAD_EXPRESSION : ATTUNE_UNSUPPORTED,
+                         "params[%d].type is %d; it must be from %d to %d", i, type, ATTUNE_PARAM_INT,
+                         ATTUNE_PARAM_FLOAT_ARRAY);
+    if (p->params[i].reserved != 0)
+      return attune_fail(ATTUNE_UNSUPPORTED, "params[%d].reserved is %d; this library knows only 0", i,
+                         p->params[i].reserved);
+    status = check_name(p->params, i);
+  }
+  return status;
+}
+
+static attune_status check_length(const char *text, const char *name) {
+  if (strlen(text) < ATTUNE_EXPRESSION_MAX) return ATTUNE_OK;
+  return attune_fail(ATTUNE_UNSUPPORTED, "%s has %zu bytes; %d is the limit", name, strlen(text),
+                     ATTUNE_EXPRESSION_MAX - 1);
+}
+
+attune_status attune_problem_expression(attune_expression **out, attune_expression_kind kind,
+                                        const attune_problem *problem) {
+  const char *text = kind == ATTUNE_EXPRESSION_MASK ? mask_text(problem) : score_text(problem);
+  *out = NULL;
+  if (text[0] == '\0') return ATTUNE_OK;
+  if (!attune_expression_is_unknown(text))
+    return attune_expression_parse(out, kind, text, problem->params, problem->param_count, problem->want_bias != 0);
+  if (strcmp(text, attune_expression_unknown) == 0 && problem->expression_hash > 0) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_EXPRESSION,
+                     "\"%.40s\" with the expression_hash %d is neither an expression nor its number", text,
+                     problem->expression_hash);
+}
+
+attune_status attune_check_expressions(const attune_problem_field *field, const attune_problem *p) {
+  attune_expression *mask = NULL, *score = NULL;
+  (void)field;
+  attune_status status = check_length(attune_problem_mask_expr(p), "mask_expr");
+  if (status == ATTUNE_OK) status = check_length(attune_problem_score_expr(p), "score_expr");
+  if (status == ATTUNE_OK) status = attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, p);
+  if (status == ATTUNE_OK) status = attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, p);
+  if (status == ATTUNE_OK && score != NULL && p->softcap > 0)
+    status = attune_fail(
+        ATTUNE_BAD_EXPRESSION,
+        "softcap %g beside a score expression or a bias: write it as %g * tanh(score / %g) where it belongs",
+        (double)p->softcap, (double)p->softcap, (double)p->softcap);
+  const char *text = attune_problem_score_expr(p);
+  const bool told = p->want_bias && text[0] != '\0' && !attune_expression_is_unknown(text);
+  if (status == ATTUNE_OK && told && (score == NULL || !attune_expression_uses_bias(score)))
+    status =
+        attune_fail(ATTUNE_BAD_EXPRESSION, "the problem wants a bias, but its score expression does not use it: add "
+                                           "\"+ bias\", or drop it");
+  free(mask);
+  free(score);
+  return status;
+}
+
+/* ---- the number ---- */
+
+bool attune_problem_expressions_unknown(const attune_problem *problem) {
+  return attune_expression_is_unknown(attune_problem_mask_expr(problem)) ||
+         attune_expression_is_unknown(attune_problem_score_expr(problem));
+}
+
+/* Over what is compiled: names and types of params, and what the lengths make of conversions, are in it. */
+static int32_t number_of(const attune_expression *mask, const attune_expression *score, const attune_problem *problem) {
+  attune_buffer text = {0};
+  char digest[65];
+  attune_expressions_write(&text, problem, mask, score);
+  int32_t number = 1; /* without memory for the text; the source that it names is hashed as a whole anyway */
+  if (!text.failed && text.length > 0) {
+    attune_sha256(digest, text.text, text.length);
+    digest[8] = '\0';
+    number = (int32_t)(strtoul(digest, NULL, 16) & 0x7fffffff);
+  }
+  attune_buffer_free(&text);
+  return number != 0 ? number : 1;
+}
+
+int32_t attune_problem_expressions(const attune_problem *problem) {
+  attune_expression *mask = NULL, *score = NULL;
+  int32_t number = 0;
+  if (attune_problem_expressions_unknown(problem)) return problem->expression_hash;
+  if (!attune_problem_has_pattern(problem) && !attune_problem_changes_score(problem)) return 0;
+  if (attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem) == ATTUNE_OK &&
+      attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, problem) == ATTUNE_OK)
+    number = number_of(mask, score, problem);
+  free(mask);
+  free(score);
+  return number;
+}

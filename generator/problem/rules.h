@@ -1,0 +1,52 @@
+/* Private to generator/problem/: what the rows of the table of fields point to. */
+#ifndef ATTUNE_PROBLEM_RULES_H
+#define ATTUNE_PROBLEM_RULES_H
+
+#include "generator/problem/field.h"
+
+/* ---- check.c, strides.c, expressions.c ---- */
+attune_status attune_check_word(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_flag(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_head_dim(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_size(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_heads_kv(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_seqlen_q(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_window(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_scale(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_softcap(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_block_size(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_block_density(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_strides(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_bias(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_params(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_expressions(const attune_problem_field *field, const attune_problem *problem);
+
+/* ---- canonical.c, strides.c ---- */
+void attune_canonical_mask(attune_problem *problem); /* with the window */
+void attune_canonical_scale(attune_problem *problem);
+void attune_canonical_strides(attune_problem *problem); /* Q's, K's, V's and O's; sizes are checked */
+
+/* ---- class.c ---- */
+void attune_class_print_window(attune_buffer *out, const attune_problem *canonical);
+const char *attune_class_parse_window(attune_problem *problem, attune_text *text);
+void attune_class_print_density(attune_buffer *out, const attune_problem *canonical);
+const char *attune_class_parse_density(attune_problem *problem, attune_text *text);
+void attune_class_print_mask_expr(attune_buffer *out, const attune_problem *canonical);
+const char *attune_class_parse_mask_expr(attune_problem *problem, attune_text *text);
+void attune_class_print_softcap(attune_buffer *out, const attune_problem *canonical);
+const char *attune_class_parse_softcap(attune_problem *problem, attune_text *text);
+void attune_class_print_scale(attune_buffer *out, const attune_problem *canonical);
+const char *attune_class_parse_scale(attune_problem *problem, attune_text *text);
+void attune_class_print_score_expr(attune_buffer *out, const attune_problem *canonical);
+const char *attune_class_parse_score_expr(attune_problem *problem, attune_text *text);
+void attune_class_print_hash(attune_buffer *out, const attune_problem *canonical);
+const char *attune_class_parse_hash(attune_problem *problem, attune_text *text);
+
+/* ---- distance.c ---- */
+double attune_distance_axis(int32_t a, int32_t b); /* |log2(a / b)| */
+double attune_distance_window(const attune_problem *wanted, const attune_problem *tuned);
+double attune_distance_score(const attune_problem *wanted, const attune_problem *tuned);
+double attune_distance_density(const attune_problem *wanted, const attune_problem *tuned);
+double attune_distance_expressions(const attune_problem *wanted, const attune_problem *tuned);
+
+#endif
