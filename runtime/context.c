@@ -30,7 +30,9 @@ attune_status attune_context_create(attune_context **out, const attune_options *
   atomic_init(&context->references, 1);
   context->frozen = own.frozen || attune_frozen_by_environment();
   attune_store_options store = {.path = own.database, .frozen = context->frozen, .locate = attune_problem_locate};
-  status = attune_backend_open(&context->machine, own.device, own.host_seed);
+  context->plans = attune_plan_cache_create();
+  if (!context->plans) status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a context");
+  if (status == ATTUNE_OK) status = attune_backend_open(&context->machine, own.device, own.host_seed);
   if (status == ATTUNE_OK) status = attune_store_open(&context->store, &store);
   if (status != ATTUNE_OK) {
     attune_context_destroy(context);
@@ -48,6 +50,7 @@ attune_context *attune_context_retain(attune_context *context) {
 
 void attune_context_destroy(attune_context *context) {
   if (!context || atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) > 1) return;
+  attune_plan_cache_destroy(context->plans); /* which unloads: before the backend is closed */
   if (context->store) attune_store_close(context->store);
   attune_backend_close(context->machine);
   free(context);

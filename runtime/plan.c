@@ -52,18 +52,16 @@ static attune_status use_named(attempt *a, const char *text) {
   return ATTUNE_OK;
 }
 
-/* config may be NULL: dispatch chooses. */
-static attune_status create(attune_plan **out, attune_context *context, const attune_problem *problem,
-                            const char *config) {
+/* A new plan with one user. config may be NULL: dispatch chooses. */
+static attune_status make(attune_plan **out, attune_context *context, const attune_problem *problem,
+                          const char *config) {
   attune_problem resolved;
-  if (!out) return attune_fail(ATTUNE_BAD_ARGUMENT, "out is NULL; pass the address of an attune_plan *");
-  *out = NULL;
-  if (!context || !problem) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", context ? "problem" : "context");
   attune_status status = attune_problem_resolve(&resolved, problem);
   if (status != ATTUNE_OK) return status;
   attune_plan *plan = calloc(1, sizeof *plan);
   if (!plan) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a plan");
   plan->context = attune_context_retain(context);
+  plan->users = 1;
   attempt a = {.plan = plan, .problem = &resolved};
   status = config ? use_named(&a, config) : choose(&a);
   if (status == ATTUNE_OK)
@@ -73,23 +71,69 @@ static attune_status create(attune_plan **out, attune_context *context, const at
   return status;
 }
 
+static attune_status check_arguments(attune_plan **out, const attune_context *context, const attune_problem *problem) {
+  if (!out) return attune_fail(ATTUNE_BAD_ARGUMENT, "out is NULL; pass the address of an attune_plan *");
+  *out = NULL;
+  if (!context || !problem) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", context ? "problem" : "context");
+  return ATTUNE_OK;
+}
+
+/* The problem in this library's size, and the key that the context remembers its plan by. free *key. */
+static attune_status read_problem(attune_problem *own, attune_buffer *key, const attune_problem *problem) {
+  const attune_status status = attune_problem_read(own, problem);
+  if (status != ATTUNE_OK) return status;
+  attune_problem_key(key, own);
+  return key->failed ? attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a problem's key") : ATTUNE_OK;
+}
+
+/* With a reference to the context for the caller; NULL: there is none. */
+static attune_plan *find(attune_context *context, const attune_buffer *key) {
+  attune_plan *plan = attune_plan_cache_find(context->plans, key);
+  if (plan) attune_context_retain(context);
+  return plan;
+}
+
+attune_status attune_plan_find(attune_plan **out, attune_context *context, const attune_problem *problem) {
+  attune_problem own;
+  attune_buffer key = {0};
+  attune_status status = check_arguments(out, context, problem);
+  if (status == ATTUNE_OK) status = read_problem(&own, &key, problem);
+  if (status == ATTUNE_OK) *out = find(context, &key);
+  attune_buffer_free(&key);
+  return status;
+}
+
 attune_status attune_plan_create(attune_plan **out, attune_context *context, const attune_problem *problem) {
-  return create(out, context, problem, NULL);
+  attune_problem own;
+  attune_buffer key = {0};
+  attune_plan *made = NULL;
+  attune_status status = check_arguments(out, context, problem);
+  if (status == ATTUNE_OK) status = read_problem(&own, &key, problem);
+  if (status == ATTUNE_OK) *out = find(context, &key);
+  if (status == ATTUNE_OK && !*out) {
+    status = make(&made, context, &own, NULL);
+    if (status == ATTUNE_OK) *out = attune_plan_cache_insert(context->plans, &key, made);
+    if (status == ATTUNE_OK && *out != made) { /* another thread was first */
+      attune_context_retain(context);
+      attune_plan_destroy(made);
+    }
+  }
+  attune_buffer_free(&key);
+  return status;
 }
 
 attune_status attune_plan_create_with(attune_plan **out, attune_context *context, const attune_problem *problem,
                                       const char *config) {
-  if (out) *out = NULL;
+  const attune_status status = check_arguments(out, context, problem);
+  if (status != ATTUNE_OK) return status;
   if (!config) return attune_fail(ATTUNE_BAD_ARGUMENT, "config is NULL; use attune_plan_create to have one chosen");
-  return create(out, context, problem, config);
+  return make(out, context, problem, config);
 }
 
 void attune_plan_destroy(attune_plan *plan) {
   if (!plan) return;
   attune_context *context = plan->context;
-  attune_program_destroy(plan->program);
-  free(plan->explanation);
-  free(plan);
+  attune_plan_cache_release(context->plans, plan);
   attune_context_destroy(context);
 }
 

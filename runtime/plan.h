@@ -4,12 +4,14 @@
 
 #include <stdatomic.h>
 
+#include "runtime/plan_cache.h"
 #include "runtime/runtime.h"
 
 struct attune_context {
-  atomic_int references; /* the caller's, and one for each plan and builder */
+  atomic_int references; /* the caller's, and one for each user of a plan and each builder */
   attune_backend *machine;
   attune_store *store;
+  attune_plan_cache *plans;
   bool frozen;
   char description[256];
 };
@@ -17,6 +19,8 @@ struct attune_context {
 /* Everything that run needs is worked out when the plan is made, and constant from then on. */
 struct attune_plan {
   attune_context *context;
+  int users;       /* plan_cache.c: references that callers hold, each with one to the context */
+  bool remembered; /* plan_cache.c: by the context */
   attune_program *program;
   const char *rung;
   char *explanation;
