@@ -6,15 +6,19 @@
 
 #include "runtime/driver.h"
 
-static attune_status open_default(attune_backend **out, uint64_t seed) {
-  attune_status status = attune_backend_open_cuda(out, -1);
-  bool absent = status == ATTUNE_NO_DRIVER || status == ATTUNE_NO_DEVICE;
-  return absent ? attune_backend_open_host(out, seed) : status;
+/* Never the simulator: to it the caller's device pointers would be plain addresses. */
+static attune_status open_default(attune_backend **out) {
+  const attune_status status = attune_backend_open_cuda(out, -1);
+  if (status != ATTUNE_NO_DRIVER && status != ATTUNE_NO_DEVICE) return status;
+  return attune_fail(ATTUNE_NO_DEVICE,
+                     "there is no CUDA device: %s. The simulator runs only where it is asked for by name: set the "
+                     "device to \"host\"",
+                     attune_message());
 }
 
 attune_status attune_backend_open(attune_backend **out, const char *name, uint64_t seed) {
   *out = NULL;
-  if (!name || !*name) return open_default(out, seed);
+  if (!name || !*name) return open_default(out);
   if (!strcmp(name, "host")) return attune_backend_open_host(out, seed);
   if (!strcmp(name, "cuda")) return attune_backend_open_cuda(out, 0);
   char *end = NULL;

@@ -125,7 +125,7 @@ static attune_status read_device(cuda_machine *machine, int ordinal) {
   attune_status status = read_attributes(machine);
   if (status != ATTUNE_OK) return status;
   if (device->arch < OLDEST_ARCH)
-    return attune_fail(ATTUNE_NO_DEVICE, "cuda:%d, %s, is sm_%d; needs sm_%d or later, or use the device \"host\"",
+    return attune_fail(ATTUNE_UNSUPPORTED, "cuda:%d, %s, is sm_%d; needs sm_%d or later, or use the device \"host\"",
                        ordinal, device->name, device->arch, OLDEST_ARCH);
   snprintf(machine->base.name, sizeof machine->base.name, "cuda:%d", ordinal);
   snprintf(machine->base.arch, sizeof machine->base.arch, "sm_%d", device->arch);

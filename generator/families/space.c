@@ -342,7 +342,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
   const int32_t heads = problem->heads_q / config->heads_packed;
   int64_t grid;
   if (__builtin_mul_overflow(tiles * heads * config->splits, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
-    return attune_fail(ATTUNE_BAD_SIZE,
+    return attune_fail(ATTUNE_UNSUPPORTED,
                        "batch %d x heads_q %d x %lld tiles of %d rows is more than the %d blocks of a grid",
                        problem->batch, heads, (long long)tiles, config->tile_m, INT32_MAX);
   }

@@ -110,7 +110,7 @@ static attune_status block_mask_step(attune_step *step, const attune_config *con
 static attune_status check_rows(int64_t *rows, const attune_problem *problem, int32_t batch, int32_t heads) {
   *rows = (int64_t)batch * heads * attune_blocks_of(problem->seqlen_q, problem->block_size);
   if (*rows < INT32_MAX) return ATTUNE_OK;
-  return attune_fail(ATTUNE_BAD_SIZE, "%lld rows of blocks; a block mask takes 2^31 - 2", (long long)*rows);
+  return attune_fail(ATTUNE_UNSUPPORTED, "%lld rows of blocks; a block mask takes 2^31 - 2", (long long)*rows);
 }
 
 attune_status attune_block_mask_build_steps(attune_steps *out, const attune_config *config,

@@ -34,6 +34,12 @@ static void test_context_without_driver(void **state) {
   attune_context *context;
   assert_int_equal(attune_context_create(&context, &options), ATTUNE_NO_DRIVER);
   assert_null(context);
+  /* A program that passes device pointers never gets the simulator without having named it. */
+  options.device = NULL;
+  assert_int_equal(attune_context_create(&context, &options), ATTUNE_NO_DEVICE);
+  assert_null(context);
+  assert_says("/nowhere/libcuda.so.1");
+  assert_says("set the device to \"host\"");
 }
 
 static void test_unknown_device(void **state) {

@@ -60,6 +60,14 @@ attune_status attune_require(const char *value, const char *flag, const char *wh
   return value != NULL ? ATTUNE_OK : attune_fail(ATTUNE_BAD_ARGUMENT, "--%s is missing: %s", flag, what_for);
 }
 
+const char *attune_device_name(const attune_flags *flags) {
+  static bool told;
+  if (flags->device != NULL || attune_backend_count() > 0) return flags->device;
+  if (!told) fprintf(stderr, "attune: there is no CUDA device: using the simulator, as with --device host\n");
+  told = true;
+  return "host";
+}
+
 attune_status attune_device_of_flags(attune_device *device, char arch[16], const attune_flags *flags) {
   attune_backend *machine = NULL;
   if (flags->arch != NULL && flags->device != NULL)
@@ -74,7 +82,7 @@ attune_status attune_device_of_flags(attune_device *device, char arch[16], const
       snprintf(arch, 16, "sm_%d", device->arch);
     return ATTUNE_OK;
   }
-  const attune_status status = attune_backend_open(&machine, flags->device, flags->seed);
+  const attune_status status = attune_backend_open(&machine, attune_device_name(flags), flags->seed);
   if (status != ATTUNE_OK) return status;
   *device = *attune_backend_device(machine);
   snprintf(arch, 16, "%s", attune_backend_arch(machine));

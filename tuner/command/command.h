@@ -14,6 +14,8 @@ attune_status attune_print_json(json_t *value);
 bool attune_verb_begin(attune_flags *flags, int *exit_code, const char *summary, int argc, char **argv);
 /* A flag that the verb cannot do without. */
 attune_status attune_require(const char *value, const char *flag, const char *what_for);
+/* The device to open: --device, or NULL for the usual one, or "host" where there is none, which stderr is told. */
+const char *attune_device_name(const attune_flags *flags);
 /* The device of --arch, else that of --device: limits, and "sm_90" or "host". */
 attune_status attune_device_of_flags(attune_device *device, char arch[16], const attune_flags *flags);
 /* The config of --config, which must fit the problem and the device, or the best of --family by the model, or the

@@ -53,7 +53,7 @@ static attune_status make_plan(work *self, const attune_flags *flags, const attu
   attune_config config;
   char text[ATTUNE_TEXT_MAX];
   attune_options_init(&options);
-  options.device = flags->device;
+  options.device = attune_device_name(flags);
   options.database = flags->database;
   options.host_seed = flags->seed;
   attune_status status = attune_context_create(&self->context, &options);

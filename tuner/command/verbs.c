@@ -21,7 +21,7 @@ attune_status attune_verb_open_device(attune_backend **machine, attune_device *d
                          flags->device);
     return attune_device_of_arch(device, flags->arch);
   }
-  attune_status status = attune_backend_open(machine, flags->device, flags->seed);
+  attune_status status = attune_backend_open(machine, attune_device_name(flags), flags->seed);
   if (status == ATTUNE_OK) *device = *attune_backend_device(*machine);
   return status;
 }

@@ -43,7 +43,8 @@ static attune_status choose(verification *self) {
 
 static attune_status prepare(verification *self) {
   attune_status status = attune_verb_open_store(&self->store, self->flags);
-  if (status == ATTUNE_OK) status = attune_backend_open(&self->machine, self->flags->device, self->flags->seed);
+  if (status == ATTUNE_OK)
+    status = attune_backend_open(&self->machine, attune_device_name(self->flags), self->flags->seed);
   if (status == ATTUNE_OK) status = choose(self);
   attune_problem resolved;
   if (status == ATTUNE_OK) status = attune_problem_resolve(&resolved, &self->problem);
