@@ -6,7 +6,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 FP16, BF16 = 0, 1
 MASK_NONE, MASK_CAUSAL, MASK_CAUSAL_BOTTOM_RIGHT = 0, 1, 2
-EXPRESSION_MAX, PARAM_NAME_MAX, PARAMS_MAX = 480, 24, 8
+PARAMS_MAX = 8
 PARAM_TYPES = ["", "int", "float", "int[]", "float[]"]
 
 
@@ -15,7 +15,7 @@ class Strides(C.Structure):
 
 
 class Param(C.Structure):
-    _fields_ = [("name", C.c_char * PARAM_NAME_MAX), ("type", C.c_int)]
+    _fields_ = [("name", C.c_char_p), ("type", C.c_int), ("reserved", C.c_int32)]
 
 
 class Problem(C.Structure):
@@ -23,10 +23,10 @@ class Problem(C.Structure):
                 ("batch", C.c_int32), ("heads_q", C.c_int32), ("heads_kv", C.c_int32), ("seqlen_q", C.c_int32),
                 ("seqlen_k", C.c_int32), ("mask", C.c_int), ("window_left", C.c_int32), ("window_right", C.c_int32),
                 ("scale", C.c_float), ("softcap", C.c_float), ("want_lse", C.c_int32),
-                ("q", Strides), ("k", Strides), ("v", Strides), ("o", Strides), ("mask_expr", C.c_char * EXPRESSION_MAX),
-                ("score_expr", C.c_char * EXPRESSION_MAX), ("params", Param * PARAMS_MAX), ("want_bias", C.c_int32),
-                ("bias", Strides), ("want_sinks", C.c_int32),
-                ("block_size", C.c_int32), ("block_density", C.c_float)]
+                ("q", Strides), ("k", Strides), ("v", Strides), ("o", Strides), ("mask_expr", C.c_char_p),
+                ("score_expr", C.c_char_p), ("params", C.POINTER(Param)), ("param_count", C.c_int32),
+                ("want_bias", C.c_int32), ("bias", Strides), ("want_sinks", C.c_int32), ("block_size", C.c_int32),
+                ("block_density", C.c_float), ("expression_hash", C.c_int32)]
 
 
 class Options(C.Structure):
@@ -35,12 +35,13 @@ class Options(C.Structure):
 
 
 class Value(C.Structure):
-    _fields_ = [("array", C.c_void_p), ("count", C.c_int64), ("integer", C.c_int32), ("real", C.c_float)]
+    _fields_ = [("array", C.c_void_p), ("count", C.c_int64), ("integer", C.c_int32), ("real", C.c_float),
+                ("reserved", C.c_int64)]
 
 
 class BlockMask(C.Structure):
     _fields_ = [("batch", C.c_int32), ("heads", C.c_int32), ("row_offsets", C.c_void_p), ("indices", C.c_void_p),
-                ("capacity", C.c_int64), ("row_order", C.c_void_p)]
+                ("capacity", C.c_int64), ("row_order", C.c_void_p), ("reserved", C.c_int64 * 4)]
 
 
 class Tensors(C.Structure):
@@ -50,7 +51,8 @@ class Tensors(C.Structure):
 
 
 class BlockMaskSource(C.Structure):
-    _fields_ = [("kind", C.c_int32), ("data", C.c_void_p), ("count", C.c_int64), ("values", Value * PARAMS_MAX)]
+    _fields_ = [("kind", C.c_int32), ("data", C.c_void_p), ("count", C.c_int64), ("values", Value * PARAMS_MAX),
+                ("reserved", C.c_int64 * 4)]
 
 
 OF_EXPRESSION, OF_MASK, OF_BLOCKS = range(3)  # attune_block_mask_source_kind
@@ -62,10 +64,11 @@ def load(path=None):
     handle = C.POINTER(C.c_void_p)
     for name, result, arguments in [
             ("message", C.c_char_p, []), ("version", C.c_char_p, []), ("status_name", C.c_char_p, [C.c_int]),
-            ("problem_init", None, [C.c_void_p]), ("options_init", None, [C.c_void_p]),
-            ("tensors_init", None, [C.c_void_p]),
+            ("problem_init_sized", None, [C.c_void_p, C.c_size_t]),
+            ("options_init_sized", None, [C.c_void_p, C.c_size_t]),
+            ("tensors_init_sized", None, [C.c_void_p, C.c_size_t]),
             ("context_create", C.c_int, [handle, C.POINTER(Options)]), ("context_destroy", None, [C.c_void_p]),
-            ("context_device", C.c_char_p, [C.c_void_p]),
+            ("context_device", C.c_char_p, [C.c_void_p]), ("context_warning", C.c_char_p, [C.c_void_p]),
             ("plan_create", C.c_int, [handle, C.c_void_p, C.POINTER(Problem)]),
             ("plan_create_with", C.c_int, [handle, C.c_void_p, C.POINTER(Problem), C.c_char_p]),
             ("plan_destroy", None, [C.c_void_p]), ("plan_workspace", C.c_size_t, [C.c_void_p]),
@@ -80,14 +83,14 @@ def load(path=None):
             ("block_mask_builder_check", C.c_int, [C.c_void_p, C.POINTER(BlockMask)])]:
         function = getattr(lib, "attune_" + name)
         function.restype, function.argtypes = result, arguments
-    for struct, name in ((Problem, "problem"), (Options, "options"), (Tensors, "tensors")):
-        memory = (C.c_char * 4096)()
-        getattr(lib, f"attune_{name}_init")(memory)
-        size = C.c_size_t.from_buffer(memory).value
-        if size != C.sizeof(struct):
-            raise RuntimeError(f"attune_{name} has {size} bytes in the library, {C.sizeof(struct)} here; "
-                               "bring tests/bench/attune.py up to runtime/attune.h")
     return lib
+
+
+def initialised(init, struct):
+    """A struct with the library's defaults; the library reads it by the size that it has here."""
+    value = struct()
+    init(C.byref(value), C.sizeof(struct))
+    return value
 
 
 class Context:
@@ -95,8 +98,7 @@ class Context:
 
     def __init__(self, lib, device=None, database=None):
         self.lib, self.handle = lib, C.c_void_p()
-        options = Options()
-        lib.attune_options_init(C.byref(options))
+        options = initialised(lib.attune_options_init_sized, Options)
         options.device = device.encode() if device else None
         options.database = os.fspath(database).encode() if database else None
         self.check(lib.attune_context_create(C.byref(self.handle), C.byref(options)))
@@ -107,12 +109,11 @@ class Context:
 
     def problem(self, params=None, **fields):
         """params: {name: "int", "float", "int[]" or "float[]"}; expressions are str, strides (batch, seqlen, heads)."""
-        problem = Problem()
-        self.lib.attune_problem_init(C.byref(problem))
+        problem = initialised(self.lib.attune_problem_init_sized, Problem)
         for name, value in fields.items():
             setattr(problem, name, value.encode() if isinstance(value, str) else value)
-        for i, (name, word) in enumerate((params or {}).items()):
-            problem.params[i] = Param(name.encode(), PARAM_TYPES.index(word))
+        declared = [Param(name.encode(), PARAM_TYPES.index(word)) for name, word in (params or {}).items()]
+        problem.params, problem.param_count = (Param * len(declared))(*declared), len(declared)
         return problem
 
     def builder(self, problem):
@@ -138,7 +139,7 @@ def as_value(word, value):
 
 def param_types(problem):
     """{name: its word}, in the problem's order."""
-    return {p.name.decode(): PARAM_TYPES[p.type] for p in problem.params if p.type}
+    return {p.name.decode(): PARAM_TYPES[p.type] for p in problem.params[:problem.param_count]}
 
 
 class BlockMaskBuilder:
@@ -194,8 +195,7 @@ class Plan:
              lists=None):
         """A call without arguments that enqueues one run over these addresses. values: {param's name: a number, or an
         array's (address, count)}."""
-        tensors = Tensors()
-        self.lib.attune_tensors_init(C.byref(tensors))
+        tensors = initialised(self.lib.attune_tensors_init_sized, Tensors)
         tensors.q, tensors.k, tensors.v, tensors.o, tensors.lse = q, k, v, o, lse
         tensors.bias, tensors.sinks = bias, sinks
         if lists is not None:
