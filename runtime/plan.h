@@ -30,7 +30,7 @@ struct attune_plan {
 /* context.c: one more reference, which attune_context_destroy gives up. Returns the context. */
 attune_context *attune_context_retain(attune_context *context);
 
-/* tensors.c: a caller's struct of any version as this library's. options may be NULL. */
+/* versions.c: a caller's struct of any version as this library's. options may be NULL. */
 attune_status attune_options_read(attune_options *out, const attune_options *options);
 attune_status attune_tensors_read(attune_tensors *out, const attune_tensors *tensors);
 
