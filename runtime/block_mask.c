@@ -4,8 +4,8 @@
 
 #include "runtime/plan.h"
 
-/* Builds the lists of one problem's blocks. The kernel is that of a step of either; what depends on a run's batch and
- * heads is made in each call, which allocates nothing. */
+/* Building and checking use the same kernel, which is loaded once. The grid depends on the batch and heads of a call's
+ * block mask, so each call makes its steps on the stack. */
 struct attune_block_mask_builder {
   attune_context *context;
   attune_config config;
@@ -110,8 +110,8 @@ attune_status attune_block_mask_builder_build(const attune_block_mask_builder *b
 
 /* ---- checking ---- */
 
-static attune_status blame(const attune_block_mask_builder *builder, const attune_block_mask *lists, int64_t row,
-                           int fault) {
+static attune_status report_fault(const attune_block_mask_builder *builder, const attune_block_mask *lists, int64_t row,
+                                  int fault) {
   static const char *const reasons[] = {
       [ATTUNE_LIST_BAD_ROW] = "its begin and end in rows are not in order, or beyond capacity",
       [ATTUNE_LIST_BAD_COLUMN] = "it lists a column that the keys do not have",
@@ -133,7 +133,7 @@ static attune_status read_faults(const attune_block_mask_builder *builder, const
   attune_status status = attune_backend_synchronize(machine);
   if (status == ATTUNE_OK) status = attune_memory_read(machine, faults, device, (size_t)rows * sizeof *faults);
   for (int64_t row = 0; row < rows && status == ATTUNE_OK; row++)
-    if (faults[row] != ATTUNE_LIST_SOUND) status = blame(builder, lists, row, faults[row]);
+    if (faults[row] != ATTUNE_LIST_SOUND) status = report_fault(builder, lists, row, faults[row]);
   free(faults);
   return status;
 }

@@ -26,7 +26,7 @@ static attune_status choose(attempt *a) {
   attune_status status =
       attune_dispatch(&choice, context->store, a->problem, attune_backend_device(context->machine), try_config, a);
   a->plan->explanation = choice.explanation;
-  a->plan->rung = choice.source;
+  a->plan->source = choice.source;
   if (status == ATTUNE_WOULD_COMPILE)
     return attune_fail(
         status,
@@ -44,7 +44,7 @@ static attune_status use_named(attempt *a, const char *text) {
   if (status == ATTUNE_OK) status = attune_config_legal(&config, attune_backend_device(context->machine));
   if (status == ATTUNE_OK) status = try_config(a, &config);
   if (status != ATTUNE_OK) return status;
-  a->plan->rung = "named";
+  a->plan->source = "named";
   if (asprintf(&a->plan->explanation, "named: %s, by the caller; taken\n", a->plan->config) < 0) {
     a->plan->explanation = NULL;
     return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an explanation");
@@ -146,7 +146,7 @@ const char *attune_plan_config(const attune_plan *plan) {
 }
 
 const char *attune_plan_source(const attune_plan *plan) {
-  return plan ? plan->rung : "";
+  return plan ? plan->source : "";
 }
 
 const char *attune_plan_explain(const attune_plan *plan) {

@@ -22,7 +22,7 @@ struct attune_plan {
   int users;       /* plan_cache.c: references that callers hold, each with one to the context */
   bool remembered; /* plan_cache.c: by the context */
   attune_program *program;
-  const char *rung;
+  const char *source;
   char *explanation;
   char config[ATTUNE_TEXT_MAX];
 };

@@ -1,4 +1,5 @@
-/* Family reference: a warp per query row, plain arithmetic, nothing to tune. Legal everywhere; the last rung. */
+/* Family reference: a warp per query row, plain arithmetic, nothing to tune. Legal everywhere: dispatch's last source.
+ */
 #include "generator/families/family.h"
 
 enum {

@@ -98,8 +98,10 @@ static attune_status block_mask_step(attune_step *step, const attune_config *con
   const attune_status status = attune_launch_of(&launch, config, problem);
   if (status != ATTUNE_OK) return status;
   step->config = *config;
-  step->launch = (attune_launch){
-      .grid = (int32_t)((rows + config->warps - 1) / config->warps), .threads = config->warps * 32, .cluster = 1};
+  step->launch = (attune_launch){.grid = (int32_t)((rows + config->warps - 1) / config->warps),
+                                 .threads = config->warps * 32,
+                                 .splits = 1,
+                                 .cluster = 1};
   attune_arguments_fill(&step->arguments, config, problem, &launch);
   step->arguments.list_work.step = work;
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)

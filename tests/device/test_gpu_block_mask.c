@@ -68,10 +68,10 @@ static void build(lists *out, attune_context *context, const list_case *c, const
   problem.mask_expr = c->mask_expr;
   problem.params = &param;
   problem.param_count = c->array ? 1 : 0;
-  attune_block_mask_builder *lister;
-  if (attune_block_mask_builder_create(&lister, context, &problem)) fail(c->name, "attune_block_mask_builder_create");
+  attune_block_mask_builder *builder;
+  if (attune_block_mask_builder_create(&builder, context, &problem)) fail(c->name, "attune_block_mask_builder_create");
 
-  const size_t workspace_size = attune_block_mask_builder_workspace(lister, BATCH, HEADS);
+  const size_t workspace_size = attune_block_mask_builder_workspace(builder, BATCH, HEADS);
   void *workspace = place(machine, NULL, workspace_size, c->name);
   void *source_data = data ? place(machine, data, data_size, c->name) : NULL;
   void *array = place(machine, ends, sizeof ends, c->name);
@@ -83,14 +83,14 @@ static void build(lists *out, attune_context *context, const list_case *c, const
                                   .indices = place(machine, NULL, sizeof out->blocks, c->name),
                                   .capacity = c->capacity,
                                   .row_order = place(machine, NULL, sizeof out->order, c->name)};
-  if (attune_block_mask_builder_build(lister, &source, &view, workspace, workspace_size, NULL))
+  if (attune_block_mask_builder_build(builder, &source, &view, workspace, workspace_size, NULL))
     fail(c->name, "attune_block_mask_builder_build");
   read_back(machine, out, &view, c->name);
-  *sound = attune_block_mask_builder_check(lister, &view);
+  *sound = attune_block_mask_builder_check(builder, &view);
   const int32_t wrong = 2 * SIDE;
   if (attune_memory_write(machine, view.indices, &wrong, sizeof wrong)) fail(c->name, "writing");
-  *damaged = attune_block_mask_builder_check(lister, &view);
-  attune_block_mask_builder_destroy(lister);
+  *damaged = attune_block_mask_builder_check(builder, &view);
+  attune_block_mask_builder_destroy(builder);
   void *const all[] = {workspace, source_data, array, view.row_offsets, view.indices, view.row_order};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i]) attune_memory_free(machine, all[i]);

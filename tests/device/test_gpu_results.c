@@ -147,7 +147,7 @@ static attune_status problem_of(attune_problem *out, const gpu_case *c) {
 typedef struct {
   const gpu_case *from;
   attune_problem problem;
-  char config[ATTUNE_TEXT_MAX]; /* "": the ladder's */
+  char config[ATTUNE_TEXT_MAX]; /* "": what dispatch takes */
   attune_plan *plan;
   attune_status status;
   char message[512];

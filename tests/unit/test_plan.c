@@ -1,4 +1,5 @@
-/* The public API on the simulator: a real result, the rungs, and each kind of bad input with its own status. */
+/* The public API on the simulator: a real result, the sources of configs, and each kind of bad input with its own
+ * status. */
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>

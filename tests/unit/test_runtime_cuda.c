@@ -280,7 +280,7 @@ static void test_refused_cubin_is_compiled_again(void **state) {
   attune_plan_destroy(plan);
 }
 
-/* Where the driver refuses even a fresh cubin, the next rung has its turn. */
+/* Where the driver refuses even a fresh cubin, the next source is tried. */
 static void test_refused_kernel_gives_way(void **state) {
   fixture *f = *state;
   inject("cuModuleLoadData", 200, 1);
@@ -306,7 +306,7 @@ static void test_frozen(void **state) {
   assert_int_equal(access(database, F_OK), -1);
   unsetenv("ATTUNE_FROZEN");
 
-  /* A kernel of the last rung alone: the others are passed over. */
+  /* A kernel of the last source alone: the others are passed over. */
   attune_context *warm = context_on("cuda:0", database);
   attune_config reference;
   char text[ATTUNE_TEXT_MAX];

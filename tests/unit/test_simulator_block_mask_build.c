@@ -34,15 +34,16 @@ static void clear(built_lists *lists, int batch, int heads, int64_t capacity) {
 }
 
 static attune_block_mask_builder *lister_of(const attune_problem *problem) {
-  attune_block_mask_builder *lister;
-  if (attune_block_mask_builder_create(&lister, context, problem) != ATTUNE_OK) fail_msg("%s", attune_message());
-  return lister;
+  attune_block_mask_builder *builder;
+  if (attune_block_mask_builder_create(&builder, context, problem) != ATTUNE_OK) fail_msg("%s", attune_message());
+  return builder;
 }
 
-static void build(const attune_block_mask_builder *lister, built_lists *lists, const attune_block_mask_source *source) {
-  const size_t size = attune_block_mask_builder_workspace(lister, lists->view.batch, lists->view.heads);
+static void build(const attune_block_mask_builder *builder, built_lists *lists,
+                  const attune_block_mask_source *source) {
+  const size_t size = attune_block_mask_builder_workspace(builder, lists->view.batch, lists->view.heads);
   assert_true(size <= sizeof lists->workspace);
-  if (attune_block_mask_builder_build(lister, source, &lists->view, lists->workspace, size, NULL) != ATTUNE_OK)
+  if (attune_block_mask_builder_build(builder, source, &lists->view, lists->workspace, size, NULL) != ATTUNE_OK)
     fail_msg("%s", attune_message());
 }
 
@@ -67,7 +68,7 @@ static void from_a_mask(void **state) {
   attune_problem problem;
   attune_inputs given;
   problem_of(&problem, &given, "\"block_size\":16");
-  attune_block_mask_builder *lister = lister_of(&problem);
+  attune_block_mask_builder *builder = lister_of(&problem);
   for (size_t d = 0; d < COUNT(densities); d++)
     for (size_t c = 0; c < COUNT(counts); c++) {
       uint8_t mask[BATCH * HEADS * CELLS];
@@ -78,12 +79,12 @@ static void from_a_mask(void **state) {
       assert_int_equal(attune_host_block_mask_of_mask(&expected, &problem, batch, heads, mask), ATTUNE_OK);
       clear(&built, batch, heads, expected.view.capacity);
       const attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_BYTES, .data = mask};
-      build(lister, &built, &source);
+      build(builder, &built, &source);
       check_same(&built, &expected, (int64_t)batch * heads * ROWS);
-      if (attune_block_mask_builder_check(lister, &built.view) != ATTUNE_OK) fail_msg("%s", attune_message());
+      if (attune_block_mask_builder_check(builder, &built.view) != ATTUNE_OK) fail_msg("%s", attune_message());
       attune_host_block_mask_free(&expected);
     }
-  attune_block_mask_builder_destroy(lister);
+  attune_block_mask_builder_destroy(builder);
 }
 
 /* As torch.nonzero has them: ascending. Twins and what is out of place are dropped. */
@@ -103,17 +104,17 @@ static void from_blocks(void **state) {
     if (mask[i] && i % 7 == 0) memcpy(blocks[count++], block, sizeof block);
   }
   assert_int_equal(attune_host_block_mask_of_mask(&expected, &problem, BATCH, HEADS, mask), ATTUNE_OK);
-  attune_block_mask_builder *lister = lister_of(&problem);
+  attune_block_mask_builder *builder = lister_of(&problem);
   clear(&built, BATCH, HEADS, expected.view.capacity);
   attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_BLOCKS, .data = blocks, .count = count};
-  build(lister, &built, &source);
+  build(builder, &built, &source);
   check_same(&built, &expected, BATCH * HEADS * ROWS);
   source.count = 0;
   source.data = NULL;
-  build(lister, &built, &source);
+  build(builder, &built, &source);
   assert_int_equal(built.rows[BATCH * HEADS * ROWS], 0);
   attune_host_block_mask_free(&expected);
-  attune_block_mask_builder_destroy(lister);
+  attune_block_mask_builder_destroy(builder);
 }
 
 static void from_an_expression(void **state) {
@@ -135,7 +136,7 @@ static void from_an_expression(void **state) {
     problem_of(&problem, &given, problems[i]);
     attune_inputs_values(source.values, &given);
     assert_int_equal(attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, &problem), ATTUNE_OK);
-    attune_block_mask_builder *lister = lister_of(&problem);
+    attune_block_mask_builder *builder = lister_of(&problem);
     for (size_t c = 0; c < COUNT(counts); c++) {
       by_expression self = {mask, &problem, source.values, counts[c][0], counts[c][1]};
       built_lists built;
@@ -144,11 +145,11 @@ static void from_an_expression(void **state) {
           attune_host_block_mask_make(&expected, &problem, self.batch, self.heads, seen_by_expression, &self),
           ATTUNE_OK);
       clear(&built, self.batch, self.heads, expected.view.capacity);
-      build(lister, &built, &source);
+      build(builder, &built, &source);
       check_same(&built, &expected, (int64_t)self.batch * self.heads * ROWS);
       attune_host_block_mask_free(&expected);
     }
-    attune_block_mask_builder_destroy(lister);
+    attune_block_mask_builder_destroy(builder);
     free(mask);
   }
 }
@@ -162,17 +163,17 @@ static void short_of_room(void **state) {
   built_lists built;
   problem_of(&problem, &given, "\"block_size\":16");
   memset(mask, 1, sizeof mask);
-  attune_block_mask_builder *lister = lister_of(&problem);
+  attune_block_mask_builder *builder = lister_of(&problem);
   const attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_BYTES, .data = mask};
   for (int capacity = 0; capacity < CELLS; capacity += 37) {
     clear(&built, 1, 1, capacity);
-    build(lister, &built, &source);
+    build(builder, &built, &source);
     assert_int_equal(built.rows[ROWS], CELLS);
     for (int i = 0; i < CELLS; i++)
       assert_int_equal(built.blocks[i], i < capacity ? 2 * (i % COLUMNS) + 1 : (int32_t)0xeeeeeeee);
-    assert_int_equal(attune_block_mask_builder_check(lister, &built.view), ATTUNE_BAD_BLOCK_MASK);
+    assert_int_equal(attune_block_mask_builder_check(builder, &built.view), ATTUNE_BAD_BLOCK_MASK);
   }
-  attune_block_mask_builder_destroy(lister);
+  attune_block_mask_builder_destroy(builder);
 }
 
 static void faults_are_found(void **state) {
@@ -198,58 +199,59 @@ static void faults_are_found(void **state) {
   uint8_t mask[HEADS * CELLS];
   problem_of(&problem, &given, "\"block_size\":16");
   memset(mask, 1, sizeof mask);
-  attune_block_mask_builder *lister = lister_of(&problem);
+  attune_block_mask_builder *builder = lister_of(&problem);
   const attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_BYTES, .data = mask};
   for (size_t i = 0; i < COUNT(faults); i++) {
     built_lists built;
     clear(&built, 1, HEADS, HEADS * CELLS);
-    build(lister, &built, &source);
-    assert_int_equal(attune_block_mask_builder_check(lister, &built.view), ATTUNE_OK);
+    build(builder, &built, &source);
+    assert_int_equal(attune_block_mask_builder_check(builder, &built.view), ATTUNE_OK);
     (faults[i].what == 'r'   ? built.rows
      : faults[i].what == 'b' ? built.blocks
                              : built.order)[faults[i].place] = faults[i].value;
-    assert_int_equal(attune_block_mask_builder_check(lister, &built.view), ATTUNE_BAD_BLOCK_MASK);
+    assert_int_equal(attune_block_mask_builder_check(builder, &built.view), ATTUNE_BAD_BLOCK_MASK);
     if (strstr(attune_message(), faults[i].message) == NULL) fail_msg("%zu: %s", i, attune_message());
   }
-  attune_block_mask_builder_destroy(lister);
+  attune_block_mask_builder_destroy(builder);
 }
 
 static void bad_arguments(void **state) {
   (void)state;
   attune_problem problem;
   attune_inputs given;
-  attune_block_mask_builder *lister;
+  attune_block_mask_builder *builder;
   built_lists built;
   uint8_t mask[CELLS] = {0};
   attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_BYTES, .data = mask};
   problem_of(&problem, &given, "\"block_size\":0");
-  assert_int_equal(attune_block_mask_builder_create(&lister, context, &problem), ATTUNE_BAD_SIZE);
-  assert_null(lister);
+  assert_int_equal(attune_block_mask_builder_create(&builder, context, &problem), ATTUNE_BAD_SIZE);
+  assert_null(builder);
   assert_int_equal(attune_block_mask_builder_create(NULL, context, &problem), ATTUNE_BAD_ARGUMENT);
   problem.block_size = 16;
-  lister = lister_of(&problem);
-  const size_t size = attune_block_mask_builder_workspace(lister, 1, 1);
+  builder = lister_of(&problem);
+  const size_t size = attune_block_mask_builder_workspace(builder, 1, 1);
   assert_int_equal(size, ROWS * sizeof(int32_t));
   clear(&built, 1, 1, CELLS);
-  assert_int_equal(attune_block_mask_builder_build(lister, &source, &built.view, built.workspace, size - 1, NULL),
+  assert_int_equal(attune_block_mask_builder_build(builder, &source, &built.view, built.workspace, size - 1, NULL),
                    ATTUNE_WORKSPACE_TOO_SMALL);
-  assert_int_equal(attune_block_mask_builder_build(lister, &source, &built.view, NULL, size, NULL), ATTUNE_BAD_POINTER);
+  assert_int_equal(attune_block_mask_builder_build(builder, &source, &built.view, NULL, size, NULL),
+                   ATTUNE_BAD_POINTER);
   built.view.heads = 3;
-  assert_int_equal(attune_block_mask_builder_build(lister, &source, &built.view, built.workspace, size, NULL),
+  assert_int_equal(attune_block_mask_builder_build(builder, &source, &built.view, built.workspace, size, NULL),
                    ATTUNE_BAD_SIZE);
   built.view.heads = 1;
   built.view.indices = NULL;
-  assert_int_equal(attune_block_mask_builder_build(lister, &source, &built.view, built.workspace, size, NULL),
+  assert_int_equal(attune_block_mask_builder_build(builder, &source, &built.view, built.workspace, size, NULL),
                    ATTUNE_BAD_POINTER);
   built.view.indices = built.blocks;
   source.data = NULL;
-  assert_int_equal(attune_block_mask_builder_build(lister, &source, &built.view, built.workspace, size, NULL),
+  assert_int_equal(attune_block_mask_builder_build(builder, &source, &built.view, built.workspace, size, NULL),
                    ATTUNE_BAD_POINTER);
   source.kind = (attune_block_mask_source_kind)9;
-  assert_int_equal(attune_block_mask_builder_build(lister, &source, &built.view, built.workspace, size, NULL),
+  assert_int_equal(attune_block_mask_builder_build(builder, &source, &built.view, built.workspace, size, NULL),
                    ATTUNE_BAD_ARGUMENT);
-  assert_int_equal(attune_block_mask_builder_check(lister, NULL), ATTUNE_BAD_ARGUMENT);
-  attune_block_mask_builder_destroy(lister);
+  assert_int_equal(attune_block_mask_builder_check(builder, NULL), ATTUNE_BAD_ARGUMENT);
+  attune_block_mask_builder_destroy(builder);
   attune_block_mask_builder_destroy(NULL);
 }
 
@@ -267,9 +269,9 @@ static void bad_runs(void **state) {
   if (attune_plan_create_with(&plan, context, &problem, "forward.reference.bf16.d64.list16.m4.n32.w4.s1.b1") !=
       ATTUNE_OK)
     fail_msg("%s", attune_message());
-  attune_block_mask_builder *lister = lister_of(&problem);
+  attune_block_mask_builder *builder = lister_of(&problem);
   clear(&built, 1, 1, CELLS);
-  build(lister, &built, &source);
+  build(builder, &built, &source);
   attune_tensors_init(&tensors);
   tensors.q = memory[0], tensors.k = memory[1], tensors.v = memory[2], tensors.o = memory[3];
   assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER); /* no lists */
@@ -292,7 +294,7 @@ static void bad_runs(void **state) {
     fail_msg("%s", attune_message());
   assert_int_equal(attune_run(plain, &tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER);
   assert_non_null(strstr(attune_message(), "set block_size in the problem"));
-  attune_block_mask_builder_destroy(lister);
+  attune_block_mask_builder_destroy(builder);
   attune_plan_destroy(plan);
   attune_plan_destroy(plain);
 }

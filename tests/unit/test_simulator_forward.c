@@ -122,7 +122,7 @@ static const char *const configs[] = {
     "wgmma.bf16.d40.v72.window.softcap.lse.m128.n16.w12.s3.lazy.qq.dynamic.heads.b2",
     "wgmma.fp16.d64.causal.lse.m192.n64.w16.s2.lazy.qq.overlap.tokens.halves.before.ps.poly4.dynamic.longest.b1",
 };
-/* ThreadSanitizer judges the runner's threads, which are the same in each problem. */
+/* ThreadSanitizer checks the simulator's own threads, which do the same in each problem. */
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define FEW_PROBLEMS

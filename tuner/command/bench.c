@@ -17,7 +17,7 @@ typedef struct {
 typedef struct {
   attune_config config;
   char text[ATTUNE_TEXT_MAX];
-  const char *rung;
+  const char *source;
   attune_timing timing;
   attune_verdict verdict;
 } figure;
@@ -26,7 +26,7 @@ typedef struct {
 static attune_status choose(figure *out, const bench *bench, const attune_problem *problem) {
   const attune_device *device = attune_backend_device(bench->machine);
   attune_status status;
-  out->rung = "named";
+  out->source = "named";
   if (bench->flags->config || bench->flags->family) {
     status = attune_config_of_flags(&out->config, bench->flags, problem, device);
   } else {
@@ -34,7 +34,7 @@ static attune_status choose(figure *out, const bench *bench, const attune_proble
     status = attune_choose(&choice, bench->store, problem, device);
     if (status == ATTUNE_OK) {
       out->config = choice.config;
-      out->rung = choice.source;
+      out->source = choice.source;
       free(choice.explanation);
     }
   }
@@ -84,9 +84,9 @@ static attune_status print_json(const bench *bench, const attune_workload_item *
       "dtype", p->dtype == ATTUNE_BF16 ? "bfloat16" : "float16", "ms", attune_json_number(ms), "ms_low",
       attune_json_number(figure->timing.low * 1e3), "ms_high", attune_json_number(figure->timing.high * 1e3), "tflops",
       attune_json_number(papers_flops(p) / ms * 1e-9), "floor_ms",
-      attune_json_number(attune_problem_floor(p, device) * 1e3), "config", figure->text, "rung", figure->rung, "error",
-      attune_json_number(figure->verdict.error), "error_bound", attune_json_number(figure->verdict.bound), "policy",
-      device->arch ? attune_policy : "wall-clock");
+      attune_json_number(attune_problem_floor(p, device) * 1e3), "config", figure->text, "source", figure->source,
+      "error", attune_json_number(figure->verdict.error), "error_bound", attune_json_number(figure->verdict.bound),
+      "policy", device->arch ? attune_policy : "wall-clock");
   const bool printed = line != NULL && json_dumpf(line, stdout, JSON_REAL_PRECISION(6)) == 0 && putchar('\n') != EOF;
   json_decref(line);
   if (printed && fflush(stdout) == 0) return ATTUNE_OK;
@@ -105,7 +105,7 @@ static void print_line(bench *bench, const attune_workload_item *item, const fig
   printf("%-40s %10s %5.1f%% %9.1f %8.1f %6.1f%% %9.1e %9.1e  %s (%s)\n", item->name, median,
          50 * (figure->timing.high - figure->timing.low) / seconds, attune_tflops(&item->problem, seconds),
          attune_problem_bytes(&item->problem) / seconds * 1e-9, 100 * floor / seconds, figure->verdict.error,
-         figure->verdict.bound, figure->text, figure->rung);
+         figure->verdict.bound, figure->text, figure->source);
   fflush(stdout);
 }
 

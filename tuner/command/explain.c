@@ -52,7 +52,7 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
     if (status == ATTUNE_OK) status = rows.status;
     if (status == ATTUNE_OK)
       status = attune_json_append(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:O}", "name", item->name,
-                                                  "problem", problem, "device", identity, "rung", choice.source,
+                                                  "problem", problem, "device", identity, "source", choice.source,
                                                   "config", config, "explanation", choice.explanation, "pattern",
                                                   census_to_json(&census), "rows", rows.array));
     json_decref(rows.array);

@@ -157,7 +157,7 @@ static attune_status report(const work *self, const attune_flags *flags, const a
   if (attune_problem_print(text, problem) != ATTUNE_OK) text[0] = '\0';
   if (flags->json)
     return attune_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s}", "device", attune_context_device(self->context),
-                                       "problem", text, "config", attune_plan_config(self->plan), "rung",
+                                       "problem", text, "config", attune_plan_config(self->plan), "source",
                                        attune_plan_source(self->plan), "output", flags->output));
   printf("device   %s\nproblem  %s\nconfig   %s (%s)\nwritten  %s\n", attune_context_device(self->context), text,
          attune_plan_config(self->plan), attune_plan_source(self->plan), flags->output);

@@ -20,7 +20,7 @@ typedef struct {
   attune_backend *machine;
   attune_store *store;
   attune_config config;
-  const char *rung;
+  const char *source;
   attune_program *program;
   json_t *cases;
   bool passed;
@@ -29,14 +29,14 @@ typedef struct {
 static attune_status choose(verification *self) {
   attune_choice choice;
   const attune_flags *flags = self->flags;
-  self->rung = "named";
+  self->source = "named";
   if (flags->config != NULL || flags->family != NULL)
     return attune_config_of_flags(&self->config, flags, &self->problem, attune_backend_device(self->machine));
   const attune_status status =
       attune_choose(&choice, self->store, &self->problem, attune_backend_device(self->machine));
   if (status != ATTUNE_OK) return status;
   self->config = choice.config;
-  self->rung = choice.source;
+  self->source = choice.source;
   free(choice.explanation);
   return ATTUNE_OK;
 }
@@ -117,7 +117,7 @@ static attune_status verify_file(verification *self, const attune_qkv *qkv) {
 
 static void print_head(const verification *self, const char *problem, const char *config) {
   printf("device   %s\nproblem  %s\nconfig   %s (%s)\n", attune_backend_name(self->machine), problem, config,
-         self->rung);
+         self->source);
   printf("%-24s %10s %10s %10s %10s %9s\n", "inputs", "error", "allowed", "unfused", "lse error", "rows");
 }
 
@@ -139,7 +139,7 @@ static attune_status verify(verification *self) {
   status = input != NULL ? verify_file(self, &qkv) : verify_drawn(self);
   if (status == ATTUNE_OK && self->flags->json)
     status = attune_print_json(json_pack("{s:s, s:s, s:s, s:s, s:b, s:O}", "device", attune_backend_name(self->machine),
-                                         "problem", problem, "config", config, "rung", self->rung, "passed",
+                                         "problem", problem, "config", config, "source", self->source, "passed",
                                          self->passed, "cases", self->cases));
 out:
   attune_qkv_free(&qkv);
