@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "runtime/attune.h"
-#include "templates/arguments.h"
+#include "templates/parts/arguments.h"
 
 /* ---- problem ---- */
 

@@ -1,4 +1,4 @@
-/* Block lists, built and checked by a kernel of their own (templates/lists.cu). */
+/* Block lists, built and checked by a kernel of their own (templates/block_mask/builder.cu). */
 #include <stdlib.h>
 #include <string.h>
 

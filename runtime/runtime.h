@@ -9,7 +9,7 @@
 #include "generator/base/status.h"
 #include "generator/generator.h"
 #include "runtime/attune.h"
-#include "templates/arguments.h"
+#include "templates/parts/arguments.h"
 
 typedef struct attune_arguments attune_arguments;
 

@@ -8,8 +8,8 @@
 /* Everything in parentheses, one blank around operators: equal trees have equal texts, and it parses to the same tree.
  */
 void attune_expression_print(attune_buffer *out, const attune_expression *expression);
-/* The same in C++ over the types of templates/arithmetic.h: index and real are those of the function around it. No
- * sequence is longer than most_seqlen. */
+/* The same in C++ over the types of templates/parts/arithmetic.h: index and real are those of the function around it.
+ * No sequence is longer than most_seqlen. */
 void attune_expression_emit(attune_buffer *out, const attune_expression *expression, int32_t most_seqlen);
 /* Parts of a score that are the same for a whole head are emitted as item.c0, item.c1, ... (index(item.c0) if they are
  * ints); this is how many there are, whether one is an int, and its text. */

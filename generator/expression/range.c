@@ -1,6 +1,6 @@
 /* What an expression may be when its names may be anything of a range: whether keys are seen by no row of a tile, by
- * some, or by all. templates/arithmetic.h does the same in kernels; here it counts tiles and finds ints that are small.
- * Sound, not tight: it may say "some" where it is none or all. */
+ * some, or by all. templates/parts/arithmetic.h does the same in kernels; here it counts tiles and finds ints that are
+ * small. Sound, not tight: it may say "some" where it is none or all. */
 #include "generator/expression/tree.h"
 
 /* Of an int all values from low to high; of a truth value whether it holds somewhere and everywhere. A float may be

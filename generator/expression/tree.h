@@ -99,9 +99,9 @@ extern const char attune_expression_find_name[];
  * tile further). */
 bool attune_expression_small(const attune_expression *expression, int place, int32_t most_seqlen);
 /* What find() gives: of an ascending array how many elements are at most x; of any other, what halving it comes to. As
- * templates/arithmetic.h has it. */
+ * templates/parts/arithmetic.h has it. */
 int32_t attune_expression_find(const attune_value *array, int32_t x);
-/* What random() gives; as templates/arithmetic.h has it. */
+/* What random() gives; as templates/parts/arithmetic.h has it. */
 int32_t attune_expression_random(int32_t a, int32_t b, int32_t c);
 
 #endif

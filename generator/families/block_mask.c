@@ -26,9 +26,8 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
                      c->list_block);
 }
 
-static int64_t shared_bytes(const attune_config *config) {
-  (void)config;
-  return 0;
+static void layout(attune_layout *out, const attune_config *config) {
+  (void)out, (void)config;
 }
 
 static int registers(const attune_config *config) {
@@ -42,12 +41,12 @@ static void cost(attune_cost *out, const attune_config *config, const attune_pro
 }
 
 const attune_family_row attune_family_block_mask_row = {
-    .template_path = "templates/lists.cu",
+    .template_path = "templates/block_mask/builder.cu",
     .speed = -1,
     .legal = legal,
     .schedule = schedule,
     .schedule_count = sizeof schedule / sizeof *schedule,
-    .shared_bytes = shared_bytes,
+    .layout = layout,
     .registers = registers,
     .cost = cost,
 };

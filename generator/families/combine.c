@@ -1,5 +1,5 @@
 /* Family combine: not in the space; the second step of a config that splits the keys. A warp adds up a row's partial
- * results (templates/combine.cu). */
+ * results (templates/forward/combine.cu). */
 #include "generator/base/status.h"
 #include "generator/families/family.h"
 
@@ -17,9 +17,8 @@ static attune_status legal(const attune_config *config, const attune_device *dev
   return ATTUNE_OK;
 }
 
-static int64_t shared_bytes(const attune_config *config) {
-  (void)config;
-  return 0;
+static void layout(attune_layout *out, const attune_config *config) {
+  (void)out, (void)config;
 }
 
 static int registers(const attune_config *config) {
@@ -32,12 +31,12 @@ static void cost(attune_cost *out, const attune_config *config, const attune_pro
 }
 
 const attune_family_row attune_family_combine_row = {
-    .template_path = "templates/combine.cu",
+    .template_path = "templates/forward/combine.cu",
     .speed = -1,
     .legal = legal,
     .schedule = schedule,
     .schedule_count = sizeof schedule / sizeof *schedule,
-    .shared_bytes = shared_bytes,
+    .layout = layout,
     .registers = registers,
     .cost = cost,
 };

@@ -4,10 +4,11 @@
 #define ATTUNE_FAMILY_H
 
 #include "generator/generator.h"
+#include "generator/source/layout.h"
 
 struct attune_buffer;
 
-enum { ATTUNE_PARTS_MAX = 4, ATTUNE_REGISTERS_MAX = 255 };
+enum { ATTUNE_REGISTERS_MAX = 255 };
 
 /* What one block asks of an SM, for the model: in one step (a tile of queries against a tile of keys) and outside the
  * steps. */
@@ -26,7 +27,6 @@ typedef struct {
 
 typedef struct {
   const char *template_path;
-  const char *parts[ATTUNE_PARTS_MAX]; /* paths of what it includes beside what all share */
   /* Families are tried for the default in falling order of speed; the slowest has 0. */
   int speed;
   /* ATTUNE_ILLEGAL_CONFIG with the limit. The caller has checked the fields that follow from the problem, and the
@@ -34,7 +34,8 @@ typedef struct {
   attune_status (*legal)(const attune_config *config, const attune_device *device);
   const attune_config_field *schedule; /* its rows of the table of fields, after those that follow from the problem */
   int schedule_count;
-  int64_t (*shared_bytes)(const attune_config *config);
+  /* Of its dynamic shared memory, and registers where warps exchange them. layout: zero. */
+  void (*layout)(attune_layout *layout, const attune_config *config);
   int (*registers)(const attune_config *config); /* that a thread would like to have */
   /* Adds what the primitives of the CUDA target lack for the config; NULL: nothing. */
   void (*print_primitives)(struct attune_buffer *out, const attune_config *config);
@@ -77,6 +78,9 @@ void attune_splits_refine(attune_axis *out, const attune_config *config);
 /* A field of the family alone: config->own[index]. */
 #define ATTUNE_OWN_FIELD(index, name_)                                                                                 \
   .name = name_, .offset = offsetof(attune_config, own) + (index) * sizeof(int32_t), .schedule = true
+
+/* Dynamic shared memory of a block: a multiple of 16. */
+int64_t attune_shared_bytes(const attune_config *config);
 
 /* NULL if there is none. */
 const attune_family_row *attune_family_find(int32_t family);

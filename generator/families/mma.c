@@ -1,5 +1,5 @@
 /* Family mma: tensor cores by mma.sync, tiles by cp.async; every architecture from sm_80 on. The template is
- * templates/forward_mma.cu, whose layout of shared memory and of registers stands here as arithmetic. */
+ * templates/forward/mma.cu. */
 #include <stdio.h>
 
 #include "generator/base/status.h"
@@ -23,11 +23,13 @@ static int rows_of_warp(const attune_config *config) {
   return config->tile_m / config->warps;
 }
 
-static int64_t shared_bytes(const attune_config *config) {
-  const int64_t q = config->tile_m * pitch(config->head_dim);
-  const int64_t o = config->tile_m * pitch(config->head_dim_v);
-  const int64_t kv = (int64_t)config->stages * config->tile_n * (pitch(config->head_dim) + pitch(config->head_dim_v));
-  return q + kv > o ? q + kv : o; /* O is staged over everything at the end */
+static void layout(attune_layout *out, const attune_config *c) {
+  attune_layout_add(out, "q", 1, c->tile_m * pitch(c->head_dim), 16);
+  attune_layout_add(out, "k", c->stages, c->tile_n * pitch(c->head_dim), 16);
+  attune_layout_add(out, "v", c->stages, c->tile_n * pitch(c->head_dim_v), 16);
+  attune_layout_overlay(out, "o", c->tile_m * pitch(c->head_dim_v)); /* staged over everything at the end */
+  attune_layout_constant(out, "pitch_k", (int)pitch(c->head_dim), "bytes of a row of Q and K");
+  attune_layout_constant(out, "pitch_v", (int)pitch(c->head_dim_v), "bytes of a row of V and O");
 }
 
 /* Accumulators of S and O and the Q that stays: live all at once, whatever the compiler does. */
@@ -139,12 +141,12 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
 }
 
 const attune_family_row attune_family_mma_row = {
-    .template_path = "templates/forward_mma.cu",
+    .template_path = "templates/forward/mma.cu",
     .speed = 1,
     .legal = legal,
     .schedule = schedule,
     .schedule_count = sizeof schedule / sizeof *schedule,
-    .shared_bytes = shared_bytes,
+    .layout = layout,
     .registers = registers,
     .cost = cost,
 };

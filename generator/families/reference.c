@@ -6,8 +6,7 @@ enum {
   WARPS = 4,
   TILE_M = WARPS, /* a row each */
   TILE_N = 32,    /* a key each lane */
-  ROW_FLOATS_MAX = 256,
-  SHARED_BYTES = WARPS * (TILE_N + ROW_FLOATS_MAX) * 4
+  ROW_FLOATS_MAX = 256
 };
 
 static const attune_config_field schedule[] = {
@@ -23,9 +22,9 @@ static attune_status legal(const attune_config *config, const attune_device *dev
   return ATTUNE_OK;
 }
 
-static int64_t shared_bytes(const attune_config *config) {
+static void layout(attune_layout *out, const attune_config *config) {
   (void)config;
-  return SHARED_BYTES;
+  attune_layout_add(out, "warp", WARPS, 4 * (TILE_N + ROW_FLOATS_MAX), 16);
 }
 
 static int registers(const attune_config *config) {
@@ -46,12 +45,12 @@ static void cost(attune_cost *out, const attune_config *config, const attune_pro
 }
 
 const attune_family_row attune_family_reference_row = {
-    .template_path = "templates/forward_reference.cu",
+    .template_path = "templates/forward/reference.cu",
     .speed = 0,
     .legal = legal,
     .schedule = schedule,
     .schedule_count = sizeof schedule / sizeof *schedule,
-    .shared_bytes = shared_bytes,
+    .layout = layout,
     .registers = registers,
     .cost = cost,
 };

@@ -18,6 +18,12 @@ const attune_family_row *attune_family_find(int32_t family) {
   return family >= 0 && family <= ATTUNE_FAMILY_LAST ? families[family] : NULL;
 }
 
+int64_t attune_shared_bytes(const attune_config *config) {
+  attune_layout layout = {0};
+  attune_family_find(config->family)->layout(&layout, config);
+  return (layout.bytes + 15) / 16 * 16;
+}
+
 /* ---- legal ---- */
 
 static attune_status check_computed(const attune_config *c) {
@@ -66,11 +72,10 @@ static const char *grouped(char out[32], int64_t number) {
   return out;
 }
 
-static attune_status check_residence(const attune_config *c, const attune_family_row *family,
-                                     const attune_device *device) {
+static attune_status check_residence(const attune_config *c, const attune_device *device) {
   char needs[32], allows[32];
   const int threads = c->warps * 32;
-  const int64_t shared = family->shared_bytes(c);
+  const int64_t shared = attune_shared_bytes(c);
   if (threads > device->threads_per_block) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %d threads a block, this device allows %d", threads,
                        device->threads_per_block);
@@ -136,7 +141,7 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
   if ((status = check_splits(config))) return status;
   if ((status = check_lists(config))) return status;
   if ((status = family->legal(config, device))) return status;
-  return check_residence(config, family, device);
+  return check_residence(config, device);
 }
 
 /* ---- enumeration ---- */
@@ -349,7 +354,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
   *out = (attune_launch){
       .grid = (int32_t)grid,
       .threads = config->warps * 32,
-      .shared_bytes = (int32_t)family->shared_bytes(config),
+      .shared_bytes = (int32_t)attune_shared_bytes(config),
       .tiles_m = (int32_t)tiles,
       .splits = config->splits,
       .cluster = config->cluster,

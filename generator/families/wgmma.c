@@ -1,5 +1,5 @@
 /* Family wgmma: Hopper's warpgroup products and tensor copy engine; sm_90 alone. The template is
- * templates/forward_wgmma.cu, whose layout of shared memory and of registers stands here as arithmetic. */
+ * templates/forward/wgmma.cu. */
 #include "generator/source/wgmma.h"
 #include "generator/base/status.h"
 #include "generator/families/family.h"
@@ -28,10 +28,9 @@ enum {
   CLUSTER_MAX = 2,
   PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
   PANEL_ROW_BYTES = 128,
+  SWIZZLE_BYTES = 1024, /* alignment of a tile */
   MBARRIER_BYTES = 8,
-  TILE_NUMBER_BYTES = 4,
-  FOUND_SLOTS = 8,
-  DEALT_BYTES = 2 * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES) + MBARRIER_BYTES
+  WORD_BYTES = 4
 };
 
 static int panels(int head_dim) {
@@ -40,21 +39,6 @@ static int panels(int head_dim) {
 
 static int consumers(const attune_config *c) {
   return c->tile_m / ROWS;
-}
-
-static int64_t shared_bytes(const attune_config *c) {
-  const bool in_q = c->own[O_STAGING] == ATTUNE_O_IN_Q, over_v = c->own[O_STAGING] == ATTUNE_O_IN_V;
-  const int q = panels(in_q && c->head_dim_v > c->head_dim ? c->head_dim_v : c->head_dim);
-  const int o = c->own[O_STAGING] == ATTUNE_O_IN_OWN ? panels(c->head_dim_v) : 0;
-  const int kv = panels(c->head_dim) + panels(c->head_dim_v);
-  const int q_stages = 1 + c->own[Q_PREFETCH];
-  const int p = c->own[P_IN_SMEM] ? panels(c->tile_n) : 0;
-  return (int64_t)PANEL_ROW_BYTES * ((q_stages * q + p + o) * c->tile_m + c->stages * kv * c->tile_n) +
-         MBARRIER_BYTES * (2 * q_stages + 2 * !in_q + 2 * over_v + (5 * c->stages + 1) / 2 * 2) + /* a multiple of 16 */
-         (c->pattern || c->list_block > 0
-              ? TILE_NUMBER_BYTES * STAGES_MAX + FOUND_SLOTS * (2 * MBARRIER_BYTES + TILE_NUMBER_BYTES)
-              : 0) +
-         (c->persistent == ATTUNE_PERSISTENT_DYNAMIC ? DEALT_BYTES : 0);
 }
 
 /* Accumulators of S and O, and P where it lives beside S. */
@@ -74,6 +58,62 @@ static int registers_of_consumer(const attune_config *c) {
   if (consumers(c) == 1 && c->blocks == 1) return ATTUNE_REGISTERS_MAX; /* nothing is exchanged */
   return (registers_at_entry(c) * (consumers(c) + 1) - PRODUCER) / consumers(c) / 8 * 8;
 }
+
+/* ---- shared memory ---- */
+
+static void add_barriers(attune_layout *out, const char *name, int count) {
+  attune_layout_add(out, name, count, MBARRIER_BYTES, MBARRIER_BYTES);
+}
+
+static void add_words(attune_layout *out, const char *name, int count) {
+  attune_layout_add(out, name, count, WORD_BYTES, WORD_BYTES);
+}
+
+static void add_tiles(attune_layout *out, const char *name, int slots, int panel_count, int rows) {
+  attune_layout_add(out, name, slots, (int64_t)panel_count * rows * PANEL_ROW_BYTES, SWIZZLE_BYTES);
+}
+
+static void add_pipelines(attune_layout *out, const attune_config *c, int q_stages) {
+  const bool in_q = c->own[O_STAGING] == ATTUNE_O_IN_Q;
+  add_barriers(out, "q_full", q_stages);
+  add_barriers(out, "o_full", in_q ? q_stages : 1);
+  add_barriers(out, "q_empty", in_q ? 0 : q_stages);
+  add_barriers(out, "o_empty", in_q ? 0 : 1);
+  attune_layout_add(out, "o_slot", c->own[O_STAGING] == ATTUNE_O_IN_V, 16, 8); /* which slot of V holds O */
+  add_barriers(out, "k_full", c->stages);
+  add_barriers(out, "k_empty", c->stages);
+  add_barriers(out, "v_full", c->stages);
+  add_barriers(out, "v_empty", c->stages);
+  add_barriers(out, "v_landed", c->stages); /* a ragged V before its tail is zeroed */
+}
+
+static void layout(attune_layout *out, const attune_config *c) {
+  enum { WORK_SLOTS = 2, QUEUE_SLOTS = 8 }; /* tiles of queries, of keys that a warp may be ahead */
+  const int q_stages = 1 + c->own[Q_PREFETCH], k = panels(c->head_dim), v = panels(c->head_dim_v);
+  const bool dynamic = c->persistent == ATTUNE_PERSISTENT_DYNAMIC, masks = c->pattern || c->list_block > 0;
+  add_tiles(out, "q", q_stages, c->own[O_STAGING] == ATTUNE_O_IN_Q && v > k ? v : k, c->tile_m);
+  add_tiles(out, "k", c->stages, k, c->tile_n);
+  add_tiles(out, "v", c->stages, v, c->tile_n);
+  add_tiles(out, "p", c->own[P_IN_SMEM], panels(c->tile_n), c->tile_m);
+  add_tiles(out, "o", c->own[O_STAGING] == ATTUNE_O_IN_OWN, v, c->tile_m);
+  add_barriers(out, "work_full", dynamic ? WORK_SLOTS : 0);
+  add_barriers(out, "work_empty", dynamic ? WORK_SLOTS : 0);
+  add_words(out, "work_index", dynamic ? WORK_SLOTS : 0);
+  add_barriers(out, "work_requested", dynamic);
+  add_pipelines(out, c, q_stages);
+  add_barriers(out, "queue_full", masks ? QUEUE_SLOTS : 0);
+  add_barriers(out, "queue_empty", masks ? QUEUE_SLOTS : 0);
+  add_words(out, "queue", masks ? QUEUE_SLOTS : 0);
+  add_words(out, "k_tile", masks ? c->stages : 0); /* which tile a slot of K holds */
+  const int of_consumer = registers_of_consumer(c), at_entry = registers_at_entry(c);
+  attune_layout_constant(out, "work_slots", WORK_SLOTS, "tiles of queries that a warp may be ahead of another");
+  attune_layout_constant(out, "queue_slots", QUEUE_SLOTS, "tiles of keys that the mask warp may be ahead");
+  attune_layout_constant(out, "consumer_registers", of_consumer, "of a thread that computes, after the exchange");
+  attune_layout_constant(out, "producer_registers", at_entry * (consumers(c) + 1) - consumers(c) * of_consumer,
+                         "of the other threads");
+}
+
+/* ---- what a thread lacks ---- */
 
 /* That a consumer would like to have beyond what it has. */
 static int lacking_registers(const attune_config *c) {
@@ -366,8 +406,8 @@ static void print_primitives(struct attune_buffer *out, const attune_config *con
 
 /* ---- cost ---- */
 
-/* Fitted on an H100 (templates/NOTES.md): three warpgroups hide more than two, and gain from turns, which cost two a
- * little; from tokens they lose, and two gain a little. */
+/* Fitted on an H100 (templates/notes/model.md): three warpgroups hide more than two, and gain from turns, which cost
+ * two a little; from tokens they lose, and two gain a little. */
 static double serial_share(const attune_config *c) {
   enum { SERIALISED = 8 }; /* that many lacking: ptxas serialises all such (C7512; 166 of 166 compiled) */
   if (lacking_registers(c) >= SERIALISED) return 1;
@@ -403,14 +443,12 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
 }
 
 const attune_family_row attune_family_wgmma_row = {
-    .template_path = "templates/forward_wgmma.cu",
-    .parts = {"templates/wgmma_layout.h", "templates/wgmma_items.h", "templates/wgmma_loaders.h",
-              "templates/wgmma_rows.h"},
+    .template_path = "templates/forward/wgmma.cu",
     .speed = 2,
     .legal = legal,
     .schedule = schedule,
     .schedule_count = sizeof schedule / sizeof *schedule,
-    .shared_bytes = shared_bytes,
+    .layout = layout,
     .registers = registers,
     .print_primitives = print_primitives,
     .serves = serves,

@@ -60,7 +60,7 @@ int attune_occupancy(const attune_config *config, const attune_device *device, i
   const attune_family_row *family = attune_family_find(config->family);
   if (family == NULL || config->warps < 1) return 0;
   const int threads = config->warps * 32;
-  const int64_t shared = family->shared_bytes(config);
+  const int64_t shared = attune_shared_bytes(config);
   if (threads > device->threads_per_block || shared > device->shared_per_block) return 0;
   if (registers <= 0) {
     registers = attune_registers_estimate(config);

@@ -1,4 +1,4 @@
-/* A problem's expressions as the functions that templates/mask.h calls. */
+/* A problem's expressions as the functions that templates/parts call. */
 #include "generator/expression/expression.h"
 
 static void emit_params(attune_buffer *out, const attune_problem *problem, const attune_expression *expression,

@@ -3,7 +3,7 @@
 #define ATTUNE_EMBEDDED_H
 
 typedef struct {
-  const char *path; /* "templates/forward_mma.cu" */
+  const char *path; /* "templates/forward/mma.cu" */
   const char *hash; /* of a family's template: SHA-256, in hex, of everything its sources are made from; else "" */
   const char *text;
 } attune_embedded;

@@ -19,29 +19,23 @@ attune_status attune_preprocessor_expression(int64_t *out, const char *expressio
                                              int count, const char *where);
 
 typedef struct {
-  const char *name; /* as #include "name" says it */
+  const char *name; /* as #include "name" or "folder/name" says it */
   const char *path; /* for messages */
   const char *text;
-  bool sections; /* the file's sections are kept as far as they are used */
 } attune_source_file;
+
+enum { ATTUNE_SOURCE_FILES_MAX = 64 };
 
 typedef struct {
   const attune_source_file *files; /* the template is the first */
   int file_count;
   const attune_parameter *parameters;
   int parameter_count;
-  const char *kernel_name; /* stands for the identifier KERNEL_NAME */
-  bool standard_includes;  /* #include <...> passes, else it is a fault */
+  bool standard_includes; /* #include <...> passes, else it is a fault */
 } attune_preprocess_input;
 
-/* *out is malloc'ed. What it does, in order:
- *   #include "name" becomes the file's text, once; #pragma once and include guards go;
- *   #if, #elif, #else, #endif are decided and branches not taken go;
- *   of a file with sections, what stands before the first "// @primitive name [name...]" stays, and each section stays
- * if one of its names is an identifier of the template or of a section that stays; KERNEL_NAME is replaced. */
-attune_status attune_preprocess(char **out, const attune_preprocess_input *specialisation);
-
-/* Whether `name` is an identifier of the text. */
-bool attune_source_uses(const char *text, const char *name);
+/* *out is malloc'ed. The text of a file that is included comes before all text of the one that includes it, once;
+ * #pragma once and include guards go; #if, #elif, #else, #endif are decided and branches not taken go. */
+attune_status attune_preprocess(char **out, const attune_preprocess_input *input);
 
 #endif

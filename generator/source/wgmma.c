@@ -18,19 +18,18 @@ static void print_accumulators(attune_buffer *out, int count) {
 }
 
 void attune_print_wgmma(attune_buffer *out, int width, int dtype, attune_wgmma_kind product) {
-  static const char *const names[] = {"warpgroup_multiply", "warpgroup_multiply_n_major",
-                                      "warpgroup_multiply_registers"};
+  static const char *const names[] = {"wgmma_ss", "wgmma_ss_n_major", "wgmma_rs"};
   const bool a_registers = product == ATTUNE_WGMMA_REGISTERS;
   const int accumulators = width / 2, inputs = a_registers ? 5 : 2;
   const char *type = dtype == ATTUNE_BF16 ? "bf16" : "f16";
   const char *name = names[product];
   const char *operand = a_registers ? "const unsigned (&a)[4]" : "unsigned long long a";
   attune_buffer_print(out,
-                      "\n// @primitive %s\n"
+                      "\n"
                       "ATTUNE_DEVICE void %s(float (&c)[%d], %s, unsigned long long b, bool accumulate) {\n"
                       "  asm volatile(\"{.reg .pred p; setp.ne.b32 p, %%%d, 0; \"\n"
                       "               \"wgmma.mma_async.sync.aligned.m64n%dk16.f32.%s.%s {",
-                      name, name, accumulators, operand, accumulators + inputs, width, type, type);
+                      name, accumulators, operand, accumulators + inputs, width, type, type);
   print_list(out, 0, accumulators);
   attune_buffer_add_text(out, a_registers ? "}, {" : "}, ");
   print_list(out, accumulators, inputs - 1);

@@ -5,13 +5,13 @@
 #include "generator/base/buffer.h"
 
 typedef enum {
-  ATTUNE_WGMMA_K_MAJOR,  /* warpgroup_multiply: A and B in shared memory, both K-major */
-  ATTUNE_WGMMA_N_MAJOR,  /* warpgroup_multiply_n_major: the same with B N-major */
-  ATTUNE_WGMMA_REGISTERS /* warpgroup_multiply_registers: A in registers, B N-major */
+  ATTUNE_WGMMA_K_MAJOR,  /* wgmma_ss: A and B in shared memory, both K-major */
+  ATTUNE_WGMMA_N_MAJOR,  /* wgmma_ss_n_major: the same with B N-major */
+  ATTUNE_WGMMA_REGISTERS /* wgmma_rs: A in registers, B N-major */
 } attune_wgmma_kind;
 
-/* The primitive for products `width` columns wide (a multiple of 8 from 8 to 256), as a section of primitives.cuda.h.
- * dtype: attune_dtype. */
+/* The primitive for products `width` columns wide (a multiple of 8 from 8 to 256), to follow those of
+ * templates/primitives/cuda.h. dtype: attune_dtype. */
 void attune_print_wgmma(attune_buffer *out, int width, int dtype, attune_wgmma_kind product);
 
 #endif

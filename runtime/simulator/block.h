@@ -4,7 +4,7 @@
 #define ATTUNE_HOST_BLOCK_H
 
 #include "runtime/simulator/memory.h"
-#include "templates/host_interface.h"
+#include "templates/primitives/simulator_interface.h"
 
 typedef void attune_host_kernel(struct attune_arguments arguments);
 typedef void attune_host_kernel_with_maps(struct attune_arguments arguments, const struct attune_tensor_maps *maps);

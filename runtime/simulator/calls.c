@@ -284,7 +284,7 @@ static void store_global(void *to, const void *from, int size, int line) {
   check_global(block, to, size, ATTUNE_HOST_WRITE, line);
   if (block->products > 0 && poisoned(from, size))
     attune_host_fault(block, block->running->index, line,
-                      "stores a value of a product that was not waited for; warpgroup_wait is missing before the"
+                      "stores a value of a product that was not waited for; wgmma_wait is missing before the"
                       " accumulators are read, or its count is too large");
   move(to, from, size);
 }

@@ -15,11 +15,11 @@ static const char *const operations[] = {
     [ATTUNE_HOST_WARP_UNIFORM] = "a broadcast",
     [ATTUNE_HOST_NAMED_BARRIER] = "a named barrier",
     [ATTUNE_HOST_PRODUCT] = "a warpgroup's product",
-    [ATTUNE_HOST_PRODUCT_FENCE] = "warpgroup_fence",
-    [ATTUNE_HOST_PRODUCT_COMMIT] = "warpgroup_commit",
-    [ATTUNE_HOST_PRODUCT_WAIT] = "warpgroup_wait",
-    [ATTUNE_HOST_RELEASE_REGISTERS] = "release_registers",
-    [ATTUNE_HOST_CLAIM_REGISTERS] = "claim_registers",
+    [ATTUNE_HOST_PRODUCT_FENCE] = "wgmma_fence",
+    [ATTUNE_HOST_PRODUCT_COMMIT] = "wgmma_commit",
+    [ATTUNE_HOST_PRODUCT_WAIT] = "wgmma_wait",
+    [ATTUNE_HOST_RELEASE_REGISTERS] = "setmaxnreg_dec",
+    [ATTUNE_HOST_CLAIM_REGISTERS] = "setmaxnreg_inc",
 };
 
 const char *attune_host_operation_name(int operation) {
@@ -113,13 +113,13 @@ void attune_host_fault_conflict(attune_host_block *block, const attune_host_conf
   case ATTUNE_HOST_READ_OF_LANDED:
     attune_host_fault(block, thread, line,
                       "race: %s reads shared %s of the asynchronous copy that %s issued%s: it was waited for but"
-                      " no barrier since; %s is missing after copy_async_wait",
+                      " no barrier since; %s is missing after cp_async_wait",
                       what, place.text, who.text, at, missing);
   case ATTUNE_HOST_READ_OF_FLYING:
     copy_status(&block->lanes[other], conflict->offset, fate);
     attune_host_fault(block, thread, line,
                       "race: %s reads shared %s of the asynchronous copy that %s issued%s: asynchronous copy not"
-                      " waited for (%s); copy_async_wait is missing or its count is too large",
+                      " waited for (%s); cp_async_wait is missing or its count is too large",
                       what, place.text, who.text, at, fate);
   case ATTUNE_HOST_WRITE_OF_WRITTEN:
   case ATTUNE_HOST_WRITE_OF_LANDED:
@@ -149,19 +149,19 @@ void attune_host_fault_conflict(attune_host_block *block, const attune_host_conf
   case ATTUNE_HOST_WRITE_OF_OPERAND:
     attune_host_fault(block, thread, line,
                       "write-after-read race: %s overwrites shared %s, which a product of warpgroup %d%s %s; a"
-                      " barrier after its warpgroup_wait is missing",
+                      " barrier after its wgmma_wait is missing",
                       what, place.text, other % block->part_threads / 128, at,
                       conflict->under_way ? "still reads" : "has read with no barrier since");
   case ATTUNE_HOST_WRITE_OF_STORED:
     attune_host_fault(block, thread, line,
                       "write-after-read race: %s overwrites shared %s, which the tile's store that %s"
-                      " issued%s %s; a barrier after its finish_stores is missing",
+                      " issued%s %s; a barrier after its tma_store_wait_read is missing",
                       what, place.text, who.text, at,
                       conflict->under_way ? "still reads" : "has read with no barrier since");
   case ATTUNE_HOST_UNFENCED:
     attune_host_fault(block, thread, line,
                       "%s accesses shared %s asynchronously, which %s wrote%s with ordinary stores:"
-                      " fence_async is missing between that and the barrier",
+                      " fence_proxy_async is missing between that and the barrier",
                       what, place.text, who.text, at);
   case ATTUNE_HOST_ON_MBARRIER:
     attune_host_fault(block, thread, line, "%s touches shared %s, which holds an mbarrier", what, place.text);

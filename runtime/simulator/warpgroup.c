@@ -85,7 +85,7 @@ void attune_host_check_exit(attune_host_block *block) {
     if (block->stores[i].thread == lane->index)
       attune_host_fault(block, lane->index, block->stores[i].line,
                         "leaves the kernel with a tile's store under way that may still read shared memory:"
-                        " finish_stores is missing");
+                        " tma_store_wait_read is missing");
   if (block->exited[lane->part] == block->part_threads - 1) check_block_exit(block, lane->part);
 }
 
@@ -144,7 +144,7 @@ static void issue(attune_host_block *block, int group, int line) {
   block->running = lanes; /* whoever came last, the report names the first */
   check_lanes(block, group, line);
   if (!g->fenced)
-    attune_host_fault(block, lanes->index, line, "a product without warpgroup_fence before the warpgroup's first");
+    attune_host_fault(block, lanes->index, line, "a product without wgmma_fence before the warpgroup's first");
   if (queue->count == IN_FLIGHT_MAX)
     attune_host_fault(block, lanes->index, line, "more than %d products in flight, which the simulator cannot model",
                       IN_FLIGHT_MAX);

@@ -3,7 +3,7 @@
 #ifndef ATTUNE_TESTS_FAKE_H
 #define ATTUNE_TESTS_FAKE_H
 
-#include "templates/arguments.h"
+#include "templates/parts/arguments.h"
 
 typedef struct {
   unsigned grid, threads, shared_bytes;

@@ -10,18 +10,18 @@ ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(ma
   }
   barrier();
   if (thread == 0) {
-    mbarrier_arrive_expect(full, 8192);
-    load_tile(tile, maps.q, 0, 0, 0, 0, full, 0);
+    mbarrier_arrive_expect_tx(full, 8192);
+    tma_load(tile, maps.q, 0, 0, 0, 0, full, 0);
   }
   mbarrier_wait(full, 0);
   float c[32];
-  warpgroup_fence();
-  warpgroup_multiply(c, matrix_k_major(tile), matrix_k_major(tile), false);
-  warpgroup_commit();
+  wgmma_fence();
+  wgmma_ss(c, descriptor_k_major(tile), descriptor_k_major(tile), false);
+  wgmma_commit();
 #if !BROKEN
-  warpgroup_wait<0>();
+  wgmma_wait<0>();
 #endif
   const float sum = 0.5f * c[0] + c[1];
   if (thread < 64) store_global_float(problem.lse + thread, sum); // fault
-  warpgroup_wait<0>();
+  wgmma_wait<0>();
 }

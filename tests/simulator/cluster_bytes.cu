@@ -10,11 +10,11 @@ ATTUNE_KERNEL(128, 1) ATTUNE_CLUSTER(2) KERNEL_NAME(const attune_arguments probl
   cluster_barrier();
   if (thread_index() == 0) {
 #if BROKEN
-    mbarrier_arrive_expect(full, 8192);
+    mbarrier_arrive_expect_tx(full, 8192);
 #else
-    mbarrier_arrive_expect(full, 2 * 8192);
+    mbarrier_arrive_expect_tx(full, 2 * 8192);
 #endif
-    load_tile_multicast(tile + block_index() * 8192, maps.q, 0, 0, 0, 0, full, 3, 0);
+    tma_load_multicast(tile + block_index() * 8192, maps.q, 0, 0, 0, 0, full, 3, 0);
   }
   cluster_barrier();
   mbarrier_wait(full, 0); // fault

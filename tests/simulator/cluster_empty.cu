@@ -14,18 +14,18 @@ ATTUNE_KERNEL(128, 1) ATTUNE_CLUSTER(2) KERNEL_NAME(const attune_arguments probl
   for (int i = 0; i < 2; i++) {
     if (thread == 0) {
       if (i == 1) mbarrier_wait(empty, 0);
-      mbarrier_arrive_expect(full, 8192);
-      if (block_index() == 0) load_tile_multicast(tile, maps.q, 0, 0, 0, 0, full, 3, 0); // fault
+      mbarrier_arrive_expect_tx(full, 8192);
+      if (block_index() == 0) tma_load_multicast(tile, maps.q, 0, 0, 0, 0, full, 3, 0); // fault
     }
     mbarrier_wait(full, i);
     barrier();
 #if BROKEN
-    if (thread / 2 == 16 && i == 0) mbarrier_arrive_at(empty, thread % 2);
+    if (thread / 2 == 16 && i == 0) mbarrier_arrive_cluster(empty, thread % 2);
 #endif
     store_global_float(problem.lse + thread % 64, load_shared_float(tile + thread * 4));
     barrier();
 #if !BROKEN
-    if (thread / 2 == 16 && i == 0) mbarrier_arrive_at(empty, thread % 2);
+    if (thread / 2 == 16 && i == 0) mbarrier_arrive_cluster(empty, thread % 2);
 #endif
   }
 }

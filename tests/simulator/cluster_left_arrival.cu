@@ -9,7 +9,7 @@ ATTUNE_KERNEL(128, 1) ATTUNE_CLUSTER(2) KERNEL_NAME(const attune_arguments probl
     mbarrier_init_fence();
   }
   cluster_barrier();
-  if (block_index() == 1 && thread_index() == 0) mbarrier_arrive_at(empty, 0); // fault
+  if (block_index() == 1 && thread_index() == 0) mbarrier_arrive_cluster(empty, 0); // fault
 #if !BROKEN
   if (block_index() == 0) mbarrier_wait(empty, 0);
 #endif

@@ -7,10 +7,10 @@ ATTUNE_KERNEL(128, 1) ATTUNE_CLUSTER(2) KERNEL_NAME(const attune_arguments probl
   if (thread_index() == 0) {
     mbarrier_init(full, 1);
     mbarrier_init_fence();
-    mbarrier_arrive_expect(full, 8192);
+    mbarrier_arrive_expect_tx(full, 8192);
   }
   cluster_barrier();
-  if (block_index() == 0 && thread_index() == 0) load_tile_multicast(tile, maps.k, 0, 0, 0, 0, full, 3, 0); // fault
+  if (block_index() == 0 && thread_index() == 0) tma_load_multicast(tile, maps.k, 0, 0, 0, 0, full, 3, 0); // fault
 #if BROKEN
   if (block_index() == 1) return;
 #endif

@@ -12,6 +12,6 @@ ATTUNE_KERNEL(128, 1) ATTUNE_CLUSTER(2) KERNEL_NAME(const attune_arguments probl
 #else
   cluster_barrier();
 #endif
-  if (thread_index() < 2) mbarrier_arrive_at(empty, thread_index()); // fault
+  if (thread_index() < 2) mbarrier_arrive_cluster(empty, thread_index()); // fault
   if (thread_index() == 0) mbarrier_wait(empty, 0);
 }

@@ -12,13 +12,13 @@ ATTUNE_KERNEL(128, 1) ATTUNE_CLUSTER(2) KERNEL_NAME(const attune_arguments probl
   cluster_barrier();
   for (int i = 0; i < 2; i++) {
     if (first) {
-      mbarrier_arrive_expect(full, 8192);
-      if (block_index() == 0) load_tile_multicast(tile + i * 8192, maps.q, 0, 0, 0, 0, full, 3, 0); // fault
+      mbarrier_arrive_expect_tx(full, 8192);
+      if (block_index() == 0) tma_load_multicast(tile + i * 8192, maps.q, 0, 0, 0, 0, full, 3, 0); // fault
     }
     mbarrier_wait(full, i); // fault
     barrier();
 #if !BROKEN
-    if (first && i == 0 && block_index() == 1) mbarrier_arrive_at(taken, 0);
+    if (first && i == 0 && block_index() == 1) mbarrier_arrive_cluster(taken, 0);
     if (first && i == 0 && block_index() == 0) mbarrier_wait(taken, 0);
 #endif
   }

@@ -7,7 +7,7 @@ ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
 #if BROKEN
     store_global_int((int *)problem.counter, block_index()); // fault
 #else
-    count_up(problem.counter);
+    atomic_increment(problem.counter);
 #endif
   }
 }

@@ -4,6 +4,6 @@
 ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
   float x = (float)thread_index();
   const bool vote = BROKEN && thread_index() == 7;
-  x = vote ? (float)any_lane(true) : shuffle_xor(x, 1); // fault
+  x = vote ? (float)warp_any(true) : shuffle_xor(x, 1); // fault
   store_global_float(problem.lse + thread_index(), x);
 }

@@ -14,8 +14,8 @@ ATTUNE_KERNEL(64, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(map
   if (thread == 32) {
     for (int i = 0; i < 2; i++) {
       mbarrier_wait(empty, 1 - i);
-      mbarrier_arrive_expect(full, 8192);
-      load_tile(tile, maps.q, 0, 0, 0, 0, full, 0); // fault
+      mbarrier_arrive_expect_tx(full, 8192);
+      tma_load(tile, maps.q, 0, 0, 0, 0, full, 0); // fault
     }
     mbarrier_wait(full, 1);
   }

@@ -10,8 +10,8 @@ ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(map
   }
   barrier();
   if (thread == 0) {
-    mbarrier_arrive_expect(full, BROKEN ? 16384 : 8192);
-    load_tile(tile, maps.k, 0, 0, 0, 0, full, 0);
+    mbarrier_arrive_expect_tx(full, BROKEN ? 16384 : 8192);
+    tma_load(tile, maps.k, 0, 0, 0, 0, full, 0);
   }
   barrier();
   mbarrier_wait(full, 0); // fault

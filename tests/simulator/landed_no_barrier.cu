@@ -5,10 +5,10 @@
 // where: block 0, thread 31
 ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
   const int lane = thread_index();
-  copy_async(shared_memory() + lane * 16, (const char *)problem.k + lane * 16, true);
-  copy_async_commit();
+  cp_async(shared_memory() + lane * 16, (const char *)problem.k + lane * 16, true);
+  cp_async_commit();
   barrier(); // too early: the copies are still in flight
-  copy_async_wait<0>();
+  cp_async_wait<0>();
   shuffle_xor(0.0f, 1);
 #if !BROKEN
   barrier();

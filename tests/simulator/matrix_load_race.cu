@@ -9,6 +9,6 @@ ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
   warp_barrier();
 #endif
   unsigned fragment[4];
-  load_matrix_transposed(fragment, shared_memory() + lane * 16); // fault
+  ldmatrix_x4_trans(fragment, shared_memory() + lane * 16); // fault
   store_global_float(problem.lse + lane, unpack_high(fragment[3]));
 }

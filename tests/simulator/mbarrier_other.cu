@@ -12,8 +12,8 @@ ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(map
   barrier();
   if (thread == 0)
     for (int i = 0; i < 2; i++) {
-      mbarrier_arrive_expect(full + i * 8, 8192);
-      load_tile(tile + i * 8192, maps.k, 0, 0, 0, 0, full + i * 8, 0);
+      mbarrier_arrive_expect_tx(full + i * 8, 8192);
+      tma_load(tile + i * 8192, maps.k, 0, 0, 0, 0, full + i * 8, 0);
     }
   barrier();
   mbarrier_wait(full, 0);

@@ -13,6 +13,6 @@ ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
 #else
   const int pitch = 32;
 #endif
-  load_matrix(fragment, shared_memory() + lane * pitch); // fault
+  ldmatrix_x4(fragment, shared_memory() + lane * pitch); // fault
   store_global_float(problem.lse + lane, unpack_low(fragment[0]));
 }

@@ -15,24 +15,24 @@ ATTUNE_KERNEL(256, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(ma
     float c[32];
     for (int i = 0; i < 2; i++) {
       mbarrier_wait(full, i);
-      warpgroup_fence();
-      warpgroup_multiply(c, matrix_k_major(tile), matrix_k_major(tile), false);
-      warpgroup_commit();
+      wgmma_fence();
+      wgmma_ss(c, descriptor_k_major(tile), descriptor_k_major(tile), false);
+      wgmma_commit();
       if (i == 0) named_barrier_arrive(1, 160); // the product is under way
-      warpgroup_wait<0>();
+      wgmma_wait<0>();
       if (thread == 0) mbarrier_arrive(empty);
     }
   } else if (thread / 32 == 4) {
     for (int i = 0; i < 2; i++) {
-      if (i == 1) named_barrier(1, 160);
+      if (i == 1) named_barrier_sync(1, 160);
       if (thread != 128) continue;
 #if BROKEN
       if (i == 1) mbarrier_wait(full, 0); // that the tile has come is not that it has been read
 #else
       mbarrier_wait(empty, 1 - i);
 #endif
-      mbarrier_arrive_expect(full, 8192);
-      load_tile(tile, maps.q, 0, 0, 0, 0, full, 0); // fault
+      mbarrier_arrive_expect_tx(full, 8192);
+      tma_load(tile, maps.q, 0, 0, 0, 0, full, 0); // fault
     }
   }
 }

@@ -1,6 +1,6 @@
 // An operand is stored and a barrier follows, yet nothing orders plain stores before what a product reads.
 // launch: 1 128 8192
-// expect: fence_async is missing
+// expect: fence_proxy_async is missing
 // where: block 0, thread 0
 ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
   const int thread = thread_index(), row = thread / 2, chunk = thread % 2;
@@ -8,13 +8,13 @@ ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(ma
   for (int i = 0; i < 4; i++)
     store_shared_32(tile + row * 128 + (chunk ^ row % 8) * 16 + i * 4, pack(1.0f, 2.0f));
 #if !BROKEN
-  fence_async();
+  fence_proxy_async();
 #endif
   barrier();
   float c[32];
-  warpgroup_fence();
-  warpgroup_multiply(c, matrix_k_major(tile), matrix_k_major(tile), false); // fault
-  warpgroup_commit();
-  warpgroup_wait<0>();
+  wgmma_fence();
+  wgmma_ss(c, descriptor_k_major(tile), descriptor_k_major(tile), false); // fault
+  wgmma_commit();
+  wgmma_wait<0>();
   if (thread < 64) store_global_float(problem.lse + thread, c[0]);
 }

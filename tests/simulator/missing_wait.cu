@@ -5,10 +5,10 @@
 ATTUNE_KERNEL(64, 1) KERNEL_NAME(const attune_arguments problem) {
   const int thread = thread_index();
   const shared_address shared = shared_memory();
-  copy_async(shared + thread * 16, (const char *)problem.q + thread * 16, true);
-  copy_async_commit();
+  cp_async(shared + thread * 16, (const char *)problem.q + thread * 16, true);
+  cp_async_commit();
 #if !BROKEN
-  copy_async_wait<0>();
+  cp_async_wait<0>();
 #endif
   barrier();
   if (thread == 32) store_global_128(problem.o, load_shared_128(shared)); // fault

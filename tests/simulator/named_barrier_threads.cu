@@ -4,5 +4,5 @@
 // where: block 0, thread 0
 ATTUNE_KERNEL(256, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
   const int thread = thread_index();
-  if (thread < 128) named_barrier(1, BROKEN ? 256 : 128); // fault
+  if (thread < 128) named_barrier_sync(1, BROKEN ? 256 : 128); // fault
 }

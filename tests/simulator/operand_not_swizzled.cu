@@ -12,12 +12,12 @@ ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(ma
 #endif
   for (int i = 0; i < 4; i++)
     store_shared_32(to + i * 4, pack(1.0f, 2.0f));
-  fence_async();
+  fence_proxy_async();
   barrier();
   float c[32];
-  warpgroup_fence();
-  warpgroup_multiply(c, matrix_k_major(tile), matrix_k_major(tile), false); // fault
-  warpgroup_commit();
-  warpgroup_wait<0>();
+  wgmma_fence();
+  wgmma_ss(c, descriptor_k_major(tile), descriptor_k_major(tile), false); // fault
+  wgmma_commit();
+  wgmma_wait<0>();
   if (thread < 64) store_global_float(problem.lse + thread, c[0]);
 }

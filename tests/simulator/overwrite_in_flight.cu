@@ -4,10 +4,10 @@
 // where: block 0, thread 2
 ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
   const int lane = thread_index();
-  copy_async(shared_memory() + lane * 16, (const char *)problem.q + lane * 16, true);
-  copy_async_commit();
+  cp_async(shared_memory() + lane * 16, (const char *)problem.q + lane * 16, true);
+  cp_async_commit();
 #if !BROKEN
-  copy_async_wait<0>();
+  cp_async_wait<0>();
 #endif
   if (lane == 2) store_shared_32(shared_memory() + 36, 0u); // fault
 }

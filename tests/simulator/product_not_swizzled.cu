@@ -11,19 +11,19 @@ ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(ma
   }
   barrier();
   if (thread == 0) {
-    mbarrier_arrive_expect(full, 8192);
-    load_tile(tile, maps.q, 0, 0, 0, 0, full, 0);
+    mbarrier_arrive_expect_tx(full, 8192);
+    tma_load(tile, maps.q, 0, 0, 0, 0, full, 0);
   }
   mbarrier_wait(full, 0);
   float c[32];
 #if BROKEN
-  const unsigned long long b = matrix_k_major(tile) & ~(3ull << 62);
+  const unsigned long long b = descriptor_k_major(tile) & ~(3ull << 62);
 #else
-  const unsigned long long b = matrix_k_major(tile);
+  const unsigned long long b = descriptor_k_major(tile);
 #endif
-  warpgroup_fence();
-  warpgroup_multiply(c, matrix_k_major(tile), b, false); // fault
-  warpgroup_commit();
-  warpgroup_wait<0>();
+  wgmma_fence();
+  wgmma_ss(c, descriptor_k_major(tile), b, false); // fault
+  wgmma_commit();
+  wgmma_wait<0>();
   if (thread < 64) store_global_float(problem.lse + thread, c[0]);
 }

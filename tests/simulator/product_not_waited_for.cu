@@ -10,15 +10,15 @@ ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(ma
   }
   barrier();
   if (thread == 0) {
-    mbarrier_arrive_expect(full, 8192);
-    load_tile(tile, maps.q, 0, 0, 0, 0, full, 0);
+    mbarrier_arrive_expect_tx(full, 8192);
+    tma_load(tile, maps.q, 0, 0, 0, 0, full, 0);
   }
   mbarrier_wait(full, 0);
   float c[32];
-  warpgroup_fence();
-  warpgroup_multiply(c, matrix_k_major(tile), matrix_k_major(tile), false); // fault
+  wgmma_fence();
+  wgmma_ss(c, descriptor_k_major(tile), descriptor_k_major(tile), false); // fault
 #if !BROKEN
-  warpgroup_commit();
+  wgmma_commit();
 #endif
-  warpgroup_wait<0>();
+  wgmma_wait<0>();
 }

@@ -4,7 +4,7 @@
 ATTUNE_KERNEL(384, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
   const int thread = thread_index();
   if (thread < 128)
-    release_registers<(BROKEN ? 40 : 24)>();
+    setmaxnreg_dec<(BROKEN ? 40 : 24)>();
   else
-    claim_registers<240>(); // fault
+    setmaxnreg_inc<240>(); // fault
 }

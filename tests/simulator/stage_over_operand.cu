@@ -10,18 +10,18 @@ ATTUNE_KERNEL(256, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(ma
   }
   barrier();
   if (thread == 0) {
-    mbarrier_arrive_expect(full, 8192);
-    load_tile(tile, maps.q, 0, 0, 0, 0, full, 0);
+    mbarrier_arrive_expect_tx(full, 8192);
+    tma_load(tile, maps.q, 0, 0, 0, 0, full, 0);
   }
   mbarrier_wait(full, 0);
   float c[32];
-  warpgroup_fence();
-  warpgroup_multiply(c, matrix_k_major(tile), matrix_k_major(tile), false);
-  warpgroup_commit();
-  named_barrier(1, 256); // both have started; no wait has been
-  warpgroup_wait<0>();
+  wgmma_fence();
+  wgmma_ss(c, descriptor_k_major(tile), descriptor_k_major(tile), false);
+  wgmma_commit();
+  named_barrier_sync(1, 256); // both have started; no wait has been
+  wgmma_wait<0>();
 #if !BROKEN
-  named_barrier(2, 256);
+  named_barrier_sync(2, 256);
 #endif
   store_shared_float(tile + thread * 4, c[0]); // fault
 }

@@ -5,11 +5,11 @@ ATTUNE_KERNEL(64, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(map
   const shared_address tile = shared_memory();
   for (int at = thread_index() * 4; at < 8192; at += 256)
     store_shared_32(tile + at, 0);
-  fence_async();
+  fence_proxy_async();
   barrier();
   if (thread_index() == 0) {
-    store_tile(maps.o, 0, 0, 0, 0, tile, 0); // fault
-    finish_stores();
+    tma_store(maps.o, 0, 0, 0, 0, tile, 0); // fault
+    tma_store_wait_read();
   }
 #if BROKEN
   // a rendezvous of each warp orders nothing between them

@@ -6,13 +6,13 @@ ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(map
   const shared_address tile = shared_memory();
   for (int at = thread_index() * 4; at < 8192; at += 128)
     store_shared_32(tile + at, 0);
-  fence_async();
+  fence_proxy_async();
   barrier();
   if (thread_index() != 0) return;
-  store_tile(maps.o, 0, 0, 0, 0, tile, 0);
+  tma_store(maps.o, 0, 0, 0, 0, tile, 0);
 #if !BROKEN
-  finish_stores();
+  tma_store_wait_read();
 #endif
   store_shared_32(tile + 16, 1); // fault
-  finish_stores();
+  tma_store_wait_read();
 }

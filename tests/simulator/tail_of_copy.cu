@@ -10,9 +10,9 @@ ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
 #else
     const bool valid = row < problem.seqlen_k;
 #endif
-    copy_async(shared_memory() + row * 32 + lane % 2 * 16, // fault
-               (const char *)problem.k + row * 2 * problem.k_seqlen + lane % 2 * 16, valid);
+    cp_async(shared_memory() + row * 32 + lane % 2 * 16, // fault
+             (const char *)problem.k + row * 2 * problem.k_seqlen + lane % 2 * 16, valid);
   }
-  copy_async_commit();
-  copy_async_wait<0>();
+  cp_async_commit();
+  cp_async_wait<0>();
 }

@@ -5,17 +5,17 @@
 ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
   const int thread = thread_index();
   const shared_address shared = shared_memory();
-  copy_async(shared + thread * 16, (const char *)problem.k + thread * 16, true);
-  copy_async_commit();
-  copy_async(shared + 512 + thread * 16, (const char *)problem.k + 512 + thread * 16, true);
-  copy_async_commit();
+  cp_async(shared + thread * 16, (const char *)problem.k + thread * 16, true);
+  cp_async_commit();
+  cp_async(shared + 512 + thread * 16, (const char *)problem.k + 512 + thread * 16, true);
+  cp_async_commit();
 #if BROKEN
-  copy_async_wait<1>();
+  cp_async_wait<1>();
 #else
-  copy_async_wait<0>();
+  cp_async_wait<0>();
 #endif
   barrier();
-  const words key = load_shared_128(shared + thread * 16);
+  const vec128 key = load_shared_128(shared + thread * 16);
   store_global_128((char *)problem.o + thread * 16, key);
   if (thread == 5) store_global_128(problem.o, load_shared_128(shared + 512)); // fault
 }

@@ -16,8 +16,8 @@ ATTUNE_KERNEL(96, 1) KERNEL_NAME(const attune_arguments problem) {
       warp_barrier();
       if (lane == 0) mbarrier_arrive(full);
     } else {
-      mbarrier_wait(full, i % 2);       // fault
-      if (i == 0) named_barrier(1, 64); // both have begun
+      mbarrier_wait(full, i % 2);            // fault
+      if (i == 0) named_barrier_sync(1, 64); // both have begun
       warp_barrier();
       if (lane == 0 && (warp == 1 || !BROKEN)) mbarrier_arrive(empty);
     }

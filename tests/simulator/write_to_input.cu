@@ -3,7 +3,7 @@
 // expect: of q, which kernels may only read
 // where: block 0, thread 0
 ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {
-  const words zero = {};
+  const vec128 zero = {};
 #if BROKEN
   void *const out = (void *)problem.q;
 #else

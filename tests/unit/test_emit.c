@@ -1,4 +1,4 @@
-/* The specialiser on texts made for it, then on the templates themselves. */
+/* The preprocessor on texts made for it, then on the templates themselves. */
 #include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +13,7 @@
 #include "generator/base/hash.h"
 #include "generator/generator.h"
 #include "generator/source/preprocess.h"
+#include "generator/source/prune.h"
 
 /* ---- #if ---- */
 
@@ -69,36 +70,20 @@ static void test_condition(void **unused) {
   }
 }
 
-/* ---- specialise ---- */
+/* ---- preprocess ---- */
 
-static const char primitives_text[] = "#pragma once\n"
-                                      "typedef unsigned address;\n"
-                                      "// @primitive alpha\n"
-                                      "int alpha() { return beta(); }\n"
-                                      "// @primitive beta beta_twice\n"
-                                      "#if ONE\n"
-                                      "int beta() { return 1; }\n"
-                                      "#else\n"
-                                      "int beta() { return 2; }\n"
-                                      "#endif\n"
-                                      "// @primitive gamma\n"
-                                      "int gamma() { return alpha(); }\n"
-                                      "// @primitive delta\n"
-                                      "int delta() { return 4; }\n";
-
-static attune_status specialise_with(char **out, const char *template, bool standard_includes) {
+static attune_status preprocess_with(char **out, const char *template, bool standard_includes) {
   const attune_source_file files[] = {
       {.name = "kernel", .path = "t.cu", .text = template},
       {.name = "parameters.h", .path = "p.h", .text = "constexpr int seven = 7;\n"},
-      {.name = "primitives.h", .path = "primitives.h", .text = primitives_text, .sections = true},
       {.name = "guarded.h", .path = "g.h", .text = "#ifndef GUARDED_H\n#define GUARDED_H\n\nint guarded;\n\n#endif\n"},
+      {.name = "outer.h", .path = "o.h", .text = "/* Outer. */\n#pragma once\n#include \"guarded.h\"\nint outer;\n"},
   };
   const attune_preprocess_input s = {
       .files = files,
       .file_count = 4,
       .parameters = some,
       .parameter_count = 3,
-      .kernel_name = "my_kernel",
       .standard_includes = standard_includes,
   };
   return attune_preprocess(out, &s);
@@ -106,48 +91,46 @@ static attune_status specialise_with(char **out, const char *template, bool stan
 
 static void expect(const char *template, const char *expected) {
   char *out = NULL;
-  if (specialise_with(&out, template, false)) fail_msg("%s", attune_message());
+  if (preprocess_with(&out, template, false)) fail_msg("%s", attune_message());
   assert_string_equal(out, expected);
   free(out);
 }
 
 static void expect_fault(const char *template, const char *says) {
   char *out = NULL;
-  assert_int_equal(specialise_with(&out, template, false), ATTUNE_BAD_ARGUMENT);
+  assert_int_equal(preprocess_with(&out, template, false), ATTUNE_BAD_ARGUMENT);
   assert_null(out);
   if (strstr(attune_message(), says) == NULL) fail_msg("\"%s\" does not say \"%s\"", attune_message(), says);
 }
 
+/* What is included comes before all of the file that includes it. */
 static void test_golden(void **unused) {
   (void)unused;
   expect("/* A kernel. */\n"
          "#include \"parameters.h\"\n"
-         "#include \"guarded.h\"\n"
-         "#include \"primitives.h\"\n"
+         "#include \"../parts/outer.h\"\n"
          "#include \"guarded.h\"\n"
          "\n"
-         "void KERNEL_NAME(int n) {\n"
+         "void kernel(int n) {\n"
          "#pragma unroll\n"
          "#if SEVEN > 6 /* note */ && ONE // and another\n"
          "  alpha(); // not delta\n"
          "#else\n"
          "  delta();\n"
          "#endif\n"
-         "  const char *s = \"gamma\", c = '\\'';\n"
          "}\n",
-         "/* A kernel. */\n"
          "constexpr int seven = 7;\n"
          "\n"
          "int guarded;\n"
          "\n"
-         "typedef unsigned address;\n"
-         "int alpha() { return beta(); }\n"
-         "int beta() { return 1; }\n"
+         "/* Outer. */\n"
+         "int outer;\n"
          "\n"
-         "void my_kernel(int n) {\n"
+         "/* A kernel. */\n"
+         "\n"
+         "void kernel(int n) {\n"
          "#pragma unroll\n"
          "  alpha(); // not delta\n"
-         "  const char *s = \"gamma\", c = '\\'';\n"
          "}\n");
 }
 
@@ -163,23 +146,6 @@ static void test_branches(void **unused) {
   expect("a\n\n\n\nb\n", "a\n\nb\n");
   expect("", "");
   expect("no newline at the end", "no newline at the end\n");
-}
-
-static void test_sections(void **unused) {
-  (void)unused;
-  expect("#include \"primitives.h\"\nint x;\n", "typedef unsigned address;\nint x;\n");
-  expect("#include \"primitives.h\"\nint x = beta_twice();\n",
-         "typedef unsigned address;\nint beta() { return 1; }\nint x = beta_twice();\n");
-  expect("#include \"primitives.h\"\n/* delta */ int xdelta, delta_x; // gamma\n",
-         "typedef unsigned address;\n/* delta */ int xdelta, delta_x; // gamma\n");
-  char *out;
-  assert_int_equal(specialise_with(&out, "#include \"primitives.h\"\ngamma();\n", false), ATTUNE_OK);
-  assert_non_null(strstr(out, "int gamma"));
-  assert_non_null(strstr(out, "int alpha"));
-  assert_non_null(strstr(out, "int beta"));
-  assert_null(strstr(out, "delta"));
-  assert_null(strstr(out, "@primitive"));
-  free(out);
 }
 
 static void test_faults(void **unused) {
@@ -199,9 +165,93 @@ static void test_faults(void **unused) {
 static void test_standard_includes(void **unused) {
   (void)unused;
   char *out;
-  assert_int_equal(specialise_with(&out, "#include <cmath>\nx\n", true), ATTUNE_OK);
+  assert_int_equal(preprocess_with(&out, "#include <cmath>\nx\n", true), ATTUNE_OK);
   assert_string_equal(out, "#include <cmath>\nx\n");
   free(out);
+}
+
+/* ---- prune ---- */
+
+static void expect_pruned(const char *text, const char *expected) {
+  attune_buffer out = {0};
+  if (attune_prune(&out, text, "kernel")) fail_msg("%s", attune_message());
+  attune_buffer_add(&out, "", 0);
+  assert_string_equal(out.text, expected);
+  attune_buffer_free(&out);
+}
+
+static void test_prune_functions(void **unused) {
+  (void)unused;
+  expect_pruned("int alpha() { return beta(); }\n"
+                "int beta() { return 1; }\n"
+                "int gamma() { return alpha(); }\n"
+                "/* delta */ int xdelta; // gamma\n"
+                "void kernel() { alpha(); } // gamma\n",
+                "int alpha() { return beta(); }\n"
+                "int beta() { return 1; }\n"
+                "void kernel() { alpha(); } // gamma\n");
+  expect_pruned("template <int n, class t> __attribute__((x(beta))) static t alpha(float (&x)[n], t y) {\n  beta(); }\n"
+                "int beta(int);\n"
+                "const char *gamma(char c) { return c == '}' ? \"}{\" : \"gamma\"; }\n"
+                "extern \"C\" MACRO(gamma, 1) void kernel(const s a, t b) { alpha<3>(1, 2); }\n",
+                "template <int n, class t> __attribute__((x(beta))) static t alpha(float (&x)[n], t y) {\n  beta(); }\n"
+                "int beta(int);\n"
+                "const char *gamma(char c) { return c == '}' ? \"}{\" : \"gamma\"; }\n"
+                "extern \"C\" MACRO(gamma, 1) void kernel(const s a, t b) { alpha<3>(1, 2); }\n");
+  expect_pruned("void kernel() {}\nint alpha() { return 0; }\n", "void kernel() {}\n");
+  expect_pruned("int alpha();\n", "");
+  expect_pruned("", "");
+}
+
+static void test_prune_variables_and_types(void **unused) {
+  (void)unused;
+  expect_pruned("constexpr int one = 1, two = f(3, 4), three = two;\n"
+                "constexpr int f(int x, int y) { return x + y; }\n"
+                "[[maybe_unused]] constexpr int list[] = {1, 2}; // of two\n"
+                "static const char *name;\n"
+                "#define ALPHA(x) \\\n  beta(x)\n"
+                "#define GAMMA 1\n"
+                "void beta(int);\n"
+                "enum color { RED, GREEN = (1, 2), BLUE };\n"
+                "enum { LONE = 4 };\n"
+                "typedef unsigned address;\n"
+                "struct __attribute__((aligned(64))) pair { address a; int unused() { return 0; } };\n"
+                "struct lonely : pair { int LONE; };\n"
+                "void kernel(pair p) { ALPHA(three); int c = GREEN; }\n",
+                "constexpr int one = 1, two = f(3, 4), three = two;\n"
+                "constexpr int f(int x, int y) { return x + y; }\n"
+                "#define ALPHA(x) \\\n  beta(x)\n"
+                "void beta(int);\n"
+                "enum color { RED, GREEN = (1, 2), BLUE };\n"
+                "typedef unsigned address;\n"
+                "struct __attribute__((aligned(64))) pair { address a; int unused() { return 0; } };\n"
+                "void kernel(pair p) { ALPHA(three); int c = GREEN; }\n");
+}
+
+/* Of overloads those stay whose types are there, of operators those whose symbol occurs. */
+static void test_prune_overloads(void **unused) {
+  (void)unused;
+  static const char text[] = "struct range { int low, high; };\n"
+                             "struct number { int value; };\n"
+                             "number operator+(number a, number b) { return a; }\n"
+                             "number operator<<(number a, number b) { return a; }\n"
+                             "range operator+(range a, range b) { return a; }\n"
+                             "int least(number a) { return a.value; }\n"
+                             "int least(range a) { return a.low; }\n"
+                             "void kernel() { number n = {1}; least(n + n); }\n";
+  expect_pruned(text, "struct number { int value; };\n"
+                      "number operator+(number a, number b) { return a; }\n"
+                      "int least(number a) { return a.value; }\n"
+                      "void kernel() { number n = {1}; least(n + n); }\n");
+}
+
+static void test_prune_comments(void **unused) {
+  (void)unused;
+  expect_pruned("/* A file. */\n\n/* ---- first ---- */\n\n/* Of a. */\nint a;\n\n/* ---- second ---- */\n\nint b;\n\n"
+                "/* Another file. */\n\nint c;\n\n/* A last one. */\n\n// Of the kernel.\nvoid kernel() { b; }\n",
+                "/* A file. */\n\n/* ---- second ---- */\n\nint b;\n\n/* A last one. */\n\n// Of the kernel.\n"
+                "void kernel() { b; }\n");
+  expect_pruned("#include <cmath>\n\nint a;\n\nvoid kernel() {}\n", "#include <cmath>\n\nvoid kernel() {}\n");
 }
 
 /* ---- the templates ---- */
@@ -321,11 +371,19 @@ static void test_emit_refuses(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_condition), cmocka_unit_test(test_golden),
-      cmocka_unit_test(test_branches),  cmocka_unit_test(test_sections),
-      cmocka_unit_test(test_faults),    cmocka_unit_test(test_standard_includes),
-      cmocka_unit_test(test_templates), cmocka_unit_test(test_templates_are_pruned),
-      cmocka_unit_test(test_hashes),    cmocka_unit_test(test_emit_refuses),
+      cmocka_unit_test(test_condition),
+      cmocka_unit_test(test_golden),
+      cmocka_unit_test(test_branches),
+      cmocka_unit_test(test_prune_functions),
+      cmocka_unit_test(test_prune_variables_and_types),
+      cmocka_unit_test(test_prune_overloads),
+      cmocka_unit_test(test_prune_comments),
+      cmocka_unit_test(test_faults),
+      cmocka_unit_test(test_standard_includes),
+      cmocka_unit_test(test_templates),
+      cmocka_unit_test(test_templates_are_pruned),
+      cmocka_unit_test(test_hashes),
+      cmocka_unit_test(test_emit_refuses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

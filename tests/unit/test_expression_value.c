@@ -45,7 +45,7 @@ static int32_t distance(const attune_scope *s) {
 static int32_t document(int32_t i) {
   return i >= 0 && i < DOCUMENTED ? doc[i] : 0;
 }
-/* templates/arithmetic.h says which hash it is. */
+/* templates/parts/arithmetic.h says which hash it is. */
 static int32_t random_by_hand(int32_t a, int32_t b, int32_t c) {
   uint32_t x = (uint32_t)a * 2654435761u + (uint32_t)b * 2246822507u + (uint32_t)c * 3266489909u;
   x = (x ^ (x >> 16)) * 2146121005u;

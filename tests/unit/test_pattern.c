@@ -68,7 +68,7 @@ static bool one_bit_at_most(int x) {
 static bool is_butterfly(int a, int b) {
   return a == b || a == b + 1 || b == a + 1 || b == 0 || one_bit_at_most(a ^ b);
 }
-/* templates/arithmetic.h says which hash it is. */
+/* templates/parts/arithmetic.h says which hash it is. */
 static int random_block(int row, int i, int seed, int blocks) {
   uint32_t x = (uint32_t)row * 2654435761u + (uint32_t)i * 2246822507u + (uint32_t)seed * 3266489909u;
   x = (x ^ (x >> 16)) * 2146121005u;

@@ -82,9 +82,9 @@ static char *assemble(void) {
   FILE *out = open_memstream(&source, &size);
   assert_non_null(out);
   fprintf(out, "#define DTYPE_BF16 1\n");
-  add_header(out, "templates/arguments.h");
-  add_header(out, "templates/host_interface.h");
-  add_header(out, "templates/primitives.host.h");
+  add_header(out, "templates/parts/arguments.h");
+  add_header(out, "templates/primitives/simulator_interface.h");
+  add_header(out, "templates/primitives/simulator.h");
   for (int i = 0; i < file_count; i++)
     for (int broken = 0; broken < 2; broken++) {
       fprintf(out, "#undef BROKEN\n#undef KERNEL_NAME\n#define BROKEN %d\n#define KERNEL_NAME %s_%s\n", broken,

@@ -22,7 +22,7 @@ typedef struct {
   void *object;
   unsigned (*pack)(float low, float high);
   float (*low)(unsigned word), (*high)(unsigned word), (*exp2)(float x), (*max)(float a, float b),
-      (*at_least)(float low, float x);
+      (*max_nan)(float low, float x);
 } primitives;
 
 static primitives fp16, bf16;
@@ -53,8 +53,8 @@ static const char kernels[] =
     "  if (thread_index() == 0) { mbarrier_init(bar, 1); mbarrier_init(bar + 8, 1); mbarrier_init_fence(); }\n"
     "  barrier();\n"
     "  if (thread_index() == 0) {\n"
-    "    mbarrier_arrive_expect(bar, rows * 128);\n"
-    "    load_tile(to, map, column, row, head, batch, bar, 0);\n"
+    "    mbarrier_arrive_expect_tx(bar, rows * 128);\n"
+    "    tma_load(to, map, column, row, head, batch, bar, 0);\n"
     "  }\n"
     "  mbarrier_wait(bar, 0);\n"
     "  return thread_index();\n"
@@ -65,16 +65,16 @@ static const char kernels[] =
     "    store_global_float(p.lse + i, load_shared_float(shared_memory() + 1024 + i * 4));\n"
     "}\n"
     "ATTUNE_KERNEL(32, 1) test_count(const attune_arguments p, ATTUNE_MAPS(m)) {\n"
-    "  store_global_float(p.lse + count_up(p.counter), float(block_index() * 32 + thread_index()));\n"
+    "  store_global_float(p.lse + atomic_increment(p.counter), float(block_index() * 32 + thread_index()));\n"
     "}\n"
     "ATTUNE_KERNEL(32, 1) test_store(const attune_arguments p, ATTUNE_MAPS(m)) {\n"
     "  for (int i = thread_index(); i < 2048; i += 32)\n"
     "    store_shared_32(shared_memory() + i * 4, (unsigned)(2 * i) | (unsigned)(2 * i + 1) << 16);\n"
-    "  fence_async();\n"
+    "  fence_proxy_async();\n"
     "  warp_barrier();\n"
     "  if (thread_index() == 0) {\n"
-    "    store_tile(m.o, p.seqlen_k, p.group, p.align_end, p.tiles_m, shared_memory(), 0);\n"
-    "    finish_stores();\n"
+    "    tma_store(m.o, p.seqlen_k, p.group, p.align_end, p.tiles_m, shared_memory(), 0);\n"
+    "    tma_store_wait_read();\n"
     "  }\n"
     "}\n"
     "template <int n> ATTUNE_DEVICE void put(float *to, const float (&c)[n]) {\n"
@@ -86,16 +86,16 @@ static const char kernels[] =
     "  const shared_address bar = shared_memory(), a = bar + 1024, b = bar + 1024 + 8192;\n"
     "  begin(m.q, 0, 0, 0, 0, 64);\n"
     "  if (thread_index() == 0) {\n"
-    "    mbarrier_arrive_expect(bar + 8, 2 * n * 128);\n"
-    "    load_tile(b, m.k, 0, 0, 0, 0, bar + 8, 0);\n"
+    "    mbarrier_arrive_expect_tx(bar + 8, 2 * n * 128);\n"
+    "    tma_load(b, m.k, 0, 0, 0, 0, bar + 8, 0);\n"
     "  }\n"
     "  mbarrier_wait(bar + 8, 0);\n"
     "  float c[n];\n"
-    "  warpgroup_fence();\n"
-    "  for (int k = 0; k < 4; k++) warpgroup_multiply(c, matrix_k_major(a) + 2 * k, matrix_k_major(b) + 2 * k, k > "
+    "  wgmma_fence();\n"
+    "  for (int k = 0; k < 4; k++) wgmma_ss(c, descriptor_k_major(a) + 2 * k, descriptor_k_major(b) + 2 * k, k > "
     "0);\n"
-    "  warpgroup_commit();\n"
-    "  warpgroup_wait<0>();\n"
+    "  wgmma_commit();\n"
+    "  wgmma_wait<0>();\n"
     "  put(p.lse, c);\n"
     "}\n"
     "template <int n> ATTUNE_DEVICE void product_n_major(const attune_arguments &p, const attune_tensor_maps &m) {\n"
@@ -103,16 +103,16 @@ static const char kernels[] =
     "  const int panels = (2 * n + 63) / 64;\n"
     "  begin(m.q, 0, 0, 0, 0, 64);\n"
     "  if (thread_index() == 0) {\n"
-    "    mbarrier_arrive_expect(bar + 8, panels * 8192);\n"
-    "    for (int i = 0; i < panels; i++) load_tile(b + i * 8192, m.v, i * 64, 0, 0, 0, bar + 8, 0);\n"
+    "    mbarrier_arrive_expect_tx(bar + 8, panels * 8192);\n"
+    "    for (int i = 0; i < panels; i++) tma_load(b + i * 8192, m.v, i * 64, 0, 0, 0, bar + 8, 0);\n"
     "  }\n"
     "  mbarrier_wait(bar + 8, 0);\n"
     "  float c[n];\n"
-    "  warpgroup_fence();\n"
+    "  wgmma_fence();\n"
     "  for (int k = 0; k < 4; k++)\n"
-    "    warpgroup_multiply_n_major(c, matrix_k_major(a) + 2 * k, matrix_n_major(b, 8192) + 128 * k, k > 0);\n"
-    "  warpgroup_commit();\n"
-    "  warpgroup_wait<0>();\n"
+    "    wgmma_ss_n_major(c, descriptor_k_major(a) + 2 * k, descriptor_n_major(b, 8192) + 128 * k, k > 0);\n"
+    "  wgmma_commit();\n"
+    "  wgmma_wait<0>();\n"
     "  put(p.lse, c);\n"
     "}\n"
     "ATTUNE_DEVICE float a_of(int row, int k) { return float((row * 7 + k * 3) % 11 - 5); }\n"
@@ -121,8 +121,8 @@ static const char kernels[] =
     "  const int panels = (2 * n + 63) / 64;\n"
     "  begin(m.v, 0, 0, 0, 0, 64);\n"
     "  if (thread_index() == 0) {\n"
-    "    mbarrier_arrive_expect(bar + 8, panels * 8192 - 8192);\n"
-    "    for (int i = 1; i < panels; i++) load_tile(b + i * 8192, m.v, i * 64, 0, 0, 0, bar + 8, 0);\n"
+    "    mbarrier_arrive_expect_tx(bar + 8, panels * 8192 - 8192);\n"
+    "    for (int i = 1; i < panels; i++) tma_load(b + i * 8192, m.v, i * 64, 0, 0, 0, bar + 8, 0);\n"
     "  }\n"
     "  mbarrier_wait(bar + 8, 0);\n"
     "  const int t = thread_index(), row = t / 32 * 16 + t % 32 / 4, column = t % 4 * 2;\n"
@@ -133,14 +133,14 @@ static const char kernels[] =
     "      a[k][i] = pack(a_of(r, c), a_of(r, c + 1));\n"
     "    }\n"
     "  float c[n];\n"
-    "  warpgroup_fence();\n"
+    "  wgmma_fence();\n"
     "  for (int k = 0; k < 4; k++) {\n"
-    "    warpgroup_multiply_registers(c, a[k], matrix_n_major(b, 8192) + 128 * k, k > 0);\n"
-    "    if (k == 1) warpgroup_commit();\n"
+    "    wgmma_rs(c, a[k], descriptor_n_major(b, 8192) + 128 * k, k > 0);\n"
+    "    if (k == 1) wgmma_commit();\n"
     "  }\n"
-    "  warpgroup_commit();\n"
-    "  warpgroup_wait<1>();\n"
-    "  warpgroup_wait<0>();\n"
+    "  wgmma_commit();\n"
+    "  wgmma_wait<1>();\n"
+    "  wgmma_wait<0>();\n"
     "  put(p.lse, c);\n"
     "}\n"
     "#define ALL(n) \\\n"
@@ -158,15 +158,15 @@ static void build(primitives *out, int is_bf16) {
   FILE *text = open_memstream(&source, &size);
   assert_non_null(text);
   fprintf(text, "#define DTYPE_BF16 %d\n", is_bf16);
-  add_header(text, "templates/arguments.h");
-  add_header(text, "templates/host_interface.h");
-  add_header(text, "templates/primitives.host.h");
+  add_header(text, "templates/parts/arguments.h");
+  add_header(text, "templates/primitives/simulator_interface.h");
+  add_header(text, "templates/primitives/simulator.h");
   fprintf(text, "extern \"C\" {\n"
                 "unsigned test_pack(float low, float high) { return pack(low, high); }\n"
                 "float test_low(unsigned word) { return unpack_low(word); }\n"
                 "float test_high(unsigned word) { return unpack_high(word); }\n"
                 "float test_exp2(float x) { return exp2_approximate(x); }\n"
-                "float test_at_least(float low, float x) { return at_least(low, x); }\n"
+                "float test_max_nan(float low, float x) { return max_nan(low, x); }\n"
                 "float test_max(float a, float b) { return maximum(a, b); }\n"
                 "}\n");
   fputs(kernels, text);
@@ -184,7 +184,7 @@ static void build(primitives *out, int is_bf16) {
   *(void **)&out->low = symbol(out->object, "test_low");
   *(void **)&out->high = symbol(out->object, "test_high");
   *(void **)&out->exp2 = symbol(out->object, "test_exp2");
-  *(void **)&out->at_least = symbol(out->object, "test_at_least");
+  *(void **)&out->max_nan = symbol(out->object, "test_max_nan");
   *(void **)&out->max = symbol(out->object, "test_max");
   void (*bind)(const struct attune_host_calls *);
   *(void **)&bind = symbol(out->object, "attune_host_bind");
@@ -261,9 +261,9 @@ static void ends_of_the_scale_are_as_on_the_gpu(void **state) {
   assert_true(bf16.max(NAN, 1.0f) == 1.0f);
   assert_true(bf16.max(1.0f, NAN) == 1.0f);
   assert_true(bf16.max(-INFINITY, -2.0f) == -2.0f);
-  assert_true(bf16.at_least(-127.0f, -INFINITY) == -127.0f);
-  assert_true(bf16.at_least(-127.0f, 3.0f) == 3.0f);
-  assert_true(isnan(bf16.at_least(-127.0f, NAN)));
+  assert_true(bf16.max_nan(-127.0f, -INFINITY) == -127.0f);
+  assert_true(bf16.max_nan(-127.0f, 3.0f) == 3.0f);
+  assert_true(isnan(bf16.max_nan(-127.0f, NAN)));
 }
 
 /* ---- matrices ---- */

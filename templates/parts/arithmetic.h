@@ -4,8 +4,8 @@
  * lower five bits of their count, and division by zero gives 0: every expression has a value, and an element outside of
  * an array is 0. */
 #pragma once
+#include "../primitives/cuda.h"
 #include "arguments.h"
-#include "primitives.h"
 
 /* ---- one value ---- */
 
@@ -392,7 +392,7 @@ struct integers : array<int> {
       for (; j + 15 <= last; j += 16)
 #pragma unroll
         for (int part = 0; part < 4; part++) {
-          const words four = load_constant_128(data + j + 4 * part);
+          const vec128 four = load_constant_128(data + j + 4 * part);
 #pragma unroll
           for (int e = 0; e < 4; e++)
             all = joined(all, (int)four.x[e]);

@@ -1,7 +1,9 @@
 /* The primitives in C++17, for the simulator: each hands what it is asked to the runner (runtime/simulator/block.c)
- * together with the line it was called from. Their meaning stands in templates/README.md. */
+ * together with the line it was called from. Their meaning stands in templates/primitives/README.md. */
 #pragma once
-#include "host_interface.h"
+#include "../parts/arguments.h"
+#include "../parts/parameters.h"
+#include "simulator_interface.h"
 
 #define ATTUNE_DEVICE static inline
 #define ATTUNE_MEMBER
@@ -14,7 +16,7 @@ extern "C" __attribute__((visibility("default"))) void attune_host_bind(const at
 
 typedef unsigned shared_address;
 
-struct alignas(16) words {
+struct alignas(16) vec128 {
   unsigned x[4];
 };
 
@@ -29,75 +31,60 @@ ATTUNE_DEVICE float float_of_bits(unsigned bits) {
   return x;
 }
 
-// @primitive block_index
 ATTUNE_DEVICE int block_index() {
   return host->block_index();
 }
 
-// @primitive grid_size
 ATTUNE_DEVICE int grid_size() {
   return host->grid_size();
 }
 
-// @primitive ATTUNE_MAPS
 #define ATTUNE_MAPS(maps) const attune_tensor_maps &maps
 
-// @primitive ATTUNE_CLUSTER
 #define ATTUNE_CLUSTER(blocks)
 
-// @primitive cluster_barrier
 ATTUNE_DEVICE void cluster_barrier(int line = __builtin_LINE()) {
   host->cluster_barrier(line);
 }
 
-// @primitive thread_index
 ATTUNE_DEVICE int thread_index() {
   return host->thread_index();
 }
 
-// @primitive shared_memory
 ATTUNE_DEVICE shared_address shared_memory() {
   return ATTUNE_HOST_SHARED_BASE;
 }
 
-// @primitive copy_async
-ATTUNE_DEVICE void copy_async(shared_address to, const void *from, bool valid, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void cp_async(shared_address to, const void *from, bool valid, int line = __builtin_LINE()) {
   host->copy_async(to, from, valid, line);
 }
 
-// @primitive copy_async_commit
-ATTUNE_DEVICE void copy_async_commit(int line = __builtin_LINE()) {
+ATTUNE_DEVICE void cp_async_commit(int line = __builtin_LINE()) {
   host->copy_async_commit(line);
 }
 
-// @primitive copy_async_wait
-template <int pending> ATTUNE_DEVICE void copy_async_wait(int line = __builtin_LINE()) {
+template <int pending> ATTUNE_DEVICE void cp_async_wait(int line = __builtin_LINE()) {
   host->copy_async_wait(pending, line);
 }
 
-// @primitive barrier
 ATTUNE_DEVICE void barrier(int line = __builtin_LINE()) {
   host->barrier(line);
 }
 
-// @primitive warp_barrier
 ATTUNE_DEVICE void warp_barrier(int line = __builtin_LINE()) {
   host->collective(ATTUNE_HOST_WARP_BARRIER, nullptr, nullptr, line);
 }
 
-// @primitive load_matrix
-ATTUNE_DEVICE void load_matrix(unsigned (&fragment)[4], shared_address row, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void ldmatrix_x4(unsigned (&fragment)[4], shared_address row, int line = __builtin_LINE()) {
   host->collective(ATTUNE_HOST_LOAD_MATRIX, &row, fragment, line);
 }
 
-// @primitive load_matrix_transposed
-ATTUNE_DEVICE void load_matrix_transposed(unsigned (&fragment)[4], shared_address row, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void ldmatrix_x4_trans(unsigned (&fragment)[4], shared_address row, int line = __builtin_LINE()) {
   host->collective(ATTUNE_HOST_LOAD_MATRIX_TRANSPOSED, &row, fragment, line);
 }
 
-// @primitive multiply_accumulate
-ATTUNE_DEVICE void multiply_accumulate(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
-                                       int line = __builtin_LINE()) {
+ATTUNE_DEVICE void mma_m16n8k16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
+                                int line = __builtin_LINE()) {
   unsigned in[10] = {a[0], a[1], a[2], a[3], b0, b1}, out[4];
   __builtin_memcpy(in + 6, c, sizeof c);
 #if DTYPE_BF16
@@ -108,14 +95,12 @@ ATTUNE_DEVICE void multiply_accumulate(float (&c)[4], const unsigned (&a)[4], un
   __builtin_memcpy(c, out, sizeof c);
 }
 
-// @primitive shuffle_xor
 ATTUNE_DEVICE float shuffle_xor(float value, int mask, int line = __builtin_LINE()) {
   unsigned in[2] = {bits_of_float(value), (unsigned)mask}, out;
   host->collective(ATTUNE_HOST_SHUFFLE_XOR, in, &out, line);
   return float_of_bits(out);
 }
 
-// @primitive shuffle
 ATTUNE_DEVICE float shuffle(float value, int lane, int line = __builtin_LINE()) {
   unsigned in[2] = {bits_of_float(value), (unsigned)lane}, out;
   host->collective(ATTUNE_HOST_SHUFFLE, in, &out, line);
@@ -127,123 +112,102 @@ ATTUNE_DEVICE int shuffle(int value, int lane, int line = __builtin_LINE()) {
   return (int)out;
 }
 
-// @primitive any_lane
-ATTUNE_DEVICE bool any_lane(bool condition, int line = __builtin_LINE()) {
+ATTUNE_DEVICE bool warp_any(bool condition, int line = __builtin_LINE()) {
   unsigned in = condition, out;
   host->collective(ATTUNE_HOST_ANY_LANE, &in, &out, line);
   return out != 0;
 }
 
-// @primitive exp2_approximate
 ATTUNE_DEVICE float exp2_approximate(float x) {
   return __builtin_exp2f(x);
 }
 
-// @primitive log2_approximate
 ATTUNE_DEVICE float log2_approximate(float x) {
   return __builtin_log2f(x);
 }
 
-// @primitive reciprocal
 ATTUNE_DEVICE float reciprocal(float x) {
   return 1.0f / x;
 }
 
-// @primitive lanes_where
-ATTUNE_DEVICE unsigned lanes_where(bool condition, int line = __builtin_LINE()) {
+ATTUNE_DEVICE unsigned ballot(bool condition, int line = __builtin_LINE()) {
   unsigned in = condition, out;
   host->collective(ATTUNE_HOST_LANES_WHERE, &in, &out, line);
   return out;
 }
 
-// @primitive highest_bit
 ATTUNE_DEVICE int highest_bit(unsigned x) {
   return x == 0 ? -1 : 31 - __builtin_clz(x);
 }
 
-// @primitive count_bits
-ATTUNE_DEVICE int count_bits(unsigned x) {
+ATTUNE_DEVICE int popcount(unsigned x) {
   return __builtin_popcount(x);
 }
 
-// @primitive square_root
 ATTUNE_DEVICE float square_root(float x) {
   return __builtin_sqrtf(x);
 }
 
-// @primitive absolute
 ATTUNE_DEVICE float absolute(float x) {
   return __builtin_fabsf(x);
 }
 
-// @primitive floor_of
 ATTUNE_DEVICE float floor_of(float x) {
   return __builtin_floorf(x);
 }
 
-// @primitive load_constant_int
 ATTUNE_DEVICE int load_constant_int(const int *from, int line = __builtin_LINE()) {
   int value;
   host->load_global(&value, from, sizeof value, line);
   return value;
 }
 
-// @primitive load_constant_float
 ATTUNE_DEVICE float load_constant_float(const float *from, int line = __builtin_LINE()) {
   float value;
   host->load_global(&value, from, sizeof value, line);
   return value;
 }
 
-// @primitive load_constant_128
-ATTUNE_DEVICE words load_constant_128(const void *from, int line = __builtin_LINE()) {
-  words value;
+ATTUNE_DEVICE vec128 load_constant_128(const void *from, int line = __builtin_LINE()) {
+  vec128 value;
   host->load_global(&value, from, sizeof value, line);
   return value;
 }
 
-// @primitive load_constant_16
 ATTUNE_DEVICE unsigned load_constant_16(const void *from, int line = __builtin_LINE()) {
   unsigned short value;
   host->load_global(&value, from, sizeof value, line);
   return value;
 }
 
-// @primitive load_constant_8
 ATTUNE_DEVICE unsigned load_constant_8(const void *from, int line = __builtin_LINE()) {
   unsigned char value;
   host->load_global(&value, from, sizeof value, line);
   return value;
 }
 
-// @primitive load_shared_int
 ATTUNE_DEVICE int load_shared_int(shared_address from, int line = __builtin_LINE()) {
   int value;
   host->load_shared(&value, from, sizeof value, line);
   return value;
 }
 
-// @primitive infinity
 ATTUNE_DEVICE float infinity() {
   return __builtin_inff();
 }
 
-// @primitive minimum
 ATTUNE_DEVICE int minimum(int a, int b) {
   return a < b ? a : b;
 }
 
-// @primitive float_bits
 ATTUNE_DEVICE int float_bits(float x) {
   return (int)bits_of_float(x);
 }
 
-// @primitive at_least
-ATTUNE_DEVICE float at_least(float low, float x) {
+ATTUNE_DEVICE float max_nan(float low, float x) {
   return x < low ? low : x;
 }
 
-// @primitive maximum
 ATTUNE_DEVICE int maximum(int a, int b) {
   return a > b ? a : b;
 }
@@ -251,7 +215,6 @@ ATTUNE_DEVICE float maximum(float a, float b) {
   return a > b || b != b ? a : b; // a NaN operand yields the other
 }
 
-// @primitive pack
 ATTUNE_DEVICE unsigned nan_element(unsigned magnitude) { // the poison of a product under way stays recognisable
   return magnitude == ATTUNE_HOST_POISON || magnitude == ATTUNE_HOST_POISON_HALF ? ATTUNE_HOST_POISON_ELEMENT : 0x7fffu;
 }
@@ -272,7 +235,6 @@ ATTUNE_DEVICE unsigned pack(float low, float high) {
   return pack_element(low) | pack_element(high) << 16;
 }
 
-// @primitive unpack_low
 ATTUNE_DEVICE float unpack_low(unsigned word) {
 #if DTYPE_BF16
   return float_of_bits(word << 16);
@@ -284,7 +246,6 @@ ATTUNE_DEVICE float unpack_low(unsigned word) {
 #endif
 }
 
-// @primitive unpack_high
 ATTUNE_DEVICE float unpack_high(unsigned word) {
 #if DTYPE_BF16
   return float_of_bits(word & 0xffff0000u);
@@ -295,192 +256,159 @@ ATTUNE_DEVICE float unpack_high(unsigned word) {
 #endif
 }
 
-// @primitive load_shared_128
-ATTUNE_DEVICE words load_shared_128(shared_address from, int line = __builtin_LINE()) {
-  words value;
+ATTUNE_DEVICE vec128 load_shared_128(shared_address from, int line = __builtin_LINE()) {
+  vec128 value;
   host->load_shared(&value, from, sizeof value, line);
   return value;
 }
 
-// @primitive store_shared_32
 ATTUNE_DEVICE void store_shared_32(shared_address to, unsigned value, int line = __builtin_LINE()) {
   host->store_shared(to, &value, sizeof value, line);
 }
 
-// @primitive load_shared_float
 ATTUNE_DEVICE float load_shared_float(shared_address from, int line = __builtin_LINE()) {
   float value;
   host->load_shared(&value, from, sizeof value, line);
   return value;
 }
 
-// @primitive store_shared_float
 ATTUNE_DEVICE void store_shared_float(shared_address to, float value, int line = __builtin_LINE()) {
   host->store_shared(to, &value, sizeof value, line);
 }
 
-// @primitive load_global_128
-ATTUNE_DEVICE words load_global_128(const void *from, int line = __builtin_LINE()) {
-  words value;
+ATTUNE_DEVICE vec128 load_global_128(const void *from, int line = __builtin_LINE()) {
+  vec128 value;
   host->load_global(&value, from, sizeof value, line);
   return value;
 }
 
-// @primitive load_global_int
 ATTUNE_DEVICE int load_global_int(const int *from, int line = __builtin_LINE()) {
   int value;
   host->load_global(&value, from, sizeof value, line);
   return value;
 }
 
-// @primitive store_global_128
-ATTUNE_DEVICE void store_global_128(void *to, words value, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void store_global_128(void *to, vec128 value, int line = __builtin_LINE()) {
   host->store_global(to, &value, sizeof value, line);
 }
 
-// @primitive store_global_float
 ATTUNE_DEVICE void store_global_float(float *to, float value, int line = __builtin_LINE()) {
   host->store_global(to, &value, sizeof value, line);
 }
 
-// @primitive store_global_int
 ATTUNE_DEVICE void store_global_int(int *to, int value, int line = __builtin_LINE()) {
   host->store_global(to, &value, sizeof value, line);
 }
 
-// @primitive count_up
-ATTUNE_DEVICE unsigned count_up(unsigned *counter, int line = __builtin_LINE()) {
+ATTUNE_DEVICE unsigned atomic_increment(unsigned *counter, int line = __builtin_LINE()) {
   return host->count_up(counter, line);
 }
 
-// @primitive warp_uniform
 ATTUNE_DEVICE int warp_uniform(int x, int line = __builtin_LINE()) {
   unsigned in = (unsigned)x, out;
   host->collective(ATTUNE_HOST_WARP_UNIFORM, &in, &out, line);
   return (int)out;
 }
 
-// @primitive mbarrier_init
 ATTUNE_DEVICE void mbarrier_init(shared_address barrier, int arrivals, int line = __builtin_LINE()) {
   host->mbarrier_init(barrier, arrivals, line);
 }
 
-// @primitive mbarrier_init_fence
 ATTUNE_DEVICE void mbarrier_init_fence(int line = __builtin_LINE()) {
   host->mbarrier_init_fence(line);
 }
 
-// @primitive mbarrier_arrive
 ATTUNE_DEVICE void mbarrier_arrive(shared_address barrier, int line = __builtin_LINE()) {
   host->mbarrier_arrive(barrier, 0, line);
 }
 
-// @primitive mbarrier_arrive_expect
-ATTUNE_DEVICE void mbarrier_arrive_expect(shared_address barrier, int bytes, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void mbarrier_arrive_expect_tx(shared_address barrier, int bytes, int line = __builtin_LINE()) {
   host->mbarrier_arrive(barrier, bytes, line);
 }
 
-// @primitive mbarrier_wait
 ATTUNE_DEVICE void mbarrier_wait(shared_address barrier, int parity, int line = __builtin_LINE()) {
   host->mbarrier_wait(barrier, parity, line);
 }
 
-// @primitive mbarrier_arrive_at
-ATTUNE_DEVICE void mbarrier_arrive_at(shared_address barrier, int block, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void mbarrier_arrive_cluster(shared_address barrier, int block, int line = __builtin_LINE()) {
   host->mbarrier_arrive_at(barrier, block, line);
 }
 
-// @primitive load_tile
-ATTUNE_DEVICE void load_tile(shared_address to, const attune_tensor_map &map, int column, int row, int head, int batch,
-                             shared_address barrier, unsigned long long, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void tma_load(shared_address to, const attune_tensor_map &map, int column, int row, int head, int batch,
+                            shared_address barrier, unsigned long long, int line = __builtin_LINE()) {
   const int at[4] = {column, row, head, batch};
   host->load_tile(to, &map, at, barrier, line);
 }
 
-// @primitive load_tile_multicast
-ATTUNE_DEVICE void load_tile_multicast(shared_address to, const attune_tensor_map &map, int column, int row, int head,
-                                       int batch, shared_address barrier, unsigned short blocks, unsigned long long,
-                                       int line = __builtin_LINE()) {
+ATTUNE_DEVICE void tma_load_multicast(shared_address to, const attune_tensor_map &map, int column, int row, int head,
+                                      int batch, shared_address barrier, unsigned short blocks, unsigned long long,
+                                      int line = __builtin_LINE()) {
   const int at[4] = {column, row, head, batch};
   host->load_tile_multicast(to, &map, at, barrier, blocks, line);
 }
 
-// @primitive store_tile
-ATTUNE_DEVICE void store_tile(const attune_tensor_map &map, int column, int row, int head, int batch,
-                              shared_address from, unsigned long long, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void tma_store(const attune_tensor_map &map, int column, int row, int head, int batch,
+                             shared_address from, unsigned long long, int line = __builtin_LINE()) {
   const int at[4] = {column, row, head, batch};
   host->store_tile(&map, at, from, line);
 }
 
-// @primitive finish_stores
-ATTUNE_DEVICE void finish_stores(int line = __builtin_LINE()) {
+ATTUNE_DEVICE void tma_store_wait_read(int line = __builtin_LINE()) {
   host->finish_stores(line);
 }
 
-// @primitive fence_async
-ATTUNE_DEVICE void fence_async(int line = __builtin_LINE()) {
+ATTUNE_DEVICE void fence_proxy_async(int line = __builtin_LINE()) {
   host->fence_async(line);
 }
 
-// @primitive named_barrier
-ATTUNE_DEVICE void named_barrier(int id, int threads, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void named_barrier_sync(int id, int threads, int line = __builtin_LINE()) {
   const unsigned in[3] = {(unsigned)id, (unsigned)threads, 0};
   host->collective(ATTUNE_HOST_NAMED_BARRIER, in, nullptr, line);
 }
 
-// @primitive named_barrier_arrive
 ATTUNE_DEVICE void named_barrier_arrive(int id, int threads, int line = __builtin_LINE()) {
   const unsigned in[3] = {(unsigned)id, (unsigned)threads, 1};
   host->collective(ATTUNE_HOST_NAMED_BARRIER, in, nullptr, line);
 }
 
-// @primitive release_registers
-template <int registers> ATTUNE_DEVICE void release_registers(int line = __builtin_LINE()) {
+template <int registers> ATTUNE_DEVICE void setmaxnreg_dec(int line = __builtin_LINE()) {
   const unsigned in = registers;
   host->collective(ATTUNE_HOST_RELEASE_REGISTERS, &in, nullptr, line);
 }
 
-// @primitive claim_registers
-template <int registers> ATTUNE_DEVICE void claim_registers(int line = __builtin_LINE()) {
+template <int registers> ATTUNE_DEVICE void setmaxnreg_inc(int line = __builtin_LINE()) {
   const unsigned in = registers;
   host->collective(ATTUNE_HOST_CLAIM_REGISTERS, &in, nullptr, line);
 }
 
-// @primitive warpgroup_fence
-ATTUNE_DEVICE void warpgroup_fence(int line = __builtin_LINE()) {
+ATTUNE_DEVICE void wgmma_fence(int line = __builtin_LINE()) {
   host->collective(ATTUNE_HOST_PRODUCT_FENCE, nullptr, nullptr, line);
 }
 
-// @primitive warpgroup_commit
-ATTUNE_DEVICE void warpgroup_commit(int line = __builtin_LINE()) {
+ATTUNE_DEVICE void wgmma_commit(int line = __builtin_LINE()) {
   host->collective(ATTUNE_HOST_PRODUCT_COMMIT, nullptr, nullptr, line);
 }
 
-// @primitive warpgroup_wait
-template <int pending> ATTUNE_DEVICE void warpgroup_wait(int line = __builtin_LINE()) {
+template <int pending> ATTUNE_DEVICE void wgmma_wait(int line = __builtin_LINE()) {
   const unsigned in = pending;
   host->collective(ATTUNE_HOST_PRODUCT_WAIT, &in, nullptr, line);
 }
 
-// @primitive hold
-template <int n> ATTUNE_DEVICE void hold(float (&)[n]) {}
-template <int n> ATTUNE_DEVICE void hold(unsigned (&)[n][4]) {}
+template <int n> ATTUNE_DEVICE void fence_registers(float (&)[n]) {}
+template <int n> ATTUNE_DEVICE void fence_registers(unsigned (&)[n][4]) {}
 
-// @primitive matrix_k_major
-ATTUNE_DEVICE unsigned long long matrix_k_major(shared_address a) {
+ATTUNE_DEVICE unsigned long long descriptor_k_major(shared_address a) {
   return (unsigned long long)((a & 0x3ffffu) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
 }
 
-// @primitive matrix_n_major
-ATTUNE_DEVICE unsigned long long matrix_n_major(shared_address a, int panel_bytes) {
+ATTUNE_DEVICE unsigned long long descriptor_n_major(shared_address a, int panel_bytes) {
   return (unsigned long long)((a & 0x3ffffu) >> 4) | (unsigned long long)(panel_bytes >> 4) << 16 | 64ull << 32 |
          1ull << 62;
 }
 
-// @primitive warpgroup_multiply
 template <int n>
-ATTUNE_DEVICE void warpgroup_multiply(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
-                                      int line = __builtin_LINE()) {
+ATTUNE_DEVICE void wgmma_ss(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
+                            int line = __builtin_LINE()) {
 #if DTYPE_BF16
   const attune_host_product product = {c, nullptr, a, b, 0, n, accumulate, 1};
 #else
@@ -489,10 +417,9 @@ ATTUNE_DEVICE void warpgroup_multiply(float (&c)[n], unsigned long long a, unsig
   host->warpgroup_multiply(&product, line);
 }
 
-// @primitive warpgroup_multiply_n_major
 template <int n>
-ATTUNE_DEVICE void warpgroup_multiply_n_major(float (&c)[n], unsigned long long a, unsigned long long b,
-                                              bool accumulate, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void wgmma_ss_n_major(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
+                                    int line = __builtin_LINE()) {
 #if DTYPE_BF16
   const attune_host_product product = {c, nullptr, a, b, 1, n, accumulate, 1};
 #else
@@ -501,10 +428,9 @@ ATTUNE_DEVICE void warpgroup_multiply_n_major(float (&c)[n], unsigned long long 
   host->warpgroup_multiply(&product, line);
 }
 
-// @primitive warpgroup_multiply_registers
 template <int n>
-ATTUNE_DEVICE void warpgroup_multiply_registers(float (&c)[n], const unsigned (&a)[4], unsigned long long b,
-                                                bool accumulate, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void wgmma_rs(float (&c)[n], const unsigned (&a)[4], unsigned long long b, bool accumulate,
+                            int line = __builtin_LINE()) {
 #if DTYPE_BF16
   const attune_host_product product = {c, a, 0, b, 1, n, accumulate, 1};
 #else
@@ -513,7 +439,6 @@ ATTUNE_DEVICE void warpgroup_multiply_registers(float (&c)[n], const unsigned (&
   host->warpgroup_multiply(&product, line);
 }
 
-// @primitive store_shared_128
-ATTUNE_DEVICE void store_shared_128(shared_address to, words value, int line = __builtin_LINE()) {
+ATTUNE_DEVICE void store_shared_128(shared_address to, vec128 value, int line = __builtin_LINE()) {
   host->store_shared(to, &value, sizeof value, line);
 }

@@ -1,6 +1,9 @@
-/* The primitives in PTX. Their meaning stands in templates/README.md; the instruction is named where it is not obvious.
+/* The primitives in PTX. Their meaning stands in templates/primitives/README.md; the instruction is named where it is
+ * not obvious.
  */
 #pragma once
+#include "../parts/arguments.h"
+#include "../parts/parameters.h"
 
 #define ATTUNE_DEVICE __device__ __forceinline__
 #define ATTUNE_MEMBER __device__ __forceinline__ // of a struct
@@ -8,21 +11,18 @@
 
 typedef unsigned shared_address;
 
-struct alignas(16) words {
+struct alignas(16) vec128 {
   unsigned x[4];
 };
 
-// @primitive block_index
 ATTUNE_DEVICE int block_index() {
   return (int)blockIdx.x;
 }
 
-// @primitive thread_index
 ATTUNE_DEVICE int thread_index() {
   return (int)threadIdx.x;
 }
 
-// @primitive shared_memory
 ATTUNE_DEVICE shared_address shared_memory() {
   extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
   unsigned long long address;
@@ -30,50 +30,42 @@ ATTUNE_DEVICE shared_address shared_memory() {
   return (shared_address)address;
 }
 
-// @primitive copy_async
-ATTUNE_DEVICE void copy_async(shared_address to, const void *from, bool valid) {
+ATTUNE_DEVICE void cp_async(shared_address to, const void *from, bool valid) {
   int bytes = valid ? 16 : 0; // the rest of the 16 is filled with zeros
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 
-// @primitive copy_async_commit
-ATTUNE_DEVICE void copy_async_commit() {
+ATTUNE_DEVICE void cp_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-// @primitive copy_async_wait
-template <int pending> ATTUNE_DEVICE void copy_async_wait() {
+template <int pending> ATTUNE_DEVICE void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
-// @primitive barrier
 ATTUNE_DEVICE void barrier() {
   asm volatile("bar.sync 0;" ::: "memory");
 }
 
-// @primitive warp_barrier
 ATTUNE_DEVICE void warp_barrier() {
   asm volatile("bar.warp.sync 0xffffffff;" ::: "memory");
 }
 
-// @primitive load_matrix
-ATTUNE_DEVICE void load_matrix(unsigned (&fragment)[4], shared_address row) {
+ATTUNE_DEVICE void ldmatrix_x4(unsigned (&fragment)[4], shared_address row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
                : "r"(row)
                : "memory");
 }
 
-// @primitive load_matrix_transposed
-ATTUNE_DEVICE void load_matrix_transposed(unsigned (&fragment)[4], shared_address row) {
+ATTUNE_DEVICE void ldmatrix_x4_trans(unsigned (&fragment)[4], shared_address row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
                : "r"(row)
                : "memory");
 }
 
-// @primitive multiply_accumulate
-ATTUNE_DEVICE void multiply_accumulate(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+ATTUNE_DEVICE void mma_m16n8k16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
 #if DTYPE_BF16
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
@@ -87,14 +79,12 @@ ATTUNE_DEVICE void multiply_accumulate(float (&c)[4], const unsigned (&a)[4], un
 #endif
 }
 
-// @primitive shuffle_xor
 ATTUNE_DEVICE float shuffle_xor(float value, int mask) {
   float result;
   asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(result) : "f"(value), "r"(mask));
   return result;
 }
 
-// @primitive shuffle
 ATTUNE_DEVICE float shuffle(float value, int lane) {
   float result;
   asm volatile("shfl.sync.idx.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(result) : "f"(value), "r"(lane));
@@ -106,8 +96,7 @@ ATTUNE_DEVICE int shuffle(int value, int lane) {
   return result;
 }
 
-// @primitive any_lane
-ATTUNE_DEVICE bool any_lane(bool condition) {
+ATTUNE_DEVICE bool warp_any(bool condition) {
   int result;
   asm volatile("{.reg .pred p, q; setp.ne.s32 p, %1, 0; vote.sync.any.pred q, p, 0xffffffff; selp.s32 %0, 1, 0, q;}"
                : "=r"(result)
@@ -115,120 +104,99 @@ ATTUNE_DEVICE bool any_lane(bool condition) {
   return result != 0;
 }
 
-// @primitive exp2_approximate
 ATTUNE_DEVICE float exp2_approximate(float x) {
   float result;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
 }
 
-// @primitive log2_approximate
 ATTUNE_DEVICE float log2_approximate(float x) {
   float result;
   asm("lg2.approx.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
 }
 
-// @primitive reciprocal
 ATTUNE_DEVICE float reciprocal(float x) {
   float result;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
 }
 
-// @primitive float_of_bits
 ATTUNE_DEVICE float float_of_bits(unsigned bits) {
   return __uint_as_float(bits);
 }
 
-// @primitive lanes_where
-ATTUNE_DEVICE unsigned lanes_where(bool condition) {
+ATTUNE_DEVICE unsigned ballot(bool condition) {
   return __ballot_sync(0xffffffffu, condition);
 }
 
-// @primitive highest_bit
 ATTUNE_DEVICE int highest_bit(unsigned x) {
   return 31 - __clz((int)x);
 }
 
-// @primitive count_bits
-ATTUNE_DEVICE int count_bits(unsigned x) {
+ATTUNE_DEVICE int popcount(unsigned x) {
   return __popc(x);
 }
 
-// @primitive square_root
 ATTUNE_DEVICE float square_root(float x) {
   return __fsqrt_rn(x);
 }
 
-// @primitive absolute
 ATTUNE_DEVICE float absolute(float x) {
   return fabsf(x);
 }
 
-// @primitive floor_of
 ATTUNE_DEVICE float floor_of(float x) {
   return floorf(x);
 }
 
-// @primitive load_constant_int
 ATTUNE_DEVICE int load_constant_int(const int *from) {
   return __ldg(from);
 }
 
-// @primitive load_constant_float
 ATTUNE_DEVICE float load_constant_float(const float *from) {
   return __ldg(from);
 }
 
-// @primitive load_constant_128
-ATTUNE_DEVICE words load_constant_128(const void *from) {
+ATTUNE_DEVICE vec128 load_constant_128(const void *from) {
   const uint4 four = __ldg((const uint4 *)from);
   return {{four.x, four.y, four.z, four.w}};
 }
 
-// @primitive load_constant_16
 ATTUNE_DEVICE unsigned load_constant_16(const void *from) {
   return __ldg((const unsigned short *)from);
 }
 
-// @primitive load_constant_8
 ATTUNE_DEVICE unsigned load_constant_8(const void *from) {
   return __ldg((const unsigned char *)from);
 }
 
-// @primitive load_shared_int
 ATTUNE_DEVICE int load_shared_int(shared_address from) {
   int value;
   asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(from) : "memory");
   return value;
 }
 
-// @primitive infinity
 ATTUNE_DEVICE float infinity() {
   return __int_as_float(0x7f800000);
 }
 
-// @primitive minimum
 ATTUNE_DEVICE int minimum(int a, int b) {
   return a < b ? a : b;
 }
 
-// @primitive float_bits
 ATTUNE_DEVICE int float_bits(float x) {
   int bits;
   asm("mov.b32 %0, %1;" : "=r"(bits) : "f"(x));
   return bits;
 }
 
-// @primitive at_least
-ATTUNE_DEVICE float at_least(float low, float x) {
+ATTUNE_DEVICE float max_nan(float low, float x) {
   float result;
   asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(low), "f"(x));
   return result;
 }
 
-// @primitive maximum
 ATTUNE_DEVICE int maximum(int a, int b) {
   return a > b ? a : b;
 }
@@ -238,7 +206,6 @@ ATTUNE_DEVICE float maximum(float a, float b) {
   return result;
 }
 
-// @primitive pack
 ATTUNE_DEVICE unsigned pack(float low, float high) {
   unsigned word;
 #if DTYPE_BF16
@@ -249,7 +216,6 @@ ATTUNE_DEVICE unsigned pack(float low, float high) {
   return word;
 }
 
-// @primitive unpack_low
 ATTUNE_DEVICE float unpack_low(unsigned word) {
 #if DTYPE_BF16
   return __uint_as_float(word << 16);
@@ -260,7 +226,6 @@ ATTUNE_DEVICE float unpack_low(unsigned word) {
 #endif
 }
 
-// @primitive unpack_high
 ATTUNE_DEVICE float unpack_high(unsigned word) {
 #if DTYPE_BF16
   return __uint_as_float(word & 0xffff0000u);
@@ -271,9 +236,8 @@ ATTUNE_DEVICE float unpack_high(unsigned word) {
 #endif
 }
 
-// @primitive load_shared_128
-ATTUNE_DEVICE words load_shared_128(shared_address from) {
-  words value;
+ATTUNE_DEVICE vec128 load_shared_128(shared_address from) {
+  vec128 value;
   asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
                : "=r"(value.x[0]), "=r"(value.x[1]), "=r"(value.x[2]), "=r"(value.x[3])
                : "r"(from)
@@ -281,115 +245,95 @@ ATTUNE_DEVICE words load_shared_128(shared_address from) {
   return value;
 }
 
-// @primitive store_shared_32
 ATTUNE_DEVICE void store_shared_32(shared_address to, unsigned value) {
   asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
 }
 
-// @primitive load_shared_float
 ATTUNE_DEVICE float load_shared_float(shared_address from) {
   float value;
   asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(from) : "memory");
   return value;
 }
 
-// @primitive store_shared_float
 ATTUNE_DEVICE void store_shared_float(shared_address to, float value) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(value) : "memory");
 }
 
-// @primitive load_global_128
-ATTUNE_DEVICE words load_global_128(const void *from) {
-  words value;
+ATTUNE_DEVICE vec128 load_global_128(const void *from) {
+  vec128 value;
   asm volatile("ld.global.v4.b32 {%0, %1, %2, %3}, [%4];"
                : "=r"(value.x[0]), "=r"(value.x[1]), "=r"(value.x[2]), "=r"(value.x[3])
                : "l"(from));
   return value;
 }
 
-// @primitive load_global_int
 ATTUNE_DEVICE int load_global_int(const int *from) {
   int value;
   asm volatile("ld.global.b32 %0, [%1];" : "=r"(value) : "l"(from));
   return value;
 }
 
-// @primitive store_global_128
-ATTUNE_DEVICE void store_global_128(void *to, words value) {
+ATTUNE_DEVICE void store_global_128(void *to, vec128 value) {
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(value.x[0]), "r"(value.x[1]), "r"(value.x[2]),
                "r"(value.x[3])
                : "memory");
 }
 
-// @primitive store_global_float
 ATTUNE_DEVICE void store_global_float(float *to, float value) {
   asm volatile("st.global.f32 [%0], %1;" ::"l"(to), "f"(value) : "memory");
 }
 
-// @primitive store_global_int
 ATTUNE_DEVICE void store_global_int(int *to, int value) {
   asm volatile("st.global.s32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
 }
 
-// @primitive count_up
-ATTUNE_DEVICE unsigned count_up(unsigned *counter) {
+ATTUNE_DEVICE unsigned atomic_increment(unsigned *counter) {
   unsigned before;
   asm volatile("atom.relaxed.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
   return before;
 }
 
-// @primitive store_shared_128
-ATTUNE_DEVICE void store_shared_128(shared_address to, words value) {
+ATTUNE_DEVICE void store_shared_128(shared_address to, vec128 value) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value.x[0]), "r"(value.x[1]), "r"(value.x[2]),
                "r"(value.x[3])
                : "memory");
 }
 
-// @primitive grid_size
 ATTUNE_DEVICE int grid_size() {
   return (int)gridDim.x;
 }
 
-// @primitive warp_uniform
 ATTUNE_DEVICE int warp_uniform(int value) {
   int result;
   asm volatile("shfl.sync.idx.b32 %0, %1, 0, 0x1f, 0xffffffff;" : "=r"(result) : "r"(value));
   return result;
 }
 
-// @primitive ATTUNE_MAPS
 #define ATTUNE_MAPS(name) const __grid_constant__ attune_tensor_maps name
 
-// @primitive ATTUNE_CLUSTER
 #define ATTUNE_CLUSTER(blocks) __cluster_dims__(blocks, 1, 1)
 
-// @primitive cluster_barrier
 // A release here would fence all of memory; for mbarriers mbarrier_init_fence is one (PTX ISA membar/fence).
 ATTUNE_DEVICE void cluster_barrier() {
   asm volatile("barrier.cluster.arrive.relaxed;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
 }
 
-// @primitive mbarrier_init
 ATTUNE_DEVICE void mbarrier_init(shared_address barrier, int arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 
-// @primitive mbarrier_init_fence
 ATTUNE_DEVICE void mbarrier_init_fence() {
   asm volatile("fence.mbarrier_init.release.cluster;\n\tfence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// @primitive mbarrier_arrive
 ATTUNE_DEVICE void mbarrier_arrive(shared_address barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
-// @primitive mbarrier_arrive_expect
-ATTUNE_DEVICE void mbarrier_arrive_expect(shared_address barrier, int bytes) {
+ATTUNE_DEVICE void mbarrier_arrive_expect_tx(shared_address barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
 
-// @primitive mbarrier_wait
 ATTUNE_DEVICE void mbarrier_wait(shared_address barrier, int parity) {
   asm volatile("{\n\t.reg .pred done;\n\tagain:\n\t"
                "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n\t"
@@ -398,10 +342,9 @@ ATTUNE_DEVICE void mbarrier_wait(shared_address barrier, int parity) {
                : "memory");
 }
 
-// @primitive mbarrier_arrive_at
 // Without a scope, so of the block's, as CUTLASS has it: a release to the cluster becomes MEMBAR.ALL.GPU at every slot.
-// What the neighbour's copy engine may overwrite then was read by products, which warpgroup_wait has ended.
-ATTUNE_DEVICE void mbarrier_arrive_at(shared_address barrier, int block) {
+// What the neighbour's TMA may overwrite then was read by products, which wgmma_wait has ended.
+ATTUNE_DEVICE void mbarrier_arrive_cluster(shared_address barrier, int block) {
   asm volatile("{\n\t.reg .b32 there;\n\t"
                "mapa.shared::cluster.u32 there, %0, %1;\n\t"
                "mbarrier.arrive.shared::cluster.b64 _, [there];\n\t}" ::"r"(barrier),
@@ -409,86 +352,73 @@ ATTUNE_DEVICE void mbarrier_arrive_at(shared_address barrier, int block) {
                : "memory");
 }
 
-// @primitive load_tile
-ATTUNE_DEVICE void load_tile(shared_address to, const attune_tensor_map &map, int column, int row, int head, int batch,
-                             shared_address barrier, unsigned long long policy) {
+ATTUNE_DEVICE void tma_load(shared_address to, const attune_tensor_map &map, int column, int row, int head, int batch,
+                            shared_address barrier, unsigned long long policy) {
   asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint "
                "[%0], [%1, {%2, %3, %4, %5}], [%6], %7;" ::"r"(to),
                "l"(&map), "r"(column), "r"(row), "r"(head), "r"(batch), "r"(barrier), "l"(policy)
                : "memory");
 }
 
-// @primitive load_tile_multicast
-ATTUNE_DEVICE void load_tile_multicast(shared_address to, const attune_tensor_map &map, int column, int row, int head,
-                                       int batch, shared_address barrier, unsigned short blocks,
-                                       unsigned long long policy) {
+ATTUNE_DEVICE void tma_load_multicast(shared_address to, const attune_tensor_map &map, int column, int row, int head,
+                                      int batch, shared_address barrier, unsigned short blocks,
+                                      unsigned long long policy) {
   asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster"
                ".L2::cache_hint [%0], [%1, {%2, %3, %4, %5}], [%6], %7, %8;" ::"r"(to),
                "l"(&map), "r"(column), "r"(row), "r"(head), "r"(batch), "r"(barrier), "h"(blocks), "l"(policy)
                : "memory");
 }
 
-// @primitive store_tile
-ATTUNE_DEVICE void store_tile(const attune_tensor_map &map, int column, int row, int head, int batch,
-                              shared_address from, unsigned long long policy) {
+ATTUNE_DEVICE void tma_store(const attune_tensor_map &map, int column, int row, int head, int batch,
+                             shared_address from, unsigned long long policy) {
   asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group.L2::cache_hint "
                "[%0, {%1, %2, %3, %4}], [%5], %6;" ::"l"(&map),
                "r"(column), "r"(row), "r"(head), "r"(batch), "r"(from), "l"(policy)
                : "memory");
 }
 
-// @primitive finish_stores
-ATTUNE_DEVICE void finish_stores() {
+ATTUNE_DEVICE void tma_store_wait_read() {
   asm volatile("cp.async.bulk.commit_group;\n\tcp.async.bulk.wait_group.read 0;" ::: "memory");
 }
 
-// @primitive fence_async
-ATTUNE_DEVICE void fence_async() {
+ATTUNE_DEVICE void fence_proxy_async() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// @primitive named_barrier
-ATTUNE_DEVICE void named_barrier(int id, int threads) {
+ATTUNE_DEVICE void named_barrier_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-// @primitive named_barrier_arrive
 ATTUNE_DEVICE void named_barrier_arrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-// @primitive release_registers
-template <int registers> ATTUNE_DEVICE void release_registers() {
+template <int registers> ATTUNE_DEVICE void setmaxnreg_dec() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
 }
 
-// @primitive claim_registers
-template <int registers> ATTUNE_DEVICE void claim_registers() {
+template <int registers> ATTUNE_DEVICE void setmaxnreg_inc() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
 }
 
-// @primitive warpgroup_fence
-ATTUNE_DEVICE void warpgroup_fence() {
+ATTUNE_DEVICE void wgmma_fence() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
 
-// @primitive warpgroup_commit
-ATTUNE_DEVICE void warpgroup_commit() {
+ATTUNE_DEVICE void wgmma_commit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
-// @primitive warpgroup_wait
-template <int pending> ATTUNE_DEVICE void warpgroup_wait() {
+template <int pending> ATTUNE_DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 
-// @primitive hold
-template <int n> ATTUNE_DEVICE void hold(float (&x)[n]) {
+template <int n> ATTUNE_DEVICE void fence_registers(float (&x)[n]) {
 #pragma unroll
   for (int i = 0; i < n; i++)
     asm volatile("" : "+f"(x[i])::"memory");
 }
-template <int n> ATTUNE_DEVICE void hold(unsigned (&x)[n][4]) {
+template <int n> ATTUNE_DEVICE void fence_registers(unsigned (&x)[n][4]) {
 #pragma unroll
   for (int i = 0; i < n; i++)
 #pragma unroll
@@ -496,13 +426,11 @@ template <int n> ATTUNE_DEVICE void hold(unsigned (&x)[n][4]) {
       asm volatile("" : "+r"(x[i][e])::"memory");
 }
 
-// @primitive matrix_k_major
-ATTUNE_DEVICE unsigned long long matrix_k_major(shared_address a) {
+ATTUNE_DEVICE unsigned long long descriptor_k_major(shared_address a) {
   return (unsigned long long)((a & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
 }
 
-// @primitive matrix_n_major
-ATTUNE_DEVICE unsigned long long matrix_n_major(shared_address a, int panel_bytes) {
+ATTUNE_DEVICE unsigned long long descriptor_n_major(shared_address a, int panel_bytes) {
   return (unsigned long long)((a & 0x3ffff) >> 4) | (unsigned long long)(panel_bytes >> 4) << 16 | 64ull << 32 |
          1ull << 62;
 }

@@ -1,18 +1,17 @@
 /* Forward attention as plainly as possible: a warp a query row, 32 keys at a time, one key a lane; float arithmetic
  * throughout, no rounding of P. Always legal, the last rung of the ladder, and the judge of problems that are too large
  * for the CPU. */
-#include "arguments.h"
-#include "mask.h"
-#include "parameters.h"
-#include "primitives.h"
+#include "../parts/epilogue.h"
+#include "../parts/layout.h"
+#include "../parts/mask_expression.h"
 
 constexpr int threads = warps * 32;
 constexpr int columns = (head_dim_v + 31) / 32; // output columns of a lane: lane, lane + 32, ...
-constexpr int warp_bytes = 4 * (32 + 256);      // P of 32 keys, then the query row
+constexpr int row_offset = 4 * 32;              // of a warp's shared memory: P of 32 keys, then the query row
 
 /* Column `d` of the row that starts at `from`. */
 ATTUNE_DEVICE float element(const char *from, int d) {
-  const words chunk = load_global_128(from + d / 8 * 16);
+  const vec128 chunk = load_global_128(from + d / 8 * 16);
   float value = 0.0f;
 #pragma unroll
   for (int e = 0; e < 4; e++) {
@@ -25,11 +24,11 @@ ATTUNE_DEVICE float element(const char *from, int d) {
 ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   const int lane = thread_index() % 32;
   const int warp = thread_index() / 32;
-  const int place = block_index() / problem.tiles_m;
+  const int flat_head = block_index() / problem.tiles_m;
   const int row = block_index() % problem.tiles_m * tile_m + warp;
-  row_tile at;
-  at.head = place % problem.heads_q;
-  at.batch = place / problem.heads_q;
+  query_tile at;
+  at.head = flat_head % problem.heads_q;
+  at.batch = flat_head / problem.heads_q;
   if (!find_keys(at, problem, block_index() % problem.tiles_m) || row >= at.seqlen_q) return;
   const int head = at.head, batch = at.batch;
   const visible_keys keys = keys_of_rows(problem, row, row, at.shift, at.seqlen_k);
@@ -38,8 +37,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       (const char *)problem.q + 2 * (batch * problem.q_batch + head * problem.q_heads + row * problem.q_seqlen);
   const char *k = (const char *)problem.k + 2 * (batch * problem.k_batch + head / problem.group * problem.k_heads);
   const char *v = (const char *)problem.v + 2 * (batch * problem.v_batch + head / problem.group * problem.v_heads);
-  const shared_address p_shared = shared_memory() + warp * warp_bytes;
-  const shared_address q_shared = p_shared + 4 * 32;
+  const shared_address p_shared = shared_memory() + warp_offset + warp * warp_slot_bytes;
+  const shared_address q_shared = p_shared + row_offset;
   for (int d = lane; d < head_dim; d += 32)
     store_shared_float(q_shared + 4 * d, element(q, d));
   warp_barrier();
@@ -50,10 +49,10 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   for (int c = 0; c < columns; c++)
     o[c] = 0.0f;
 
-  auto attend = [&](int first, int end, bool whole) {
+  auto attend = [&](int first, int end, bool full) {
 #if PATTERN
-    if (!whole &&
-        !pattern_of(problem, batch, head, row, row, first, minimum(first + 32, end) - 1, at.seqlen_q, at.seqlen_k)
+    if (!full &&
+        !classify_tile(problem, batch, head, row, row, first, minimum(first + 32, end) - 1, at.seqlen_q, at.seqlen_k)
              .maybe)
       return;
 #endif
@@ -62,7 +61,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       score = 0.0f;
       const char *key = k + 2 * ((first + lane) * problem.k_seqlen);
       for (int d = 0; d < head_dim; d += 8) {
-        const words chunk = load_global_128(key + 2 * d);
+        const vec128 chunk = load_global_128(key + 2 * d);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
           score += load_shared_float(q_shared + 4 * (d + 2 * e)) * unpack_low(chunk.x[e]);
@@ -83,7 +82,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
                             at.seqlen_q, at.seqlen_k);
 #endif
 #if PATTERN
-      if (!whole && !is_seen<integer, float>(problem, batch, head, row, first + lane, at.seqlen_q, at.seqlen_k))
+      if (!full && !is_seen<integer, float>(problem, batch, head, row, first + lane, at.seqlen_q, at.seqlen_k))
         score = -infinity();
 #endif
     }
@@ -114,13 +113,13 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     warp_barrier(); // P is read before the next keys overwrite it
   };
 #if LIST_BLOCK
-  const listed_row list = row_of_lists(problem, at);
-  for (int i = 0; i < list.count; i++) {
-    const listed_block block = block_of_list(problem, list, i);
+  const sparse_row blocks_of_row = sparse_row_of(problem, at);
+  for (int i = 0; i < blocks_of_row.count; i++) {
+    const sparse_block block = sparse_block_at(problem, blocks_of_row, i);
     if (block.column < 0) continue;
     const int begin = block.column * list_block, end = minimum(keys.end, begin + list_block);
     for (int first = maximum(keys.begin, begin); first < end; first += 32)
-      attend(first, end, block.whole);
+      attend(first, end, block.full);
   }
 #else
   for (int first = keys.begin; first < keys.end; first += 32)
@@ -130,14 +129,14 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #pragma unroll
   for (int mask = 16; mask >= 1; mask /= 2)
     sum += shuffle_xor(sum, mask);
-  const row_result result = result_of(problem, head, high * problem.log2_scale, sum);
-  // Rows go out 16 bytes at a time, by way of the query's place in shared memory.
+  const row_result result = finish_row(problem, head, high * problem.log2_scale, sum);
+  // Rows go out 16 bytes at a time, by way of the query's flat_head in shared memory.
 #pragma unroll
   for (int c = 0; c < columns; c++)
     if (lane + 32 * c < head_dim_v) store_shared_float(q_shared + 4 * (lane + 32 * c), o[c] * result.factor);
   warp_barrier();
   if (lane < head_dim_v / 8) {
-    words chunk;
+    vec128 chunk;
 #pragma unroll
     for (int e = 0; e < 4; e++)
       chunk.x[e] = pack(load_shared_float(q_shared + 4 * (lane * 8 + 2 * e)),
@@ -147,6 +146,6 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
                      chunk);
   }
 #if LSE
-  if (lane == 0) store_global_float(problem.lse + (long long)place * problem.seqlen_q + row, result.lse);
+  if (lane == 0) store_global_float(problem.lse + (long long)flat_head * problem.seqlen_q + row, result.lse);
 #endif
 }

@@ -1,9 +1,9 @@
 /* Combines what splits of the keys gave: a warp a row of O. Each split has left its O, normalised, and its log-sum-exp
  * to base 2; the weight of a split is its share of the sum over all. A split that saw no key has -inf and its O was not
  * written, so that it is not read. A sink is one more term, without a value. */
-#include "arguments.h"
-#include "parameters.h"
-#include "primitives.h"
+#include "../parts/arguments.h"
+#include "../parts/parameters.h"
+#include "../primitives/cuda.h"
 
 constexpr int threads = warps * 32;
 constexpr int columns = (head_dim_v + 127) / 128; // of a lane, in fours: 4 lane + 128 c
@@ -57,7 +57,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     for (int c = 0; c < columns; c++) {
       const int column = c * 128 + lane * 4;
       if (column >= head_dim_v) continue;
-      const words part = load_global_128(problem.o_partial + (split * rows + row) * head_dim_v + column);
+      const vec128 part = load_global_128(problem.o_partial + (split * rows + row) * head_dim_v + column);
 #pragma unroll
       for (int e = 0; e < 4; e++)
         o[c][e] += share * float_of_bits(part.x[e]);

@@ -2,6 +2,7 @@
  * names are the fields of attune_config (generator/generator.h), in capitals where the specialiser decides #if by them.
  */
 #pragma once
+#define FAMILY_MMA 0
 #define DTYPE_BF16 1
 #define BOUND_CAUSAL 1 /* a right bound only */
 #define BOUND_WINDOW 0 /* left and right bounds */

@@ -61,14 +61,14 @@ struct attune_arguments {
   struct attune_argument values[8];
   const int *list_rows, *list_blocks, *list_order; /* attune_block_mask of attune.h */
   int list_capacity, list_batch, list_heads;
-  struct attune_list_work list_work; /* of templates/lists.cu */
+  struct attune_list_work list_work; /* of templates/block_mask/builder.cu */
   unsigned *counter;                 /* of what blocks have taken; each launch begins with 0 */
   float *o_partial, *lse_partial;    /* of splits: (splits, batch, heads_q, seqlen_q[, head_dim_v]); LSE to base 2 */
   int work_tiles;                    /* tiles of one split */
   struct attune_divisor by_work_tiles;
 };
 
-/* What the tensor copy engine reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */
+/* What TMA reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */
 struct __attribute__((aligned(64))) attune_tensor_map {
   unsigned long long opaque[16];
 };

@@ -3,16 +3,13 @@
  *
  * Building takes two launches, since a row begins where all before it end: the first counts, the second adds up what
  * the rows before it count, and fills in. Nothing is shared between blocks of the grid, and there is no memory for what
- * is not listed. A tile of mask.h is here a whole block: list_block queries x list_block keys. */
-#include "arguments.h"
-#include "mask.h"
-#include "parameters.h"
-#include "primitives.h"
+ * is not listed. A tile of tiles.h is here a whole block: list_block queries x list_block keys. */
+#include "../parts/tile_walk.h"
 
 constexpr int threads = warps * 32;
 
 /* The rows of blocks of all lists, one after the other. */
-struct block_row : row_tile {
+struct block_row : query_tile {
   int index, list, row; // of all; row / rows, row % rows
   long long first;      // of blocks: the first of the source that is of this row
   int candidates;       // blocks that may be listed
@@ -84,24 +81,24 @@ ATTUNE_DEVICE block_row find_block_row(const attune_arguments &problem, int inde
 
 #if PATTERN
 /* What the mask expression says of a block, for all heads and batches that the list is for. */
-ATTUNE_DEVICE listed_block block_of_expression(const attune_arguments &problem, const block_row &at, int column) {
+ATTUNE_DEVICE sparse_block block_of_expression(const attune_arguments &problem, const block_row &at, int column) {
   const verdict seen =
       is_seen<range, unknown>(problem, problem.list_batch > 1 ? range(at.batch) : range(0, problem.batch - 1),
                               problem.list_heads > 1 ? range(at.head) : range(0, problem.heads_q - 1),
                               range(at.row_begin, minimum(at.row_begin + list_block, at.seqlen_q) - 1),
                               range(column * list_block, minimum((column + 1) * list_block, at.seqlen_k) - 1),
                               range(at.seqlen_q), range(at.seqlen_k));
-  listed_block found = {seen.maybe ? column : -1, seen.always};
+  sparse_block found = {seen.maybe ? column : -1, seen.always};
   return found;
 }
 #endif
 
 /* The i-th candidate. */
-ATTUNE_DEVICE listed_block find_block(const attune_arguments &problem, const block_row &at, int i) {
+ATTUNE_DEVICE sparse_block find_block(const attune_arguments &problem, const block_row &at, int i) {
 #if PATTERN
-  listed_block found = {-1, false};
+  sparse_block found = {-1, false};
 #else
-  listed_block found = {-1, true};
+  sparse_block found = {-1, true};
 #endif
   if (i >= at.candidates) return found;
   if (problem.list_work.kind == ATTUNE_LIST_OF_BLOCKS) {
@@ -130,7 +127,7 @@ ATTUNE_DEVICE listed_block find_block(const attune_arguments &problem, const blo
 ATTUNE_DEVICE void count_blocks(const attune_arguments &problem, const block_row &at) {
   int count = 0;
   for (int first = 0; first < at.candidates; first += 32)
-    count += count_bits(lanes_where(find_block(problem, at, first + lane()).column >= 0));
+    count += popcount(ballot(find_block(problem, at, first + lane()).column >= 0));
   if (lane() == 0) store_global_int(problem.list_work.counts + at.index, count);
 }
 
@@ -165,12 +162,12 @@ ATTUNE_DEVICE void fill_row(const attune_arguments &problem, const block_row &at
     store_global_int(work.rows + at.index + 1, saturated(begin, count));
   int written = begin;
   for (int first = 0; first < at.candidates; first += 32) {
-    const listed_block block = find_block(problem, at, first + lane());
-    const unsigned kept = lanes_where(block.column >= 0);
-    const int place = saturated(written, count_bits(kept & ((1u << lane()) - 1)));
+    const sparse_block block = find_block(problem, at, first + lane());
+    const unsigned kept = ballot(block.column >= 0);
+    const int place = saturated(written, popcount(kept & ((1u << lane()) - 1)));
     if (block.column >= 0 && place < problem.list_capacity)
-      store_global_int(work.blocks + place, block.column * 2 + block.whole);
-    written = saturated(written, count_bits(kept));
+      store_global_int(work.blocks + place, block.column * 2 + block.full);
+    written = saturated(written, popcount(kept));
   }
 }
 
@@ -184,7 +181,7 @@ ATTUNE_DEVICE int fault_of_blocks(const attune_arguments &problem, int begin, in
     outside |= column < 0 || column >= columns;
     unsorted |= i > begin && load_constant_int(problem.list_blocks + i - 1) >> 1 >= column;
   }
-  return any_lane(outside) ? ATTUNE_LIST_BAD_COLUMN : any_lane(unsorted) ? ATTUNE_LIST_UNSORTED : ATTUNE_LIST_SOUND;
+  return warp_any(outside) ? ATTUNE_LIST_BAD_COLUMN : warp_any(unsorted) ? ATTUNE_LIST_UNSORTED : ATTUNE_LIST_SOUND;
 }
 
 ATTUNE_DEVICE bool is_ordered_once(const attune_arguments &problem, int index) {

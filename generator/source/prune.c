@@ -1,0 +1,353 @@
+/* Splits a text into its declarations at file scope, and keeps those that can be reached from the root by name. */
+#include "generator/source/prune.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "generator/base/status.h"
+#include "generator/source/lexer.h"
+
+typedef enum { DECLARATION, FUNCTION, OPERATOR, TYPE, HEADING, SECTION_HEADING, ALWAYS } item_kind;
+
+typedef struct {
+  const char *start, *code, *end;       /* with the comments before it; without */
+  const char *parameters, *after_first; /* of functions: from the parenthesis to its end */
+  attune_token symbol;                  /* of operators */
+  item_kind kind;
+  bool blank_before, wanted, kept;
+} item;
+
+typedef struct {
+  attune_token token;
+  int item;
+} item_name;
+
+typedef struct {
+  item *items;
+  item_name *names;
+  int item_count, name_count, item_capacity, name_capacity;
+  bool failed;
+} unit;
+
+static item *add_item(unit *u) {
+  if (u->item_count == u->item_capacity) {
+    const int capacity = u->item_capacity ? 2 * u->item_capacity : 256;
+    item *grown = realloc(u->items, (size_t)capacity * sizeof *grown);
+    if (grown == NULL) {
+      u->failed = true;
+      return NULL;
+    }
+    u->items = grown;
+    u->item_capacity = capacity;
+  }
+  u->items[u->item_count] = (item){.kind = ALWAYS};
+  return &u->items[u->item_count++];
+}
+
+static void add_name(unit *u, attune_token token) {
+  if (u->name_count == u->name_capacity) {
+    const int capacity = u->name_capacity ? 2 * u->name_capacity : 512;
+    item_name *grown = realloc(u->names, (size_t)capacity * sizeof *grown);
+    if (grown == NULL) {
+      u->failed = true;
+      return;
+    }
+    u->names = grown;
+    u->name_capacity = capacity;
+  }
+  u->names[u->name_count++] = (item_name){token, u->item_count - 1};
+}
+
+/* ---- splitting ---- */
+
+static int newlines(const char *from, const char *to) {
+  int count = 0;
+  for (; from < to; from++)
+    count += *from == '\n';
+  return count;
+}
+
+/* The end of the declaration that begins at `at`: past its ';', or the '}' that no ';' follows. */
+static const char *end_of_declaration(const char *at) {
+  int depth = 0;
+  attune_token t;
+  while (attune_next_token(&t, &at, NULL)) {
+    if (attune_token_in(&t, "( [ {")) depth++;
+    if (attune_token_in(&t, ") ] }")) depth--;
+    if (depth > 0) continue;
+    if (attune_token_is(&t, ";")) return at;
+    if (!attune_token_is(&t, "}")) continue;
+    const char *ahead = at;
+    attune_token next;
+    if (!attune_next_token(&next, &ahead, NULL) || !attune_token_in(&next, "; ,")) return at;
+  }
+  return at;
+}
+
+static const char *end_of_directive(const char *at) {
+  while (*at != '\0' && *at != '\n')
+    at += at[0] == '\\' && at[1] == '\n' ? 2 : 1;
+  return at;
+}
+
+/* What is left of the line if it is blank or a comment. */
+static const char *end_of_line_comment(const char *at) {
+  const char *c = at + strspn(at, " \t");
+  const char *after = c[0] == '/' && (c[1] == '/' || c[1] == '*') ? attune_skip_comment(c) : at;
+  return newlines(c, after) == 0 ? after : at;
+}
+
+static void split(unit *u, const char *text) {
+  const char *at = text;
+  while (*at != '\0' && !u->failed) {
+    const char *blank = at;
+    at += strspn(at, " \t\n");
+    if (*at == '\0') break;
+    item *i = add_item(u);
+    if (i == NULL) return;
+    i->start = i->code = at;
+    i->blank_before = newlines(blank, at) > 1;
+    while (at[0] == '/' && (at[1] == '/' || at[1] == '*')) {
+      const char *after = attune_skip_comment(at);
+      const char *next = after + strspn(after, " \t\n");
+      if (*next == '\0' || newlines(after, next) > 1) {
+        i->kind = strncmp(i->start, "/* ----", 7) == 0 ? SECTION_HEADING : HEADING;
+        at = after;
+        break;
+      }
+      at = i->code = next;
+    }
+    if (i->kind == ALWAYS) at = end_of_line_comment(*at == '#' ? end_of_directive(at) : end_of_declaration(at));
+    i->end = at;
+  }
+}
+
+/* ---- what an item declares ---- */
+
+/* Past the group whose opening token was just read. */
+static void skip_group(const char **at, const char *end, const char *open, const char *close) {
+  attune_token t;
+  for (int depth = 1; depth > 0 && attune_next_token(&t, at, end);) {
+    depth += attune_token_is(&t, open);
+    depth -= attune_token_is(&t, close) + (*close == '>' && attune_token_is(&t, ">>") ? 2 : 0);
+  }
+}
+
+static void describe_enumerators(unit *u, const char *at, const char *end) {
+  attune_token t;
+  bool expected = true;
+  while (attune_next_token(&t, &at, end)) {
+    if (attune_token_is(&t, "(")) skip_group(&at, end, "(", ")");
+    if (expected && t.kind == ATTUNE_TOKEN_WORD) add_name(u, t);
+    expected = attune_token_is(&t, ",");
+  }
+}
+
+/* After struct, class, union or enum; false: something else is declared with that type. */
+static bool describe_type(unit *u, item *i, const char *at, bool is_enum) {
+  attune_token t, name = {0};
+  while (attune_next_token(&t, &at, i->end)) {
+    if (attune_token_is(&t, "(")) {
+      skip_group(&at, i->end, "(", ")");
+    } else if (t.kind == ATTUNE_TOKEN_WORD) {
+      if (!attune_token_in(&t, "class alignas __attribute__")) name = t;
+    } else if (attune_token_in(&t, "{ : ;")) {
+      break;
+    } else {
+      return false;
+    }
+  }
+  if (name.length > 0) add_name(u, name);
+  i->kind = is_enum ? DECLARATION : TYPE;
+  while (is_enum && !attune_token_in(&t, "{ ;") && attune_next_token(&t, &at, i->end)) {
+  }
+  if (is_enum) describe_enumerators(u, at, i->end);
+  return true;
+}
+
+/* A function, an operator, or variables. */
+static void describe_declarators(unit *u, item *i, const char *at) {
+  attune_token t, last = {0}, function = {0};
+  i->kind = DECLARATION;
+  bool in_value = false;
+  while (attune_next_token(&t, &at, i->end)) {
+    if (attune_token_is(&t, "operator")) {
+      attune_next_token(&i->symbol, &at, i->end);
+      i->kind = OPERATOR;
+    } else if (t.kind == ATTUNE_TOKEN_WORD) {
+      last = t;
+    } else if (attune_token_is(&t, "(")) {
+      if (!in_value && !attune_token_in(&last, "alignas __attribute__")) {
+        function = last;
+        i->parameters = t.start;
+      }
+      skip_group(&at, i->end, "(", ")");
+      if (!in_value) i->after_first = at;
+    } else if (attune_token_is(&t, "[")) {
+      skip_group(&at, i->end, "[", "]");
+    } else if (i->parameters != NULL && attune_token_in(&t, "{ ;")) {
+      if (i->kind != OPERATOR) i->kind = FUNCTION;
+      if (i->kind == FUNCTION) add_name(u, function);
+      return;
+    } else if (attune_token_in(&t, "= , ; {")) {
+      if (!in_value) add_name(u, last);
+      in_value = attune_token_in(&t, "= {");
+      if (attune_token_is(&t, "{")) skip_group(&at, i->end, "{", "}");
+    }
+  }
+}
+
+static void describe(unit *u, item *i) {
+  const char *at = i->code;
+  attune_token t;
+  if (!attune_next_token(&t, &at, i->end)) return;
+  if (attune_token_is(&t, "#")) {
+    if (!attune_next_token(&t, &at, i->end) || !attune_token_is(&t, "define")) return;
+    if (attune_next_token(&t, &at, i->end)) add_name(u, t);
+    i->kind = DECLARATION;
+    return;
+  }
+  if (attune_token_in(&t, "extern static_assert")) return;
+  if (attune_token_is(&t, "template") && attune_next_token(&t, &at, i->end)) {
+    skip_group(&at, i->end, "<", ">");
+    attune_next_token(&t, &at, i->end);
+  }
+  if (attune_token_is(&t, "typedef")) {
+    attune_token last = t;
+    while (attune_next_token(&t, &at, i->end)) {
+      if (t.kind == ATTUNE_TOKEN_WORD) last = t;
+    }
+    add_name(u, last);
+    i->kind = DECLARATION;
+  } else if (!attune_token_in(&t, "struct class union enum") || !describe_type(u, i, at, attune_token_is(&t, "enum"))) {
+    describe_declarators(u, i, t.start);
+  }
+}
+
+/* ---- what is reached ---- */
+
+static int compare_tokens(const attune_token *a, const attune_token *b) {
+  const size_t shorter = a->length < b->length ? a->length : b->length;
+  const int order = strncmp(a->start, b->start, shorter);
+  return order != 0 ? order : (a->length > b->length) - (a->length < b->length);
+}
+
+static int compare_names(const void *a, const void *b) {
+  const item_name *x = a, *y = b;
+  const int order = compare_tokens(&x->token, &y->token);
+  return order != 0 ? order : (x->item > y->item) - (x->item < y->item);
+}
+
+/* The first of the sorted names that is not before the token. */
+static int find_name(const unit *u, const attune_token *token) {
+  int low = 0, high = u->name_count;
+  while (low < high) {
+    const int middle = low + (high - low) / 2;
+    if (compare_tokens(&u->names[middle].token, token) < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static void want_named(unit *u, const attune_token *token) {
+  for (int n = find_name(u, token); n < u->name_count && compare_tokens(&u->names[n].token, token) == 0; n++)
+    u->items[u->names[n].item].wanted = true;
+}
+
+static void want_operators(unit *u, const attune_token *token) {
+  for (int i = 0; i < u->item_count; i++) {
+    item *o = &u->items[i];
+    if (o->kind == OPERATOR && !o->wanted && compare_tokens(&o->symbol, token) == 0) o->wanted = true;
+  }
+}
+
+static void keep(unit *u, item *i) {
+  i->kept = true;
+  attune_token t;
+  for (const char *at = i->code; attune_next_token(&t, &at, i->end);) {
+    if (t.kind == ATTUNE_TOKEN_WORD)
+      want_named(u, &t);
+    else
+      want_operators(u, &t);
+  }
+}
+
+/* Whether all types of the item's parameters are kept, of those that the text declares. */
+static bool has_parameter_types(const unit *u, const item *i) {
+  if (i->parameters == NULL) return true;
+  attune_token t;
+  for (const char *at = i->parameters; attune_next_token(&t, &at, i->after_first);) {
+    if (t.kind != ATTUNE_TOKEN_WORD) continue;
+    for (int n = find_name(u, &t); n < u->name_count && compare_tokens(&u->names[n].token, &t) == 0; n++) {
+      const item *type = &u->items[u->names[n].item];
+      if (type->kind == TYPE && !type->kept) return false;
+    }
+  }
+  return true;
+}
+
+static void keep_reached(unit *u, const char *root) {
+  for (int i = 0; i < u->item_count; i++)
+    if (u->items[i].kind == ALWAYS) keep(u, &u->items[i]);
+  const attune_token name = {.start = root, .length = strlen(root), .kind = ATTUNE_TOKEN_WORD};
+  for (int n = find_name(u, &name); n < u->name_count && compare_tokens(&u->names[n].token, &name) == 0; n++)
+    keep(u, &u->items[u->names[n].item]);
+  for (bool again = true; again;) {
+    again = false;
+    for (int i = 0; i < u->item_count; i++) {
+      item *it = &u->items[i];
+      if (!it->wanted || it->kept || !has_parameter_types(u, it)) continue;
+      keep(u, it);
+      again = true;
+    }
+  }
+}
+
+/* From the last one on, so that what follows a heading is known. */
+static void keep_headings(unit *u) {
+  bool in_section = false, in_file = false;
+  for (int i = u->item_count - 1; i >= 0; i--) {
+    item *it = &u->items[i];
+    if (it->kind == HEADING || it->kind == SECTION_HEADING) {
+      it->kept = it->kind == HEADING ? in_file : in_section;
+      in_section = false;
+      if (it->kind == HEADING) in_file = false;
+    } else {
+      in_section = in_section || it->kept;
+      in_file = in_file || it->kept;
+    }
+  }
+}
+
+attune_status attune_prune(attune_buffer *out, const char *text, const char *root) {
+  unit u = {0};
+  split(&u, text);
+  for (int i = 0; i < u.item_count && !u.failed; i++) {
+    const int count = u.item_count;
+    u.item_count = i + 1; /* add_name names the last */
+    if (u.items[i].kind == ALWAYS) describe(&u, &u.items[i]);
+    u.item_count = count;
+  }
+  if (!u.failed && u.name_count > 0) qsort(u.names, (size_t)u.name_count, sizeof *u.names, compare_names);
+  if (!u.failed) {
+    keep_reached(&u, root);
+    keep_headings(&u);
+  }
+  bool blank = false;
+  for (int i = 0; i < u.item_count && !u.failed; i++) {
+    const item *it = &u.items[i];
+    blank = blank || it->blank_before;
+    if (!it->kept) continue;
+    if (blank && out->length > 0) attune_buffer_add_text(out, "\n");
+    attune_buffer_add(out, it->start, (size_t)(it->end - it->start));
+    attune_buffer_add_text(out, "\n");
+    blank = it->kind == HEADING || it->kind == SECTION_HEADING;
+  }
+  free(u.items);
+  free(u.names);
+  if (!u.failed && !out->failed) return ATTUNE_OK;
+  return attune_fail(ATTUNE_OUT_OF_MEMORY, "out of memory while leaving out what a kernel does not use");
+}

@@ -1,0 +1,34 @@
+/* Stand-ins for the shared-memory layout and the registers that the generator writes (generator/source/layout.c, from
+ * the regions that the family names), so that an editor can parse the templates. Offsets are bytes from the start of
+ * the block's dynamic shared memory; a region's slots follow each other. */
+#pragma once
+#include "../primitives/cuda.h"
+constexpr int q_offset = 0;
+constexpr int q_slot_bytes = 32768;
+constexpr int k_offset = 32768;
+constexpr int k_slot_bytes = 16384;
+constexpr int v_offset = 65536;
+constexpr int v_slot_bytes = 16384;
+constexpr int p_offset = 98304;
+constexpr int o_offset = 114688;
+constexpr int work_slots = 2;
+constexpr int queue_slots = 8;
+constexpr int consumer_registers = 240;
+constexpr int producer_registers = 24;
+constexpr int pitch_k = 272;
+constexpr int pitch_v = 272;
+constexpr int warp_offset = 0;
+constexpr int warp_slot_bytes = 1152;
+
+/* Where they are in the block. */
+struct smem_map {
+  shared_address work_full, work_empty, work_index, work_requested;
+  shared_address q_full, o_full, q_empty, o_empty, o_slot;
+  shared_address k_full, k_empty, v_full, v_empty, v_landed;
+  shared_address queue_full, queue_empty, queue, k_tile;
+};
+ATTUNE_DEVICE smem_map map_smem(shared_address start) {
+  smem_map smem = {};
+  smem.k_full = start + 147560; // and so on
+  return smem;
+}

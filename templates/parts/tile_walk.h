@@ -1,0 +1,147 @@
+/* The walk over the tiles that a mask expression or a block mask leaves inside of the bounds: over tiles of keys for a
+ * tile of queries, or over tiles of queries for a tile of keys, from the last to the first. A warp looks at 32 tiles at
+ * a time, each lane at one, so that an empty tile costs next to nothing. All lanes take part. */
+#pragma once
+#include "block_mask.h"
+#include "mask_expression.h"
+
+struct tile_walk {
+  int tile;                 // where the walk is
+  bool full, more;          // nothing is masked in it; others follow
+  int window;               // what is below was not looked at yet: tiles; with a block mask, places in the row
+  unsigned kept, kept_full; // of the 32 from there on: still to come, full
+#if LIST_BLOCK
+  sparse_row row;
+  int looked_at; // this lane's tile
+#endif
+};
+
+#if LIST_BLOCK
+constexpr int tiles_of_block = list_block / tile_n;
+#endif
+
+/* ---- tiles of keys for a tile of queries ---- */
+
+ATTUNE_DEVICE bool is_within(const query_tile &at, int tile) {
+  return tile > at.last_tile - at.tiles && tile <= at.last_tile;
+}
+
+ATTUNE_DEVICE bool has_unseen(const tile_walk &walk, const query_tile &at) {
+#if LIST_BLOCK
+  return walk.window > 0;
+#else
+  return walk.window > at.last_tile - at.tiles + 1;
+#endif
+}
+
+/* At the next 32. */
+ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const query_tile &at) {
+  walk.window -= 32;
+  int tile = walk.window + thread_index() % 32;
+  bool seen = false, full = false;
+#if LIST_BLOCK
+  if (tile >= 0) {
+    const sparse_block block = sparse_block_at(problem, walk.row, tile / tiles_of_block);
+    tile = block.column * tiles_of_block + tile % tiles_of_block;
+    seen = block.column >= 0 && is_within(at, tile);
+    full = block.full;
+  }
+  walk.looked_at = tile;
+#elif PATTERN
+  if (is_within(at, tile)) {
+    const verdict found =
+        classify_tile(problem, at.batch, at.head, at.row_begin, minimum(at.row_begin + tile_m, at.seqlen_q) - 1,
+                      tile * tile_n, minimum(tile * tile_n + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
+    seen = found.maybe;
+    full = found.always;
+  }
+#else
+  seen = full = is_within(at, tile);
+#endif
+  walk.kept = ballot(seen);
+  walk.kept_full = ballot(full && tile >= at.full_begin && tile < at.full_end);
+}
+
+/* Before the first one. Where none is left, the walk is of one tile past the end of the keys, in which all is masked.
+ */
+ATTUNE_DEVICE tile_walk start_walk(const attune_arguments &problem, const query_tile &at) {
+  tile_walk walk = {};
+  walk.tile = (problem.seqlen_k + tile_n - 1) / tile_n;
+#if LIST_BLOCK
+  walk.row = sparse_row_of(problem, at);
+  walk.window = walk.row.count * tiles_of_block;
+#else
+  walk.window = (at.last_tile / 32 + 1) * 32;
+#endif
+  return walk;
+}
+
+/* ---- tiles of queries for a tile of keys: by bounds and expression ---- */
+
+#if !LIST_BLOCK
+
+ATTUNE_DEVICE bool is_within(const key_tile &at, int tile) {
+  return tile > at.last_tile - at.tiles && tile <= at.last_tile;
+}
+
+ATTUNE_DEVICE bool has_unseen(const tile_walk &walk, const key_tile &at) {
+  return walk.window > at.last_tile - at.tiles + 1;
+}
+
+/* At the next 32. */
+ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const key_tile &at) {
+  walk.window -= 32;
+  const int tile = walk.window + thread_index() % 32;
+  bool seen = is_within(at, tile), full = true;
+#if PATTERN
+  if (seen) {
+    const verdict found = classify_tile(problem, at.batch, at.head, tile * tile_queries,
+                                        minimum((tile + 1) * tile_queries, at.seqlen_q) - 1, at.key_begin,
+                                        minimum(at.key_begin + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
+    seen = found.maybe;
+    full = found.always;
+  }
+#endif
+  walk.kept = ballot(seen);
+  walk.kept_full = ballot(full && tile >= at.full_begin && tile < at.full_end);
+}
+
+/* Before the first one; where none is left, the walk is of one tile past the last query. */
+ATTUNE_DEVICE tile_walk start_walk(const attune_arguments &problem, const key_tile &at) {
+  tile_walk walk = {};
+  walk.tile = (problem.seqlen_q + tile_queries - 1) / tile_queries;
+  walk.window = (at.last_tile / 32 + 1) * 32;
+  return walk;
+}
+
+#endif
+
+/* ---- either ---- */
+
+/* To the highest of the 32. */
+ATTUNE_DEVICE void take_tile(tile_walk &walk) {
+  const int bit = highest_bit(walk.kept);
+#if LIST_BLOCK
+  walk.tile = shuffle(walk.looked_at, bit);
+#else
+  walk.tile = walk.window + bit;
+#endif
+  walk.full = walk.kept_full >> bit & 1;
+  walk.kept ^= 1u << bit;
+}
+
+template <class tile_of>
+ATTUNE_DEVICE void step_walk(tile_walk &walk, const attune_arguments &problem, const tile_of &at) {
+  if (walk.kept != 0) take_tile(walk);
+  while (walk.kept == 0 && has_unseen(walk, at))
+    look(walk, problem, at);
+  walk.more = walk.kept != 0;
+}
+
+/* At the first one. */
+template <class tile_of> ATTUNE_DEVICE tile_walk first_of_walk(const attune_arguments &problem, const tile_of &at) {
+  tile_walk walk = start_walk(problem, at);
+  step_walk(walk, problem, at); // looks ahead
+  if (walk.more) step_walk(walk, problem, at);
+  return walk;
+}
