@@ -132,7 +132,7 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
     if (config->cluster > 1) attune_buffer_print(out, ", in clusters of %d", config->cluster);
     attune_buffer_add_text(out, ";\n *   ");
   } else {
-    attune_buffer_print(out, " * Launch: a warp a row, of %s;\n *   ",
+    attune_buffer_print(out, " * Launch: one warp for each row of %s;\n *   ",
                         config->family == ATTUNE_FAMILY_BLOCK_MASK ? "blocks" : "O");
   }
   attune_buffer_print(out, "%d threads, %lld bytes of dynamic shared memory; called with attune_arguments%s\n",
