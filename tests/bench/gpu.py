@@ -120,12 +120,14 @@ def time_interleaved(calls, budget_s=1.5, least=12, most=60):
     torch.cuda.synchronize()
     rounds = int(min(most, max(least, budget_s * 1e3 / max(first.elapsed_time(last), 1e-3))))
     pairs = {name: [(event(), event()) for _ in range(rounds)] for name in calls}
+    names = list(calls)
     for i in range(rounds):
-        for name, call in calls.items():
+        for at in range(len(names)):
+            name = names[(at + i) % len(names)]  # what runs before a call is not the same every round
             clear_l2()
             start, stop = pairs[name][i]
             start.record()
-            call()
+            calls[name]()
             stop.record()
     load = clocks()  # asked while the queue still runs
     torch.cuda.synchronize()
@@ -229,9 +231,9 @@ def graphed(call):
     return replay
 
 
-def bench_point(sink, point, peers, budget_s, flops=None):
+def bench_point(sink, point, peers, budget_s, flops=None, moved=None):
     """One row a peer. peers: {name: a function that prepares it and gives its call and what to record, or None where it does
-    not take part}; one that fails is a row too."""
+    not take part}; one that fails is a row too. flops, moved: operations and bytes of a run, for its rates."""
     torch.cuda.empty_cache()  # of the point before
     calls, facts = {}, {}
     for peer, prepare in peers.items():
@@ -248,6 +250,8 @@ def bench_point(sink, point, peers, budget_s, flops=None):
             row = summary(times)
             if flops is not None:
                 row["tflops"] = round(flops / row["ms"] / 1e9, 1)
+            if moved is not None:
+                row["gbps"] = round(moved / row["ms"] / 1e6, 1)
             sink.write(**point, peer=peer, **row, **facts[peer], sm_mhz=load["sm_mhz"], watts=load["watts"])
 
 
