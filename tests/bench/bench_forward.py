@@ -5,6 +5,7 @@ forward  the FlashAttention grid in bf16: 16,384 tokens, heads x head_dim = 2,04
 fp16     the same in fp16, at seqlen 1k, 4k, 16k
 gqa      32 query heads on 8, head_dim 128, causal, 16,384 tokens
 dims     head_dim 96 and 192
+decode   one query of 32 heads on 2,048 to 65,536 keys of 8 heads, head_dim 128: gbps is what K and V have over the time
 ragged   seqlens that no tile divides, batch 1 to 32, 16 heads of 64 and 128
 
 Peers: attune, through its C API, with the kernel its dispatch chooses; fa2 and cudnn, PyTorch's FlashAttention-2 and cuDNN
@@ -49,8 +50,9 @@ def torch_call(peer, q, k, v, causal):
 
 def bench_point(sink, context, peers, where, want_lse, budget_s):
     import torch
-    B, H, Hk, S, D, causal, dtype = (where[x] for x in ("B", "H", "Hk", "Sq", "D", "causal", "dtype"))
-    q, k, v = (torch.randn(B, S, heads, D, dtype=getattr(torch, dtype), device="cuda") for heads in (H, Hk, Hk))
+    B, H, Hk, Sq, Sk, D, causal, dtype = (where[x] for x in ("B", "H", "Hk", "Sq", "Sk", "D", "causal", "dtype"))
+    q, k, v = (torch.randn(B, S, heads, D, dtype=getattr(torch, dtype), device="cuda")
+               for S, heads in ((Sq, H), (Sk, Hk), (Sk, Hk)))
     headed = []
 
     def ours():
@@ -59,7 +61,7 @@ def bench_point(sink, context, peers, where, want_lse, budget_s):
 
     def theirs(peer):
         free, _ = torch.cuda.mem_get_info()
-        if peer == "eager" and B * H * S * S * q.element_size() * 4 > 0.9 * free:
+        if peer == "eager" and B * H * Sq * Sk * q.element_size() * 4 > 0.9 * free:
             return None
         if not headed:
             headed.extend(t.transpose(1, 2).contiguous() for t in (q, k, v))
@@ -68,7 +70,8 @@ def bench_point(sink, context, peers, where, want_lse, budget_s):
         return call, {}
 
     prepare = {peer: ours if peer == "attune" else functools.partial(theirs, peer) for peer in peers}
-    gpu.bench_point(sink, dict(set="fwd", **where), prepare, budget_s, 4.0 * B * H * S * S * D * (0.5 if causal else 1.0))
+    gpu.bench_point(sink, dict(set="fwd", **where), prepare, budget_s, 4.0 * B * H * Sq * Sk * D * (0.5 if causal else 1.0),
+                    k.nbytes + v.nbytes if Sq == 1 else None)
 
 
 def selected(flags, kept):

@@ -26,7 +26,7 @@ def geomean(values):
 
 
 def point(row):
-    return row["D"], row["Sq"], row["causal"], row["B"], row["H"], row["Hk"], row["dtype"], row.get("name")
+    return row["D"], row["Sq"], row["Sk"], row["causal"], row["B"], row["H"], row["Hk"], row["dtype"], row.get("name")
 
 
 def speedups(rows, *peers):
@@ -106,6 +106,21 @@ def sparse(rows):
                 yield f"{name} of {S:,}: time / (density x dense time)", ratios[name, S], "<=", most
 
 
+def decode(rows):
+    yield from points(rows)
+    for p, faster in sorted(speedups(rows, "cudnn").items()):
+        yield f"one query on {p[2]:,} keys, batch {p[4]}, against cuDNN", faster, ">=", 1.0
+
+
+def compare(rows):
+    """Another build of Attune on the same points, as compare.py's docstring says."""
+    for row in rows:
+        if row["set"] == "compared":
+            yield "points that failed", row["failed"], "=", 0
+            yield f"time of this build over an earlier one's, geometric mean of {row['points']}", row["geometric_mean"], "<=", 1.01
+            yield "the same, largest", row["largest"], "<=", 1.02
+
+
 def lists(rows):
     for row in rows:
         if row["set"] == "lists" and row["Sq"] == 65536 and "kept" in row:
@@ -146,7 +161,7 @@ def build(rows):
             yield "tests on two cores, seconds", row["seconds"], "<=", 900
 
 
-SETS = {"forward": forward, "mma": mma, "sparse": sparse, "lists": lists, "memory": memory, "latency": latency, "build": build,
+SETS = {"forward": forward, "mma": mma, "sparse": sparse, "decode": decode, "compare": compare, "lists": lists, "memory": memory, "latency": latency, "build": build,
         "compile": compiles}
 MORE = {name: points for name in sets.SETS if name not in SETS}  # held to nothing where they are not recorded
 

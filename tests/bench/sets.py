@@ -24,6 +24,8 @@ SETS = {
     "fp16": points_of("float16", FLASH, [1024, 4096, 16384]),
     "gqa": points_of("bfloat16", [(128, 32, 8)], GRID[1:], causals=[True]),
     "dims": points_of("bfloat16", [(96, 20, 20), (192, 10, 10)], [1024, 4096, 16384]),
+    "decode": [dict(B=B, H=32, Hk=8, Sq=1, Sk=S, D=128, causal=False, dtype="bfloat16")
+               for B, S in ((1, 2048), (1, 8192), (1, 65536), (16, 8192))],
     "ragged": points_of("bfloat16", [(64, 16, 16), (128, 16, 16)], [197, 577, 1000, 4097], batches=[1, 8, 32]),
 }
 
@@ -99,6 +101,8 @@ def title(p):
     if "name" in p:
         return f"{p['name']} {p['Sq']}"
     batch = "" if p["B"] * p["Sq"] == TOKENS else f"{p['B']} x "
+    if p["Sq"] == 1:
+        return f"d{p['D']} batch {p['B']}, 1 query, {p['Sk']} keys"
     return f"d{p['D']} {batch}{p['Sq']} {'causal' if p['causal'] else 'full'}"
 
 

@@ -41,6 +41,20 @@ def set_summary(path, name):
         yield from against(rows)
 
 
+def decode_table(path):
+    rows = [r for r in read(path) if r["set"] == "fwd" and "ms" in r]
+    yield heading(path, read(path), "One query of 32 heads on keys of 8 heads, {}, head_dim 128, microseconds (GB/s of K and V)")
+    yield ""
+    peers = [peer for peer in PEERS if any(r["peer"] == peer for r in rows)]
+    yield "| batch | keys | " + " | ".join(PEERS[peer] for peer in peers) + " |"
+    yield "|---:|---:|" + "---:|" * len(peers)
+    for B, S in dict.fromkeys((r["B"], r["Sk"]) for r in rows):
+        times = {r["peer"]: f"{1e3 * r['ms']:.1f} ({r['gbps']:,.0f})" for r in rows if (r["B"], r["Sk"]) == (B, S)}
+        yield f"| {B} | {S:,} | " + " | ".join(times.get(peer, "–") for peer in peers) + " |"
+    yield ""
+    yield from against(read(path))
+
+
 def cell(value, digits):
     return "–" if value is None else f"{value:.{digits}f}"
 
@@ -133,7 +147,7 @@ def results():
         lines += [heading(path, read(path), "The same with family mma alone, {}"), "", *against(read(path))]
     for name in sets.SETS:
         for path in sorted(RESULTS.glob(f"*-{name}.jsonl")) if name != "forward" else []:
-            lines += set_summary(path, name)
+            lines += decode_table(path) if name == "decode" else set_summary(path, name)
     for path in sorted(RESULTS.glob("*-sparse.jsonl")):
         lines += sparse_table(path)
     for path in sorted(RESULTS.glob("*-lists.jsonl")):
@@ -153,6 +167,7 @@ SUMMARY = [  # set, what it is, peers
     ("fp16", "the same in fp16, at three lengths", BEST),
     ("gqa", "32 query heads on 8 key heads, causal", BEST),
     ("dims", "head_dim 96 and 192", BEST),
+    ("decode", "one query of 32 heads on 2,048 to 65,536 keys of 8 heads", BEST),
     ("ragged", "197 to 4,097 tokens, no multiple of a tile", BEST),
     ("mma", "family mma alone, which uses FlashAttention-2's instructions", ("fa2",)),
     ("sparse", "masks, patterns and score expressions, 2,048 to 65,536 tokens", ("flex",)),
