@@ -39,5 +39,5 @@ int attune_tensor_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const
   out[2] = box_of(ATTUNE_TENSOR_V, config->head_dim_v, p->seqlen_k, p->heads_kv, p->batch, &p->v, rows_kv);
   out[3] = packed(box_of(ATTUNE_TENSOR_O, config->head_dim_v, p->seqlen_q, p->heads_q, p->batch, &p->o, config->tile_m),
                   config->heads_packed);
-  return ATTUNE_TENSOR_MAPS;
+  return config->splits > 1 ? ATTUNE_TENSOR_MAPS - 1 : ATTUNE_TENSOR_MAPS; /* a split leaves its part of O by itself */
 }

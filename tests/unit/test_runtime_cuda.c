@@ -353,9 +353,9 @@ static void test_named_configs(void **state) {
 static void test_launch_failure(void **state) {
   fixture *f = *state;
   attune_plan *plan = plan_of(f);
-  inject("cuLaunchKernel", 700, 1);
+  inject("cuLaunchKernelEx", 700, 1);
   assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_DRIVER_FAILED);
-  assert_says("cuLaunchKernel");
+  assert_says("cuLaunchKernelEx");
   assert_says("CUDA_ERROR_ILLEGAL_ADDRESS");
   assert_int_equal(depth(), 0);
   assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_OK);
@@ -417,6 +417,29 @@ static void test_workspace_is_cleared(void **state) {
   assert_int_equal(record().launches, 1);
   assert_int_equal(depth(), 0);
   attune_plan_destroy(plan);
+}
+
+/* The combination of splits may start early: it waits for them itself. Nothing else may, as it would not wait. */
+static void test_only_the_combination_starts_early(void **state) {
+  fixture *f = *state;
+  static const struct {
+    const char *config;
+    int launches, programmatic;
+  } plans[] = {{"forward.wgmma.bf16.d64.m128.n96.w12.s2.qq.overlap.persistent.b1", 1, 0},
+               {"forward.wgmma.bf16.d64.m128.n96.w12.s2.qq.overlap.persistent.split2.b1", 2, 1}};
+  for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
+    attune_plan *plan;
+    assert_int_equal(attune_plan_create_with(&plan, f->context, &f->problem, plans[i].config), ATTUNE_OK);
+    const size_t size = attune_plan_workspace(plan);
+    void *workspace = aligned_alloc(256, (size + 256) / 256 * 256);
+    const int before = record().launches;
+    const attune_status status = attune_run(plan, &f->tensors, workspace, size, NULL);
+    if (status != ATTUNE_OK) fail_msg("%s", attune_message());
+    assert_int_equal(record().launches, before + plans[i].launches);
+    assert_int_equal(record().last.programmatic, plans[i].programmatic);
+    free(workspace);
+    attune_plan_destroy(plan);
+  }
 }
 
 /* Whatever is current before a run is current after it. */
@@ -615,6 +638,7 @@ int main(void) {
       TEST(test_launch_failure),
       TEST(test_tensor_maps),
       TEST(test_workspace_is_cleared),
+      TEST(test_only_the_combination_starts_early),
       TEST(test_context_balance),
       TEST(test_run_allocates_nothing),
       TEST(test_run_cost),
