@@ -296,7 +296,8 @@ typedef struct {
   int32_t tiles_m;                     /* of queries: whole clusters of them */
   int32_t splits;                      /* of the keys: the grid has as many blocks for each */
   int32_t cluster;                     /* blocks of a cluster: the grid is a multiple */
-  int32_t resident; /* persistent kernels: the grid has at most so many blocks for an SM; 0: no limit */
+  int32_t resident;  /* persistent kernels: the grid has at most so many blocks for an SM; 0: no limit */
+  bool programmatic; /* may start before the step before it ends, which its kernel waits for itself (sm_90 on) */
 } attune_launch;
 /* ATTUNE_ILLEGAL_CONFIG where the problem's values are beyond the family's arithmetic (a scale over 1000). */
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem);

@@ -15,7 +15,8 @@ typedef struct {
   const attune_driver *driver;
   CUdevice device;
   CUcontext context;
-  bool retained; /* the primary context, to be released */
+  bool retained;           /* the primary context, to be released */
+  bool takes_programmatic; /* launches that may start before what is before them ends, in graphs too */
 } cuda_machine;
 
 typedef struct {
@@ -69,15 +70,13 @@ static void leave(const cuda_machine *machine, bool pushed) {
 /* ---- open ---- */
 
 /* "580.159.04 (CUDA 13.0)"; the kernel module's version where the system shows it. */
-static void describe_driver(char *out, size_t size, const attune_driver *driver) {
-  int version = 0;
+static void describe_driver(char *out, size_t size, int version) {
   char module[32] = "";
   FILE *file = fopen("/sys/module/nvidia/version", "re");
   if (file) {
     if (fgets(module, sizeof module, file)) module[strcspn(module, "\n")] = '\0';
     fclose(file);
   }
-  if (driver->driver_version(&version) != CUDA_SUCCESS) version = 0;
   snprintf(out, size, *module ? "%s (CUDA %d.%d)" : "%sCUDA %d.%d", module, version / 1000, version % 1000 / 10);
 }
 
@@ -129,7 +128,10 @@ static attune_status read_device(cuda_machine *machine, int ordinal) {
                        ordinal, device->name, device->arch, OLDEST_ARCH);
   snprintf(machine->base.name, sizeof machine->base.name, "cuda:%d", ordinal);
   snprintf(machine->base.arch, sizeof machine->base.arch, "sm_%d", device->arch);
-  describe_driver(machine->base.driver, sizeof machine->base.driver, driver);
+  int version = 0;
+  if (driver->driver_version(&version) != CUDA_SUCCESS) version = 0;
+  describe_driver(machine->base.driver, sizeof machine->base.driver, version);
+  machine->takes_programmatic = device->arch >= 90 && version >= 12030;
   return ATTUNE_OK;
 }
 
@@ -285,9 +287,20 @@ static attune_status launch(const attune_loaded *base, const attune_call *call, 
     status = encode_map(&maps[i], machine->driver, &step->maps[i],
                         attune_tensor_of_arguments(call->arguments, step->maps[i].tensor));
   if (status == ATTUNE_OK) {
-    CUresult result = machine->driver->launch(loaded->function, (unsigned)grid, 1, 1, (unsigned)step->launch.threads, 1,
-                                              1, (unsigned)step->launch.shared_bytes, stream, parameters, NULL);
-    if (result != CUDA_SUCCESS) status = attune_driver_failed(machine->driver, result, "cuLaunchKernel");
+    CUlaunchAttribute early = {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                               .value.programmatic_stream_serialization_allowed = 1};
+    const CUlaunchConfig config = {.grid_x = (unsigned)grid,
+                                   .grid_y = 1,
+                                   .grid_z = 1,
+                                   .block_x = (unsigned)step->launch.threads,
+                                   .block_y = 1,
+                                   .block_z = 1,
+                                   .shared_bytes = (unsigned)step->launch.shared_bytes,
+                                   .stream = stream,
+                                   .attributes = &early,
+                                   .attribute_count = step->launch.programmatic && machine->takes_programmatic};
+    const CUresult result = machine->driver->launch(&config, loaded->function, parameters, NULL);
+    if (result != CUDA_SUCCESS) status = attune_driver_failed(machine->driver, result, "cuLaunchKernelEx");
   }
   leave(machine, pushed);
   return status;

@@ -15,6 +15,20 @@ typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
 typedef unsigned long long CUdeviceptr;
+typedef struct {
+  int id;
+  char pad[4];
+  union {
+    char bytes[64];
+    int programmatic_stream_serialization_allowed;
+  } value;
+} CUlaunchAttribute;
+typedef struct {
+  unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes;
+  CUstream stream;
+  CUlaunchAttribute *attributes;
+  unsigned attribute_count;
+} CUlaunchConfig;
 
 enum {
   CUDA_SUCCESS = 0,
@@ -40,6 +54,7 @@ enum {
   CU_TENSOR_MAP_SWIZZLE_128B = 3,
   CU_TENSOR_MAP_L2_PROMOTION_L2_256B = 3,
   CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0, /* zeros */
+  CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION = 6,
   CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES = 1,
   CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
 };
@@ -68,9 +83,7 @@ enum {
   X(module_function, "cuModuleGetFunction", (CUfunction * function, CUmodule module, const char *name))                \
   X(function_attribute, "cuFuncGetAttribute", (int *value, int attribute, CUfunction function))                        \
   X(function_set_attribute, "cuFuncSetAttribute", (CUfunction function, int attribute, int value))                     \
-  X(launch, "cuLaunchKernel",                                                                                          \
-    (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,       \
-     unsigned block_z, unsigned shared_bytes, CUstream stream, void **parameters, void **extra))                       \
+  X(launch, "cuLaunchKernelEx", (const CUlaunchConfig *config, CUfunction function, void **parameters, void **extra))  \
   X(allocate, "cuMemAlloc_v2", (CUdeviceptr * memory, size_t size))                                                    \
   X(free, "cuMemFree_v2", (CUdeviceptr memory))                                                                        \
   X(copy_to_device, "cuMemcpyHtoD_v2", (CUdeviceptr to, const void *from, size_t size))                                \

@@ -58,8 +58,12 @@ static attune_status combine_step(attune_steps *out, const attune_config *config
   if (grid > INT32_MAX)
     return attune_fail(ATTUNE_BAD_SIZE, "%lld rows to combine; a grid takes %d blocks of %d: use splits 1",
                        (long long)rows, INT32_MAX, step->config.warps);
-  step->launch = (attune_launch){
-      .grid = (int32_t)grid, .threads = step->config.warps * 32, .tiles_m = 1, .splits = 1, .cluster = 1};
+  step->launch = (attune_launch){.grid = (int32_t)grid,
+                                 .threads = step->config.warps * 32,
+                                 .tiles_m = 1,
+                                 .splits = 1,
+                                 .cluster = 1,
+                                 .programmatic = true};
   attune_arguments_fill(&step->arguments, &step->config, problem, &step->launch);
   bind(step, ATTUNE_TENSOR_SEQLENS_Q, ATTUNE_ACCESS_READ);
   if (problem->want_sinks) bind(step, ATTUNE_TENSOR_SINKS, ATTUNE_ACCESS_READ);

@@ -138,6 +138,8 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
   attune_buffer_print(out, "%d threads, %lld bytes of dynamic shared memory; called with attune_arguments%s\n",
                       config->warps * 32, (long long)attune_shared_bytes(config),
                       family->tensor_maps ? ", attune_tensor_maps" : "");
+  if (config->family == ATTUNE_FAMILY_COMBINE)
+    attune_buffer_add_text(out, " *   On sm_90 and later it may be launched with programmatic stream serialisation.\n");
 }
 
 static void print_header(attune_buffer *out, const attune_config *config, const char *text, attune_target target) {

@@ -61,8 +61,9 @@ static void strip(char *source) {
 
 static void print_launch(attune_buffer *out, const attune_step *step) {
   const attune_launch *launch = &step->launch;
-  attune_buffer_print(out, "\nlaunch grid %d threads %d shared %d tiles %d cluster %d resident %d", launch->grid,
-                      launch->threads, launch->shared_bytes, launch->tiles_m, launch->cluster, launch->resident);
+  attune_buffer_print(out, "\nlaunch grid %d threads %d shared %d tiles %d cluster %d resident %d%s", launch->grid,
+                      launch->threads, launch->shared_bytes, launch->tiles_m, launch->cluster, launch->resident,
+                      launch->programmatic ? " programmatic" : "");
   for (int i = 0; i < step->map_count; i++) {
     const attune_tensor_map_box *box = &step->maps[i];
     attune_buffer_print(out, "\nmap %s size %lld %lld %lld %lld stride %lld %lld %lld rows %d inner %d",

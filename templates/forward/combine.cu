@@ -10,6 +10,7 @@ constexpr int columns = (head_dim_v + 127) / 128; // of a lane, in fours: 4 lane
 constexpr int chunks = (splits + 31) / 32;        // of the splits: a lane has the weights of lane, lane + 32, ...
 
 ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+  wait_for_prior_grid(); // each thread: what follows this kernel relies on the splits' end
   const int lane = thread_index() % 32;
   const long long row = (long long)block_index() * warps + warp_uniform(thread_index() / 32);
   const long long rows = (long long)problem.batch * problem.heads_q * problem.seqlen_q;
@@ -22,7 +23,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #pragma unroll
   for (int c = 0; c < chunks; c++) {
     const int split = c * 32 + lane;
-    weight[c] = split < splits ? load_constant_float(problem.lse_partial + split * rows + row) : -infinity();
+    weight[c] = split < splits ? float_of_bits(load_global_int((const int *)problem.lse_partial + split * rows + row))
+                               : -infinity();
     top = maximum(top, weight[c]);
   }
 #pragma unroll

@@ -146,6 +146,9 @@ struct no {
 };
 
 ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+#if SPLITS > 1
+  launch_dependent_grid(); // the splits' combination
+#endif
   work_tile at;
   if (!decode_tile(at, problem, block_index())) return;
   const int head = at.head, batch = at.batch, row_begin = at.row_begin;

@@ -63,6 +63,9 @@ ATTUNE_CLUSTER(cluster)
 KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
   const shared_address shared = shared_memory();
   const smem_map smem = map_smem(shared);
+#if SPLITS > 1
+  launch_dependent_grid(); // the splits' combination
+#endif
   if (thread_index() == 0) init_pipelines(smem);
 #if CLUSTER > 1
   cluster_barrier();

@@ -385,6 +385,16 @@ ATTUNE_DEVICE void fence_proxy_async() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+/* Programmatic dependent launch: the grid that follows may start once all blocks have said so. It waits until this grid
+ * is complete and its writes are visible. PTX ISA, griddepcontrol. */
+ATTUNE_DEVICE void launch_dependent_grid() {
+  if constexpr (__CUDA_ARCH__ >= 900) asm volatile("griddepcontrol.launch_dependents;");
+}
+
+ATTUNE_DEVICE void wait_for_prior_grid() {
+  if constexpr (__CUDA_ARCH__ >= 900) asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 ATTUNE_DEVICE void named_barrier_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }

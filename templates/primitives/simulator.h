@@ -361,6 +361,10 @@ ATTUNE_DEVICE void fence_proxy_async(int line = __builtin_LINE()) {
   host->fence_async(line);
 }
 
+/* One grid runs after the other here. */
+ATTUNE_DEVICE void launch_dependent_grid() {}
+ATTUNE_DEVICE void wait_for_prior_grid() {}
+
 ATTUNE_DEVICE void named_barrier_sync(int id, int threads, int line = __builtin_LINE()) {
   const unsigned in[3] = {(unsigned)id, (unsigned)threads, 0};
   host->collective(ATTUNE_HOST_NAMED_BARRIER, in, nullptr, line);

@@ -303,7 +303,7 @@ static attune_status load_bare(CUmodule *module, CUfunction *function, attune_co
   return result == CUDA_SUCCESS ? ATTUNE_OK : attune_driver_failed(driver, result, "loading the kernel once more");
 }
 
-/* What attune_run of a kernel takes beyond cuLaunchKernel, tensor maps included if it has them. */
+/* What attune_run of a kernel takes beyond cuLaunchKernelEx, tensor maps included if it has them. */
 static void test_cost(const char *name, const char *config_text) {
   enum { BATCH = 100, BATCHES = 101 };
   static const char class[] = "forward.fp16.d64.b1.h8.kv8.q128.k128.causal";
@@ -329,6 +329,13 @@ static void test_cost(const char *name, const char *config_text) {
   for (attune_tensor_id id = ATTUNE_TENSOR_Q; id <= ATTUNE_TENSOR_O; id++)
     attune_tensor_bind(&step->arguments, id, attune_tensor_of_run(&run_inputs, id));
   void *parameters[] = {&step->arguments};
+  const CUlaunchConfig launch = {.grid_x = (unsigned)step->launch.grid,
+                                 .grid_y = 1,
+                                 .grid_z = 1,
+                                 .block_x = (unsigned)step->launch.threads,
+                                 .block_y = 1,
+                                 .block_z = 1,
+                                 .shared_bytes = (unsigned)step->launch.shared_bytes};
   CUresult result = CUDA_SUCCESS;
   for (int i = 0; i < BATCHES && status == ATTUNE_OK && result == CUDA_SUCCESS; i++) {
     status = attune_backend_synchronize(machine);
@@ -339,8 +346,7 @@ static void test_cost(const char *name, const char *config_text) {
     attune_backend_synchronize(machine);
     start = now();
     for (int j = 0; j < BATCH && result == CUDA_SUCCESS; j++)
-      result = driver->launch(function, (unsigned)step->launch.grid, 1, 1, (unsigned)step->launch.threads, 1, 1,
-                              (unsigned)step->launch.shared_bytes, NULL, parameters, NULL);
+      result = driver->launch(&launch, function, parameters, NULL);
     bare[i] = (now() - start) / BATCH;
   }
   if (status != ATTUNE_OK || result != CUDA_SUCCESS) {
@@ -350,7 +356,7 @@ static void test_cost(const char *name, const char *config_text) {
   qsort(run, BATCHES, sizeof *run, compare_doubles);
   qsort(bare, BATCHES, sizeof *bare, compare_doubles);
   double ours = run[BATCHES / 2] * 1e6, theirs = bare[BATCHES / 2] * 1e6;
-  report(name, ours - theirs <= 2, "attune_run %.2f us, cuLaunchKernel %.2f us, beyond it %.2f us, 2 allowed", ours,
+  report(name, ours - theirs <= 2, "attune_run %.2f us, cuLaunchKernelEx %.2f us, beyond it %.2f us, 2 allowed", ours,
          theirs, ours - theirs);
   attune_backend_synchronize(machine);
   driver->module_unload(module);
@@ -367,6 +373,7 @@ int main(void) {
   if (attune_backend_device(machine)->arch == 90) { /* blocks that count in a workspace */
     test_graph("CUDA graph with a counter",
                "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.qq.overlap.dynamic.longest.b1");
+    test_graph("CUDA graph with splits", "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.qq.overlap.split3.b1");
     test_threads("8 threads, 8 counters",
                  "forward.wgmma.fp16.d64.causal.m64.n64.w8.s2.lazy.qq.overlap.dynamic.longest.b1");
   }

@@ -61,7 +61,7 @@ static attune_status launch(const attune_loaded *loaded, const attune_call *call
   if (gpu->interrupt_at && gpu->launches >= gpu->interrupt_at) gpu->interrupted = 1;
   if (gpu->lost || answers(gpu->fails, config)) {
     gpu->lost = gpu->lost || gpu->fatal;
-    return attune_fail(ATTUNE_DRIVER_FAILED, "cuLaunchKernel: an illegal memory access was encountered");
+    return attune_fail(ATTUNE_DRIVER_FAILED, "cuLaunchKernelEx: an illegal memory access was encountered");
   }
   if (gpu->timing && gpu->logged < (int)(sizeof gpu->log / sizeof *gpu->log)) gpu->log[gpu->logged++] = *config;
   clock_seconds += (gpu->seconds ? gpu->seconds(config) : 1e-3) * (1 + noise());

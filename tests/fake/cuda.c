@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/driver.h"
 #include "tests/fake/fake.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -218,13 +219,19 @@ EXPORT int cuFuncSetAttribute(void *function, int attribute, int value) {
   return 0;
 }
 
-EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                          unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream, void **parameters,
-                          void **extra) {
+EXPORT int cuLaunchKernelEx(const CUlaunchConfig *config, void *function, void **parameters, void **extra) {
   NEEDS_CONTEXT;
-  if (!function || grid_y != 1 || grid_z != 1 || block_y != 1 || block_z != 1 || extra) return INVALID_VALUE;
-  fake_launch last = {grid_x, block_x,          shared_bytes,
-                      stream, stack[depth - 1], *(struct attune_arguments *)parameters[0]};
+  if (!function || config->grid_y != 1 || config->grid_z != 1 || config->block_y != 1 || config->block_z != 1 || extra)
+    return INVALID_VALUE;
+  fake_launch last = {.grid = config->grid_x,
+                      .threads = config->block_x,
+                      .shared_bytes = config->shared_bytes,
+                      .stream = config->stream,
+                      .context = stack[depth - 1],
+                      .arguments = *(struct attune_arguments *)parameters[0]};
+  for (unsigned i = 0; i < config->attribute_count; i++)
+    last.programmatic |= config->attributes[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION &&
+                         config->attributes[i].value.programmatic_stream_serialization_allowed;
   pthread_mutex_lock(&mutex);
   record.last = last;
   record.launches++;

@@ -9,6 +9,7 @@ typedef struct {
   unsigned grid, threads, shared_bytes;
   void *stream, *context;
   struct attune_arguments arguments;
+  int programmatic; /* it has the attribute of programmatic stream serialization */
 } fake_launch;
 
 /* What cuTensorMapEncodeTiled was given. */
