@@ -255,13 +255,22 @@ typedef struct {
   int64_t l2_bytes, memory_bytes;
   int32_t clock_khz;        /* SM clock; 0: unknown */
   int64_t memory_bandwidth; /* bytes a second; 0: unknown */
+  int32_t matrix_rate;      /* operations of an SM and clock: 16-bit products summed in float; 0: the architecture's */
+  char card[64];            /* whose counts and rates these are; "" where they are the device's own */
 } attune_device;
 
 /* "sm_80", ..., NULL: those that are known, without the host. */
 extern const char *const attune_architectures[];
-/* An architecture alone ("sm_90" or "90", "host"): limits from the CUDA programming guide's table of compute
- * capabilities; counts and rates of a typical part, for the model only. */
+/* An architecture alone ("sm_90", also as "sm_90a", "sm90", "compute_90", "90" or "9.0"; "host"): limits from the CUDA
+ * programming guide's table of compute capabilities; counts and rates of a typical card, for the model only.
+ * ATTUNE_UNSUPPORTED before sm_80, ATTUNE_NO_DEVICE for what is not known. */
 attune_status attune_device_of_arch(attune_device *out, const char *arch);
+/* A card that need not be present, as people write it: "a10", "rtx4090". ATTUNE_NO_DEVICE with the known ones. */
+attune_status attune_device_of_card(attune_device *out, const char *card);
+/* attune_device.matrix_rate for a device by the driver's name: GeForce cards have half of their architecture's. */
+int32_t attune_card_matrix_rate(const char *name, int32_t arch);
+/* "NVIDIA A10: 72 SMs at 1695 MHz, 600 GB/s": what an estimate is for. */
+void attune_device_figures(char out[256], const attune_device *device);
 /* What of a device decides speed: name, capability, SM count, L2 in MiB, memory in GiB; e.g. "NVIDIA H100 80GB
  * HBM3|sm_90|132 SMs|50 MiB L2|79 GiB". */
 attune_status attune_device_identity(char out[256], const attune_device *device);
@@ -321,6 +330,11 @@ typedef struct {
 /* The same for many configs of one problem. */
 double attune_estimate_with(const attune_config *config, const attune_problem *problem, const attune_device *device,
                             int registers, int spill_bytes, attune_estimate_memo *memo);
+/* By how much an estimate is wrong, as a fraction of it: of 20 kernels that were measured on the H100 which the model
+ * is fitted to, 19 took at most so much more or less. Elsewhere nothing was measured, and it is at least that. */
+double attune_estimate_error(double seconds);
+/* "+- 30%", or "+- 30% or more, nothing was measured on sm_86". */
+void attune_estimate_error_text(char out[64], double seconds, const attune_device *device);
 /* The least seconds that the device's matrix units and memory allow for the problem, whatever the kernel. */
 double attune_problem_floor(const attune_problem *problem, const attune_device *device);
 int attune_registers_estimate(const attune_config *config); /* per thread */

@@ -107,6 +107,7 @@ static attune_status read_attributes(cuda_machine *machine) {
     if (result != CUDA_SUCCESS) return attune_driver_failed(machine->driver, result, "cuDeviceGetAttribute");
   }
   device->arch = 10 * major + minor;
+  device->matrix_rate = attune_card_matrix_rate(device->name, device->arch);
   device->l2_bytes = l2;
   device->memory_bandwidth = (int64_t)memory_khz * 1000 * 2 * (bus_bits / 8); /* two transfers a clock */
   return ATTUNE_OK;

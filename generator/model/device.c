@@ -5,29 +5,24 @@
 
 #include "generator/base/status.h"
 #include "generator/families/family.h"
+#include "generator/model/cards.h"
 
-enum { KILOBYTE = 1024, MEGABYTE = 1 << 20 };
+enum { KILOBYTE = 1024, MEGABYTE = 1 << 20, OLDEST_ARCH = 80 };
 
-/* Limits: CUDA programming guide, "Compute capabilities", technical specifications. The last five columns are those of
- * a typical part, which is named; they feed the model where no device is at hand and limit nothing. Shared memory of a
- * block is that of an SM less the 1 KB that the driver takes per block. */
+/* Limits: CUDA programming guide, "Compute capabilities", technical specifications. Shared memory of a block is that of
+ * an SM less the 1 KB that the driver takes per block. The card is a typical one: its figures feed the model where
+ * nothing else is known, and limit nothing. */
 typedef struct {
   int32_t arch;
   int32_t shared_kilobytes; /* of an SM */
   int32_t threads_per_sm, blocks_per_sm;
-  int32_t sm_count, clock_khz, l2_megabytes, memory_gigabytes, bandwidth_gigabytes;
+  const char *card; /* its key in cards.c */
 } architecture;
 
 static const architecture architectures[] = {
-    {80, 164, 2048, 32, 108, 1410000, 40, 80, 2039},    /* A100 SXM 80 GB */
-    {86, 100, 1536, 16, 82, 1695000, 6, 24, 936},       /* GeForce RTX 3090 */
-    {87, 164, 1536, 16, 16, 1300000, 4, 64, 205},       /* Jetson AGX Orin */
-    {89, 100, 1536, 24, 128, 2520000, 72, 24, 1008},    /* GeForce RTX 4090 */
-    {90, 228, 2048, 32, 132, 1755000, 50, 80, 3352},    /* H100 SXM */
-    {100, 228, 2048, 32, 148, 1965000, 126, 180, 8000}, /* B200 */
-    {103, 228, 2048, 32, 148, 1920000, 126, 270, 8000}, /* B300 */
-    {120, 100, 1536, 24, 170, 2407000, 96, 32, 1792},   /* GeForce RTX 5090 */
-    {121, 100, 1536, 24, 48, 2418000, 24, 119, 273},    /* DGX Spark */
+    {80, 164, 2048, 32, "a100"},    {86, 100, 1536, 16, "rtx3090"},  {87, 164, 1536, 16, "orin"},
+    {89, 100, 1536, 24, "rtx4090"}, {90, 228, 2048, 32, "h100"},     {100, 228, 2048, 32, "b200"},
+    {103, 228, 2048, 32, "b300"},   {120, 100, 1536, 24, "rtx5090"}, {121, 100, 1536, 24, "spark"},
 };
 enum { ARCHITECTURE_COUNT = sizeof architectures / sizeof *architectures, ARCHITECTURE_OF_HOST = 90 };
 
@@ -41,10 +36,11 @@ static const architecture *find_architecture(int32_t arch) {
   return NULL;
 }
 
-static void fill(attune_device *out, const architecture *row) {
+static void fill(attune_device *out, const attune_card *card) {
+  const architecture *row = find_architecture(card->arch);
   *out = (attune_device){
       .arch = row->arch,
-      .sm_count = row->sm_count,
+      .sm_count = card->sm_count,
       .shared_per_block = (row->shared_kilobytes - 1) * KILOBYTE,
       .shared_per_sm = row->shared_kilobytes * KILOBYTE,
       .shared_reserved = KILOBYTE,
@@ -52,27 +48,54 @@ static void fill(attune_device *out, const architecture *row) {
       .threads_per_sm = row->threads_per_sm,
       .threads_per_block = 1024,
       .blocks_per_sm = row->blocks_per_sm,
-      .l2_bytes = (int64_t)row->l2_megabytes * MEGABYTE,
-      .memory_bytes = (int64_t)row->memory_gigabytes << 30,
-      .clock_khz = row->clock_khz,
-      .memory_bandwidth = (int64_t)row->bandwidth_gigabytes * 1000000000,
+      .l2_bytes = (int64_t)card->l2_megabytes * MEGABYTE,
+      .memory_bytes = (int64_t)card->memory_gigabytes << 30,
+      .clock_khz = card->clock_mhz * 1000,
+      .memory_bandwidth = (int64_t)card->bandwidth_gigabytes * 1000000000,
+      .matrix_rate = card->matrix_rate,
   };
-  snprintf(out->name, sizeof out->name, "sm_%d", row->arch);
+  snprintf(out->card, sizeof out->card, "%s", card->name);
+}
+
+static const attune_card *typical(const architecture *row) {
+  return attune_card_of_text(row->card);
+}
+
+/* The number of "sm_90", "sm_90a", "sm90", "compute_90", "90" and "9.0"; 0 of other texts. */
+static int32_t arch_number(const char *text) {
+  static const char *const prefixes[] = {"sm_", "sm", "compute_", "compute"};
+  for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+    const size_t length = strlen(prefixes[i]);
+    if (strncmp(text, prefixes[i], length) != 0) continue;
+    text += length;
+    break;
+  }
+  char *end;
+  if (text[0] < '1' || text[0] > '9') return 0;
+  const long major = strtol(text, &end, 10);
+  long number = major;
+  if (*end == '.' && end[1] >= '0' && end[1] <= '9') {
+    number = 10 * major + end[1] - '0';
+    end += 2;
+  }
+  const bool alone = (*end == 'a' && number >= 90) || (*end == 'f' && number >= 100); /* of that architecture alone */
+  return end[alone ? 1 : 0] == '\0' && number >= 10 && number < 1000 ? (int32_t)number : 0;
 }
 
 attune_status attune_device_of_arch(attune_device *out, const char *arch) {
   if (out == NULL || arch == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "architecture: null pointer");
   if (strcmp(arch, "host") == 0) {
     /* The simulator computes what any architecture would; it borrows Hopper's limits. */
-    fill(out, find_architecture(ARCHITECTURE_OF_HOST));
+    fill(out, typical(find_architecture(ARCHITECTURE_OF_HOST)));
     out->arch = 0;
     snprintf(out->name, sizeof out->name, "host");
     return ATTUNE_OK;
   }
-  const char *digits = strncmp(arch, "sm_", 3) == 0 ? arch + 3 : arch;
-  const size_t length = strspn(digits, "0123456789");
-  const bool number = length >= 2 && length <= 3 && digits[length] == '\0' && digits[0] != '0';
-  const architecture *row = number ? find_architecture((int32_t)strtol(digits, NULL, 10)) : NULL;
+  const int32_t number = arch_number(arch);
+  const architecture *row = find_architecture(number);
+  if (row == NULL && number > 0 && number < OLDEST_ARCH)
+    return attune_fail(ATTUNE_UNSUPPORTED, "%.32s is sm_%d; needs sm_%d or later, or use the device \"host\"", arch,
+                       number, OLDEST_ARCH);
   if (row == NULL) {
     char known[128] = "";
     for (int i = 0; i < ARCHITECTURE_COUNT; i++) {
@@ -81,8 +104,39 @@ attune_status attune_device_of_arch(attune_device *out, const char *arch) {
     }
     return attune_fail(ATTUNE_NO_DEVICE, "no architecture \"%.32s\" is known; there are %sand host", arch, known);
   }
-  fill(out, row);
+  fill(out, typical(row));
+  snprintf(out->name, sizeof out->name, "sm_%d", row->arch);
   return ATTUNE_OK;
+}
+
+attune_status attune_device_of_card(attune_device *out, const char *card) {
+  if (out == NULL || card == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "card: null pointer");
+  const attune_card *row = attune_card_of_text(card);
+  if (row == NULL) {
+    char known[384], nearest[96] = "";
+    const attune_card *near = attune_card_nearest(card);
+    attune_card_list(known, sizeof known);
+    if (near != NULL)
+      snprintf(nearest, sizeof nearest, "did you mean %.*s? ", (int)strcspn(near->keys, " "), near->keys);
+    return attune_fail(ATTUNE_NO_DEVICE, "no card \"%.32s\" is known; %sthere are %s", card, nearest, known);
+  }
+  fill(out, row);
+  snprintf(out->name, sizeof out->name, "%s", row->name);
+  return ATTUNE_OK;
+}
+
+int32_t attune_card_matrix_rate(const char *name, int32_t arch) {
+  enum { GEFORCE_RATE = 512 };
+  const attune_card *card = attune_card_of_name(name);
+  if (card != NULL && card->arch == arch) return card->matrix_rate;
+  const bool geforce = strstr(name, "GeForce") != NULL || strstr(name, "TITAN") != NULL;
+  return geforce && (arch == 86 || arch == 89 || arch == 120) ? GEFORCE_RATE : 0;
+}
+
+void attune_device_figures(char out[256], const attune_device *device) {
+  const char *card = device->card[0] != '\0' ? device->card : device->name;
+  snprintf(out, 256, "%.127s: %d SMs at %.0f MHz, %.0f GB/s", card, device->sm_count, device->clock_khz * 1e-3,
+           (double)device->memory_bandwidth * 1e-9);
 }
 
 attune_status attune_device_identity(char out[256], const attune_device *device) {
@@ -102,5 +156,5 @@ void attune_device_typical(attune_device *out, const attune_device *device) {
   for (int i = 0; i < ARCHITECTURE_COUNT; i++) {
     if (architectures[i].arch <= arch) best = &architectures[i];
   }
-  fill(out, best);
+  fill(out, typical(best));
 }

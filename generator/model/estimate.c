@@ -1,15 +1,17 @@
 /* What a config should cost. A model of one SM and of the waves of blocks over all of them: good enough to choose where
  * nothing was measured and to order what is to be measured, and never taken for a measurement. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "generator/families/family.h"
 
 /* Per SM and clock. matrix: 16-bit mma.sync with float accumulation, dense; on sm_90 and later it does not reach what
- * the architecture's own matrix instructions do: peak. floats: lanes for float arithmetic. exponentials: results of the
- * special function units. loaded: bytes from L2, as kernels see them. (CUDA programming guide, "Arithmetic
- * instructions"; architecture white papers.) Shared memory gives 128 bytes a clock on all of them. */
+ * the architecture's own matrix instructions do: peak. A device that has less of both says so itself. floats: lanes for
+ * float arithmetic. exponentials: results of the special function units. loaded: bytes from L2, as kernels see them.
+ * (CUDA programming guide, "Arithmetic instructions"; architecture white papers.) Shared memory gives 128 bytes a clock
+ * on all of them. */
 typedef struct {
   int32_t arch;
   double matrix, peak, floats, exponentials, loaded;
@@ -29,13 +31,18 @@ enum {
   COMBINE_MICROSECONDS = 4
 };
 
-static const rates *rates_of(const attune_device *device) {
+static rates rates_of(const attune_device *device) {
   const int32_t arch = device->arch == 0 ? ARCHITECTURE_OF_HOST : device->arch;
   const rates *best = &architecture_rates[0];
   for (size_t i = 0; i < sizeof architecture_rates / sizeof *architecture_rates; i++) {
     if (architecture_rates[i].arch <= arch) best = &architecture_rates[i];
   }
-  return best;
+  rates result = *best;
+  if (device->matrix_rate > 0) {
+    result.peak = device->matrix_rate;
+    result.matrix = fmin(result.matrix, result.peak);
+  }
+  return result;
 }
 
 /* ---- occupancy ---- */
@@ -284,9 +291,21 @@ static speeds speeds_of(const attune_device *device) {
   };
 }
 
+double attune_estimate_error(double seconds) {
+  static const double shortest = 5e-5; /* below it starting counts for as much as work */
+  return seconds < shortest ? 1.0 : 0.3;
+}
+
+void attune_estimate_error_text(char out[64], double seconds, const attune_device *device) {
+  enum { MEASURED_ARCH = 90 };
+  const int written = snprintf(out, 64, "+- %.0f%%", 100 * attune_estimate_error(seconds));
+  if (device->arch == MEASURED_ARCH || device->arch == 0) return;
+  snprintf(out + written, 64 - (size_t)written, " or more, nothing was measured on sm_%d", device->arch);
+}
+
 double attune_problem_floor(const attune_problem *problem, const attune_device *device) {
   const speeds speed = speeds_of(device);
-  const double compute = attune_problem_flops(problem) / (rates_of(device)->peak * speed.sms * speed.hertz);
+  const double compute = attune_problem_flops(problem) / (rates_of(device).peak * speed.sms * speed.hertz);
   return fmax(compute, attune_problem_bytes(problem) / speed.bandwidth);
 }
 
@@ -312,7 +331,7 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   if (occupancy == 0) return INFINITY;
   if (registers <= 0) spill_bytes = spill_estimate(config, device);
 
-  const rates *r = rates_of(device);
+  const rates r = rates_of(device);
   const speeds speed = speeds_of(device);
 
   attune_cost step;
@@ -333,16 +352,16 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   const double last = ceil((grid - waves * slots) / speed.sms);
   double clocks = 0, longest = 0;
   if (waves > 0) {
-    const double round = round_clocks(&step, r, config->warps, occupancy, spilled);
+    const double round = round_clocks(&step, &r, config->warps, occupancy, spilled);
     clocks += waves * (n.mean * round + step.outside_clocks);
     longest = n.longest * round + step.outside_clocks;
   }
   if (n.longest - n.mean < 1) {
     if (last > 0) {
-      clocks += n.mean * round_clocks(&step, r, config->warps, last, spilled) + step.outside_clocks;
+      clocks += n.mean * round_clocks(&step, &r, config->warps, last, spilled) + step.outside_clocks;
     }
   } else {
-    const double round = round_clocks(&step, r, config->warps, fmax(last, 1), spilled);
+    const double round = round_clocks(&step, &r, config->warps, fmax(last, 1), spilled);
     const double fraction = (grid - waves * slots) / (fmax(last, 1) * speed.sms);
     clocks += fraction * (n.mean * round + step.outside_clocks);
     if (waves == 0) longest = n.longest * round + step.outside_clocks;
@@ -353,5 +372,7 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   const double memory = bytes / (0.85 * speed.bandwidth);
   const int start = LAUNCH_MICROSECONDS + (config->persistent == ATTUNE_PERSISTENT_DYNAMIC ? CLEAR_MICROSECONDS : 0) +
                     (config->splits > 1 ? COMBINE_MICROSECONDS : 0);
-  return fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * start;
+  const double seconds = fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * start;
+  const bool all_known = !attune_problem_has_pattern(p) && p->block_size == 0; /* how much work there is */
+  return all_known ? fmax(seconds, attune_problem_floor(p, device)) : seconds;
 }

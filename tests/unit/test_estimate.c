@@ -60,25 +60,48 @@ static void test_defaults_near_what_is_known(void **unused) {
   }
 }
 
-/* Never above what the matrix units could do, and within an order of magnitude of it on large problems. */
+/* Never better than what bytes and operations allow, and within an order of magnitude of it on large problems. */
 static void test_rates_are_possible(void **unused) {
   (void)unused;
-  static const struct {
-    const char *arch;
-    double peak; /* dense 16-bit, FLOP/s */
-  } parts[] = {{"sm_80", 312e12}, {"sm_86", 142e12}, {"sm_89", 330e12}, {"sm_90", 989e12}, {"sm_120", 420e12}};
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-    const attune_device d = device_of(parts[i].arch);
+  static const char *const cards[] = {"a100", "a10",  "rtx3090", "orin",    "l4",      "l40s",       "rtx4090", "h100",
+                                      "h200", "b200", "gb300",   "rtx5070", "rtx5090", "rtxpro6000", "spark"};
+  for (size_t i = 0; i < sizeof cards / sizeof *cards; i++) {
+    attune_device d;
+    assert_int_equal(attune_device_of_card(&d, cards[i]), ATTUNE_OK);
+    const double peak = 1e3 * d.matrix_rate * d.sm_count * d.clock_khz;
     for (int seqlen = 512; seqlen <= 16384; seqlen *= 2) {
       for (int mask = 0; mask < 2; mask++) {
         const attune_problem p = grid_point(128, seqlen, (attune_mask)mask);
         attune_config c;
         assert_int_equal(attune_config_default(&c, &p, &d), ATTUNE_OK);
-        const double rate = attune_problem_flops(&p) / attune_estimate(&c, &p, &d, 0, 0);
-        assert_true(rate < parts[i].peak && rate > parts[i].peak / 10);
+        const double seconds = attune_estimate(&c, &p, &d, 0, 0), rate = attune_problem_flops(&p) / seconds;
+        assert_true(seconds >= attune_problem_floor(&p, &d));
+        if (rate > peak || rate < peak / 10) fail_msg("%s: %.3g of %.3g FLOP/s", cards[i], rate, peak);
       }
+      attune_problem one = grid_point(128, seqlen, ATTUNE_MASK_NONE); /* bytes, not operations */
+      one.seqlen_q = 1;
+      attune_config c;
+      assert_int_equal(attune_config_default(&c, &one, &d), ATTUNE_OK);
+      assert_true(attune_estimate(&c, &one, &d, 0, 0) >= attune_problem_floor(&one, &d));
     }
   }
+}
+
+/* GeForce cards sum in float at half the rate: a card of the same silicon that does not is nearly twice as fast. */
+static void test_cards(void **unused) {
+  (void)unused;
+  const attune_problem p = grid_point(128, 8192, ATTUNE_MASK_NONE);
+  const char *config = "forward.mma.bf16.d128.m128.n64.w4.s1.b1";
+  attune_device whole, half;
+  char text[256];
+  assert_int_equal(attune_device_of_card(&whole, "rtxpro6000"), ATTUNE_OK);
+  assert_int_equal(attune_device_of_card(&half, "rtx5090"), ATTUNE_OK);
+  assert_true(estimate(config, &p, &half) > 1.5 * estimate(config, &p, &whole));
+  attune_device_figures(text, &half);
+  assert_string_equal(text, "NVIDIA GeForce RTX 5090: 170 SMs at 2407 MHz, 1792 GB/s");
+  half = device_of("sm_120"); /* it says which card is meant */
+  attune_device_figures(text, &half);
+  assert_string_equal(text, "NVIDIA GeForce RTX 5090: 170 SMs at 2407 MHz, 1792 GB/s");
 }
 
 static void test_preferences(void **unused) {
@@ -270,6 +293,29 @@ static void test_order_of_measured(void **unused) {
   assert_true(pairs > 10000 && wrong < pairs / 100);
 }
 
+/* The error that estimates are shown with. */
+static void test_error(void **unused) {
+  (void)unused;
+  static measured_row rows[MOST_ROWS];
+  const int count = read_measured(rows);
+  int outside[2] = {0}, all[2] = {0};
+  for (int i = 0; i < count; i++) {
+    const double error = attune_estimate_error(rows[i].estimate), off = rows[i].seconds / rows[i].estimate;
+    const int is_short = error > 0.5;
+    all[is_short]++;
+    outside[is_short] += off > 1 + error || off < 1 / (1 + error);
+  }
+  assert_true(all[0] > 100 && all[1] > 10);
+  for (int i = 0; i < 2; i++)
+    if (outside[i] * 20 > all[i]) fail_msg("%d of %d are farther away than is said", outside[i], all[i]);
+  char text[64];
+  const attune_device h100 = device_of("sm_90"), ada = device_of("sm_89");
+  attune_estimate_error_text(text, 1, &h100);
+  assert_string_equal(text, "+- 30%");
+  attune_estimate_error_text(text, 1e-6, &ada);
+  assert_string_equal(text, "+- 100% or more, nothing was measured on sm_89");
+}
+
 static void test_occupancy(void **unused) {
   (void)unused;
   const attune_device d = device_of("sm_90");
@@ -290,11 +336,13 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_defaults_near_what_is_known),
       cmocka_unit_test(test_rates_are_possible),
+      cmocka_unit_test(test_cards),
       cmocka_unit_test(test_preferences),
       cmocka_unit_test(test_sparse),
       cmocka_unit_test(test_edges),
       cmocka_unit_test(test_measured),
       cmocka_unit_test(test_order_of_measured),
+      cmocka_unit_test(test_error),
       cmocka_unit_test(test_occupancy),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
