@@ -265,7 +265,7 @@ extern const char *const attune_architectures[];
  * programming guide's table of compute capabilities; counts and rates of a typical card, for the model only.
  * ATTUNE_UNSUPPORTED before sm_80, ATTUNE_NO_DEVICE for what is not known. */
 attune_status attune_device_of_arch(attune_device *out, const char *arch);
-/* A card that need not be present, as people write it: "a10", "rtx4090". ATTUNE_NO_DEVICE with the known ones. */
+/* A card that need not be present, as people write it: "a10", "rtx4090". ATTUNE_BAD_ARGUMENT with the known ones. */
 attune_status attune_device_of_card(attune_device *out, const char *card);
 /* attune_device.matrix_rate for a device by the driver's name: GeForce cards have half of their architecture's. */
 int32_t attune_card_matrix_rate(const char *name, int32_t arch);

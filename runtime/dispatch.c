@@ -167,8 +167,11 @@ static void try_model(dispatch *d) {
     return;
   }
   if (offered_before(d, &config)) return;
-  double seconds = attune_estimate(&config, d->wanted.problem, d->wanted.device, 0, 0);
-  fprintf(d->lines, "model: the least estimate; %s (about %.4g ms)", text, seconds * 1e3);
+  const double seconds = attune_estimate(&config, d->wanted.problem, d->wanted.device, 0, 0);
+  char figures[256], error[64];
+  attune_device_figures(figures, d->wanted.device);
+  attune_estimate_error_text(error, seconds, d->wanted.device);
+  fprintf(d->lines, "model: the least estimate; %s (%.4g ms on %s; %s)", text, seconds * 1e3, figures, error);
   offer(d, &config, "model");
 }
 

@@ -186,6 +186,9 @@ typedef struct {
   attune_inputs given;
   int32_t block_size; /* --block-size: of lists, and of what explain counts */
   const char *device, *arch, *database, *family, *config, *input, *output, *workload;
+  const char *like; /* --like: a card that need not be present */
+  double sm_count, bandwidth,
+      clock; /* --sm-count, --bandwidth in GB/s, --clock in MHz: what it has instead; 0: its own */
   bool json, help;
   bool force;            /* --force: measure again what the store has */
   double budget_seconds; /* --budget 10m */

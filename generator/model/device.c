@@ -94,8 +94,8 @@ attune_status attune_device_of_arch(attune_device *out, const char *arch) {
   const int32_t number = arch_number(arch);
   const architecture *row = find_architecture(number);
   if (row == NULL && number > 0 && number < OLDEST_ARCH)
-    return attune_fail(ATTUNE_UNSUPPORTED, "%.32s is sm_%d; needs sm_%d or later, or use the device \"host\"", arch,
-                       number, OLDEST_ARCH);
+    return attune_fail(ATTUNE_UNSUPPORTED, "sm_%d is too old; needs sm_%d or later, or use the device \"host\"", number,
+                       OLDEST_ARCH);
   if (row == NULL) {
     char known[128] = "";
     for (int i = 0; i < ARCHITECTURE_COUNT; i++) {
@@ -118,7 +118,7 @@ attune_status attune_device_of_card(attune_device *out, const char *card) {
     attune_card_list(known, sizeof known);
     if (near != NULL)
       snprintf(nearest, sizeof nearest, "did you mean %.*s? ", (int)strcspn(near->keys, " "), near->keys);
-    return attune_fail(ATTUNE_NO_DEVICE, "no card \"%.32s\" is known; %sthere are %s", card, nearest, known);
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "no card \"%.32s\" is known; %sthere are %s", card, nearest, known);
   }
   fill(out, row);
   snprintf(out->name, sizeof out->name, "%s", row->name);
@@ -131,12 +131,6 @@ int32_t attune_card_matrix_rate(const char *name, int32_t arch) {
   if (card != NULL && card->arch == arch) return card->matrix_rate;
   const bool geforce = strstr(name, "GeForce") != NULL || strstr(name, "TITAN") != NULL;
   return geforce && (arch == 86 || arch == 89 || arch == 120) ? GEFORCE_RATE : 0;
-}
-
-void attune_device_figures(char out[256], const attune_device *device) {
-  const char *card = device->card[0] != '\0' ? device->card : device->name;
-  snprintf(out, 256, "%.127s: %d SMs at %.0f MHz, %.0f GB/s", card, device->sm_count, device->clock_khz * 1e-3,
-           (double)device->memory_bandwidth * 1e-9);
 }
 
 attune_status attune_device_identity(char out[256], const attune_device *device) {
@@ -157,4 +151,13 @@ void attune_device_typical(attune_device *out, const attune_device *device) {
     if (architectures[i].arch <= arch) best = &architectures[i];
   }
   fill(out, typical(best));
+}
+
+void attune_device_figures(char out[256], const attune_device *device) {
+  attune_device typical;
+  attune_device_typical(&typical, device);
+  if (device->arch == 0) device = &typical; /* estimates on the simulator are for that card */
+  const char *card = device->card[0] != '\0' ? device->card : device->name;
+  snprintf(out, 256, "%.127s: %d SMs at %.0f MHz, %.0f GB/s", card, device->sm_count, device->clock_khz * 1e-3,
+           (double)device->memory_bandwidth * 1e-9);
 }

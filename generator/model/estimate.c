@@ -284,6 +284,7 @@ typedef struct {
 static speeds speeds_of(const attune_device *device) {
   attune_device typical;
   attune_device_typical(&typical, device);
+  if (device->arch == 0) device = &typical; /* the simulator's counts are those of the CPU */
   return (speeds){
       .sms = device->sm_count > 0 ? device->sm_count : typical.sm_count,
       .hertz = 1000.0 * (device->clock_khz > 0 ? device->clock_khz : typical.clock_khz),

@@ -177,6 +177,13 @@ static void misuse_is_exit_code_2(void **state) {
   expect(run("emit --arch sm_90 --mask causal --window 3,4"), 2, "window_right is 4");
   expect(run("emit --arch sm_90 --device host"), 2, "one of them");
   expect(run("emit --arch sm_12345"), 1, "sm_12345");
+  expect(run("emit --arch sm_75"), 1, "needs sm_80 or later, or use the device \"host\"");
+  expect(run("emit --arch sm_90a --head-dim 64"), 0, "--arch sm_90");
+  expect(run("explain --like a11"), 2, "did you mean a10?");
+  expect(run("explain --like a10 --arch sm_86"), 2, "one of them says for what");
+  expect(run("tune --like a10 --device cuda:0"), 2, "give one of them");
+  expect(run("emit --like a10 --device host"), 2, "--like a10 and --device host");
+  expect(run("explain --clock 1000"), 2, "with --like CARD or --arch");
   expect(run("emit --arch sm_90 --family flash"), 2, "there are reference, mma and wgmma");
   expect(run("emit --arch sm_90 --config forward.mma.nonsense"), 2, "nonsense");
   expect(run("run --output out"), 2, "--input is missing");
@@ -497,6 +504,28 @@ static void frozen_compiles_nothing_and_leaves_nothing(void **state) {
   assert_int_equal(unsetenv("ATTUNE_FROZEN"), 0);
 }
 
+/* Which card an estimate means, how wrong it may be, and no gain that is smaller than that. */
+static void estimates_say_for_what(void **state) {
+  (void)state;
+  const char *problem = "--head-dim 64 --heads-q 16 --batch 4 --seqlen-q 2048 --database cards.db";
+  const result *found = run("explain --like rtx-4090 %s", problem);
+  expect(found, 0, "ms on NVIDIA GeForce RTX 4090: 128 SMs at 2520 MHz, 1008 GB/s; +- 30%");
+  expect(found, 0, "nothing was measured on sm_89");
+  expect(run("explain --arch 8.9 %s", problem), 0, "ms on NVIDIA GeForce RTX 4090: 128 SMs");
+  expect(run("explain --like a10 --sm-count 40 --clock 1000 --bandwidth 300 %s", problem), 0,
+         "on NVIDIA A10, changed: 40 SMs at 1000 MHz, 300 GB/s");
+  expect(run("explain --device host %s", problem), 0, "on NVIDIA H100 80GB HBM3: 132 SMs");
+  found = run("tune --like l4 --effort quick %s", problem);
+  expect(found, 0, "model: estimated for NVIDIA L4: 58 SMs at 2040 MHz, 300 GB/s; not measured");
+  expect(found, 0, "Estimates are off by +- 30% or more");
+  if (strstr(found->out, "1.00x") != NULL) fail_msg("a gain within the error: %s", found->out);
+  json_t *object = json_of(run("tune --like l4 --effort quick --json %s", problem));
+  assert_non_null(strstr(text_at(object, "device"), "NVIDIA L4: 58 SMs"));
+  const json_t *outcome = json_array_get(json_object_get(object, "problems"), 0);
+  assert_true(json_number_value(json_object_get(outcome, "estimate_error")) > 0.29);
+  json_decref(object);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_verb_explains_itself),
@@ -513,6 +542,7 @@ int main(void) {
       cmocka_unit_test(what_does_not_become_json_is_a_failure),
       cmocka_unit_test(explain_counts_what_masks_leave),
       cmocka_unit_test(frozen_compiles_nothing_and_leaves_nothing),
+      cmocka_unit_test(estimates_say_for_what),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -130,13 +130,13 @@ static void test_unknown_cards(void **unused) {
               {"hl00", "did you mean h100?"},
               {"l40x", "did you mean l40?"}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    assert_int_equal(attune_device_of_card(&d, rows[i].text), ATTUNE_NO_DEVICE);
+    assert_int_equal(attune_device_of_card(&d, rows[i].text), ATTUNE_BAD_ARGUMENT);
     if (strstr(attune_message(), rows[i].near) == NULL) fail_msg("%s: %s", rows[i].text, attune_message());
   }
   static const char *const far[] = {"", "?", "radeon",
                                     "a very long name that is the name of no card, and longer than all"};
   for (size_t i = 0; i < sizeof far / sizeof *far; i++) {
-    assert_int_equal(attune_device_of_card(&d, far[i]), ATTUNE_NO_DEVICE);
+    assert_int_equal(attune_device_of_card(&d, far[i]), ATTUNE_BAD_ARGUMENT);
     assert_null(strstr(attune_message(), "did you mean"));
     assert_non_null(strstr(attune_message(), "there are a100 ")); /* the whole list */
     assert_non_null(strstr(attune_message(), " rtxpro6000 spark"));

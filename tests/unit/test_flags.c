@@ -94,6 +94,9 @@ static void every_flag_is_read(void **state) {
   assert_string_equal(flags.output, "o");
   assert_string_equal(flags.config, "c");
   assert_true(flags.help);
+  accept(&flags, "explain --like a10 --sm-count 60 --bandwidth 500 --clock 1200");
+  assert_string_equal(flags.like, "a10");
+  assert_true(flags.sm_count == 60 && flags.bandwidth == 500 && flags.clock == 1200);
   accept(&flags, "tune --budget 1.5h");
   assert_true(flags.budget_seconds == 5400.0);
   accept(&flags, "tune --budget 90s");
@@ -107,6 +110,10 @@ static void misuse_is_told_with_its_flag(void **state) {
   (void)state;
   refuse("run --bogus 1", ATTUNE_BAD_ARGUMENT, "--bogus; see attune run --help");
   refuse("run --seqlen-q 5", ATTUNE_BAD_ARGUMENT, "attune run takes no --seqlen-q");
+  refuse("explain --like a10 --sm-count 0", ATTUNE_BAD_ARGUMENT, "--sm-count \"0\": expected a whole number of SMs");
+  refuse("explain --like a10 --clock 1.5", ATTUNE_BAD_ARGUMENT, "--clock \"1.5\": expected an integer");
+  refuse("explain --like a10 --bandwidth 100001", ATTUNE_BAD_ARGUMENT, "of GB/s from 1 to 100000");
+  refuse("bench --like a10", ATTUNE_BAD_ARGUMENT, "attune bench takes no --like");
   refuse("run file", ATTUNE_BAD_ARGUMENT, "what is \"file\"?");
   refuse("verify --head-dim", ATTUNE_BAD_ARGUMENT, "--head-dim needs a value");
   refuse("verify --json=1", ATTUNE_BAD_ARGUMENT, "--json takes no value");

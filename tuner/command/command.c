@@ -68,18 +68,46 @@ const char *attune_device_name(const attune_flags *flags) {
   return "host";
 }
 
+/* A card that is not listed has a name of its own: rows of the listed one are not for it. */
+static void change_figures(attune_device *device, const attune_flags *flags) {
+  if (flags->sm_count > 0) device->sm_count = (int32_t)flags->sm_count;
+  if (flags->bandwidth > 0) device->memory_bandwidth = (int64_t)(flags->bandwidth * 1e9);
+  if (flags->clock > 0) device->clock_khz = (int32_t)(flags->clock * 1e3);
+  char name[sizeof device->name], card[sizeof device->card];
+  snprintf(name, sizeof name, "%.80s, changed to %.0f MHz, %.0f GB/s", device->name, device->clock_khz * 1e-3,
+           (double)device->memory_bandwidth * 1e-9);
+  snprintf(card, sizeof card, "%.50s, changed", device->card);
+  memcpy(device->name, name, sizeof name);
+  memcpy(device->card, card, sizeof card);
+}
+
+attune_status attune_device_modelled(attune_device *device, bool *modelled, const attune_flags *flags) {
+  const bool changed = flags->sm_count > 0 || flags->bandwidth > 0 || flags->clock > 0;
+  *modelled = flags->arch != NULL || flags->like != NULL;
+  if (flags->arch != NULL && flags->like != NULL)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "--arch %.20s and --like %.20s: one of them says for what", flags->arch,
+                       flags->like);
+  if (!*modelled && changed)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "--sm-count, --bandwidth and --clock change a card that is only modelled: "
+                                            "say which, with --like CARD or --arch sm_90");
+  if (!*modelled) return ATTUNE_OK;
+  const attune_status status =
+      flags->like != NULL ? attune_device_of_card(device, flags->like) : attune_device_of_arch(device, flags->arch);
+  if (status == ATTUNE_OK && changed) change_figures(device, flags);
+  return status;
+}
+
 attune_status attune_device_of_flags(attune_device *device, char arch[16], const attune_flags *flags) {
   attune_backend *machine = NULL;
-  if (flags->arch != NULL && flags->device != NULL)
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "--arch %.20s and --device %.20s: one of them says for what", flags->arch,
+  bool modelled;
+  if (flags->device != NULL && (flags->arch != NULL || flags->like != NULL))
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s %.20s and --device %.20s: one of them says for what",
+                       flags->arch != NULL ? "arch" : "like", flags->arch != NULL ? flags->arch : flags->like,
                        flags->device);
-  if (flags->arch != NULL) {
-    const attune_status status = attune_device_of_arch(device, flags->arch);
-    if (status != ATTUNE_OK) return status;
-    if (device->arch == 0)
-      strcpy(arch, "host");
-    else
-      snprintf(arch, 16, "sm_%d", device->arch);
+  const attune_status found = attune_device_modelled(device, &modelled, flags);
+  if (found != ATTUNE_OK) return found;
+  if (modelled) {
+    snprintf(arch, 16, device->arch == 0 ? "host" : "sm_%d", device->arch);
     return ATTUNE_OK;
   }
   const attune_status status = attune_backend_open(&machine, attune_device_name(flags), flags->seed);

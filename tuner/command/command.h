@@ -16,7 +16,10 @@ bool attune_verb_begin(attune_flags *flags, int *exit_code, const char *summary,
 attune_status attune_require(const char *value, const char *flag, const char *what_for);
 /* The device to open: --device, or NULL for the usual one, or "host" where there is none, which stderr is told. */
 const char *attune_device_name(const attune_flags *flags);
-/* The device of --arch, else that of --device: limits, and "sm_90" or "host". */
+/* Whether --arch or --like says for what, which need not be present; then it is *device. --sm-count and the like
+ * without one of them are misuse, as are two of --arch, --like and a --device that measures. */
+attune_status attune_device_modelled(attune_device *device, bool *modelled, const attune_flags *flags);
+/* The device of --arch or --like, else that of --device: limits, and "sm_90" or "host". */
 attune_status attune_device_of_flags(attune_device *device, char arch[16], const attune_flags *flags);
 /* The config of --config, which must fit the problem and the device, or the best of --family by the model, or the
  * default. */

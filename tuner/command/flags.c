@@ -29,8 +29,9 @@ enum {
   COMMON = 1 << 13,
   PROBLEM = SCORE | SHAPE,
   BLOCKS = 1 << 15,
-  LENGTHS = 1 << 16,   /* of each sequence */
-  POSITIONAL = 1 << 14 /* arguments that are no flags */
+  LENGTHS = 1 << 16,    /* of each sequence */
+  POSITIONAL = 1 << 14, /* arguments that are no flags */
+  CARD = 1 << 17        /* a card that need not be present */
 };
 
 static const struct {
@@ -38,12 +39,12 @@ static const struct {
   int groups;
 } verbs[] = {
     {"devices", 0},
-    {"emit", BLOCKS | PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
-    {"compile", BLOCKS | PROBLEM | DEVICE | ARCH | FAMILY | CONFIG | OUTPUT},
+    {"emit", BLOCKS | PROBLEM | DEVICE | ARCH | CARD | FAMILY | CONFIG | OUTPUT},
+    {"compile", BLOCKS | PROBLEM | DEVICE | ARCH | CARD | FAMILY | CONFIG | OUTPUT},
     {"run", BLOCKS | SCORE | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | OUTPUT | SEED},
     {"verify", BLOCKS | LENGTHS | PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED},
-    {"tune", BLOCKS | PROBLEM | DEVICE | ARCH | FAMILY | DATABASE | WORKLOAD | SEARCH | SEED | JOBS},
-    {"explain", BLOCKS | PROBLEM | DEVICE | ARCH | DATABASE | WORKLOAD},
+    {"tune", BLOCKS | PROBLEM | DEVICE | ARCH | CARD | FAMILY | DATABASE | WORKLOAD | SEARCH | SEED | JOBS},
+    {"explain", BLOCKS | PROBLEM | DEVICE | ARCH | CARD | DATABASE | WORKLOAD},
     {"bench", BLOCKS | PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | WORKLOAD | SEED},
     {"store", BLOCKS | PROBLEM | DEVICE | ARCH | CONFIG | DATABASE | POSITIONAL},
 };
@@ -56,6 +57,10 @@ typedef enum {
   SEQLENS_K,
   DEVICE_NAME,
   ARCH_NAME,
+  CARD_NAME,
+  SM_COUNT,
+  BANDWIDTH,
+  CLOCK,
   FAMILY_NAME,
   CONFIG_TEXT,
   DATABASE_PATH,
@@ -86,6 +91,10 @@ static const flag_row table[FLAG_COUNT] = {
     [SEQLENS_K] = {"seqlens-k", "N,N,...", LENGTHS, "keys of each sequence, at most --seqlen-k"},
     [DEVICE_NAME] = {"device", "cuda:N|host", DEVICE, "where it runs (cuda:0 if there is one, else host)"},
     [ARCH_NAME] = {"arch", "sm_90|host", ARCH, "an architecture that need not be present (the device's)"},
+    [CARD_NAME] = {"like", "CARD", CARD, "a card that need not be present: a10, rtx4090 ... (? lists them)"},
+    [SM_COUNT] = {"sm-count", "N", CARD, "SMs of the card of --like or --arch, for one that is not listed"},
+    [BANDWIDTH] = {"bandwidth", "GB/s", CARD, "its memory's bandwidth"},
+    [CLOCK] = {"clock", "MHz", CARD, "its SMs' clock under load"},
     [FAMILY_NAME] = {"family", "NAME", FAMILY, "only this family of kernels (wgmma, mma, reference)"},
     [CONFIG_TEXT] = {"config", "TEXT", CONFIG, "this config, as other verbs print it"},
     [DATABASE_PATH] = {"database", "PATH", DATABASE, "the store ($ATTUNE_DATABASE, else the XDG cache folder)"},
@@ -198,6 +207,17 @@ static attune_status read_seconds(double *out, const char *text) {
     return misuse(&table[BUDGET], text, "a time such as 90s, 10m or 1h");
   *out = value * unit;
   return ATTUNE_OK;
+}
+
+/* A whole number from 1 to most. */
+static attune_status read_figure(double *out, flag_id id, const char *text, int32_t most) {
+  int32_t value = 0;
+  char expected[48];
+  snprintf(expected, sizeof expected, "a whole number of %s from 1 to %d", id == SM_COUNT ? "SMs" : table[id].argument,
+           most);
+  const attune_status status = read_integer(&value, &table[id], text);
+  *out = value;
+  return status != ATTUNE_OK || (value >= 1 && value <= most) ? status : misuse(&table[id], text, expected);
 }
 
 static attune_status read_word(int *out, const flag_row *flag, const char *const *words, const char *text) {
@@ -321,7 +341,7 @@ static attune_status take_flag(attune_flags *flags, flag_id id, const char *text
   const char **const places[FLAG_COUNT] = {
       [DEVICE_NAME] = &flags->device, [ARCH_NAME] = &flags->arch,         [FAMILY_NAME] = &flags->family,
       [CONFIG_TEXT] = &flags->config, [DATABASE_PATH] = &flags->database, [INPUT_PATH] = &flags->input,
-      [OUTPUT_PATH] = &flags->output, [WORKLOAD_NAME] = &flags->workload};
+      [OUTPUT_PATH] = &flags->output, [WORKLOAD_NAME] = &flags->workload, [CARD_NAME] = &flags->like};
   int32_t index = 0;
   if (places[id] != NULL) {
     *places[id] = text;
@@ -334,6 +354,12 @@ static attune_status take_flag(attune_flags *flags, flag_id id, const char *text
     const attune_status status = read_integer(&flags->block_size, &table[id], text);
     return status != ATTUNE_OK || flags->block_size > 0 ? status : misuse(&table[id], text, "a number from 1 on");
   }
+  case SM_COUNT:
+    return read_figure(&flags->sm_count, id, text, 1024);
+  case BANDWIDTH:
+    return read_figure(&flags->bandwidth, id, text, 100000);
+  case CLOCK:
+    return read_figure(&flags->clock, id, text, 10000);
   case SEQLENS_Q:
   case SEQLENS_K:
     return read_lengths(&flags->given, id, text);

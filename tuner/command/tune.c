@@ -1,4 +1,5 @@
 /* attune tune: fills the store for a problem or a workload, and says what that gained. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,9 +26,22 @@ typedef struct {
   attune_tune_result result;
 } outcome;
 
+/* What is within the model's error is no gain. */
+static void print_gain(char out[16], const attune_tune_result *result, bool modelled) {
+  const double gain = result->default_seconds / result->best_seconds;
+  if (modelled && gain < 1 + attune_estimate_error(result->default_seconds))
+    snprintf(out, 16, "-");
+  else
+    snprintf(out, 16, "%.2fx", gain);
+}
+
+static bool by_model(const attune_tune_result *result) {
+  return strcmp(result->method, "model") == 0;
+}
+
 static void print_outcome(const attune_workload_item *item, const outcome *outcome, int width) {
   const attune_tune_result *result = &outcome->result;
-  char initial[24], best[24], worst[24], spent[24], text[ATTUNE_TEXT_MAX];
+  char initial[24], best[24], worst[24], spent[24], gain[16], text[ATTUNE_TEXT_MAX];
   if (outcome->status != ATTUNE_OK) {
     printf("%-*s %s: %s\n", width, item->name, attune_status_name(outcome->status), outcome->message);
     return;
@@ -36,9 +50,9 @@ static void print_outcome(const attune_workload_item *item, const outcome *outco
   attune_print_seconds(best, result->best_seconds);
   attune_print_seconds(worst, result->worst_seconds);
   attune_print_seconds(spent, result->spent_seconds);
-  printf("%-*s %10s %10s %6.2fx %10s %8.1f  %8.1e %8.1e %8s  %s\n", width, item->name, initial, best,
-         result->default_seconds / result->best_seconds, worst, attune_tflops(&item->problem, result->best_seconds),
-         result->error, result->bound, spent, result->method);
+  print_gain(gain, result, by_model(result));
+  printf("%-*s %10s %10s %7s %10s %8.1f  %8.1e %8.1e %8s  %s\n", width, item->name, initial, best, gain, worst,
+         attune_tflops(&item->problem, result->best_seconds), result->error, result->bound, spent, result->method);
   if (attune_config_print(text, &result->best) == ATTUNE_OK) printf("  tuned   %s\n", text);
   if (attune_config_compare(&result->best, &result->initial) == 0)
     printf("  default the same\n");
@@ -52,7 +66,21 @@ static void print_outcome(const attune_workload_item *item, const outcome *outco
            result->outdated == 1 ? " is" : "s are");
 }
 
-static void print_table(const attune_workload_item *items, const outcome *outcomes, int count, const char *store) {
+/* Which card the times are estimated for, and how wrong they may be: those of the table's least time, which is the
+ * worst. */
+static void print_model(const attune_device *device, double least) {
+  char figures[256], error[64];
+  attune_device_figures(figures, device);
+  attune_estimate_error_text(error, least, device);
+  printf("\nmodel: estimated for %s; not measured.\nEstimates are off by %s. Gains within that error are shown as "
+         "\"-\". A measurement on a GPU replaces these rows.\n",
+         figures, error);
+  if (device->arch == 0) printf("The simulator checks results; how long it takes on this CPU says nothing of a GPU.\n");
+}
+
+static void print_table(const attune_workload_item *items, const outcome *outcomes, int count, const char *store,
+                        const attune_device *device) {
+  double least = INFINITY; /* of the estimated ones */
   bool modelled = false, unverified = false;
   int width = (int)strlen("problem");
   for (int i = 0; i < count; i++)
@@ -62,10 +90,11 @@ static void print_table(const attune_workload_item *items, const outcome *outcom
   for (int i = 0; i < count; i++) {
     print_outcome(&items[i], &outcomes[i], width);
     if (outcomes[i].status != ATTUNE_OK) continue;
-    modelled = modelled || strcmp(outcomes[i].result.method, "model") == 0;
+    modelled = modelled || by_model(&outcomes[i].result);
+    if (by_model(&outcomes[i].result)) least = fmin(least, outcomes[i].result.best_seconds);
     unverified = unverified || outcomes[i].result.bound == 0;
   }
-  if (modelled) printf("\nmodel: estimated, not measured; a measurement on a GPU replaces these rows.\n");
+  if (modelled) print_model(device, least);
   if (unverified) printf("No C++ compiler was found to verify with: unverified rows are never chosen.\n");
   printf("stored in %s\n", store);
 }
@@ -74,10 +103,12 @@ static json_t *result_to_json(const attune_problem *problem, const attune_tune_r
   char best[ATTUNE_TEXT_MAX], initial[ATTUNE_TEXT_MAX];
   if (attune_config_print(best, &result->best) != ATTUNE_OK) best[0] = '\0';
   if (attune_config_print(initial, &result->initial) != ATTUNE_OK) initial[0] = '\0';
-  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
-                   "method", result->method, "tuned_config", best, "default_config", initial, "tuned_ms",
-                   attune_json_number(result->best_seconds * 1e3), "default_ms",
-                   attune_json_number(result->default_seconds * 1e3), "worst_ms",
+  const bool modelled = by_model(result);
+  return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
+                   "method", result->method, "estimate_error",
+                   modelled ? json_real(attune_estimate_error(result->best_seconds)) : json_null(), "tuned_config",
+                   best, "default_config", initial, "tuned_ms", attune_json_number(result->best_seconds * 1e3),
+                   "default_ms", attune_json_number(result->default_seconds * 1e3), "worst_ms",
                    attune_json_number(result->worst_seconds * 1e3), "tflops",
                    attune_json_number(attune_tflops(problem, result->best_seconds)), "error",
                    attune_json_number(result->error), "error_bound", attune_json_number(result->bound), "seconds",
@@ -101,12 +132,15 @@ static json_t *outcome_to_json(const attune_workload_item *item, const outcome *
 }
 
 static attune_status print_json(const attune_workload_item *items, const outcome *outcomes, int count,
-                                const char *store) {
+                                const char *store, const attune_device *device) {
+  char figures[256];
+  attune_device_figures(figures, device);
   json_t *list = json_array();
   attune_status status = ATTUNE_OK;
   for (int i = 0; status == ATTUNE_OK && i < count; i++)
     status = attune_json_append(list, outcome_to_json(&items[i], &outcomes[i]));
-  if (status == ATTUNE_OK) status = attune_print_json(json_pack("{s:s, s:O}", "store", store, "problems", list));
+  if (status == ATTUNE_OK)
+    status = attune_print_json(json_pack("{s:s, s:s, s:O}", "store", store, "device", figures, "problems", list));
   json_decref(list);
   return status;
 }
@@ -162,9 +196,9 @@ int attune_verb_tune(int argc, char **argv) {
   listen_for_interrupts();
   int begun = tune_all(outcomes, items, count, &flags, store, machine, &device);
   if (flags.json)
-    status = print_json(items, outcomes, begun, attune_store_path(store));
+    status = print_json(items, outcomes, begun, attune_store_path(store), &device);
   else
-    print_table(items, outcomes, begun, attune_store_path(store));
+    print_table(items, outcomes, begun, attune_store_path(store), &device);
   for (int i = 0; i < begun; i++)
     if (outcomes[i].status != ATTUNE_OK) code = 1;
   if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);

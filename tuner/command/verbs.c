@@ -14,14 +14,14 @@ attune_status attune_verb_open_store(attune_store **out, const attune_flags *fla
 
 attune_status attune_verb_open_device(attune_backend **machine, attune_device *device, const attune_flags *flags) {
   *machine = NULL;
-  if (flags->arch) {
-    if (flags->device && strcmp(flags->device, "host") != 0)
-      return attune_fail(ATTUNE_BAD_ARGUMENT,
-                         "--arch %s asks for estimates, --device %s for measurements: give one of them", flags->arch,
+  bool modelled;
+  attune_status status = attune_device_modelled(device, &modelled, flags);
+  if (status == ATTUNE_OK && modelled && flags->device && strcmp(flags->device, "host") != 0)
+    status = attune_fail(ATTUNE_BAD_ARGUMENT,
+                         "--arch and --like ask for estimates, --device %s for measurements: give one of them",
                          flags->device);
-    return attune_device_of_arch(device, flags->arch);
-  }
-  attune_status status = attune_backend_open(machine, attune_device_name(flags), flags->seed);
+  if (status != ATTUNE_OK || modelled) return status;
+  status = attune_backend_open(machine, attune_device_name(flags), flags->seed);
   if (status == ATTUNE_OK) *device = *attune_backend_device(*machine);
   return status;
 }
