@@ -163,6 +163,11 @@ void attune_host_fault_conflict(attune_host_block *block, const attune_host_conf
                       "%s accesses shared %s asynchronously, which %s wrote%s with ordinary stores:"
                       " fence_proxy_async is missing between that and the barrier",
                       what, place.text, who.text, at);
+  case ATTUNE_HOST_UNFENCED_READ:
+    attune_host_fault(block, thread, line,
+                      "%s overwrites shared %s asynchronously, which %s read%s with ordinary loads:"
+                      " fence_proxy_async is missing between that and the barrier",
+                      what, place.text, who.text, at);
   case ATTUNE_HOST_ON_MBARRIER:
     attune_host_fault(block, thread, line, "%s touches shared %s, which holds an mbarrier", what, place.text);
   }

@@ -288,6 +288,22 @@ static bool after_reads(const attune_host_order *order, attune_host_conflict *co
   return warps == 0 || found(conflict, ATTUNE_HOST_WRITE_OF_READ, at, __builtin_ctz(warps) * 32, 0);
 }
 
+/* Plain reads that a tile must not overtake: each reader has fenced, and whoever loads the tile knows of it. Asked
+ * after after_reads, so that they are ordered. Readers that found no place of their own have no time to compare with.
+ */
+static bool reads_fenced(const attune_host_order *order, attune_host_conflict *conflict, uint32_t at,
+                         const attune_host_granule *g, const attune_host_viewer *viewer) {
+  for (const reader *r = g->readers; r < g->readers + g->count; r++) {
+    for (uint32_t lanes = r->who < A_GROUP ? r->lanes : 0; lanes != 0; lanes &= lanes - 1) {
+      const int thread = (int)r->who * 32 + __builtin_ctz(lanes);
+      const uint32_t bound = attune_host_order_bound(order, viewer, ATTUNE_HOST_OF_THREAD + thread);
+      if (!attune_host_order_fenced(order, thread, r->time, bound))
+        return found(conflict, ATTUNE_HOST_UNFENCED_READ, at, thread, r->line);
+    }
+  }
+  return true;
+}
+
 static bool writable(const attune_host_order *order, attune_host_conflict *conflict, uint32_t at,
                      const attune_host_granule *g, const attune_host_viewer *viewer) {
   if (g->state == MBARRIER) return found_write(conflict, ATTUNE_HOST_ON_MBARRIER, at, g);
@@ -309,6 +325,7 @@ static bool overwrite(attune_host_shared *shared, attune_host_conflict *conflict
   if (!writable(&shared->order, conflict, at, g, &viewer)) return false;
   if (state == TILE_FLYING && !fenced(&shared->order, g, &viewer))
     return found_write(conflict, ATTUNE_HOST_UNFENCED, at, g);
+  if (state == TILE_FLYING && !reads_fenced(&shared->order, conflict, at, g, &viewer)) return false;
   *g = (attune_host_granule){.epoch = shared->epoch,
                              .write_time = shared->order.time,
                              .write_line = line,

@@ -27,6 +27,7 @@ typedef enum {
   ATTUNE_HOST_WRITE_OF_OPERAND, /* a write of what a product reads, or has read with no barrier since its wait */
   ATTUNE_HOST_WRITE_OF_STORED,  /* a write of what a tile's store reads, or has read with no barrier since */
   ATTUNE_HOST_UNFENCED,         /* an asynchronous access to what a thread stored, no proxy fence between */
+  ATTUNE_HOST_UNFENCED_READ,    /* a tile over what a thread read plainly, no proxy fence between */
   ATTUNE_HOST_ON_MBARRIER       /* a plain access to an mbarrier's bytes */
 } attune_host_conflict_kind;
 

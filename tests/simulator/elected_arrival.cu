@@ -22,6 +22,7 @@ ATTUNE_KERNEL(64, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(map
   if (thread < 32) {
     mbarrier_wait(full, 0);
     store_global_float(problem.lse + thread, load_shared_float(tile + thread * 4));
+    fence_proxy_async();
 #if BROKEN
     shuffle_xor(0.0f, 1);
 #else
