@@ -3,7 +3,7 @@
 #ifndef ATTUNE_HOST_BLOCK_H
 #define ATTUNE_HOST_BLOCK_H
 
-#include "runtime/simulator/memory.h"
+#include "runtime/simulator/outputs.h"
 #include "templates/primitives/simulator_interface.h"
 
 typedef void attune_host_kernel(struct attune_arguments arguments);
@@ -21,6 +21,7 @@ typedef struct {
   const struct attune_tensor_maps *maps;
   const attune_host_memory *memory;
   uint64_t seed;
+  attune_host_outputs *outputs; /* of attune_host_run; NULL: who writes what is not noted */
 } attune_host_grid;
 
 typedef struct attune_host_block attune_host_block;

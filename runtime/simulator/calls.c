@@ -286,6 +286,9 @@ static void store_global(void *to, const void *from, int size, int line) {
     attune_host_fault(block, block->running->index, line,
                       "stores a value of a product that was not waited for; wgmma_wait is missing before the"
                       " accumulators are read, or its count is too large");
+  if (block->grid->outputs)
+    attune_host_outputs_write(block->grid->outputs, to, size, block->index + block->running->part,
+                              block->running->thread, line);
   move(to, from, size);
 }
 

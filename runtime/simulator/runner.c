@@ -109,6 +109,22 @@ static void *work(void *argument) {
   return NULL;
 }
 
+/* The caller is one of the workers, and enough if no other could be started. */
+static void run_all(launch *l, int threads_together) {
+  pthread_t threads[WORKERS_MAX];
+  int workers = attune_host_cores(), started = 0;
+  const int clusters = l->grid->blocks / cluster_of(l->grid);
+  pthread_mutex_init(&l->mutex, NULL);
+  if (workers > STACKS_MAX / threads_together) workers = STACKS_MAX / threads_together;
+  if (workers > clusters) workers = clusters;
+  while (started < workers - 1 && pthread_create(&threads[started], NULL, work, l) == 0)
+    started++;
+  work(l);
+  for (int i = 0; i < started; i++)
+    pthread_join(threads[i], NULL);
+  pthread_mutex_destroy(&l->mutex);
+}
+
 attune_status attune_host_run(attune_host_runner *runner, const attune_host_grid *grid) {
   if (grid->blocks < 1 || grid->threads < 32 || grid->threads > 1024 || grid->threads % 32 != 0)
     return attune_fail(ATTUNE_KERNEL_FAULT,
@@ -124,19 +140,18 @@ attune_status attune_host_run(attune_host_runner *runner, const attune_host_grid
   if (grid->shared_bytes < 0 || grid->shared_bytes > 1 << 20)
     return attune_fail(ATTUNE_KERNEL_FAULT, "%s: %d bytes of shared memory; the simulator has 0 to 1,048,576",
                        grid->name, grid->shared_bytes);
-  launch l = {.runner = runner, .grid = grid, .failed = INT_MAX, .status = ATTUNE_OK};
-  pthread_mutex_init(&l.mutex, NULL);
-  int workers = attune_host_cores();
-  if (workers > STACKS_MAX / threads_together) workers = STACKS_MAX / threads_together;
-  if (workers > grid->blocks / cluster) workers = grid->blocks / cluster;
-  pthread_t threads[WORKERS_MAX];
-  int started = 0;
-  while (started < workers - 1 && pthread_create(&threads[started], NULL, work, &l) == 0)
-    started++;
-  work(&l); /* the caller is one of them, and enough if no other could be started */
-  for (int i = 0; i < started; i++)
-    pthread_join(threads[i], NULL);
-  pthread_mutex_destroy(&l.mutex);
+  attune_host_grid watched = *grid;
+  watched.outputs = NULL;
+  if (grid->blocks > 1) {
+    const attune_status status = attune_host_outputs_create(&watched.outputs, grid->memory);
+    if (status != ATTUNE_OK) return status;
+  }
+  launch l = {.runner = runner, .grid = &watched, .failed = INT_MAX, .status = ATTUNE_OK};
+  run_all(&l, threads_together);
+  /* A fault ends the launch, so that the blocks that came to write depend on the moment: it goes first. */
+  if (l.status == ATTUNE_OK && watched.outputs && !attune_host_outputs_apart(watched.outputs, l.message, grid->name))
+    l.status = ATTUNE_KERNEL_FAULT;
+  attune_host_outputs_destroy(watched.outputs);
   if (l.status == ATTUNE_OK) return ATTUNE_OK;
   return attune_fail(l.status, "%s", l.message);
 }

@@ -13,12 +13,16 @@ static int chunks_inside(const attune_host_tensor_map *map, const int at[4], int
 }
 
 /* Row `row` of the box, as it lies in shared memory. */
-static void write_row(const unsigned char *from, const attune_host_tensor_map *map, const int at[4], int row) {
+static void write_row(const attune_host_block *block, const unsigned char *from, const attune_host_tensor_map *map,
+                      const int at[4], int row, int line) {
   const int chunks = chunks_inside(map, at, row);
   int64_t place[3];
   if (!attune_host_tensor_map_row(place, map, at, row)) return;
   unsigned char *to = (unsigned char *)(uintptr_t)map->base + place[2] * map->stride[2] + place[1] * map->stride[1] +
                       place[0] * map->stride[0] + (int64_t)at[0] * 2;
+  if (block->grid->outputs && chunks > 0)
+    attune_host_outputs_write(block->grid->outputs, to, chunks * 16, block->index + block->running->part,
+                              block->running->thread, line);
   for (int chunk = 0; chunk < chunks; chunk++)
     memcpy(to + chunk * 16, from + (chunk ^ (row & 7)) * 16, 16);
 }
@@ -45,7 +49,7 @@ void attune_host_store_tile(const struct attune_tensor_map *map, const int at[4]
   block->stores[block->store_count++] =
       (attune_host_stored_tile){.from = offset, .bytes = bytes, .line = line, .thread = thread};
   for (int row = 0; row < m.box_rows; row++)
-    write_row(block->shared.bytes + offset + row * 128, &m, at, row);
+    write_row(block, block->shared.bytes + offset + row * 128, &m, at, row, line);
 }
 
 void attune_host_finish_stores(int line) {

@@ -9,5 +9,6 @@ ATTUNE_KERNEL(128, 1) ATTUNE_CLUSTER(2) KERNEL_NAME(const attune_arguments probl
 #else
   barrier();
 #endif
-  store_global_float(problem.lse + thread % 64, load_shared_float(shared_memory() + 4 * (thread ^ 64))); // fault
+  const float x = load_shared_float(shared_memory() + 4 * (thread ^ 64)); // fault
+  store_global_float(problem.lse + block_index() * 32 + thread % 32, x);
 }

@@ -22,7 +22,7 @@ ATTUNE_KERNEL(128, 1) ATTUNE_CLUSTER(2) KERNEL_NAME(const attune_arguments probl
 #if BROKEN
     if (thread / 2 == 16 && i == 0) mbarrier_arrive_cluster(empty, thread % 2);
 #endif
-    store_global_float(problem.lse + thread % 64, load_shared_float(tile + thread * 4));
+    store_global_float(problem.lse + block_index() * 32 + thread % 32, load_shared_float(tile + thread * 4));
     fence_proxy_async();
     barrier();
 #if !BROKEN

@@ -116,7 +116,8 @@ static void formula_equals_lists(void **state) {
   }
 }
 
-/* The simulator reports any access outside of a tensor; what comes out is not looked at. */
+/* The simulator reports any access outside of a tensor; what comes out is not looked at, and where an order names a row
+ * twice two blocks may write it. */
 static void damaged_lists_stay_in_bounds(void **state) {
   enum { ALL = ROWS + 1 };
   static int32_t rows[][ALL] = {
@@ -158,7 +159,9 @@ static void damaged_lists_stay_in_bounds(void **state) {
                                             .indices = blocks,
                                             .capacity = r % 2 == 0 ? 6 : 0,
                                             .row_order = orders[o]};
-        if (enqueue_loaded(loaded, &config, &problem, &tensors) != ATTUNE_OK) fail_msg("%s", attune_message());
+        const attune_status status = enqueue_loaded(loaded, &config, &problem, &tensors);
+        const bool twice = strstr(attune_message(), "each element is one block's to write") != NULL;
+        if (status != ATTUNE_OK && !twice) fail_msg("%s", attune_message());
       }
     attune_unload(loaded);
     free(kernel);
