@@ -71,6 +71,7 @@ void attune_host_block_destroy(attune_host_block *block) {
   for (int i = 0; i < block->capacity; i++) {
     attune_fiber_discard(&block->lanes[i].fiber);
     free(block->lanes[i].copies);
+    attune_host_holds_release(block->lanes[i].holds);
   }
   if (block->stacks) munmap(block->stacks, block->stacks_size);
   attune_host_shared_release(&block->shared);
@@ -102,6 +103,7 @@ static void reset_threads(attune_host_block *block) {
     lane->thread = i % block->part_threads;
     lane->first = lane->count = 0;
     lane->groups = 0;
+    if (lane->holds) attune_host_holds_reset(lane->holds);
   }
   memset(block->sent, 0, (size_t)block->threads * sizeof *block->sent);
   memset(block->barriers, 0, sizeof block->barriers);

@@ -385,4 +385,5 @@ const struct attune_host_calls attune_host_runner_calls = {
     .cluster_barrier = cluster_barrier,
     .mbarrier_arrive_at = attune_host_mbarrier_arrive_at,
     .load_tile_multicast = attune_host_load_tile_multicast,
+    .hold_registers = attune_host_hold_registers,
 };

@@ -7,6 +7,7 @@
 
 #include "runtime/simulator/block.h"
 #include "runtime/simulator/fiber.h"
+#include "runtime/simulator/registers.h"
 #include "runtime/simulator/shared.h"
 
 enum { ATTUNE_HOST_STORES_MAX = 64 };
@@ -42,6 +43,7 @@ typedef struct {
   uint64_t groups;                    /* closed so far */
   int mbarrier;                       /* that it waits for */
   struct attune_host_product product; /* the one it arrived with */
+  attune_host_holds *holds;           /* NULL: none yet */
 } attune_host_lane;
 
 typedef struct {
@@ -187,6 +189,7 @@ void attune_host_start_order(attune_host_block *block, int line);
 /* named.c, warpgroup.c: all lanes of the warp have arrived; false: they wait on. */
 bool attune_host_named_arrive(attune_host_block *block, int warp);
 bool attune_host_group_arrive(attune_host_block *block, int warp);
+void attune_host_hold_registers(const void *at, int words, int line);
 void attune_host_groups_reset(attune_host_block *block);
 void attune_host_groups_release(attune_host_block *block);
 /* The running lane leaves the kernel: with no product in flight, and a block's last one with no tile and no arrival of

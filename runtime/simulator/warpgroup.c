@@ -1,22 +1,30 @@
 /* What the four warps of a warpgroup do together: products that run by themselves until they are waited for, and moving
  * registers from one warpgroup to another.
  *
- * A product is performed by its wait, with what shared memory and the registers hold then: whoever reads accumulators
- * before finds poison. */
+ * A product is performed by its wait, with what shared memory holds then. Until then the accumulators are kept apart
+ * and the threads' own are poison: whoever reads them finds that, and whoever writes them is found out at the wait. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/simulator/product.h"
 #include "runtime/simulator/state.h"
 
-enum { IN_FLIGHT_MAX = 64, REGISTERS = 65536 };
+enum { IN_FLIGHT_MAX = 64, REGISTERS = 65536, SUMS_MAX = 4, SUM_MAX = ATTUNE_HOST_PRODUCT_N_MAX / 2 };
+
+/* Accumulators of products in flight: those of each thread, and what they hold behind the poison. */
+typedef struct {
+  float *c[128];
+  int n, products; /* columns; products that add to them, 0: free */
+  float values[128][SUM_MAX];
+} sum;
 
 typedef struct {
   uint32_t number, batch; /* of the block's products; of the group's batches */
   int line, n, a_count, count;
   bool accumulate, bf16, registers, n_major; /* A in registers; B N-major */
-  float *c[128];
+  sum *sum;
   const unsigned *a[128];
+  unsigned a_words[128][4];                             /* as they were when it was issued */
   uint32_t chunks[128 + 2 * ATTUNE_HOST_PRODUCT_N_MAX]; /* shared offsets: A's, then B's */
 } product;
 
@@ -25,7 +33,14 @@ struct attune_host_queue {
   product products[IN_FLIGHT_MAX]; /* a ring */
   int first, count;
   uint32_t batches; /* closed so far */
+  sum sums[SUMS_MAX];
 };
+
+static void empty(attune_host_queue *queue) {
+  queue->first = queue->count = 0;
+  for (int i = 0; i < SUMS_MAX; i++)
+    queue->sums[i].products = 0;
+}
 
 void attune_host_groups_reset(attune_host_block *block) {
   block->mbarrier_count = block->tile_count = block->store_count = 0;
@@ -38,7 +53,7 @@ void attune_host_groups_reset(attune_host_block *block) {
     block->free_registers[part] = pool - registers * block->part_threads;
   for (int g = 0; g < ATTUNE_HOST_GROUPS_MAX; g++) {
     attune_host_queue *queue = block->groups[g].queue;
-    if (queue) queue->first = queue->count = 0;
+    if (queue) empty(queue);
     block->groups[g] = (attune_host_group){.registers = registers, .queue = queue};
   }
 }
@@ -91,13 +106,61 @@ void attune_host_check_exit(attune_host_block *block) {
 
 /* ---- products ---- */
 
-static void perform(attune_host_block *block, attune_host_queue *queue, product *p) {
+static bool is_poison(const float *c, int count) {
+  const uint32_t bits = ATTUNE_HOST_POISON;
+  for (int i = 0; i < count; i++)
+    if (memcmp(c + i, &bits, sizeof bits) != 0) return false;
+  return true;
+}
+
+static void poison(sum *s) {
+  const uint32_t bits = ATTUNE_HOST_POISON;
+  for (int t = 0; t < 128; t++)
+    for (int i = 0; i < s->n / 2; i++)
+      memcpy(s->c[t] + i, &bits, sizeof bits);
+}
+
+static void check_untouched(attune_host_block *block, int group, const product *p) {
+  for (int t = 0; t < 128; t++) {
+    if (!is_poison(p->sum->c[t], p->n / 2))
+      attune_host_fault(block, group * 128 + t, p->line,
+                        "the accumulators of this product are written while it is in flight: wgmma_wait is missing"
+                        " before that");
+    if (p->registers && memcmp(p->a[t], p->a_words[t], sizeof p->a_words[t]) != 0)
+      attune_host_fault(block, group * 128 + t, p->line,
+                        "the registers of A are written while this product, in flight, reads them: wgmma_wait is"
+                        " missing before that");
+  }
+}
+
+static attune_host_holds *holds_of(attune_host_block *block, attune_host_lane *lane, int line) {
+  if (!lane->holds && !(lane->holds = attune_host_holds_create()))
+    attune_host_fault(block, lane->index, line, "out of memory for the registers that a thread holds");
+  return lane->holds;
+}
+
+/* With the last product the threads get their accumulators, which need no fence as long as nobody writes them. */
+static void give_sum(attune_host_block *block, int group, sum *s, int line) {
+  if (--s->products > 0) return;
+  for (int t = 0; t < 128; t++) {
+    memcpy(s->c[t], s->values[t], (size_t)s->n / 2 * sizeof *s->values[t]);
+    attune_host_hold(holds_of(block, &block->lanes[group * 128 + t], line), s->c[t], s->n / 2, true);
+  }
+}
+
+static void perform(attune_host_block *block, int group, product *p) {
+  attune_host_queue *queue = block->groups[group].queue;
+  float *values[128];
+  check_untouched(block, group, p);
+  for (int t = 0; t < 128; t++)
+    values[t] = p->sum->values[t];
   if (p->registers)
     attune_host_numbers_registers(&queue->numbers, p->a, p->bf16);
   else
     attune_host_numbers_a(&queue->numbers, block->shared.bytes, p->chunks, p->bf16);
   attune_host_numbers_b(&queue->numbers, block->shared.bytes, p->chunks + p->a_count, p->n, p->n_major, p->bf16);
-  attune_host_numbers_sum(&queue->numbers, p->c, p->n, p->accumulate);
+  attune_host_numbers_sum(&queue->numbers, values, p->n, p->accumulate);
+  give_sum(block, group, p->sum, p->line);
 }
 
 /* All lanes ask for the same. */
@@ -128,11 +191,61 @@ static void locate(attune_host_block *block, product *p, const struct attune_hos
     p->chunks[i] = attune_host_offset(block, block->lanes[group * 128].part, p->chunks[i]);
 }
 
-static void poison(const product *p) {
-  const uint32_t bits = ATTUNE_HOST_POISON;
-  for (int t = 0; t < 128; t++)
-    for (int i = 0; i < p->n / 2; i++)
-      memcpy(p->c[t] + i, &bits, sizeof bits);
+/* ---- registers of products ---- */
+
+void attune_host_hold_registers(const void *at, int words, int line) {
+  attune_host_block *block = attune_host_current;
+  attune_host_hold(holds_of(block, block->running, line), at, words, false);
+}
+
+/* What the product reads must not be moved behind its start. */
+static void check_held(attune_host_block *block, int group, const void *at, int thread, int words, const char *what,
+                       int line) {
+  attune_host_lane *lane = &block->lanes[group * 128 + thread];
+  const char *missing = attune_host_holds_missing(holds_of(block, lane, line), at, words);
+  if (missing)
+    attune_host_fault(block, lane->index, line,
+                      "a product reads registers of %s that the compiler may write after its start: %s before"
+                      " wgmma_fence",
+                      what, missing);
+}
+
+/* Those that are in flight go on; others are taken from the threads. */
+static sum *take_sum(attune_host_block *block, int group, int line) {
+  attune_host_queue *queue = block->groups[group].queue;
+  const attune_host_lane *lanes = &block->lanes[group * 128];
+  const int n = 2 * lanes[0].product.n;
+  sum *s = NULL;
+  for (int i = 0; i < SUMS_MAX; i++) {
+    if (queue->sums[i].products == 0)
+      s = &queue->sums[i];
+    else if (queue->sums[i].c[0] == lanes[0].product.c && queue->sums[i].n == n) {
+      queue->sums[i].products++;
+      return &queue->sums[i];
+    }
+  }
+  if (!s)
+    attune_host_fault(block, group * 128, line,
+                      "products in flight for more than %d sets of accumulators, which the simulator cannot model",
+                      SUMS_MAX);
+  s->n = n;
+  s->products = 1;
+  for (int t = 0; t < 128; t++) {
+    s->c[t] = lanes[t].product.c;
+    if (!lanes[t].product.accumulate) continue;
+    check_held(block, group, s->c[t], t, n / 2, "C", line);
+    memcpy(s->values[t], s->c[t], (size_t)n / 2 * sizeof *s->c[t]);
+  }
+  poison(s);
+  return s;
+}
+
+static void take_operand(attune_host_block *block, int group, product *p) {
+  for (int t = 0; t < 128; t++) {
+    p->a[t] = block->lanes[group * 128 + t].product.a;
+    check_held(block, group, p->a[t], t, 4, "A", p->line);
+    memcpy(p->a_words[t], p->a[t], sizeof p->a_words[t]);
+  }
 }
 
 static void issue(attune_host_block *block, int group, int line) {
@@ -161,11 +274,8 @@ static void issue(attune_host_block *block, int group, int line) {
   if (!attune_host_shared_start_product(&block->shared, &conflict, p->chunks, p->count, group, p->number, line))
     attune_host_fault_conflict(block, &conflict, line, "a product",
                                conflict.offset % block->shared.pitch + ATTUNE_HOST_SHARED_BASE, 16);
-  for (int t = 0; t < 128; t++) {
-    p->c[t] = lanes[t].product.c;
-    p->a[t] = lanes[t].product.a;
-  }
-  if (!p->accumulate) poison(p);
+  if (p->registers) take_operand(block, group, p);
+  p->sum = take_sum(block, group, line);
 }
 
 static void wait(attune_host_block *block, int group, int pending, int line) {
@@ -174,7 +284,7 @@ static void wait(attune_host_block *block, int group, int pending, int line) {
   for (; queue->count > 0; queue->count--) {
     product *p = in_flight(queue, 0);
     if (p->batch + (uint32_t)pending >= queue->batches) break;
-    perform(block, queue, p);
+    perform(block, group, p);
     attune_host_shared_end_product(&block->shared, p->chunks, p->count, group, p->number);
     queue->first = (queue->first + 1) % IN_FLIGHT_MAX;
   }
@@ -230,6 +340,8 @@ static bool act(attune_host_block *block, int group, int operation, int line) {
     return true;
   case ATTUNE_HOST_PRODUCT_FENCE:
     g->fenced = true;
+    for (int t = 0; t < 128; t++)
+      if (lane[t].holds) attune_host_holds_fence(lane[t].holds);
     return true;
   case ATTUNE_HOST_PRODUCT_COMMIT:
     g->queue->batches++;
@@ -252,7 +364,7 @@ static bool act(attune_host_block *block, int group, int operation, int line) {
 static attune_host_queue *make_queue(attune_host_block *block, int warp, int line) {
   attune_host_queue *queue = aligned_alloc(64, (sizeof *queue + 63) / 64 * 64);
   if (!queue) attune_host_fault(block, warp * 32, line, "out of memory for a warpgroup's products");
-  queue->first = queue->count = 0;
+  empty(queue);
   queue->batches = 0;
   return queue;
 }

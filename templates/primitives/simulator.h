@@ -398,8 +398,12 @@ template <int pending> ATTUNE_DEVICE void wgmma_wait(int line = __builtin_LINE()
   host->collective(ATTUNE_HOST_PRODUCT_WAIT, &in, nullptr, line);
 }
 
-template <int n> ATTUNE_DEVICE void fence_registers(float (&)[n]) {}
-template <int n> ATTUNE_DEVICE void fence_registers(unsigned (&)[n][4]) {}
+template <int n> ATTUNE_DEVICE void fence_registers(float (&x)[n], int line = __builtin_LINE()) {
+  host->hold_registers(x, n, line);
+}
+template <int n> ATTUNE_DEVICE void fence_registers(unsigned (&x)[n][4], int line = __builtin_LINE()) {
+  host->hold_registers(x, n * 4, line);
+}
 
 ATTUNE_DEVICE unsigned long long descriptor_k_major(shared_address a) {
   return (unsigned long long)((a & 0x3ffffu) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;

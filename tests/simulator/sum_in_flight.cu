@@ -1,0 +1,33 @@
+// Accumulators are rescaled while a product adds to them.
+// launch: 1 128 9216
+// expect: the accumulators of this product are written while it is in flight
+// where: block 0, thread 0
+ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
+  const int thread = thread_index();
+  const shared_address full = shared_memory(), tile = full + 1024;
+  if (thread == 0) {
+    mbarrier_init(full, 1);
+    mbarrier_init_fence();
+  }
+  barrier();
+  if (thread == 0) {
+    mbarrier_arrive_expect_tx(full, 8192);
+    tma_load(tile, maps.q, 0, 0, 0, 0, full, 0);
+  }
+  mbarrier_wait(full, 0);
+  float c[32];
+  for (int i = 0; i < 32; i++)
+    c[i] = 1.0f;
+  fence_registers(c);
+  wgmma_fence();
+  wgmma_ss(c, descriptor_k_major(tile), descriptor_k_major(tile), true); // fault
+  wgmma_commit();
+#if !BROKEN
+  wgmma_wait<0>();
+#endif
+  for (int i = 0; i < 32; i++)
+    c[i] = 0.5f;
+  fence_registers(c);
+  wgmma_wait<0>();
+  if (thread < 64) store_global_float(problem.lse + thread, c[0]);
+}

@@ -1,0 +1,32 @@
+// What a product adds to is read before its wait: the old value is there on no machine for certain.
+// launch: 1 128 9216
+// expect: stores a value of a product that was not waited for
+ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
+  const int thread = thread_index();
+  const shared_address full = shared_memory(), tile = full + 1024;
+  if (thread == 0) {
+    mbarrier_init(full, 1);
+    mbarrier_init_fence();
+  }
+  barrier();
+  if (thread == 0) {
+    mbarrier_arrive_expect_tx(full, 8192);
+    tma_load(tile, maps.q, 0, 0, 0, 0, full, 0);
+  }
+  mbarrier_wait(full, 0);
+  float c[32];
+  for (int i = 0; i < 32; i++)
+    c[i] = 1.0f;
+  fence_registers(c);
+  wgmma_fence();
+  wgmma_ss(c, descriptor_k_major(tile), descriptor_k_major(tile), true);
+  wgmma_commit();
+#if BROKEN
+  const float x = c[0];
+  wgmma_wait<0>();
+#else
+  wgmma_wait<0>();
+  const float x = c[0];
+#endif
+  if (thread < 64) store_global_float(problem.lse + thread, x); // fault
+}
