@@ -1,11 +1,15 @@
 /* The tokens of C++ source, as far as finding names in it needs them. */
 #include "generator/source/lexer.h"
 
-#include <ctype.h>
 #include <string.h>
 
+/* Of ASCII alone, unlike isdigit and isalnum, which ask the locale. */
+static bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
 bool attune_is_word_character(char c) {
-  return isalnum((unsigned char)c) || c == '_';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || is_digit(c);
 }
 
 const char *attune_skip_comment(const char *at) {
@@ -22,17 +26,31 @@ static size_t length_of_string(const char *at) {
 }
 
 static size_t length_of_symbol(const char *at) {
-  static const char *const longer[] = {"<<=", ">>=", "...", "<<", ">>", "<=", ">=", "==", "!=", "&&", "||", "->",
-                                       "++",  "--",  "+=",  "-=", "*=", "/=", "%=", "&=", "|=", "^=", "::"};
-  for (size_t i = 0; i < sizeof longer / sizeof *longer; i++)
-    if (strncmp(at, longer[i], strlen(longer[i])) == 0) return strlen(longer[i]);
-  return 1;
+  const bool doubled = at[1] == at[0], assigns = at[1] == '=';
+  switch (at[0]) {
+    case '<':
+    case '>': return doubled ? 2 + (at[2] == '=') : 1 + (size_t)assigns;
+    case '&':
+    case '|':
+    case '+': return doubled || assigns ? 2 : 1;
+    case '-': return doubled || assigns || at[1] == '>' ? 2 : 1;
+    case '=':
+    case '!':
+    case '*':
+    case '/':
+    case '%':
+    case '^': return assigns ? 2 : 1;
+    case ':': return doubled ? 2 : 1;
+    case '.': return doubled && at[2] == '.' ? 3 : 1;
+    default: return 1;
+  }
 }
 
 bool attune_next_token(attune_token *out, const char **at, const char *end) {
   const char *c = *at;
   for (;;) {
-    c += strspn(c, " \t\n");
+    while (*c == ' ' || *c == '\t' || *c == '\n')
+      c++;
     if (c[0] != '/' || (c[1] != '/' && c[1] != '*')) break;
     c = attune_skip_comment(c);
   }
@@ -40,7 +58,7 @@ bool attune_next_token(attune_token *out, const char **at, const char *end) {
   if (*c == '\0' || (end != NULL && c >= end)) return false;
   out->start = c;
   if (attune_is_word_character(*c)) {
-    out->kind = isdigit((unsigned char)*c) ? ATTUNE_TOKEN_NUMBER : ATTUNE_TOKEN_WORD;
+    out->kind = is_digit(*c) ? ATTUNE_TOKEN_NUMBER : ATTUNE_TOKEN_WORD;
     while (attune_is_word_character(*c) || (out->kind == ATTUNE_TOKEN_NUMBER && *c == '.'))
       c++;
     out->length = (size_t)(c - out->start);
@@ -56,14 +74,18 @@ bool attune_next_token(attune_token *out, const char **at, const char *end) {
 }
 
 bool attune_token_is(const attune_token *token, const char *text) {
-  return strlen(text) == token->length && strncmp(token->start, text, token->length) == 0;
+  return strncmp(token->start, text, token->length) == 0 && text[token->length] == '\0';
 }
 
 bool attune_token_in(const attune_token *token, const char *list) {
-  while (*list != '\0') {
-    const size_t length = strcspn(list, " ");
-    if (length == token->length && strncmp(token->start, list, length) == 0) return true;
-    list += length + (list[length] == ' ');
+  for (const char *word = list; *word != '\0';) {
+    size_t length = 0; /* that the word and the token share */
+    while (length < token->length && word[length] == token->start[length])
+      length++;
+    if (length == token->length && (word[length] == ' ' || word[length] == '\0')) return true;
+    word += length;
+    while (*word != '\0' && *word++ != ' ') {
+    }
   }
   return false;
 }
