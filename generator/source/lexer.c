@@ -28,21 +28,28 @@ static size_t length_of_string(const char *at) {
 static size_t length_of_symbol(const char *at) {
   const bool doubled = at[1] == at[0], assigns = at[1] == '=';
   switch (at[0]) {
-    case '<':
-    case '>': return doubled ? 2 + (at[2] == '=') : 1 + (size_t)assigns;
-    case '&':
-    case '|':
-    case '+': return doubled || assigns ? 2 : 1;
-    case '-': return doubled || assigns || at[1] == '>' ? 2 : 1;
-    case '=':
-    case '!':
-    case '*':
-    case '/':
-    case '%':
-    case '^': return assigns ? 2 : 1;
-    case ':': return doubled ? 2 : 1;
-    case '.': return doubled && at[2] == '.' ? 3 : 1;
-    default: return 1;
+  case '<':
+  case '>':
+    return doubled ? 2 + (at[2] == '=') : 1 + (size_t)assigns;
+  case '&':
+  case '|':
+  case '+':
+    return doubled || assigns ? 2 : 1;
+  case '-':
+    return doubled || assigns || at[1] == '>' ? 2 : 1;
+  case '=':
+  case '!':
+  case '*':
+  case '/':
+  case '%':
+  case '^':
+    return assigns ? 2 : 1;
+  case ':':
+    return doubled ? 2 : 1;
+  case '.':
+    return doubled && at[2] == '.' ? 3 : 1;
+  default:
+    return 1;
   }
 }
 

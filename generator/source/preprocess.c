@@ -229,12 +229,15 @@ static attune_status process_file(state *s, int index) {
   return status;
 }
 
-/* Copies code with no more than one empty line in a row. */
-static void add_code(attune_buffer *out, const char *text, size_t length) {
-  for (size_t i = 0; i < length; i++) {
-    const bool at_start = out->length == 0 || out->text[out->length - 1] == '\n';
-    const bool after_empty = out->length == 0 || (at_start && (out->length == 1 || out->text[out->length - 2] == '\n'));
-    if (!(text[i] == '\n' && after_empty)) attune_buffer_add(out, text + i, 1);
+/* Copies code with no more than one empty line in a row, and none at its beginning. */
+static void add_code(attune_buffer *out, const char *text) {
+  for (const char *at = text; *at != '\0';) {
+    const size_t length = strcspn(at, "\n") + 1;
+    const bool last = at[length - 1] == '\0';
+    const bool after_empty = out->length == 0 || (out->text[out->length - 1] == '\n' &&
+                                                  (out->length == 1 || out->text[out->length - 2] == '\n'));
+    if (length > 1 || !after_empty) attune_buffer_add(out, at, length - last);
+    at += length - last;
   }
 }
 
@@ -246,7 +249,7 @@ attune_status attune_preprocess(char **out, const attune_preprocess_input *input
   state s = {.input = input};
   attune_buffer text = {0};
   attune_status status = process_file(&s, 0);
-  if (status == ATTUNE_OK) add_code(&text, s.text.text, s.text.length);
+  if (status == ATTUNE_OK && s.text.text != NULL) add_code(&text, s.text.text);
   attune_buffer_add(&text, "", 0); /* an empty text is a text */
   if (status == ATTUNE_OK && (text.failed || s.text.failed))
     status = attune_fail(ATTUNE_OUT_OF_MEMORY, "out of memory while preprocessing");

@@ -13,22 +13,33 @@ typedef enum { DECLARATION, FUNCTION, OPERATOR, TYPE, HEADING, SECTION_HEADING, 
 typedef struct {
   const char *start, *code, *end;       /* with the comments before it; without */
   const char *parameters, *after_first; /* of functions: from the parenthesis to its end */
-  attune_token symbol;                  /* of operators */
   item_kind kind;
   bool blank_before, wanted, kept;
 } item;
 
+/* What an item declares: a name, or the symbol of an operator. */
 typedef struct {
   attune_token token;
   int item;
+  int next; /* of the same bucket, or -1 */
 } item_name;
+
+enum { BUCKETS = 1024 };
 
 typedef struct {
   item *items;
   item_name *names;
   int item_count, name_count, item_capacity, name_capacity;
+  int buckets[BUCKETS]; /* the last name of each, or -1 */
   bool failed;
 } unit;
+
+static unsigned bucket_of(const attune_token *token) {
+  unsigned hash = 2166136261u; /* FNV-1a */
+  for (size_t i = 0; i < token->length; i++)
+    hash = (hash ^ (unsigned char)token->start[i]) * 16777619u;
+  return (hash ^ hash >> 16) % BUCKETS;
+}
 
 static item *add_item(unit *u) {
   if (u->item_count == u->item_capacity) {
@@ -56,7 +67,25 @@ static void add_name(unit *u, attune_token token) {
     u->names = grown;
     u->name_capacity = capacity;
   }
-  u->names[u->name_count++] = (item_name){token, u->item_count - 1};
+  int *bucket = &u->buckets[bucket_of(&token)];
+  u->names[u->name_count] = (item_name){token, u->item_count - 1, *bucket};
+  *bucket = u->name_count++;
+}
+
+/* Of the names from number `at` of a bucket on, the next that is the token; -1: there is none. */
+static int same_name(const unit *u, int at, const attune_token *token) {
+  while (at >= 0 && !(u->names[at].token.length == token->length &&
+                      memcmp(u->names[at].token.start, token->start, token->length) == 0))
+    at = u->names[at].next;
+  return at;
+}
+
+static int first_name(const unit *u, const attune_token *token) {
+  return same_name(u, u->buckets[bucket_of(token)], token);
+}
+
+static int next_name(const unit *u, int at, const attune_token *token) {
+  return same_name(u, u->names[at].next, token);
 }
 
 /* ---- splitting ---- */
@@ -73,11 +102,12 @@ static const char *end_of_declaration(const char *at) {
   int depth = 0;
   attune_token t;
   while (attune_next_token(&t, &at, NULL)) {
-    if (attune_token_in(&t, "( [ {")) depth++;
-    if (attune_token_in(&t, ") ] }")) depth--;
+    const char symbol = t.kind == ATTUNE_TOKEN_SYMBOL ? *t.start : '\0';
+    if (symbol == '(' || symbol == '[' || symbol == '{') depth++;
+    if (symbol == ')' || symbol == ']' || symbol == '}') depth--;
     if (depth > 0) continue;
-    if (attune_token_is(&t, ";")) return at;
-    if (!attune_token_is(&t, "}")) continue;
+    if (symbol == ';') return at;
+    if (symbol != '}') continue;
     const char *ahead = at;
     attune_token next;
     if (!attune_next_token(&next, &ahead, NULL) || !attune_token_in(&next, "; ,")) return at;
@@ -173,7 +203,8 @@ static void describe_declarators(unit *u, item *i, const char *at) {
   bool in_value = false;
   while (attune_next_token(&t, &at, i->end)) {
     if (attune_token_is(&t, "operator")) {
-      attune_next_token(&i->symbol, &at, i->end);
+      attune_next_token(&t, &at, i->end);
+      if (t.kind == ATTUNE_TOKEN_SYMBOL) add_name(u, t);
       i->kind = OPERATOR;
     } else if (t.kind == ATTUNE_TOKEN_WORD) {
       last = t;
@@ -227,52 +258,12 @@ static void describe(unit *u, item *i) {
 
 /* ---- what is reached ---- */
 
-static int compare_tokens(const attune_token *a, const attune_token *b) {
-  const size_t shorter = a->length < b->length ? a->length : b->length;
-  const int order = strncmp(a->start, b->start, shorter);
-  return order != 0 ? order : (a->length > b->length) - (a->length < b->length);
-}
-
-static int compare_names(const void *a, const void *b) {
-  const item_name *x = a, *y = b;
-  const int order = compare_tokens(&x->token, &y->token);
-  return order != 0 ? order : (x->item > y->item) - (x->item < y->item);
-}
-
-/* The first of the sorted names that is not before the token. */
-static int find_name(const unit *u, const attune_token *token) {
-  int low = 0, high = u->name_count;
-  while (low < high) {
-    const int middle = low + (high - low) / 2;
-    if (compare_tokens(&u->names[middle].token, token) < 0)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
-static void want_named(unit *u, const attune_token *token) {
-  for (int n = find_name(u, token); n < u->name_count && compare_tokens(&u->names[n].token, token) == 0; n++)
-    u->items[u->names[n].item].wanted = true;
-}
-
-static void want_operators(unit *u, const attune_token *token) {
-  for (int i = 0; i < u->item_count; i++) {
-    item *o = &u->items[i];
-    if (o->kind == OPERATOR && !o->wanted && compare_tokens(&o->symbol, token) == 0) o->wanted = true;
-  }
-}
-
 static void keep(unit *u, item *i) {
   i->kept = true;
   attune_token t;
-  for (const char *at = i->code; attune_next_token(&t, &at, i->end);) {
-    if (t.kind == ATTUNE_TOKEN_WORD)
-      want_named(u, &t);
-    else
-      want_operators(u, &t);
-  }
+  for (const char *at = i->code; attune_next_token(&t, &at, i->end);)
+    for (int n = first_name(u, &t); n >= 0; n = next_name(u, n, &t))
+      u->items[u->names[n].item].wanted = true;
 }
 
 /* Whether all types of the item's parameters are kept, of those that the text declares. */
@@ -281,7 +272,7 @@ static bool has_parameter_types(const unit *u, const item *i) {
   attune_token t;
   for (const char *at = i->parameters; attune_next_token(&t, &at, i->after_first);) {
     if (t.kind != ATTUNE_TOKEN_WORD) continue;
-    for (int n = find_name(u, &t); n < u->name_count && compare_tokens(&u->names[n].token, &t) == 0; n++) {
+    for (int n = first_name(u, &t); n >= 0; n = next_name(u, n, &t)) {
       const item *type = &u->items[u->names[n].item];
       if (type->kind == TYPE && !type->kept) return false;
     }
@@ -293,7 +284,7 @@ static void keep_reached(unit *u, const char *root) {
   for (int i = 0; i < u->item_count; i++)
     if (u->items[i].kind == ALWAYS) keep(u, &u->items[i]);
   const attune_token name = {.start = root, .length = strlen(root), .kind = ATTUNE_TOKEN_WORD};
-  for (int n = find_name(u, &name); n < u->name_count && compare_tokens(&u->names[n].token, &name) == 0; n++)
+  for (int n = first_name(u, &name); n >= 0; n = next_name(u, n, &name))
     keep(u, &u->items[u->names[n].item]);
   for (bool again = true; again;) {
     again = false;
@@ -324,6 +315,8 @@ static void keep_headings(unit *u) {
 
 attune_status attune_prune(attune_buffer *out, const char *text, const char *root) {
   unit u = {0};
+  for (int i = 0; i < BUCKETS; i++)
+    u.buckets[i] = -1;
   split(&u, text);
   for (int i = 0; i < u.item_count && !u.failed; i++) {
     const int count = u.item_count;
@@ -331,7 +324,6 @@ attune_status attune_prune(attune_buffer *out, const char *text, const char *roo
     if (u.items[i].kind == ALWAYS) describe(&u, &u.items[i]);
     u.item_count = count;
   }
-  if (!u.failed && u.name_count > 0) qsort(u.names, (size_t)u.name_count, sizeof *u.names, compare_names);
   if (!u.failed) {
     keep_reached(&u, root);
     keep_headings(&u);
