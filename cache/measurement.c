@@ -27,7 +27,7 @@ const attune_field attune_fields[] = {
 const int attune_field_count = sizeof attune_fields / sizeof *attune_fields;
 
 static const char *const measured_names[ATTUNE_MEASURED_COUNT] = {
-    "ok", "invalid", "compile_failed", "wrong_result", "launch_failed", "timeout", "skipped",
+    "ok", "invalid", "compile_failed", "wrong_result", "launch_failed", "skipped",
 };
 
 const char *attune_measured_name(attune_measured status) {

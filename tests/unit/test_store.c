@@ -111,7 +111,7 @@ static void a_measurement_comes_back_as_it_went_in(void **state) {
       .result_hash = "abc",
       .config = "it's; \"quoted\" \xc3\xa9",
       .complexity = INT32_MIN,
-      .status = ATTUNE_MEASURED_TIMEOUT,
+      .status = ATTUNE_MEASURED_LAUNCH_FAILED,
       .verified = true,
       .samples = samples,
       .sample_count = 4,

@@ -29,12 +29,12 @@ static const test_case cases[] = {
     {"only ok is chosen",
      "slow",
      {{"a", 1, .status = ATTUNE_MEASURED_WRONG_RESULT},
-      {"b", 1, .status = ATTUNE_MEASURED_TIMEOUT},
+      {"b", 1, .status = ATTUNE_MEASURED_LAUNCH_FAILED},
       {"c", 1, .status = ATTUNE_MEASURED_LAUNCH_FAILED},
       {"d", 1, .status = ATTUNE_MEASURED_SKIPPED},
       {"e", 1, .status = ATTUNE_MEASURED_INVALID},
       {"slow", 9}}},
-    {"nothing usable, no choice", "", {{"a", 1, .unverified = true}, {"b", 1, .status = ATTUNE_MEASURED_TIMEOUT}}},
+    {"nothing usable, no choice", "", {{"a", 1, .unverified = true}, {"b", 1, .status = ATTUNE_MEASURED_LAUNCH_FAILED}}},
     {"a median of 0 was not measured", "b", {{"a", 0}, {"b", 1}}},
 
     {"a measurement outranks a faster model", "real", {{"real", 9}, {"guess", 1, .policy = "model"}}},
@@ -62,7 +62,7 @@ static const test_case cases[] = {
     {"a newer row of another policy does not replace", "a", {{"a", 1}, {"b", 2}, {"a", 3, .policy = "hot"}}},
 
     {"another kernel of that config does not replace", "a", {{"a", 1}, {"b", 2}, {"a", 3, .hash = "other"}}},
-    {"nor refute", "a", {{"a", 1}, {"b", 2}, {"a", 0, .status = ATTUNE_MEASURED_TIMEOUT, .hash = "other"}}},
+    {"nor refute", "a", {{"a", 1}, {"b", 2}, {"a", 0, .status = ATTUNE_MEASURED_LAUNCH_FAILED, .hash = "other"}}},
     {"but a row of version 1 it replaces", "b", {{"a", 1, .hash = "v1:g"}, {"b", 2}, {"a", 3}}},
     {"and refutes", "b", {{"a", 1, .hash = "v1:g"}, {"b", 2}, {"a", 0, .status = ATTUNE_MEASURED_WRONG_RESULT}}},
     {"a row of version 1 does neither", "a", {{"a", 1}, {"b", 2}, {"a", 3, .hash = "v1:g"}}},
