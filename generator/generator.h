@@ -492,7 +492,5 @@ attune_status attune_emit(char **source, const attune_config *config, const attu
  * strides are taken to be contiguous. arch as in attune_config_target, or "host". */
 attune_status attune_result_hash(char out[65], const attune_config *config, const attune_problem *problem,
                                  const char *arch);
-/* SHA-256, in hex, of the templates and generator code that this family's sources are made from. Static. */
-const char *attune_generator_hash(attune_family family);
 
 #endif

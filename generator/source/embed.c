@@ -1,16 +1,10 @@
-/* Build tool: writes C that holds files, and for templates the hash of what each family's sources are made from.
+/* Build tool: writes C that holds the texts of files, as attune_embedded (embedded.h) in PREFIX_files of PREFIX_count.
  *
- *   embed OUT FOLDER PREFIX SHARED... [--family TEMPLATE SOURCE...]...
- *
- * Every file of FOLDER is held, in the array PREFIX_files of PREFIX_count; others only enter the hashes. */
+ *   embed OUT PREFIX FILE... */
 #include <errno.h>
-#include <sha256.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char family_flag[] = "--family";
 
 static void die(const char *what, const char *path) {
   fprintf(stderr, "embed: %s %s: %s\n", what, path, strerror(errno));
@@ -30,18 +24,6 @@ static char *read_file(const char *path, size_t *size) {
   text[*size] = '\0';
   fclose(file);
   return text;
-}
-
-/* Path and size before the bytes, so that bytes cannot move from one file to the next unseen. */
-static void add_to_hash(SHA2_CTX *hash, const char *path) {
-  size_t size;
-  char *text = read_file(path, &size);
-  char head[512];
-  const int length = snprintf(head, sizeof head, "%s %zu\n", path, size);
-  if (length < 0 || (size_t)length >= sizeof head) die("path too long", path);
-  SHA256Update(hash, (const uint8_t *)head, (size_t)length);
-  SHA256Update(hash, (const uint8_t *)text, size);
-  free(text);
 }
 
 static void write_text(FILE *out, const char *path) {
@@ -64,50 +46,24 @@ static void write_text(FILE *out, const char *path) {
   free(text);
 }
 
-static int end_of_group(int argc, char **argv, int first) {
-  while (first < argc && strcmp(argv[first], family_flag) != 0)
-    first++;
-  return first;
-}
-
 int main(int argc, char **argv) {
-  enum { OUT = 1, FOLDER, PREFIX, FIRST };
+  enum { OUT = 1, PREFIX, FIRST };
   if (argc <= FIRST) {
-    fprintf(stderr, "usage: embed OUT FOLDER PREFIX SHARED... [--family TEMPLATE SOURCE...]...\n");
+    fprintf(stderr, "usage: embed OUT PREFIX FILE...\n");
     return 2;
   }
-  const char *folder = argv[FOLDER], *prefix = argv[PREFIX];
   FILE *out = fopen(argv[OUT], "wb");
   if (out == NULL) die("cannot create", argv[OUT]);
   fprintf(out,
-          "/* Written by generator/source/embed.c from %s. */\n"
+          "/* Written by generator/source/embed.c. */\n"
           "#include \"generator/source/embedded.h\"\n\n"
           "const attune_embedded %s_files[] = {\n",
-          folder, prefix);
-  const int shared_end = end_of_group(argc, argv, FIRST);
-  int count = 0;
-  for (int group = FIRST; group < argc;) {
-    const bool is_family = group >= shared_end;
-    const int first = group + is_family, end = end_of_group(argc, argv, first);
-    char hex[SHA256_DIGEST_STRING_LENGTH] = "";
-    if (is_family) {
-      SHA2_CTX hash;
-      SHA256Init(&hash);
-      for (int i = FIRST; i < shared_end; i++)
-        add_to_hash(&hash, argv[i]);
-      for (int i = first; i < end; i++)
-        add_to_hash(&hash, argv[i]);
-      SHA256End(&hash, hex);
-    }
-    for (int i = first; i < end; i++) {
-      if (strncmp(argv[i], folder, strlen(folder)) != 0) continue;
-      fprintf(out, "    {\"%s\", \"%s\",\n", argv[i], hex);
-      write_text(out, argv[i]);
-      count++;
-    }
-    group = end;
+          argv[PREFIX]);
+  for (int i = FIRST; i < argc; i++) {
+    fprintf(out, "    {\"%s\",\n", argv[i]);
+    write_text(out, argv[i]);
   }
-  fprintf(out, "};\nconst int %s_count = %d;\n", prefix, count);
+  fprintf(out, "};\nconst int %s_count = %d;\n", argv[PREFIX], argc - FIRST);
   if (fclose(out) != 0) die("cannot write", argv[OUT]);
   return 0;
 }

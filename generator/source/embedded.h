@@ -4,7 +4,6 @@
 
 typedef struct {
   const char *path; /* "templates/forward/mma.cu" */
-  const char *hash; /* of a family's template: SHA-256, in hex, of everything its sources are made from; else "" */
   const char *text;
 } attune_embedded;
 extern const attune_embedded attune_embedded_files[];

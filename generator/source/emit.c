@@ -24,12 +24,6 @@ static const attune_embedded *find_embedded(const char *path) {
   return NULL;
 }
 
-const char *attune_generator_hash(attune_family family) {
-  const attune_family_row *row = attune_family_find((int32_t)family);
-  const attune_embedded *file = row != NULL ? find_embedded(row->template_path) : NULL;
-  return file != NULL ? file->hash : "";
-}
-
 /* ---- parameters ---- */
 
 typedef struct {
@@ -154,10 +148,7 @@ static void print_header(attune_buffer *out, const attune_config *config, const 
                         attune_family_find(config->family)->own_arch != 0 ? "" : " or later", needed);
   }
   print_launch(out, config);
-  attune_buffer_print(out,
-                      " * Regenerate: attune emit --arch %s --config %s\n"
-                      " * Generator %s */\n\n",
-                      arch, text, attune_generator_hash((attune_family)config->family));
+  attune_buffer_print(out, " * Regenerate: attune emit --arch %s --config %s */\n\n", arch, text);
 }
 
 /* What takes the place of the templates' stand-ins. */

@@ -304,9 +304,8 @@ static void test_templates(void **unused) {
       assert_int_equal(attune_config_symbol(symbol, &config), ATTUNE_OK);
       assert_non_null(strstr(source, symbol));
       assert_null(strstr(source, "KERNEL_NAME"));
-      snprintf(wanted, sizeof wanted, "--config %s\n", texts[i]);
+      snprintf(wanted, sizeof wanted, "--config %s */\n", texts[i]);
       assert_non_null(strstr(source, wanted));
-      assert_non_null(strstr(source, attune_generator_hash((attune_family)config.family)));
       assert_non_null(strstr(source, target == ATTUNE_TARGET_HOST ? "--arch host" : "--arch sm_80"));
 
       strip_comments(source);
@@ -346,16 +345,11 @@ static void test_templates_are_pruned(void **unused) {
   free(reference);
 }
 
-static void test_hashes(void **unused) {
+static void test_hash(void **unused) {
   (void)unused;
   char hash[65];
   attune_sha256(hash, "abc", 3); /* FIPS 180-4 */
   assert_string_equal(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  const char *mma = attune_generator_hash(ATTUNE_FAMILY_MMA), *plain = attune_generator_hash(ATTUNE_FAMILY_REFERENCE);
-  assert_int_equal(strlen(mma), 64);
-  assert_int_equal(strlen(plain), 64);
-  assert_string_not_equal(mma, plain);
-  assert_string_equal(attune_generator_hash(ATTUNE_FAMILY_LAST + 1), "");
 }
 
 static void test_emit_refuses(void **unused) {
@@ -382,7 +376,7 @@ int main(void) {
       cmocka_unit_test(test_standard_includes),
       cmocka_unit_test(test_templates),
       cmocka_unit_test(test_templates_are_pruned),
-      cmocka_unit_test(test_hashes),
+      cmocka_unit_test(test_hash),
       cmocka_unit_test(test_emit_refuses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
