@@ -79,6 +79,11 @@ attune_status attune_problem_parse(attune_problem *out, const char *text);
 /* How far a tuned problem is from a wanted one; infinite where a kernel for one is not one for the other. Per-axis: the
  * sum of |log2| of the ratios of seqlens, batch and heads. */
 double attune_problem_distance(const attune_problem *wanted, const attune_problem *tuned);
+/* What the distance is made of: a text, which two problems share only if it is finite, and the sizes whose ratios count;
+ * 0: the size does not apply. */
+enum { ATTUNE_PROBLEM_SIZES = 6 };
+attune_status attune_problem_place(char class[ATTUNE_TEXT_MAX], int32_t sizes[ATTUNE_PROBLEM_SIZES],
+                                   const attune_problem *problem);
 double attune_problem_flops(const attune_problem *problem); /* two products, visible keys only */
 double attune_problem_bytes(const attune_problem *problem); /* each tensor once */
 

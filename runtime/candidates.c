@@ -60,25 +60,21 @@ bool attune_result_is_current(const attune_measurement *row, const attune_config
 
 /* Whole doublings. */
 static int32_t coordinate(int32_t size) {
-  return (int32_t)lround(log2((double)size));
+  return size > 0 ? (int32_t)lround(log2((double)size)) : -1;
 }
+
+_Static_assert((int)ATTUNE_AXES == (int)ATTUNE_PROBLEM_SIZES, "the store has an axis for each size");
 
 bool attune_problem_locate(attune_position *out, const char *problem) {
   attune_problem p;
-  if (attune_problem_parse(&p, problem) != ATTUNE_OK) return false;
-  const attune_bound bound = attune_problem_bound(&p);
-  static const char *const bounds[] = {"full", "causal", "window"};
-  static const char *const scores[] = {"plain", "negated", "softcap", "expression"};
-  /* All that attune_problem_distance wants to be equal, so that other rows need not be read. */
-  snprintf(out->class, sizeof out->class, "forward.%s.d%d.v%d.%s.%s.list%d.x%d%s%s%s",
-           p.dtype == ATTUNE_BF16 ? "bf16" : "fp16", p.head_dim, p.head_dim_v, bounds[bound],
-           scores[attune_problem_score(&p)], p.block_size, attune_problem_expressions(&p),
-           attune_problem_has_pattern(&p) ? ".pattern" : "", p.want_sinks ? ".sinks" : "", p.want_lse ? ".lse" : "");
-  const int32_t coordinates[ATTUNE_AXES] = {
-      coordinate(p.batch),    coordinate(p.heads_q),  coordinate(p.heads_kv),
-      coordinate(p.seqlen_q), coordinate(p.seqlen_k), bound == ATTUNE_BOUND_WINDOW ? coordinate(p.window_left + 1) : -1,
-  };
-  memcpy(out->coordinates, coordinates, sizeof coordinates);
+  char class[ATTUNE_TEXT_MAX];
+  int32_t sizes[ATTUNE_PROBLEM_SIZES];
+  if (attune_problem_parse(&p, problem) != ATTUNE_OK || attune_problem_place(class, sizes, &p) != ATTUNE_OK ||
+      strlen(class) >= sizeof out->class)
+    return false;
+  memcpy(out->class, class, strlen(class) + 1);
+  for (int i = 0; i < ATTUNE_AXES; i++)
+    out->coordinates[i] = coordinate(sizes[i]);
   return true;
 }
 

@@ -7,6 +7,13 @@ double attune_distance_axis(int32_t a, int32_t b) {
   return fabs(log2((double)a / (double)b));
 }
 
+void attune_distance_place(attune_buffer *out, int32_t *window, const attune_problem *p) {
+  const attune_bound bound = attune_problem_bound(p);
+  *window = bound == ATTUNE_BOUND_WINDOW ? p->window_left + 1 : 0;
+  attune_buffer_print(out, ".bound%d.score%d.pattern%d.x%d", (int)bound, (int)attune_problem_score(p),
+                      attune_problem_has_pattern(p), attune_problem_expressions(p));
+}
+
 double attune_distance_window(const attune_problem *wanted, const attune_problem *tuned) {
   const attune_bound bound = attune_problem_bound(wanted);
   if (bound != attune_problem_bound(tuned)) return INFINITY;

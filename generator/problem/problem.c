@@ -1,4 +1,5 @@
 /* What is to be computed, as a value: each function here walks the table of fields. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -207,6 +208,27 @@ double attune_problem_distance(const attune_problem *wanted, const attune_proble
     if (field->distance != NULL) distance += field->distance(&a, &b);
   }
   return distance;
+}
+
+attune_status attune_problem_place(char class[ATTUNE_TEXT_MAX], int32_t sizes[ATTUNE_PROBLEM_SIZES],
+                                   const attune_problem *problem) {
+  attune_problem p = *problem;
+  attune_buffer text = {0};
+  int count = 0;
+  make_canonical(&p);
+  attune_buffer_add_text(&text, "forward");
+  for (int i = 0; i < attune_problem_field_count; i++) {
+    const attune_problem_field *field = &attune_problem_fields[i];
+    const char *prefix = field->prefix != NULL ? field->prefix : field->member;
+    if (field->kernel) attune_buffer_print(&text, ".%s%d", prefix, int_of(field, &p));
+    if (field->scales) sizes[count++] = int_of(field, &p);
+  }
+  attune_distance_place(&text, &sizes[count++], &p);
+  assert(count == ATTUNE_PROBLEM_SIZES);
+  const bool fits = !text.failed && text.length < ATTUNE_TEXT_MAX;
+  if (fits) memcpy(class, text.text, text.length + 1);
+  attune_buffer_free(&text);
+  return fits ? ATTUNE_OK : attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a problem's place");
 }
 
 /* ---- the key ---- */

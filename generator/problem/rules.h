@@ -44,6 +44,8 @@ const char *attune_class_parse_hash(attune_problem *problem, attune_text *text);
 
 /* ---- distance.c ---- */
 double attune_distance_axis(int32_t a, int32_t b); /* |log2(a / b)| */
+/* Adds what the functions below want to be the same, and gives the window's size. */
+void attune_distance_place(attune_buffer *out, int32_t *window, const attune_problem *canonical);
 double attune_distance_window(const attune_problem *wanted, const attune_problem *tuned);
 double attune_distance_score(const attune_problem *wanted, const attune_problem *tuned);
 double attune_distance_density(const attune_problem *wanted, const attune_problem *tuned);

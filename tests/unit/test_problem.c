@@ -482,6 +482,46 @@ static void test_distance(void **unused) {
   assert_true(isinf(attune_problem_distance(&a, &b)));
 }
 
+/* The same place class means a finite distance, which is that of the sizes. */
+static void test_place(void **unused) {
+  (void)unused;
+  static const char *const texts[] = {
+      "forward.bf16.d128.b4.h16.kv4.q512.k512",
+      "forward.bf16.d128.b1.h32.kv32.q64.k4096",
+      "forward.fp16.d128.b4.h16.kv4.q512.k512",
+      "forward.bf16.d64.b4.h16.kv4.q512.k512",
+      "forward.bf16.d128.v64.b4.h16.kv4.q512.k512",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.causal",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.w99,5",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.w199,5",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.softcap",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.pattern.x7",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.pattern.x8",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.list64",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.list128",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.sinks",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.lse",
+  };
+  enum { COUNT = sizeof texts / sizeof *texts };
+  attune_problem problems[COUNT];
+  char classes[COUNT][ATTUNE_TEXT_MAX];
+  int32_t sizes[COUNT][ATTUNE_PROBLEM_SIZES];
+  for (int i = 0; i < COUNT; i++) {
+    if (attune_problem_parse(&problems[i], texts[i]) != ATTUNE_OK) fail_msg("%s", attune_message());
+    assert_int_equal(attune_problem_place(classes[i], sizes[i], &problems[i]), ATTUNE_OK);
+  }
+  for (int i = 0; i < COUNT * COUNT; i++) {
+    const int a = i / COUNT, b = i % COUNT;
+    const double distance = attune_problem_distance(&problems[a], &problems[b]);
+    double sum = 0;
+    for (int s = 0; s < ATTUNE_PROBLEM_SIZES; s++)
+      sum += sizes[a][s] > 0 ? fabs(log2((double)sizes[a][s] / sizes[b][s])) : 0;
+    if (isfinite(distance) != (strcmp(classes[a], classes[b]) == 0)) fail_msg("%s and %s", texts[a], texts[b]);
+    if (isfinite(distance) && !(fabs(distance - sum) < 1e-9))
+      fail_msg("%s and %s: %g, but %g", texts[a], texts[b], distance, sum);
+  }
+}
+
 static void test_bytes(void **unused) {
   (void)unused;
   attune_problem p = usual();
@@ -535,19 +575,13 @@ static void test_lists(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_lists),
-      cmocka_unit_test(test_accepts),
-      cmocka_unit_test(test_refuses),
-      cmocka_unit_test(test_strides),
-      cmocka_unit_test(test_masks),
-      cmocka_unit_test(test_bound_and_score),
-      cmocka_unit_test(test_text),
-      cmocka_unit_test(test_text_refused),
-      cmocka_unit_test(test_distance),
-      cmocka_unit_test(test_bytes),
-      cmocka_unit_test(test_class_of_expressions),
-      cmocka_unit_test(test_numbers),
-      cmocka_unit_test(test_expressions_refused),
+      cmocka_unit_test(test_lists),         cmocka_unit_test(test_accepts),
+      cmocka_unit_test(test_refuses),       cmocka_unit_test(test_strides),
+      cmocka_unit_test(test_masks),         cmocka_unit_test(test_bound_and_score),
+      cmocka_unit_test(test_text),          cmocka_unit_test(test_text_refused),
+      cmocka_unit_test(test_distance),      cmocka_unit_test(test_place),
+      cmocka_unit_test(test_bytes),         cmocka_unit_test(test_class_of_expressions),
+      cmocka_unit_test(test_numbers),       cmocka_unit_test(test_expressions_refused),
       cmocka_unit_test(test_emit_of_class),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
