@@ -79,8 +79,8 @@ attune_status attune_problem_parse(attune_problem *out, const char *text);
 /* How far a tuned problem is from a wanted one; infinite where a kernel for one is not one for the other. Per-axis: the
  * sum of |log2| of the ratios of seqlens, batch and heads. */
 double attune_problem_distance(const attune_problem *wanted, const attune_problem *tuned);
-/* What the distance is made of: a text, which two problems share only if it is finite, and the sizes whose ratios count;
- * 0: the size does not apply. */
+/* What the distance is made of: a text, which two problems share only if it is finite, and the sizes whose ratios
+ * count; 0: the size does not apply. */
 enum { ATTUNE_PROBLEM_SIZES = 6 };
 attune_status attune_problem_place(char class[ATTUNE_TEXT_MAX], int32_t sizes[ATTUNE_PROBLEM_SIZES],
                                    const attune_problem *problem);
@@ -430,12 +430,26 @@ typedef struct {
   int64_t elements; /* of the workspace; 0: the table has the shape */
 } attune_binding;
 
-/* What a tensor map says (CUDA driver API, cuTensorMapEncodeTiled): 16-bit elements of (columns, seqlen, heads, batch),
- * loaded in boxes of 64 columns x rows with the 128-byte swizzle. */
+/* How TMA moves elements: the numbers of the CUDA driver API. */
+enum {
+  ATTUNE_TMA_UINT16 = 1,
+  ATTUNE_TMA_INTERLEAVE_NONE = 0,
+  ATTUNE_TMA_SWIZZLE_128B = 3,
+  ATTUNE_TMA_PROMOTION_256B = 3, /* what L2 reads at a time */
+  ATTUNE_TMA_FILL_ZEROS = 0      /* out of bounds */
+};
+typedef struct {
+  int32_t type, interleave, swizzle, promotion, fill;
+} attune_tensor_map_format;
+
+/* All that a tensor map says (cuTensorMapEncodeTiled) but the address: elements of (columns, seqlen, heads, batch),
+ * moved in boxes of columns x rows. */
 typedef struct {
   attune_tensor_id tensor;
+  attune_tensor_map_format format;
   int64_t size[4];   /* elements: columns, seqlen, heads, batch; of packed heads columns, heads, seqlen, batch */
   int64_t stride[3]; /* bytes: of all but columns */
+  int32_t columns;   /* of a box */
   int32_t rows;      /* of a box */
   int32_t inner;     /* of these, along the first axis after columns; the others along the next */
 } attune_tensor_map_box;

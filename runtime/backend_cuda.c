@@ -260,17 +260,18 @@ static void unload(attune_loaded *base) {
  * GPU. */
 static attune_status encode_map(struct attune_tensor_map *out, const attune_driver *driver,
                                 const attune_tensor_map_box *box, void *base) {
-  enum { RANK = 4, PANEL = 64 };
-  const unsigned extents[RANK] = {PANEL, (unsigned)box->inner, (unsigned)(box->rows / box->inner), 1},
+  enum { RANK = 4 };
+  const unsigned extents[RANK] = {(unsigned)box->columns, (unsigned)box->inner, (unsigned)(box->rows / box->inner), 1},
                  ones[RANK] = {1, 1, 1, 1};
   unsigned long long sizes[RANK], strides[RANK - 1];
   for (int d = 0; d < RANK; d++)
     sizes[d] = (unsigned long long)box->size[d];
   for (int d = 0; d < RANK - 1; d++)
     strides[d] = (unsigned long long)box->stride[d];
-  const CUresult result = driver->tensor_map_encode(
-      out, CU_TENSOR_MAP_DATA_TYPE_UINT16, RANK, base, sizes, strides, extents, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const attune_tensor_map_format *format = &box->format;
+  const CUresult result =
+      driver->tensor_map_encode(out, format->type, RANK, base, sizes, strides, extents, ones, format->interleave,
+                                format->swizzle, format->promotion, format->fill);
   return result == CUDA_SUCCESS ? ATTUNE_OK : attune_driver_failed(driver, result, "cuTensorMapEncodeTiled");
 }
 

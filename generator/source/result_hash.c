@@ -66,10 +66,14 @@ static void print_launch(attune_buffer *out, const attune_step *step) {
                       launch->programmatic ? " programmatic" : "");
   for (int i = 0; i < step->map_count; i++) {
     const attune_tensor_map_box *box = &step->maps[i];
-    attune_buffer_print(out, "\nmap %s size %lld %lld %lld %lld stride %lld %lld %lld rows %d inner %d",
-                        attune_tensor_table[box->tensor].name, (long long)box->size[0], (long long)box->size[1],
-                        (long long)box->size[2], (long long)box->size[3], (long long)box->stride[0],
-                        (long long)box->stride[1], (long long)box->stride[2], box->rows, box->inner);
+    const attune_tensor_map_format *format = &box->format;
+    attune_buffer_print(out, "\nmap %s type %d interleave %d swizzle %d promotion %d fill %d",
+                        attune_tensor_table[box->tensor].name, format->type, format->interleave, format->swizzle,
+                        format->promotion, format->fill);
+    attune_buffer_print(out, " size %lld %lld %lld %lld stride %lld %lld %lld columns %d rows %d inner %d",
+                        (long long)box->size[0], (long long)box->size[1], (long long)box->size[2],
+                        (long long)box->size[3], (long long)box->stride[0], (long long)box->stride[1],
+                        (long long)box->stride[2], box->columns, box->rows, box->inner);
   }
 }
 

@@ -3,6 +3,11 @@
 
 enum { ELEMENT_BYTES = 2, STRIDE_UNIT = 16 };
 
+/* Boxes are panels of 64 columns, as wide as the swizzle that wgmma's operands have (templates/parts/smem_tiles.h). */
+enum { PANEL_COLUMNS = 128 / ELEMENT_BYTES };
+static const attune_tensor_map_format format = {ATTUNE_TMA_UINT16, ATTUNE_TMA_INTERLEAVE_NONE, ATTUNE_TMA_SWIZZLE_128B,
+                                                ATTUNE_TMA_PROMOTION_256B, ATTUNE_TMA_FILL_ZEROS};
+
 /* TMA wants every stride to be a positive multiple of 16 bytes, also where there is one of a thing only. */
 static int64_t stride_bytes(int64_t elements, int64_t count) {
   return count > 1 ? ELEMENT_BYTES * elements : STRIDE_UNIT;
@@ -12,9 +17,11 @@ static attune_tensor_map_box box_of(attune_tensor_id tensor, int32_t columns, in
                                     int32_t batch, const attune_strides *strides, int32_t rows) {
   return (attune_tensor_map_box){
       .tensor = tensor,
+      .format = format,
       .size = {columns, seqlen, heads, batch},
       .stride = {stride_bytes(strides->seqlen, seqlen), stride_bytes(strides->heads, heads),
                  stride_bytes(strides->batch, batch)},
+      .columns = PANEL_COLUMNS,
       .rows = rows,
       .inner = rows,
   };

@@ -87,6 +87,20 @@ static attune_status load(attune_loaded **out, attune_backend *machine, const at
   return status;
 }
 
+/* Of formats the simulator knows the one that kernels have; L2 does not change results. */
+static attune_status fill_map(struct attune_tensor_map *out, const attune_tensor_map_box *box, const void *base) {
+  const attune_tensor_map_format *format = &box->format;
+  if (format->type != ATTUNE_TMA_UINT16 || format->interleave != ATTUNE_TMA_INTERLEAVE_NONE ||
+      format->swizzle != ATTUNE_TMA_SWIZZLE_128B || format->fill != ATTUNE_TMA_FILL_ZEROS || box->columns != 64)
+    return attune_fail(ATTUNE_UNSUPPORTED,
+                       "the simulator has tensor maps of 16-bit elements in boxes of 64 columns with the 128-byte "
+                       "swizzle; that of %s has type %d, interleave %d, swizzle %d, fill %d, %d columns",
+                       attune_tensor_table[box->tensor].name, format->type, format->interleave, format->swizzle,
+                       format->fill, box->columns);
+  attune_host_tensor_map_fill(out, base, box->size, box->stride, box->rows, box->inner);
+  return ATTUNE_OK;
+}
+
 static attune_status launch(const attune_loaded *base, const attune_call *call, attune_stream stream) {
   (void)stream;
   const host_loaded *loaded = (const host_loaded *)base;
@@ -94,14 +108,11 @@ static attune_status launch(const attune_loaded *base, const attune_call *call, 
   const attune_step *step = call->step;
   attune_host_memory memory;
   attune_status status = attune_host_memory_of(&memory, call);
-  if (status != ATTUNE_OK) return status;
   struct attune_tensor_maps maps;
   struct attune_tensor_map *const each[ATTUNE_TENSOR_MAPS] = {&maps.q, &maps.k, &maps.v, &maps.o};
-  for (int i = 0; i < step->map_count; i++) {
-    const attune_tensor_map_box *box = &step->maps[i];
-    attune_host_tensor_map_fill(each[i], attune_tensor_of_arguments(call->arguments, box->tensor), box->size,
-                                box->stride, box->rows, box->inner);
-  }
+  for (int i = 0; i < step->map_count && status == ATTUNE_OK; i++)
+    status = fill_map(each[i], &step->maps[i], attune_tensor_of_arguments(call->arguments, step->maps[i].tensor));
+  if (status != ATTUNE_OK) return status;
   const attune_host_grid grid = {.kernel = loaded->kernel,
                                  .kernel_with_maps = loaded->kernel_with_maps,
                                  .name = loaded->symbol,
