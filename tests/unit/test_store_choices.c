@@ -34,7 +34,9 @@ static const test_case cases[] = {
       {"d", 1, .status = ATTUNE_MEASURED_SKIPPED},
       {"e", 1, .status = ATTUNE_MEASURED_INVALID},
       {"slow", 9}}},
-    {"nothing usable, no choice", "", {{"a", 1, .unverified = true}, {"b", 1, .status = ATTUNE_MEASURED_LAUNCH_FAILED}}},
+    {"nothing usable, no choice",
+     "",
+     {{"a", 1, .unverified = true}, {"b", 1, .status = ATTUNE_MEASURED_LAUNCH_FAILED}}},
     {"a median of 0 was not measured", "b", {{"a", 0}, {"b", 1}}},
 
     {"a measurement outranks a faster model", "real", {{"real", 9}, {"guess", 1, .policy = "model"}}},
