@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "tuner/command/flags.h"
+#include "tuner/files/problem_parts.h"
 
 enum { ARGUMENTS_MAX = 32 };
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "generator/base/status.h"
-#include "tuner/command/flags.h"
+#include "tuner/files/problem_parts.h"
 
 json_t *attune_json_number(double value) {
   return isfinite(value) ? json_real(value) : json_null();

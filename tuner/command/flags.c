@@ -1,6 +1,6 @@
 /* The flags of every verb: those of the table of problem fields, a table of the others, and one of verbs that says
  * which flags each takes. */
-#include "tuner/command/flags.h"
+#include "tuner/files/problem_parts.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -125,10 +125,6 @@ static flag_row flag_at(int number) {
 
 static int flag_count(void) {
   return attune_problem_field_count + FLAG_COUNT;
-}
-
-bool attune_flags_seen(const attune_flags *flags, const attune_problem_field *field) {
-  return (flags->seen >> (field - attune_problem_fields) & 1) != 0;
 }
 
 static int groups_of(const char *verb) {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "generator/base/status.h"
-#include "tuner/command/flags.h"
+#include "tuner/files/problem_parts.h"
 #include "tuner/verify/parallel.h"
 
 enum { GRAIN = 1 << 14 };

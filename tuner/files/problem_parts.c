@@ -3,7 +3,11 @@
 #include <string.h>
 
 #include "generator/base/status.h"
-#include "tuner/command/flags.h"
+#include "tuner/files/problem_parts.h"
+
+bool attune_flags_seen(const attune_flags *flags, const attune_problem_field *field) {
+  return (flags->seen >> (field - attune_problem_fields) & 1) != 0;
+}
 
 int attune_word_index(const char *const *words, const char *word) {
   for (int i = 0; words[i] != NULL; i++)

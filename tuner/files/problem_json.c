@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "generator/base/status.h"
-#include "tuner/command/flags.h"
+#include "tuner/files/problem_parts.h"
 
 /* ---- reading ---- */
 
