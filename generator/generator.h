@@ -123,14 +123,22 @@ attune_status attune_pattern_expression(char out[ATTUNE_EXPRESSION_MAX], const c
 
 /* ---- config ---- */
 
+/* What a kernel computes. */
+typedef enum {
+  ATTUNE_OPERATION_FORWARD,
+  ATTUNE_OPERATION_COMBINE,    /* adds up what splits of the keys gave */
+  ATTUNE_OPERATION_BLOCK_MASK, /* builds and checks block masks */
+  ATTUNE_OPERATION_COUNT
+} attune_operation;
+
+/* A way to compute one operation. Those of the forward pass are the space. */
 typedef enum {
   ATTUNE_FAMILY_REFERENCE = 0,
   ATTUNE_FAMILY_MMA = 1,
   ATTUNE_FAMILY_WGMMA = 2,
   ATTUNE_FAMILY_COUNT,
-  /* Kernels of further steps; not in the space. */
-  ATTUNE_FAMILY_BLOCK_MASK = ATTUNE_FAMILY_COUNT, /* builds and checks block masks */
-  ATTUNE_FAMILY_COMBINE,                          /* adds up what splits of the keys gave */
+  ATTUNE_FAMILY_BLOCK_MASK = ATTUNE_FAMILY_COUNT,
+  ATTUNE_FAMILY_COMBINE,
   ATTUNE_FAMILY_LAST = ATTUNE_FAMILY_COMBINE
 } attune_family;
 /* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next
@@ -166,9 +174,10 @@ typedef enum {
 
 enum { ATTUNE_OWN_FIELDS_MAX = 12 };
 
-/* How a kernel computes it. Every field is an int32_t. A family's table (attune_config_fields) says which fields its
- * configs have; it drives print, parse, compare, the space, JSON and help. Those to lse follow from the problem; the
- * rest is the schedule. Canonical text, e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
+/* How a kernel computes it. Every field is an int32_t. Its family's operation says which fields follow from the problem
+ * (of those to lse), and the family's own table what its schedule is: the rest. These tables drive print, parse,
+ * compare, the space, JSON and help; a field that a config does not have is 0, or 1 where it counts parts.
+ * Canonical text: operation, family, fields; e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
 typedef struct {
   int32_t family; /* attune_family */
   int32_t dtype;  /* attune_dtype */
@@ -243,7 +252,11 @@ attune_status attune_config_fits(const attune_config *config, const attune_probl
 void attune_config_for_problem(attune_config *out, const attune_config *config, const attune_problem *problem);
 /* "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_longest_b2": the config's text as a C identifier. */
 attune_status attune_config_symbol(char out[ATTUNE_TEXT_MAX + 8], const attune_config *config);
+/* "mma"; unique among the families of an operation. "unknown" where there is no such family. */
 const char *attune_family_name(attune_family family);
+const char *attune_operation_name(attune_operation operation); /* "forward" */
+/* Of the config's family; ATTUNE_OPERATION_COUNT where there is no such family. */
+attune_operation attune_config_operation(const attune_config *config);
 
 /* ---- device ---- */
 

@@ -1,10 +1,10 @@
-/* Private to generator/: what a family of kernels is. Each family_NAME.c fills one row; a new family is one more file,
- * its row in space.c, its name in config.c and its template. */
+/* Private to generator/: what a family of kernels is. Each file NAME.c fills one row; a new family is one more file,
+ * its row in table.c and its template. */
 #ifndef ATTUNE_FAMILY_H
 #define ATTUNE_FAMILY_H
 
+#include "generator/families/layout.h"
 #include "generator/generator.h"
-#include "generator/source/layout.h"
 
 struct attune_buffer;
 
@@ -26,6 +26,8 @@ typedef struct {
 } attune_cost;
 
 typedef struct {
+  const char *name;
+  attune_operation operation;
   const char *template_path;
   /* Families are tried for the default in falling order of speed; the slowest has 0. */
   int speed;
@@ -87,21 +89,5 @@ const attune_family_row *attune_family_find(int32_t family);
 
 /* What a family has to work with: 255, less where several blocks share an SM's registers. */
 int attune_register_cap(const attune_config *config, const attune_device *device);
-
-/* Sets shared fields that the family's table lacks. */
-void attune_config_complete(attune_config *config);
-/* All of the arguments but pointers, for a launch of the config. */
-void attune_arguments_fill(struct attune_arguments *out, const attune_config *config, const attune_problem *problem,
-                           const attune_launch *launch);
-/* Q's, K's, V's and O's maps; their number. */
-int attune_tensor_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
-                            const attune_problem *problem);
-
-/* attune_estimate_with for a resolved problem. */
-double attune_estimate_resolved(const attune_config *config, const attune_problem *problem, const attune_device *device,
-                                int registers, int spill_bytes, attune_estimate_memo *memo);
-
-/* The typical part of the device's architecture, or of the newest one before it. */
-void attune_device_typical(attune_device *out, const attune_device *device);
 
 #endif

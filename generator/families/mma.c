@@ -141,6 +141,8 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
 }
 
 const attune_family_row attune_family_mma_row = {
+    .name = "mma",
+    .operation = ATTUNE_OPERATION_FORWARD,
     .template_path = "templates/forward/mma.cu",
     .speed = 1,
     .legal = legal,

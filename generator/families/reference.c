@@ -45,6 +45,8 @@ static void cost(attune_cost *out, const attune_config *config, const attune_pro
 }
 
 const attune_family_row attune_family_reference_row = {
+    .name = "reference",
+    .operation = ATTUNE_OPERATION_FORWARD,
     .template_path = "templates/forward/reference.cu",
     .speed = 0,
     .legal = legal,

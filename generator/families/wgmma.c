@@ -1,8 +1,8 @@
 /* Family wgmma: Hopper's warpgroup products and tensor copy engine; sm_90 alone. The template is
  * templates/forward/wgmma.cu. */
-#include "generator/source/wgmma.h"
 #include "generator/base/status.h"
 #include "generator/families/family.h"
+#include "generator/families/wgmma_products.h"
 
 /* Its own fields. */
 enum {
@@ -443,6 +443,8 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
 }
 
 const attune_family_row attune_family_wgmma_row = {
+    .name = "wgmma",
+    .operation = ATTUNE_OPERATION_FORWARD,
     .template_path = "templates/forward/wgmma.cu",
     .speed = 2,
     .legal = legal,

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "generator/base/status.h"
-#include "generator/families/family.h"
 #include "generator/model/cards.h"
+#include "generator/model/model.h"
 
 enum { KILOBYTE = 1024, MEGABYTE = 1 << 20, OLDEST_ARCH = 80 };
 

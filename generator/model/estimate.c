@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "generator/families/family.h"
+#include "generator/model/model.h"
 
 /* Per SM and clock. matrix: 16-bit mma.sync with float accumulation, dense; on sm_90 and later it does not reach what
  * the architecture's own matrix instructions do: peak. A device that has less of both says so itself. floats: lanes for
@@ -50,12 +51,6 @@ static rates rates_of(const attune_device *device) {
 /* Registers are allocated to a warp in units of 256, so to a thread in units of 8. */
 static int multiple_of_8(int registers) {
   return (registers + 7) / 8 * 8;
-}
-
-int attune_register_cap(const attune_config *config, const attune_device *device) {
-  const int threads = config->warps * 32 * (config->blocks > 0 ? config->blocks : 1);
-  const int cap = device->registers_per_sm / threads / 8 * 8;
-  return cap < ATTUNE_REGISTERS_MAX ? cap : ATTUNE_REGISTERS_MAX;
 }
 
 int attune_registers_estimate(const attune_config *config) {

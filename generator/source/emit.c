@@ -77,6 +77,8 @@ static attune_status fill_parameters(parameters *out, const attune_config *confi
   const int count = list_fields(fields, config);
   out->count = 0;
   attune_status status = ATTUNE_OK;
+  for (int32_t family = 0; family < ATTUNE_FAMILY_COUNT && status == ATTUNE_OK; family++)
+    status = add_parameter(out, "family", attune_family_name((attune_family)family), config->family == family);
   for (int i = 0; i < count && status == ATTUNE_OK; i++) {
     const attune_config_field *field = fields[i].field;
     const int32_t value = fields[i].value;
@@ -94,7 +96,7 @@ static void print_parameters(attune_buffer *out, const attune_config *config) {
   const int count = list_fields(fields, config);
   for (int i = 0; i < count; i++) {
     const attune_config_field *field = fields[i].field;
-    if (field->words != NULL || field->flag) continue;
+    if (field->words != NULL || field->flag || fields[i].value < 0) continue; /* < 0: only other families have it */
     attune_buffer_print(out, "constexpr int %s = %d; // %s\n", field->name, fields[i].value, field->meaning);
   }
 }
@@ -117,7 +119,7 @@ static const char *some_architecture(const attune_config *config, attune_target 
 /* What is launched: the grid for a problem, in words. */
 static void print_launch(attune_buffer *out, const attune_config *config) {
   const attune_family_row *family = attune_family_find(config->family);
-  if (config->family < ATTUNE_FAMILY_COUNT) {
+  if (family->operation == ATTUNE_OPERATION_FORWARD) {
     attune_buffer_add_text(out, " * Launch: a grid of tiles_m x heads_q x batch");
     if (config->heads_packed > 1) attune_buffer_print(out, " / %d", config->heads_packed);
     if (config->splits > 1) attune_buffer_print(out, " x %d", config->splits);
@@ -127,12 +129,12 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
     attune_buffer_add_text(out, ";\n *   ");
   } else {
     attune_buffer_print(out, " * Launch: one warp for each row of %s;\n *   ",
-                        config->family == ATTUNE_FAMILY_BLOCK_MASK ? "blocks" : "O");
+                        family->operation == ATTUNE_OPERATION_BLOCK_MASK ? "blocks" : "O");
   }
   attune_buffer_print(out, "%d threads, %lld bytes of dynamic shared memory; called with attune_arguments%s\n",
                       config->warps * 32, (long long)attune_shared_bytes(config),
                       family->tensor_maps ? ", attune_tensor_maps" : "");
-  if (config->family == ATTUNE_FAMILY_COMBINE)
+  if (family->operation == ATTUNE_OPERATION_COMBINE)
     attune_buffer_add_text(out, " *   On sm_90 and later it may be launched with programmatic stream serialisation.\n");
 }
 

@@ -4,6 +4,7 @@
  * Building takes two launches, since a row begins where all before it end: the first counts, the second adds up what
  * the rows before it count, and fills in. Nothing is shared between blocks of the grid, and there is no memory for what
  * is not listed. A tile of tiles.h is here a whole block: list_block queries x list_block keys. */
+#include "../parts/layout.h"
 #include "../parts/tile_walk.h"
 
 constexpr int threads = warps * 32;
@@ -204,7 +205,7 @@ ATTUNE_DEVICE void check_row(const attune_arguments &problem, int index) {
   if (lane() == 0) store_global_int(problem.list_work.counts + index, fault);
 }
 
-ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_arguments problem) {
   const int index = warp_uniform(block_index() * warps + thread_index() / 32);
   if (index >= count_rows(problem)) return;
   if (problem.list_work.step == ATTUNE_LIST_CHECK) {

@@ -9,7 +9,7 @@ constexpr int threads = warps * 32;
 constexpr int columns = (head_dim_v + 127) / 128; // of a lane, in fours: 4 lane + 128 c
 constexpr int chunks = (splits + 31) / 32;        // of the splits: a lane has the weights of lane, lane + 32, ...
 
-ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_arguments problem) {
   wait_for_prior_grid(); // each thread: what follows this kernel relies on the splits' end
   const int lane = thread_index() % 32;
   const long long row = (long long)block_index() * warps + warp_uniform(thread_index() / 32);

@@ -1,4 +1,4 @@
-/* Stand-ins for the shared-memory layout and the registers that the generator writes (generator/source/layout.c, from
+/* Stand-ins for the shared-memory layout and the registers that the generator writes (generator/families/layout.c, from
  * the regions that the family names), so that an editor can parse the templates. Offsets are bytes from the start of
  * the block's dynamic shared memory; a region's slots follow each other. */
 #pragma once

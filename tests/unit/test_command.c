@@ -225,8 +225,7 @@ static void emit_prints_what_its_config_reproduces(void **state) {
   assert_non_null(strstr(text_at(object, "config"), "forward.wgmma.bf16.d128.list128.sinks."));
   assert_string_equal(found->out, text_at(object, "source"));
   json_decref(object);
-  expect(run("emit --arch sm_90 --config forward.lists.bf16.d64.list64.m64.n64.w4.s1.b1"), 0,
-         "Launch: one warp for each row of blocks");
+  expect(run("emit --arch sm_90 --config block_mask.warp.list64.w4"), 0, "Launch: one warp for each row of blocks");
   expect(run("emit --arch sm_90 --head-dim 128 --mask causal --dtype fp16 --config %s", config), 2,
          "is for dtype bf16, the problem has fp16");
   expect(run("emit --arch sm_90 --family reference --config %s", config), 2, "contradict");

@@ -430,7 +430,8 @@ static void configs_are_json_by_their_table(void **state) {
   attune_problem_init(&problem);
   assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
   json_t *object = attune_config_to_json(&config);
-  assert_int_equal((int)json_object_size(object), attune_config_field_count(config.family));
+  assert_int_equal((int)json_object_size(object), attune_config_field_count(config.family) + 2);
+  assert_string_equal(json_string_value(json_object_get(object, "operation")), "forward");
   assert_string_equal(json_string_value(json_object_get(object, "family")), "reference");
   assert_int_equal(json_integer_value(json_object_get(object, "head_dim")), 64);
   json_decref(object);

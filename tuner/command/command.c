@@ -192,8 +192,8 @@ attune_status attune_problem_of_config(attune_problem *out, const attune_flags *
   if (status != ATTUNE_OK) return status;
   attune_problem_init(out);
   out->dtype = (attune_dtype)config.dtype;
-  out->head_dim = config.head_dim;
-  out->head_dim_v = config.head_dim_v;
+  if (config.head_dim > 0) out->head_dim = config.head_dim; /* 0: the operation does not have it */
+  if (config.head_dim_v > 0) out->head_dim_v = config.head_dim_v;
   out->seqlen_q = out->seqlen_k = LONG_ENOUGH;
   if (config.bound == ATTUNE_BOUND_CAUSAL) out->mask = ATTUNE_MASK_CAUSAL;
   if (config.bound == ATTUNE_BOUND_WINDOW) out->window_left = out->window_right = LONG_ENOUGH / 4;

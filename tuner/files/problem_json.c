@@ -373,6 +373,8 @@ json_t *attune_problem_to_json(const attune_problem *problem, const attune_input
 
 json_t *attune_config_to_json(const attune_config *config) {
   json_t *object = json_object();
+  json_object_set_new(object, "operation", json_string(attune_operation_name(attune_config_operation(config))));
+  json_object_set_new(object, "family", json_string(attune_family_name((attune_family)config->family)));
   for (int i = 0; i < attune_config_field_count(config->family); i++) {
     const attune_config_field *field = attune_config_field_at(config->family, i);
     const int32_t value = attune_config_get(config, field);

@@ -1,6 +1,6 @@
 /* The text of the warpgroup products. One instruction names every accumulator of a thread, so that each width has a
  * text of its own (PTX ISA, wgmma.mma_async). */
-#include "generator/source/wgmma.h"
+#include "generator/families/wgmma_products.h"
 
 #include "generator/generator.h"
 

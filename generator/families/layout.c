@@ -1,5 +1,5 @@
 /* A list of regions, summed up and printed. */
-#include "generator/source/layout.h"
+#include "generator/families/layout.h"
 
 #include <assert.h>
 #include <stdbool.h>

@@ -5,41 +5,69 @@
 
 #include "generator/base/status.h"
 #include "generator/base/text.h"
+#include "generator/config/config.h"
 #include "generator/families/family.h"
 
-static const char *const family_words[] = {"reference", "mma", "wgmma", "lists", "combine", NULL};
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
 static const char *const bound_words[] = {"none", "causal", "window", NULL};
 static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
-const char *const attune_persistent_words[] = {"none", "persistent", "dynamic", NULL};
-const char *const attune_order_words[] = {"linear", "reversed", "heads", "longest", "sections", NULL};
 
 #define AT(member) .name = #member, .offset = offsetof(attune_config, member)
+enum { DTYPE, HEAD_DIM, HEAD_DIM_V, BOUND, LIST_BLOCK, PATTERN, SCORE, SINKS, EXPRESSIONS, LSE };
 static const attune_config_field of_problem[] = {
-    {AT(family), .prefix = "", .absent = ATTUNE_NEVER_ABSENT, .words = family_words, .meaning = "kind of kernel"},
-    {AT(dtype), .prefix = "", .absent = ATTUNE_NEVER_ABSENT, .words = dtype_words, .meaning = "element type"},
-    {AT(head_dim), .prefix = "d", .absent = ATTUNE_NEVER_ABSENT, .meaning = "elements of a row of Q and K"},
-    {AT(head_dim_v), .prefix = "v", .absent = ATTUNE_ABSENT_AS_HEAD_DIM, .meaning = "elements of a row of V and O"},
-    {AT(bound), .prefix = "", .absent = ATTUNE_BOUND_NONE, .words = bound_words, .meaning = "which sides hide keys"},
-    {AT(list_block), .prefix = "list", .absent = 0, .meaning = "queries and keys of a listed block"},
-    {AT(pattern), .prefix = "pattern", .absent = 0, .flag = true,
-     .meaning = "a mask expression chooses tiles and keys"},
-    {AT(score), .prefix = "", .absent = ATTUNE_SCORE_PLAIN, .words = score_words, .meaning = "from score to exponent"},
-    {AT(sinks), .prefix = "sinks", .absent = 0, .flag = true, .meaning = "each head has one more key without a value"},
-    {AT(expressions), .prefix = "x", .absent = 0, .meaning = "number of the expressions that are compiled in"},
-    {AT(lse), .prefix = "lse", .absent = 0, .flag = true, .meaning = "also writes the log-sum-exp of every row"},
+    [DTYPE] = {AT(dtype), .prefix = "", .absent = ATTUNE_NEVER_ABSENT, .words = dtype_words, .meaning = "element type"},
+    [HEAD_DIM] = {AT(head_dim), .prefix = "d", .absent = ATTUNE_NEVER_ABSENT,
+                  .meaning = "elements of a row of Q and K"},
+    [HEAD_DIM_V] = {AT(head_dim_v), .prefix = "v", .absent = ATTUNE_ABSENT_AS_HEAD_DIM,
+                    .meaning = "elements of a row of V and O"},
+    [BOUND] = {AT(bound), .prefix = "", .absent = ATTUNE_BOUND_NONE, .words = bound_words,
+               .meaning = "which sides hide keys"},
+    [LIST_BLOCK] = {AT(list_block), .prefix = "list", .absent = 0, .meaning = "queries and keys of a listed block"},
+    [PATTERN] = {AT(pattern), .prefix = "pattern", .absent = 0, .flag = true,
+                 .meaning = "a mask expression chooses tiles and keys"},
+    [SCORE] = {AT(score), .prefix = "", .absent = ATTUNE_SCORE_PLAIN, .words = score_words,
+               .meaning = "from score to exponent"},
+    [SINKS] = {AT(sinks), .prefix = "sinks", .absent = 0, .flag = true,
+               .meaning = "each head has one more key without a value"},
+    [EXPRESSIONS] = {AT(expressions), .prefix = "x", .absent = 0,
+                     .meaning = "number of the expressions that are compiled in"},
+    [LSE] = {AT(lse), .prefix = "lse", .absent = 0, .flag = true,
+             .meaning = "also writes the log-sum-exp of every row"},
 };
 #undef AT
-enum { OF_PROBLEM = sizeof of_problem / sizeof *of_problem };
+
+/* What of the problem each operation depends on. */
+#define FIELDS(list) .fields = list, .count = sizeof list / sizeof *list
+static const unsigned char of_forward[] = {DTYPE,   HEAD_DIM, HEAD_DIM_V, BOUND,       LIST_BLOCK,
+                                           PATTERN, SCORE,    SINKS,      EXPRESSIONS, LSE},
+                           of_combine[] = {DTYPE, HEAD_DIM_V, SINKS, LSE},
+                           of_block_mask[] = {BOUND, LIST_BLOCK, PATTERN, EXPRESSIONS};
+static const struct {
+  const char *name;
+  const unsigned char *fields;
+  int count;
+} operations[ATTUNE_OPERATION_COUNT] = {
+    [ATTUNE_OPERATION_FORWARD] = {"forward", FIELDS(of_forward)},
+    [ATTUNE_OPERATION_COMBINE] = {"combine", FIELDS(of_combine)},
+    [ATTUNE_OPERATION_BLOCK_MASK] = {"block_mask", FIELDS(of_block_mask)},
+};
+#undef FIELDS
+
+const char *attune_operation_name(attune_operation operation) {
+  return operation < ATTUNE_OPERATION_COUNT ? operations[operation].name : "unknown";
+}
 
 int attune_config_field_count(int32_t family) {
   const attune_family_row *row = attune_family_find(family);
-  return row != NULL ? OF_PROBLEM + row->schedule_count : 0;
+  return row != NULL ? operations[row->operation].count + row->schedule_count : 0;
 }
 
 const attune_config_field *attune_config_field_at(int32_t family, int index) {
-  if (index < 0 || index >= attune_config_field_count(family)) return NULL;
-  return index < OF_PROBLEM ? &of_problem[index] : &attune_family_find(family)->schedule[index - OF_PROBLEM];
+  const attune_family_row *row = attune_family_find(family);
+  if (row == NULL || index < 0) return NULL;
+  const int computed = operations[row->operation].count;
+  if (index < computed) return &of_problem[operations[row->operation].fields[index]];
+  return index - computed < row->schedule_count ? &row->schedule[index - computed] : NULL;
 }
 
 const attune_config_field *attune_config_field_named(int32_t family, const char *name) {
@@ -93,12 +121,13 @@ static attune_status print_field(char *out, size_t size, const attune_config_fie
 
 attune_status attune_config_print(char out[ATTUNE_TEXT_MAX], const attune_config *config) {
   if (out == NULL || config == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "config text: null pointer");
-  char text[ATTUNE_TEXT_MAX] = "forward";
-  size_t length = strlen(text);
-  const int count = attune_config_field_count(config->family);
-  if (count == 0)
+  char text[ATTUNE_TEXT_MAX];
+  const attune_family_row *family = attune_family_find(config->family);
+  if (family == NULL)
     return attune_fail(ATTUNE_BAD_CONFIG, "config field family is %d; it must be from 0 to %d", config->family,
                        ATTUNE_FAMILY_LAST);
+  size_t length = (size_t)snprintf(text, sizeof text, "%s.%s", operations[family->operation].name, family->name);
+  const int count = attune_config_field_count(config->family);
   for (int i = 0; i < count; i++) {
     const attune_config_field *field = attune_config_field_at(config->family, i);
     const int32_t value = attune_config_get(config, field);
@@ -144,15 +173,39 @@ static bool parse_field(attune_text *text, const attune_config_field *field, int
   return true;
 }
 
+/* Operation and family, which decide what follows. */
+static attune_status parse_family(attune_text *text, int32_t *family) {
+  char expected[256] = "";
+  const attune_text begin = *text;
+  bool known = false; /* the operation */
+  for (*family = 0; *family <= ATTUNE_FAMILY_LAST; ++*family) {
+    const attune_family_row *row = attune_family_find(*family);
+    attune_text rest = begin;
+    if (!attune_text_word(&rest, operations[row->operation].name)) continue;
+    if (!known) *text = rest;
+    known = true;
+    if (attune_text_word(&rest, row->name)) {
+      *text = rest;
+      return ATTUNE_OK;
+    }
+    const size_t length = strlen(expected);
+    snprintf(expected + length, sizeof expected - length, "%s%s", length > 0 ? "|" : "", row->name);
+  }
+  for (int i = 0; i < ATTUNE_OPERATION_COUNT && !known; i++) {
+    const size_t length = strlen(expected);
+    snprintf(expected + length, sizeof expected - length, "%s%s", length > 0 ? "|" : "", operations[i].name);
+  }
+  return attune_fail(ATTUNE_BAD_CONFIG, "config \"%.160s\", column %d: expected %s", text->start,
+                     attune_text_column(text), expected);
+}
+
 attune_status attune_config_parse(attune_config *out, const char *config_text) {
   if (out == NULL || config_text == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "config text: null pointer");
   attune_config config = {0};
   attune_text text = attune_text_of(config_text);
-  if (!attune_text_word(&text, "forward")) {
-    return attune_fail(ATTUNE_BAD_CONFIG, "config \"%.160s\", column 1: expected forward", config_text);
-  }
+  const attune_status found = parse_family(&text, &config.family);
+  if (found != ATTUNE_OK) return found;
   int first_possible = 0; /* the fields that could have stood here */
-  /* The first field is the family, which decides what follows. */
   for (int i = 0; i < attune_config_field_count(config.family); i++) {
     const attune_config_field *field = attune_config_field_at(config.family, i);
     const int32_t absent = absent_value(&config, field);
@@ -218,11 +271,18 @@ void attune_config_complete(attune_config *config) {
   if (attune_config_field_named(config->family, "heads_packed") == NULL) config->heads_packed = 1;
   if (attune_config_field_named(config->family, "cluster") == NULL) config->cluster = 1;
   if (attune_config_field_named(config->family, "splits") == NULL) config->splits = 1;
+  if (attune_config_field_named(config->family, "blocks") == NULL) config->blocks = 1;
+}
+
+/* What follows from the problem, as another config has it. */
+static void take_computed(attune_config *out, const attune_config *from) {
+  const attune_config_field *field;
+  for (int i = 0; (field = attune_config_field_at(out->family, i)) != NULL && !field->schedule; i++)
+    attune_config_set(out, field, attune_config_get(from, field));
 }
 
 void attune_config_of_problem(attune_config *out, attune_family family, const attune_problem *problem) {
-  *out = (attune_config){
-      .family = (int32_t)family,
+  const attune_config all = {
       .dtype = (int32_t)problem->dtype,
       .head_dim = problem->head_dim,
       .head_dim_v = problem->head_dim_v,
@@ -234,14 +294,16 @@ void attune_config_of_problem(attune_config *out, attune_family family, const at
       .expressions = attune_problem_expressions(problem),
       .lse = problem->want_lse,
   };
+  *out = (attune_config){.family = (int32_t)family};
+  take_computed(out, &all);
   attune_config_complete(out);
 }
 
 attune_status attune_config_fits(const attune_config *config, const attune_problem *problem) {
   attune_config wanted;
   attune_config_of_problem(&wanted, (attune_family)config->family, problem);
-  for (int i = 0; i < OF_PROBLEM; i++) {
-    const attune_config_field *field = &of_problem[i];
+  const attune_config_field *field;
+  for (int i = 0; (field = attune_config_field_at(config->family, i)) != NULL && !field->schedule; i++) {
     const int32_t has = attune_config_get(config, field), needs = attune_config_get(&wanted, field);
     if (has == needs) continue;
     if (field->words != NULL)
@@ -258,11 +320,6 @@ attune_status attune_config_fits(const attune_config *config, const attune_probl
 void attune_config_for_problem(attune_config *out, const attune_config *config, const attune_problem *problem) {
   attune_config result = *config, wanted;
   attune_config_of_problem(&wanted, (attune_family)config->family, problem);
-  for (int i = 0; i < OF_PROBLEM; i++)
-    attune_config_set(&result, &of_problem[i], attune_config_get(&wanted, &of_problem[i]));
+  take_computed(&result, &wanted);
   *out = result;
-}
-
-const char *attune_family_name(attune_family family) {
-  return (int)family >= 0 && family <= ATTUNE_FAMILY_LAST ? family_words[family] : "unknown";
 }

@@ -2,7 +2,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "generator/families/family.h"
+#include "generator/config/config.h"
 
 _Static_assert((int)ATTUNE_BLOCK_MASK_OF_EXPRESSION == (int)ATTUNE_LIST_OF_EXPRESSION &&
                    (int)ATTUNE_BLOCK_MASK_OF_BYTES == (int)ATTUNE_LIST_OF_MASK &&
@@ -56,21 +56,13 @@ struct attune_divisor attune_divisor_of(int32_t d) {
   return (struct attune_divisor){.multiplier = (unsigned)((power + (uint64_t)d - 1) / (uint64_t)d), .shift = 31 + bits};
 }
 
-void attune_arguments_fill(struct attune_arguments *out, const attune_config *config, const attune_problem *problem,
-                           const attune_launch *launch) {
-  const int32_t heads = problem->heads_q / config->heads_packed;
+void attune_arguments_of_problem(struct attune_arguments *out, const attune_problem *problem) {
   *out = (struct attune_arguments){
       .batch = problem->batch,
       .heads_q = problem->heads_q,
       .group = problem->heads_q / problem->heads_kv,
       .seqlen_q = problem->seqlen_q,
       .seqlen_k = problem->seqlen_k,
-      .tiles_m = launch->tiles_m / launch->cluster,
-      .by_tiles_m = attune_divisor_of(launch->tiles_m / launch->cluster),
-      .by_heads_q = attune_divisor_of(heads),
-      .by_heads = attune_divisor_of(heads * problem->batch),
-      .work_tiles = launch->grid / launch->splits / launch->cluster,
-      .by_work_tiles = attune_divisor_of(launch->grid / launch->splits / launch->cluster),
       .align_end = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT,
       .window_left = bounded(problem->window_left),
       .window_right = problem->mask == ATTUNE_MASK_NONE ? bounded(problem->window_right) : 0,
@@ -78,6 +70,17 @@ void attune_arguments_fill(struct attune_arguments *out, const attune_config *co
   out->bias_batch = problem->bias.batch, out->bias_seqlen = problem->bias.seqlen, out->bias_heads = problem->bias.heads;
   fill_strides(out, problem);
   fill_scales(out, problem);
+}
+
+void attune_arguments_of_tiles(struct attune_arguments *out, const attune_config *config, const attune_problem *problem,
+                               const attune_launch *launch) {
+  const int32_t heads = problem->heads_q / config->heads_packed;
+  out->tiles_m = launch->tiles_m / launch->cluster;
+  out->by_tiles_m = attune_divisor_of(out->tiles_m);
+  out->by_heads_q = attune_divisor_of(heads);
+  out->by_heads = attune_divisor_of(heads * problem->batch);
+  out->work_tiles = launch->grid / launch->splits / launch->cluster;
+  out->by_work_tiles = attune_divisor_of(out->work_tiles);
 }
 
 void attune_arguments_of_run(struct attune_arguments *out, const attune_run_inputs *run) {

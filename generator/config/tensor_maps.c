@@ -1,5 +1,5 @@
 /* What the tensor maps of a kernel say, as numbers; a backend encodes them for TMA. */
-#include "generator/families/family.h"
+#include "generator/config/config.h"
 
 enum { ELEMENT_BYTES = 2, STRIDE_UNIT = 16 };
 

@@ -1,7 +1,9 @@
 /* From a config and a problem to the kernels that are launched: arguments, bindings, workspace. */
+#include <math.h>
 #include <string.h>
 
 #include "generator/base/status.h"
+#include "generator/config/config.h"
 #include "generator/families/family.h"
 
 static void bind(attune_step *step, attune_tensor_id tensor, attune_access access) {
@@ -38,7 +40,8 @@ static attune_status attention_step(attune_steps *out, const attune_config *conf
   const attune_status status = attune_launch_of(&step->launch, config, problem);
   if (status != ATTUNE_OK) return status;
   step->config = *config;
-  attune_arguments_fill(&step->arguments, config, problem, &step->launch);
+  attune_arguments_of_problem(&step->arguments, problem);
+  attune_arguments_of_tiles(&step->arguments, config, problem, &step->launch);
   bind_forward(step, problem, ATTUNE_TENSOR_INPUT);
   if (config->persistent == ATTUNE_PERSISTENT_DYNAMIC) {
     add_segment(out, ATTUNE_TENSOR_TILE_COUNTER, 1, true);
@@ -47,6 +50,24 @@ static attune_status attention_step(attune_steps *out, const attune_config *conf
   if (attune_family_find(config->family)->tensor_maps)
     step->map_count = attune_tensor_map_boxes(step->maps, config, problem);
   return ATTUNE_OK;
+}
+
+/* The schedule of a family that has only one. */
+static void take_schedule(attune_config *config) {
+  const attune_config_field *field;
+  for (int i = 0; (field = attune_config_field_at(config->family, i)) != NULL; i++)
+    if (field->schedule) attune_config_set(config, field, field->low);
+  attune_config_complete(config);
+}
+
+void attune_config_combine(attune_config *out, const attune_config *config) {
+  *out = (attune_config){.family = ATTUNE_FAMILY_COMBINE,
+                         .dtype = config->dtype,
+                         .head_dim_v = config->head_dim_v,
+                         .sinks = config->sinks,
+                         .lse = config->lse};
+  take_schedule(out);
+  out->splits = config->splits;
 }
 
 /* A warp adds up the splits of a row. */
@@ -64,7 +85,7 @@ static attune_status combine_step(attune_steps *out, const attune_config *config
                                  .splits = 1,
                                  .cluster = 1,
                                  .programmatic = true};
-  attune_arguments_fill(&step->arguments, &step->config, problem, &step->launch);
+  attune_arguments_of_problem(&step->arguments, problem);
   bind(step, ATTUNE_TENSOR_SEQLENS_Q, ATTUNE_ACCESS_READ);
   if (problem->want_sinks) bind(step, ATTUNE_TENSOR_SINKS, ATTUNE_ACCESS_READ);
   bind_forward(step, problem, ATTUNE_TENSOR_OUTPUT);
@@ -95,22 +116,33 @@ attune_status attune_steps_of(attune_steps *out, const attune_config *config, co
 
 /* ---- block masks ---- */
 
+attune_status attune_config_block_mask(attune_config *out, attune_problem *mask, const attune_problem *problem) {
+  if (out == NULL || mask == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "config of lists: null pointer");
+  const attune_status status = attune_problem_check(problem);
+  if (status) return status;
+  if (problem->block_size == 0)
+    return attune_fail(ATTUNE_BAD_SIZE, "the problem has no block_size: set it to list blocks");
+  attune_problem p = *problem;
+  p.q = p.k = p.v = p.o = p.bias = (attune_strides){0};
+  p.score_expr = NULL;
+  p.want_bias = 0;
+  attune_config_of_problem(out, ATTUNE_FAMILY_BLOCK_MASK, &p);
+  take_schedule(out);
+  return attune_problem_resolve(mask, &p);
+}
+
 /* A warp works on each row of blocks. */
-static attune_status block_mask_step(attune_step *step, const attune_config *config, const attune_problem *problem,
-                                     int64_t rows, int work) {
-  attune_launch launch;
-  const attune_status status = attune_launch_of(&launch, config, problem);
-  if (status != ATTUNE_OK) return status;
+static void block_mask_step(attune_step *step, const attune_config *config, const attune_problem *problem, int64_t rows,
+                            int work) {
   step->config = *config;
   step->launch = (attune_launch){.grid = (int32_t)((rows + config->warps - 1) / config->warps),
                                  .threads = config->warps * 32,
                                  .splits = 1,
                                  .cluster = 1};
-  attune_arguments_fill(&step->arguments, config, problem, &launch);
+  attune_arguments_of_problem(&step->arguments, problem);
   step->arguments.list_work.step = work;
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     bind(step, (attune_tensor_id)(ATTUNE_TENSOR_PARAM + i), ATTUNE_ACCESS_READ);
-  return ATTUNE_OK;
 }
 
 static attune_status check_rows(int64_t *rows, const attune_problem *problem, int32_t batch, int32_t heads) {
@@ -124,31 +156,33 @@ attune_status attune_block_mask_build_steps(attune_steps *out, const attune_conf
   static const int work[] = {ATTUNE_LIST_COUNT, ATTUNE_LIST_FILL};
   int64_t rows;
   memset(out, 0, sizeof *out);
-  attune_status status = check_rows(&rows, problem, batch, heads);
+  const attune_status status = check_rows(&rows, problem, batch, heads);
+  if (status != ATTUNE_OK) return status;
   add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, rows, false);
-  for (int i = 0; i < 2 && status == ATTUNE_OK; i++) {
+  for (int i = 0; i < 2; i++) {
     attune_step *step = &out->steps[out->count++];
-    status = block_mask_step(step, config, problem, rows, work[i]);
+    block_mask_step(step, config, problem, rows, work[i]);
     bind(step, ATTUNE_TENSOR_MASK_SOURCE, ATTUNE_ACCESS_READ);
     bind_segment(step, ATTUNE_TENSOR_ROW_COUNTS, i == 0 ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ, rows);
   }
   bind(&out->steps[1], ATTUNE_TENSOR_BUILT_OFFSETS, ATTUNE_ACCESS_WRITE);
   bind(&out->steps[1], ATTUNE_TENSOR_BUILT_INDICES, ATTUNE_ACCESS_WRITE);
   bind(&out->steps[1], ATTUNE_TENSOR_BUILT_ORDER, ATTUNE_ACCESS_WRITE);
-  return status;
+  return ATTUNE_OK;
 }
 
 attune_status attune_block_mask_check_steps(attune_steps *out, const attune_config *config,
                                             const attune_problem *problem, int32_t batch, int32_t heads) {
   int64_t rows;
   memset(out, 0, sizeof *out);
-  attune_step *step = &out->steps[out->count++];
-  attune_status status = check_rows(&rows, problem, batch, heads);
+  const attune_status status = check_rows(&rows, problem, batch, heads);
+  if (status != ATTUNE_OK) return status;
   add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, rows, false);
-  if (status == ATTUNE_OK) status = block_mask_step(step, config, problem, rows, ATTUNE_LIST_CHECK);
+  attune_step *step = &out->steps[out->count++];
+  block_mask_step(step, config, problem, rows, ATTUNE_LIST_CHECK);
   bind(step, ATTUNE_TENSOR_ROW_OFFSETS, ATTUNE_ACCESS_READ);
   bind(step, ATTUNE_TENSOR_INDICES, ATTUNE_ACCESS_READ);
   bind(step, ATTUNE_TENSOR_ROW_ORDER, ATTUNE_ACCESS_READ);
   bind_segment(step, ATTUNE_TENSOR_ROW_COUNTS, ATTUNE_ACCESS_WRITE, rows);
-  return status;
+  return ATTUNE_OK;
 }

@@ -1,0 +1,18 @@
+/* Private to generator/: what the files of this folder share. */
+#ifndef ATTUNE_CONFIG_H
+#define ATTUNE_CONFIG_H
+
+#include "generator/generator.h"
+
+/* Sets shared fields that the family's table lacks. */
+void attune_config_complete(attune_config *config);
+/* The arguments but pointers and tiles: what every kernel has of the problem. */
+void attune_arguments_of_problem(struct attune_arguments *out, const attune_problem *problem);
+/* How the grid's blocks become tiles: of the forward pass. */
+void attune_arguments_of_tiles(struct attune_arguments *out, const attune_config *config, const attune_problem *problem,
+                               const attune_launch *launch);
+/* Q's, K's, V's and O's maps; their number. */
+int attune_tensor_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
+                            const attune_problem *problem);
+
+#endif

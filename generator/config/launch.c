@@ -1,0 +1,65 @@
+/* How the kernel of a config is built and launched. */
+#include <math.h>
+#include <stdio.h>
+
+#include "generator/base/status.h"
+#include "generator/families/family.h"
+
+void attune_config_target(char out[16], const attune_config *config, const char *arch) {
+  const attune_family_row *family = attune_family_find(config->family);
+  snprintf(out, 16, "%s%s", arch, family != NULL && family->own_arch != 0 ? "a" : "");
+}
+
+/* The tensor-core kernels subtract the row's maximum after scaling, in one fused step: its rounding is harmless until a
+ * scaled score reaches 2^31. The reference family subtracts first and takes any scale. */
+static attune_status check_scale(const attune_config *config, const attune_problem *problem) {
+  static const float steepest = 1000;
+  if (config->family == ATTUNE_FAMILY_REFERENCE || problem->softcap > 0) return ATTUNE_OK;
+  if (!(fabsf(problem->scale) > steepest)) return ATTUNE_OK; /* NaN: the usual one */
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "scale is %g; family %s takes up to %g, family reference any",
+                     (double)problem->scale, attune_family_name((attune_family)config->family), (double)steepest);
+}
+
+attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem) {
+  if (out == NULL || config == NULL || problem == NULL) {
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "launch: null pointer");
+  }
+  const attune_family_row *family = attune_family_find(config->family);
+  if (family == NULL || config->tile_m < 1 || config->warps < 1 || config->cluster < 1 || config->heads_packed < 1 ||
+      config->splits < 1) {
+    return attune_fail(
+        ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d, heads_packed %d, cluster %d, splits %d: not a config",
+        config->family, config->tile_m, config->warps, config->heads_packed, config->cluster, config->splits);
+  }
+  attune_status status = check_scale(config, problem);
+  if (status == ATTUNE_OK && family->serves != NULL) status = family->serves(config, problem);
+  if (status) return status;
+  /* Whole rows of listed blocks, whole clusters: tiles past the last query have no rows. */
+  const int64_t queries = config->tile_m / config->heads_packed; /* of a tile */
+  const int64_t step = config->list_block > 0 ? config->list_block : config->cluster * queries;
+  const int64_t tiles = (problem->seqlen_q + step - 1) / step * step / queries;
+  const int32_t heads = problem->heads_q / config->heads_packed;
+  int64_t grid;
+  if (__builtin_mul_overflow(tiles * heads * config->splits, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
+    return attune_fail(ATTUNE_UNSUPPORTED,
+                       "batch %d x heads_q %d x %lld tiles of %d rows is more than the %d blocks of a grid",
+                       problem->batch, heads, (long long)tiles, config->tile_m, INT32_MAX);
+  }
+  *out = (attune_launch){
+      .grid = (int32_t)grid,
+      .threads = config->warps * 32,
+      .shared_bytes = (int32_t)attune_shared_bytes(config),
+      .tiles_m = (int32_t)tiles,
+      .splits = config->splits,
+      .cluster = config->cluster,
+      .resident = config->persistent ? config->blocks : 0,
+  };
+  return ATTUNE_OK;
+}
+
+int32_t attune_launch_blocks(const attune_launch *launch, const attune_device *device) {
+  const int64_t slots = (int64_t)launch->resident * device->sm_count;
+  if (slots == 0 || slots >= launch->grid) return launch->grid;
+  const int64_t whole = slots - slots % launch->cluster;
+  return whole > 0 ? (int32_t)whole : launch->cluster;
+}

@@ -1,0 +1,125 @@
+/* Which configs a device can run. */
+#include <stdio.h>
+
+#include "generator/base/status.h"
+#include "generator/families/family.h"
+
+static attune_status check_computed(const attune_config *c) {
+  const struct {
+    const char *name;
+    int32_t value, limit;
+  } ranges[] = {{"dtype", c->dtype, ATTUNE_BF16}, {"bound", c->bound, ATTUNE_BOUND_WINDOW},
+                {"pattern", c->pattern, 1},       {"score", c->score, ATTUNE_SCORE_EXPRESSION},
+                {"sinks", c->sinks, 1},           {"lse", c->lse, 1}};
+  for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+    if (ranges[i].value < 0 || ranges[i].value > ranges[i].limit) {
+      return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be from 0 to %d", ranges[i].name, ranges[i].value,
+                         ranges[i].limit);
+    }
+  }
+  const bool has_expressions = c->pattern || c->score == ATTUNE_SCORE_EXPRESSION;
+  if (has_expressions != (c->expressions > 0)) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "expressions is %d, with pattern %d and score %d; it names what those two have", c->expressions,
+                       c->pattern, c->score);
+  }
+  if (c->list_block < 0 || c->list_block > ATTUNE_BLOCK_SIZE_MAX || c->list_block % 16 != 0) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "list_block is %d; it must be a multiple of 16 up to %d", c->list_block,
+                       ATTUNE_BLOCK_SIZE_MAX);
+  }
+  const int32_t dims[2] = {c->head_dim, c->head_dim_v};
+  const attune_operation operation = attune_config_operation(c);
+  for (int i = operation == ATTUNE_OPERATION_FORWARD ? 0 : 1; i < 2 && operation != ATTUNE_OPERATION_BLOCK_MASK; i++) {
+    if (dims[i] < 8 || dims[i] > 256 || dims[i] % 8 != 0) {
+      return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be a multiple of 8 from 8 to 256",
+                         i == 0 ? "head_dim" : "head_dim_v", dims[i]);
+    }
+  }
+  return ATTUNE_OK;
+}
+
+/* Bytes with separators, as messages say them. */
+static const char *grouped(char out[32], int64_t number) {
+  char digits[24];
+  const int length = snprintf(digits, sizeof digits, "%lld", (long long)number);
+  char *to = out;
+  for (int i = 0; i < length; i++) {
+    if (i > 0 && (length - i) % 3 == 0) *to++ = ',';
+    *to++ = digits[i];
+  }
+  *to = '\0';
+  return out;
+}
+
+static attune_status check_residence(const attune_config *c, const attune_device *device) {
+  char needs[32], allows[32];
+  const int threads = c->warps * 32;
+  const int64_t shared = attune_shared_bytes(c);
+  if (threads > device->threads_per_block) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %d threads a block, this device allows %d", threads,
+                       device->threads_per_block);
+  }
+  if (shared > device->shared_per_block) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %s bytes of shared memory, this device allows %s",
+                       grouped(needs, shared), grouped(allows, device->shared_per_block));
+  }
+  if (c->blocks < 1 || c->blocks > device->blocks_per_sm) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "blocks is %d; an SM of this device holds from 1 to %d", c->blocks,
+                       device->blocks_per_sm);
+  }
+  if (c->blocks * threads > device->threads_per_sm) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %d threads for %d blocks on an SM, this device has %d",
+                       c->blocks * threads, c->blocks, device->threads_per_sm);
+  }
+  const int64_t together = c->blocks * (shared + device->shared_reserved);
+  if (together > device->shared_per_sm) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "needs %s bytes of shared memory for %d blocks on an SM, this device has %s",
+                       grouped(needs, together), c->blocks, grouped(allows, device->shared_per_sm));
+  }
+  return ATTUNE_OK;
+}
+
+static attune_status check_ranges(const attune_config *c) {
+  for (int i = 0; i < attune_config_field_count(c->family); i++) {
+    const attune_config_field *field = attune_config_field_at(c->family, i);
+    if (!field->schedule) continue;
+    const int32_t value = attune_config_get(c, field), high = field->high_of != NULL ? field->high_of(c) : field->high;
+    if (value < field->low || value > high)
+      return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; family %s takes it from %d to %d", field->name, value,
+                         attune_family_name((attune_family)c->family), field->low, high);
+  }
+  return ATTUNE_OK;
+}
+
+/* A split takes its share of the tiles between the first and the last visible one. */
+static attune_status check_splits(const attune_config *c) {
+  if (c->splits == 1 || (!c->pattern && c->list_block == 0)) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                     "splits is %d; it must be 1 with a mask expression or lists, which leave out tiles", c->splits);
+}
+
+/* A tile lies in one listed block. The reference family goes by rows, and takes any. */
+static attune_status check_lists(const attune_config *c) {
+  if (c->list_block == 0 || c->family == ATTUNE_FAMILY_REFERENCE) return ATTUNE_OK;
+  if (attune_config_operation(c) != ATTUNE_OPERATION_FORWARD) return ATTUNE_OK;
+  if (c->tile_m > 0 && c->tile_n > 0 && c->list_block % c->tile_m == 0 && c->list_block % c->tile_n == 0)
+    return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tiles of %d x %d do not divide listed blocks of %d x %d", c->tile_m,
+                     c->tile_n, c->list_block, c->list_block);
+}
+
+attune_status attune_config_legal(const attune_config *config, const attune_device *device) {
+  if (config == NULL || device == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "legality: null pointer");
+  const attune_family_row *family = attune_family_find(config->family);
+  if (family == NULL) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family is %d; there are %d", config->family, ATTUNE_FAMILY_COUNT);
+  }
+  attune_status status;
+  if ((status = check_computed(config))) return status;
+  if ((status = check_ranges(config))) return status;
+  if ((status = check_splits(config))) return status;
+  if ((status = check_lists(config))) return status;
+  if ((status = family->legal(config, device))) return status;
+  return check_residence(config, device);
+}
