@@ -417,7 +417,7 @@ typedef struct {
   attune_element element;
   int32_t alignment;  /* bytes */
   size_t run;         /* offset of its pointer in attune_run_inputs; workspace: not used */
-  size_t argument;    /* offset of its pointer in attune_arguments */
+  size_t argument;    /* offset of its pointer in attune_block_mask_arguments */
   const char *option; /* what of the problem asks for it, for messages; NULL: always needed, or optional */
   attune_need (*need)(const attune_problem *problem); /* of the forward pass */
   /* NULL for the workspace's, whose bindings have the size. */
@@ -429,9 +429,8 @@ extern const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT];
 int attune_element_bytes(attune_element element);
 /* The tensor's pointer in a run or in arguments. */
 void *attune_tensor_of_run(const attune_run_inputs *run, attune_tensor_id tensor);
-struct attune_arguments;
-void *attune_tensor_of_arguments(const struct attune_arguments *arguments, attune_tensor_id tensor);
-void attune_tensor_bind(struct attune_arguments *arguments, attune_tensor_id tensor, const void *pointer);
+void *attune_tensor_of_arguments(const struct attune_block_mask_arguments *arguments, attune_tensor_id tensor);
+void attune_tensor_bind(struct attune_block_mask_arguments *arguments, attune_tensor_id tensor, const void *pointer);
 
 /* ---- steps: the kernels of a config in their order, and how each is launched ---- */
 
@@ -474,7 +473,8 @@ enum { ATTUNE_STEPS_MAX = 4, ATTUNE_SEGMENTS_MAX = 4, ATTUNE_SEGMENT_ALIGNMENT =
 typedef struct {
   attune_config config; /* of the kernel: attune_emit's */
   attune_launch launch;
-  struct attune_arguments arguments; /* all but pointers and what only a run knows */
+  /* All but pointers and what only a run knows. Kernels of other operations than block_mask take its first member. */
+  struct attune_block_mask_arguments arguments;
   attune_binding bindings[ATTUNE_TENSOR_COUNT];
   int binding_count;
   attune_tensor_map_box maps[ATTUNE_TENSOR_MAPS]; /* the kernel's second parameter, if there are any */
@@ -506,7 +506,7 @@ attune_status attune_block_mask_check_steps(attune_steps *out, const attune_conf
                                             const attune_problem *problem, int32_t batch, int32_t heads);
 /* Writes into a step's arguments what only a run knows, beside pointers: the values of params, sizes of a block mask.
  */
-void attune_arguments_of_run(struct attune_arguments *arguments, const attune_run_inputs *run);
+void attune_arguments_of_run(struct attune_block_mask_arguments *arguments, const attune_run_inputs *run);
 /* n / d for 0 <= n < 2^31, with d from 1 to 2^31 - 1. */
 struct attune_divisor attune_divisor_of(int32_t d);
 

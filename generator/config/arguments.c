@@ -83,15 +83,15 @@ void attune_arguments_of_tiles(struct attune_arguments *out, const attune_config
   out->by_work_tiles = attune_divisor_of(out->work_tiles);
 }
 
-void attune_arguments_of_run(struct attune_arguments *out, const attune_run_inputs *run) {
+void attune_arguments_of_run(struct attune_block_mask_arguments *out, const attune_run_inputs *run) {
   const attune_block_mask *mask = run->built.row_offsets != NULL ? &run->built : &run->tensors.lists;
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
     const attune_value *value = &run->tensors.values[i];
-    out->values[i] = (struct attune_argument){value->array, value->count, value->integer, value->real};
+    out->problem.values[i] = (struct attune_argument){value->array, value->count, value->integer, value->real};
   }
-  out->list_capacity = mask->capacity < INT32_MAX ? (int)mask->capacity : INT32_MAX;
-  out->list_batch = mask->batch;
-  out->list_heads = mask->heads;
-  out->list_work.kind = (int)run->source.kind;
-  out->list_work.count = run->source.count;
+  out->problem.list_capacity = mask->capacity < INT32_MAX ? (int)mask->capacity : INT32_MAX;
+  out->problem.list_batch = mask->batch;
+  out->problem.list_heads = mask->heads;
+  out->work.kind = (int)run->source.kind;
+  out->work.count = run->source.count;
 }

@@ -40,8 +40,8 @@ static attune_status attention_step(attune_steps *out, const attune_config *conf
   const attune_status status = attune_launch_of(&step->launch, config, problem);
   if (status != ATTUNE_OK) return status;
   step->config = *config;
-  attune_arguments_of_problem(&step->arguments, problem);
-  attune_arguments_of_tiles(&step->arguments, config, problem, &step->launch);
+  attune_arguments_of_problem(&step->arguments.problem, problem);
+  attune_arguments_of_tiles(&step->arguments.problem, config, problem, &step->launch);
   bind_forward(step, problem, ATTUNE_TENSOR_INPUT);
   if (config->persistent == ATTUNE_PERSISTENT_DYNAMIC) {
     add_segment(out, ATTUNE_TENSOR_TILE_COUNTER, 1, true);
@@ -85,7 +85,7 @@ static attune_status combine_step(attune_steps *out, const attune_config *config
                                  .splits = 1,
                                  .cluster = 1,
                                  .programmatic = true};
-  attune_arguments_of_problem(&step->arguments, problem);
+  attune_arguments_of_problem(&step->arguments.problem, problem);
   bind(step, ATTUNE_TENSOR_SEQLENS_Q, ATTUNE_ACCESS_READ);
   if (problem->want_sinks) bind(step, ATTUNE_TENSOR_SINKS, ATTUNE_ACCESS_READ);
   bind_forward(step, problem, ATTUNE_TENSOR_OUTPUT);
@@ -139,8 +139,8 @@ static void block_mask_step(attune_step *step, const attune_config *config, cons
                                  .threads = config->warps * 32,
                                  .splits = 1,
                                  .cluster = 1};
-  attune_arguments_of_problem(&step->arguments, problem);
-  step->arguments.list_work.step = work;
+  attune_arguments_of_problem(&step->arguments.problem, problem);
+  step->arguments.work.step = work;
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     bind(step, (attune_tensor_id)(ATTUNE_TENSOR_PARAM + i), ATTUNE_ACCESS_READ);
 }

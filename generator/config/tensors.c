@@ -131,7 +131,7 @@ _Static_assert(ATTUNE_PARAMS_MAX == 8, "a shape and a row for each param");
 /* ---- the table ---- */
 
 #define RUN(member) .run = offsetof(attune_run_inputs, member)
-#define ARGUMENT(member) .argument = offsetof(struct attune_arguments, member)
+#define ARGUMENT(member) .argument = offsetof(struct attune_block_mask_arguments, member)
 #define DTYPE .element = ATTUNE_ELEMENT_DTYPE
 #define FLOATS .element = ATTUNE_ELEMENT_FLOAT, .alignment = 4
 #define INTS .element = ATTUNE_ELEMENT_INT, .alignment = 4
@@ -140,7 +140,7 @@ _Static_assert(ATTUNE_PARAMS_MAX == 8, "a shape and a row for each param");
   [ATTUNE_TENSOR_PARAM + i] = {.name = "values[" #i "]",                                                               \
                                INTS,                                                                                   \
                                RUN(tensors.values[i].array),                                                           \
-                               ARGUMENT(values[i].array),                                                              \
+                               ARGUMENT(problem.values[i].array),                                                      \
                                .need = optional,                                                                       \
                                .shape = shape_param_##i}
 #define OUTPUT .role = ATTUNE_TENSOR_OUTPUT
@@ -151,7 +151,7 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                          DTYPE,
                          .alignment = 16,
                          RUN(tensors.q),
-                         ARGUMENT(q),
+                         ARGUMENT(problem.q),
                          .need = always,
                          .shape = shape_q,
                          .rows = ATTUNE_EXTENT_QUERIES},
@@ -159,7 +159,7 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                          DTYPE,
                          .alignment = 16,
                          RUN(tensors.k),
-                         ARGUMENT(k),
+                         ARGUMENT(problem.k),
                          .need = always,
                          .shape = shape_k,
                          .rows = ATTUNE_EXTENT_KEYS},
@@ -167,7 +167,7 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                          DTYPE,
                          .alignment = 16,
                          RUN(tensors.v),
-                         ARGUMENT(v),
+                         ARGUMENT(problem.v),
                          .need = always,
                          .shape = shape_v,
                          .rows = ATTUNE_EXTENT_KEYS},
@@ -176,7 +176,7 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                          DTYPE,
                          .alignment = 16,
                          RUN(tensors.o),
-                         ARGUMENT(o),
+                         ARGUMENT(problem.o),
                          .need = always,
                          .shape = shape_o,
                          .rows = ATTUNE_EXTENT_QUERIES},
@@ -184,7 +184,7 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                            OUTPUT,
                            FLOATS,
                            RUN(tensors.lse),
-                           ARGUMENT(lse),
+                           ARGUMENT(problem.lse),
                            .option = "want_lse",
                            .need = with_lse,
                            .shape = shape_lse,
@@ -192,20 +192,20 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
     [ATTUNE_TENSOR_SEQLENS_Q] = {.name = "seqlens_q",
                                  INTS,
                                  RUN(tensors.seqlens_q),
-                                 ARGUMENT(seqlens_q),
+                                 ARGUMENT(problem.seqlens_q),
                                  .need = optional,
                                  .shape = shape_batch},
     [ATTUNE_TENSOR_SEQLENS_K] = {.name = "seqlens_k",
                                  INTS,
                                  RUN(tensors.seqlens_k),
-                                 ARGUMENT(seqlens_k),
+                                 ARGUMENT(problem.seqlens_k),
                                  .need = optional,
                                  .shape = shape_batch},
     [ATTUNE_TENSOR_BIAS] = {.name = "bias",
                             DTYPE,
                             .alignment = 2,
                             RUN(tensors.bias),
-                            ARGUMENT(bias),
+                            ARGUMENT(problem.bias),
                             .option = "want_bias",
                             .need = with_bias,
                             .shape = shape_bias,
@@ -214,28 +214,28 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
     [ATTUNE_TENSOR_SINKS] = {.name = "sinks",
                              FLOATS,
                              RUN(tensors.sinks),
-                             ARGUMENT(sinks),
+                             ARGUMENT(problem.sinks),
                              .option = "want_sinks",
                              .need = with_sinks,
                              .shape = shape_sinks},
     [ATTUNE_TENSOR_ROW_OFFSETS] = {.name = "lists.row_offsets",
                                    INTS,
                                    RUN(tensors.lists.row_offsets),
-                                   ARGUMENT(list_rows),
+                                   ARGUMENT(problem.list_rows),
                                    .option = "block_size",
                                    .need = with_block_mask,
                                    .shape = shape_offsets},
     [ATTUNE_TENSOR_INDICES] = {.name = "lists.indices",
                                INTS,
                                RUN(tensors.lists.indices),
-                               ARGUMENT(list_blocks),
+                               ARGUMENT(problem.list_blocks),
                                .option = "block_size",
                                .need = with_block_mask_optional,
                                .shape = shape_indices},
     [ATTUNE_TENSOR_ROW_ORDER] = {.name = "lists.row_order",
                                  INTS,
                                  RUN(tensors.lists.row_order),
-                                 ARGUMENT(list_order),
+                                 ARGUMENT(problem.list_order),
                                  .option = "block_size",
                                  .need = with_block_mask_optional,
                                  .shape = shape_order},
@@ -251,38 +251,38 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                                    .element = ATTUNE_ELEMENT_BYTE,
                                    .alignment = 1,
                                    RUN(source.data),
-                                   ARGUMENT(list_work.source),
+                                   ARGUMENT(work.source),
                                    .need = never,
                                    .shape = shape_mask_source},
     [ATTUNE_TENSOR_BUILT_OFFSETS] = {.name = "built row_offsets",
                                      OUTPUT,
                                      INTS,
                                      RUN(built.row_offsets),
-                                     ARGUMENT(list_work.rows),
+                                     ARGUMENT(work.rows),
                                      .need = never,
                                      .shape = shape_built_offsets},
     [ATTUNE_TENSOR_BUILT_INDICES] = {.name = "built indices",
                                      OUTPUT,
                                      INTS,
                                      RUN(built.indices),
-                                     ARGUMENT(list_work.blocks),
+                                     ARGUMENT(work.blocks),
                                      .need = never,
                                      .shape = shape_built_indices},
     [ATTUNE_TENSOR_BUILT_ORDER] = {.name = "built row_order",
                                    OUTPUT,
                                    INTS,
                                    RUN(built.row_order),
-                                   ARGUMENT(list_work.order),
+                                   ARGUMENT(work.order),
                                    .need = never,
                                    .shape = shape_built_order},
     [ATTUNE_TENSOR_ROW_COUNTS] =
-        {.name = "the workspace's row counts", WORKSPACE, INTS, ARGUMENT(list_work.counts), .need = never},
+        {.name = "the workspace's row counts", WORKSPACE, INTS, ARGUMENT(work.counts), .need = never},
     [ATTUNE_TENSOR_TILE_COUNTER] =
-        {.name = "the workspace's tile counter", WORKSPACE, INTS, ARGUMENT(counter), .need = never},
+        {.name = "the workspace's tile counter", WORKSPACE, INTS, ARGUMENT(problem.counter), .need = never},
     [ATTUNE_TENSOR_O_PARTIAL] =
-        {.name = "the workspace's partial O", WORKSPACE, FLOATS, ARGUMENT(o_partial), .need = never},
+        {.name = "the workspace's partial O", WORKSPACE, FLOATS, ARGUMENT(problem.o_partial), .need = never},
     [ATTUNE_TENSOR_LSE_PARTIAL] =
-        {.name = "the workspace's partial LSE", WORKSPACE, FLOATS, ARGUMENT(lse_partial), .need = never},
+        {.name = "the workspace's partial LSE", WORKSPACE, FLOATS, ARGUMENT(problem.lse_partial), .need = never},
 };
 
 int attune_element_bytes(attune_element element) {
@@ -299,10 +299,10 @@ void *attune_tensor_of_run(const attune_run_inputs *run, attune_tensor_id tensor
   return pointer_at(run, attune_tensor_table[tensor].run);
 }
 
-void *attune_tensor_of_arguments(const struct attune_arguments *arguments, attune_tensor_id tensor) {
+void *attune_tensor_of_arguments(const struct attune_block_mask_arguments *arguments, attune_tensor_id tensor) {
   return pointer_at(arguments, attune_tensor_table[tensor].argument);
 }
 
-void attune_tensor_bind(struct attune_arguments *arguments, attune_tensor_id tensor, const void *pointer) {
+void attune_tensor_bind(struct attune_block_mask_arguments *arguments, attune_tensor_id tensor, const void *pointer) {
   memcpy((char *)arguments + attune_tensor_table[tensor].argument, &pointer, sizeof pointer);
 }

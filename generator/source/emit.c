@@ -131,8 +131,9 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
     attune_buffer_print(out, " * Launch: one warp for each row of %s;\n *   ",
                         family->operation == ATTUNE_OPERATION_BLOCK_MASK ? "blocks" : "O");
   }
-  attune_buffer_print(out, "%d threads, %lld bytes of dynamic shared memory; called with attune_arguments%s\n",
+  attune_buffer_print(out, "%d threads, %lld bytes of dynamic shared memory; called with attune_%sarguments%s\n",
                       config->warps * 32, (long long)attune_shared_bytes(config),
+                      family->operation == ATTUNE_OPERATION_BLOCK_MASK ? "block_mask_" : "",
                       family->tensor_maps ? ", attune_tensor_maps" : "");
   if (family->operation == ATTUNE_OPERATION_COMBINE)
     attune_buffer_add_text(out, " *   On sm_90 and later it may be launched with programmatic stream serialisation.\n");

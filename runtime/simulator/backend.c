@@ -21,7 +21,8 @@ typedef struct {
   attune_loaded base;
   attune_host_kernel *kernel;                     /* the same entry, */
   attune_host_kernel_with_maps *kernel_with_maps; /* as what it takes */
-  void *object;                                   /* of dlopen */
+  attune_host_kernel_of_block_masks *kernel_of_block_masks;
+  void *object; /* of dlopen */
   int file;
   char symbol[ATTUNE_TEXT_MAX + 8];
 } host_loaded;
@@ -56,7 +57,8 @@ static attune_status open_object(host_loaded *loaded, const attune_kernel *kerne
 static attune_status bind(host_loaded *loaded) {
   void (*set)(const struct attune_host_calls *);
   *(void **)&set = dlsym(loaded->object, "attune_host_bind");
-  *(void **)&loaded->kernel = *(void **)&loaded->kernel_with_maps = dlsym(loaded->object, loaded->symbol);
+  *(void **)&loaded->kernel = *(void **)&loaded->kernel_with_maps = *(void **)&loaded->kernel_of_block_masks =
+      dlsym(loaded->object, loaded->symbol);
   if (!set || !loaded->kernel)
     return attune_fail(ATTUNE_DRIVER_FAILED, "%s is not in the kernel's binary",
                        set ? loaded->symbol : "attune_host_bind");
@@ -113,15 +115,18 @@ static attune_status launch(const attune_loaded *base, const attune_call *call, 
   for (int i = 0; i < step->map_count && status == ATTUNE_OK; i++)
     status = fill_map(each[i], &step->maps[i], attune_tensor_of_arguments(call->arguments, step->maps[i].tensor));
   if (status != ATTUNE_OK) return status;
+  const bool builds_masks = attune_config_operation(&step->config) == ATTUNE_OPERATION_BLOCK_MASK;
   const attune_host_grid grid = {.kernel = loaded->kernel,
                                  .kernel_with_maps = loaded->kernel_with_maps,
+                                 .kernel_of_block_masks = loaded->kernel_of_block_masks,
                                  .name = loaded->symbol,
                                  .blocks = attune_launch_blocks(&step->launch, &base->machine->device),
                                  .threads = step->launch.threads,
                                  .cluster = step->launch.cluster,
                                  .shared_bytes = step->launch.shared_bytes,
                                  .on_an_sm = step->config.blocks,
-                                 .arguments = call->arguments,
+                                 .arguments = &call->arguments->problem,
+                                 .block_mask = builds_masks ? call->arguments : NULL,
                                  .maps = step->map_count > 0 ? &maps : NULL,
                                  .memory = &memory,
                                  .seed = machine->seed};

@@ -19,6 +19,8 @@ static void live(void *argument) {
     const attune_host_grid *grid = lane->block->grid;
     if (grid->maps)
       grid->kernel_with_maps(*grid->arguments, grid->maps);
+    else if (grid->block_mask)
+      grid->kernel_of_block_masks(*grid->block_mask);
     else
       grid->kernel(*grid->arguments);
     attune_host_check_exit(lane->block);

@@ -7,18 +7,22 @@
 #include "templates/primitives/simulator_interface.h"
 
 typedef void attune_host_kernel(struct attune_arguments arguments);
+typedef void attune_host_kernel_of_block_masks(struct attune_block_mask_arguments arguments);
 typedef void attune_host_kernel_with_maps(struct attune_arguments arguments, const struct attune_tensor_maps *maps);
 
 /* One launch. */
 typedef struct {
-  attune_host_kernel *kernel;                     /* maps is NULL: this one */
-  attune_host_kernel_with_maps *kernel_with_maps; /* else this one */
+  /* The kernel, as what it takes: maps if they are given, block_mask if that is, else arguments alone. */
+  attune_host_kernel *kernel;
+  attune_host_kernel_with_maps *kernel_with_maps;
+  attune_host_kernel_of_block_masks *kernel_of_block_masks;
   const char *name;
   int blocks, threads, shared_bytes;
   int cluster;  /* blocks of a cluster, which run together; 0: as 1 */
   int on_an_sm; /* blocks that share an SM's registers; 0: as 1 */
   const struct attune_arguments *arguments;
   const struct attune_tensor_maps *maps;
+  const struct attune_block_mask_arguments *block_mask;
   const attune_host_memory *memory;
   uint64_t seed;
   attune_host_outputs *outputs; /* of attune_host_run; NULL: who writes what is not noted */

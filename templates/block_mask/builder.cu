@@ -20,8 +20,8 @@ ATTUNE_DEVICE int lane() {
   return thread_index() % 32;
 }
 
-ATTUNE_DEVICE int count_rows(const attune_arguments &problem) {
-  return block_rows(problem) * problem.list_batch * problem.list_heads;
+ATTUNE_DEVICE int count_rows(const attune_block_mask_arguments &a) {
+  return block_rows(a.problem) * a.problem.list_batch * a.problem.list_heads;
 }
 
 /* Of all lanes, at most 2^31 - 1; the terms are not negative. */
@@ -38,24 +38,24 @@ ATTUNE_DEVICE int sum_of_lanes(int x) {
 
 /* ---- the source ---- */
 
-ATTUNE_DEVICE const int *block_of_source(const attune_arguments &problem, long long i) {
-  return (const int *)problem.list_work.source + 4 * i; // batch, head, row, column
+ATTUNE_DEVICE const int *block_of_source(const attune_block_mask_arguments &a, long long i) {
+  return (const int *)a.work.source + 4 * i; // batch, head, row, column
 }
 
 /* Which row of all lists a block of the source is of. */
-ATTUNE_DEVICE long long row_of_source(const attune_arguments &problem, long long i) {
-  const int *block = block_of_source(problem, i);
-  return ((long long)load_constant_int(block) * problem.list_heads + load_constant_int(block + 1)) *
-             block_rows(problem) +
+ATTUNE_DEVICE long long row_of_source(const attune_block_mask_arguments &a, long long i) {
+  const int *block = block_of_source(a, i);
+  return ((long long)load_constant_int(block) * a.problem.list_heads + load_constant_int(block + 1)) *
+             block_rows(a.problem) +
          load_constant_int(block + 2);
 }
 
 /* The first block of the source that is of the row or a later one. */
-ATTUNE_DEVICE long long find_row(const attune_arguments &problem, int row) {
-  long long low = 0, high = problem.list_work.count;
+ATTUNE_DEVICE long long find_row(const attune_block_mask_arguments &a, int row) {
+  long long low = 0, high = a.work.count;
   while (low < high) {
     const long long middle = (low + high) / 2;
-    if (row_of_source(problem, middle) < row)
+    if (row_of_source(a, middle) < row)
       low = middle + 1;
     else
       high = middle;
@@ -63,18 +63,18 @@ ATTUNE_DEVICE long long find_row(const attune_arguments &problem, int row) {
   return low;
 }
 
-ATTUNE_DEVICE block_row find_block_row(const attune_arguments &problem, int index) {
+ATTUNE_DEVICE block_row find_block_row(const attune_block_mask_arguments &a, int index) {
   block_row at = {};
   at.index = index;
-  at.list = index / block_rows(problem);
-  at.row = index % block_rows(problem);
-  at.batch = at.list / problem.list_heads;
-  at.head = at.list % problem.list_heads;
-  find_keys(at, problem, at.row);
+  at.list = index / block_rows(a.problem);
+  at.row = index % block_rows(a.problem);
+  at.batch = at.list / a.problem.list_heads;
+  at.head = at.list % a.problem.list_heads;
+  find_keys(at, a.problem, at.row);
   at.candidates = at.tiles;
-  if (problem.list_work.kind == ATTUNE_LIST_OF_BLOCKS) {
-    at.first = find_row(problem, index);
-    const long long end = find_row(problem, index + 1);
+  if (a.work.kind == ATTUNE_LIST_OF_BLOCKS) {
+    at.first = find_row(a, index);
+    const long long end = find_row(a, index + 1);
     at.candidates = end > at.first ? (int)(end - at.first < 0x7fffffff ? end - at.first : 0x7fffffff) : 0;
   }
   return at;
@@ -82,10 +82,10 @@ ATTUNE_DEVICE block_row find_block_row(const attune_arguments &problem, int inde
 
 #if PATTERN
 /* What the mask expression says of a block, for all heads and batches that the list is for. */
-ATTUNE_DEVICE sparse_block block_of_expression(const attune_arguments &problem, const block_row &at, int column) {
+ATTUNE_DEVICE sparse_block block_of_expression(const attune_block_mask_arguments &a, const block_row &at, int column) {
   const verdict seen =
-      is_seen<range, unknown>(problem, problem.list_batch > 1 ? range(at.batch) : range(0, problem.batch - 1),
-                              problem.list_heads > 1 ? range(at.head) : range(0, problem.heads_q - 1),
+      is_seen<range, unknown>(a.problem, a.problem.list_batch > 1 ? range(at.batch) : range(0, a.problem.batch - 1),
+                              a.problem.list_heads > 1 ? range(at.head) : range(0, a.problem.heads_q - 1),
                               range(at.row_begin, minimum(at.row_begin + list_block, at.seqlen_q) - 1),
                               range(column * list_block, minimum((column + 1) * list_block, at.seqlen_k) - 1),
                               range(at.seqlen_q), range(at.seqlen_k));
@@ -95,28 +95,28 @@ ATTUNE_DEVICE sparse_block block_of_expression(const attune_arguments &problem, 
 #endif
 
 /* The i-th candidate. */
-ATTUNE_DEVICE sparse_block find_block(const attune_arguments &problem, const block_row &at, int i) {
+ATTUNE_DEVICE sparse_block find_block(const attune_block_mask_arguments &a, const block_row &at, int i) {
 #if PATTERN
   sparse_block found = {-1, false};
 #else
   sparse_block found = {-1, true};
 #endif
   if (i >= at.candidates) return found;
-  if (problem.list_work.kind == ATTUNE_LIST_OF_BLOCKS) {
+  if (a.work.kind == ATTUNE_LIST_OF_BLOCKS) {
     const long long place = at.first + i;
-    const int column = load_constant_int(block_of_source(problem, place) + 3);
-    const bool after = i == 0 || load_constant_int(block_of_source(problem, place - 1) + 3) < column;
-    if (after && is_within(at, column) && row_of_source(problem, place) == at.index) found.column = column;
+    const int column = load_constant_int(block_of_source(a, place) + 3);
+    const bool after = i == 0 || load_constant_int(block_of_source(a, place - 1) + 3) < column;
+    if (after && is_within(at, column) && row_of_source(a, place) == at.index) found.column = column;
     return found;
   }
   const int column = at.last_tile - at.tiles + 1 + i;
-  if (problem.list_work.kind == ATTUNE_LIST_OF_MASK) {
-    const long long columns = block_columns(problem);
-    if (load_constant_8((const char *)problem.list_work.source + at.index * columns + column)) found.column = column;
+  if (a.work.kind == ATTUNE_LIST_OF_MASK) {
+    const long long columns = block_columns(a.problem);
+    if (load_constant_8((const char *)a.work.source + at.index * columns + column)) found.column = column;
     return found;
   }
 #if PATTERN
-  return block_of_expression(problem, at, column);
+  return block_of_expression(a, at, column);
 #else
   found.column = column;
   return found;
@@ -125,48 +125,47 @@ ATTUNE_DEVICE sparse_block find_block(const attune_arguments &problem, const blo
 
 /* ---- building ---- */
 
-ATTUNE_DEVICE void count_blocks(const attune_arguments &problem, const block_row &at) {
+ATTUNE_DEVICE void count_blocks(const attune_block_mask_arguments &a, const block_row &at) {
   int count = 0;
   for (int first = 0; first < at.candidates; first += 32)
-    count += popcount(ballot(find_block(problem, at, first + lane()).column >= 0));
-  if (lane() == 0) store_global_int(problem.list_work.counts + at.index, count);
+    count += popcount(ballot(find_block(a, at, first + lane()).column >= 0));
+  if (lane() == 0) store_global_int(a.work.counts + at.index, count);
 }
 
 /* How many blocks the rows before this one have. */
-ATTUNE_DEVICE int blocks_before(const attune_arguments &problem, const block_row &at) {
+ATTUNE_DEVICE int blocks_before(const attune_block_mask_arguments &a, const block_row &at) {
   int sum = 0;
   for (int row = lane(); row < at.index; row += 32)
-    sum = saturated(sum, load_constant_int(problem.list_work.counts + row));
+    sum = saturated(sum, load_constant_int(a.work.counts + row));
   return sum_of_lanes(sum);
 }
 
 /* How many rows of its list come before this one: those that are longer, and of those as long the earlier ones. */
-ATTUNE_DEVICE int rank_in_list(const attune_arguments &problem, const block_row &at, int count) {
-  const int rows = block_rows(problem), first = at.list * rows;
+ATTUNE_DEVICE int rank_in_list(const attune_block_mask_arguments &a, const block_row &at, int count) {
+  const int rows = block_rows(a.problem), first = at.list * rows;
   int rank = 0;
   for (int row = lane(); row < rows; row += 32) {
-    const int other = load_constant_int(problem.list_work.counts + first + row);
+    const int other = load_constant_int(a.work.counts + first + row);
     rank += other > count || (other == count && row < at.row);
   }
   return sum_of_lanes(rank);
 }
 
-ATTUNE_DEVICE void fill_row(const attune_arguments &problem, const block_row &at) {
-  const attune_list_work &work = problem.list_work;
-  const int begin = blocks_before(problem, at), count = load_constant_int(work.counts + at.index);
+ATTUNE_DEVICE void fill_row(const attune_block_mask_arguments &a, const block_row &at) {
+  const attune_list_work &work = a.work;
+  const int begin = blocks_before(a, at), count = load_constant_int(work.counts + at.index);
   if (work.order) {
-    const int rank = rank_in_list(problem, at, count);
-    if (lane() == 0) store_global_int(work.order + at.list * block_rows(problem) + rank, at.index);
+    const int rank = rank_in_list(a, at, count);
+    if (lane() == 0) store_global_int(work.order + at.list * block_rows(a.problem) + rank, at.index);
   }
   if (lane() == 0) store_global_int(work.rows + at.index, begin);
-  if (lane() == 0 && at.index == count_rows(problem) - 1)
-    store_global_int(work.rows + at.index + 1, saturated(begin, count));
+  if (lane() == 0 && at.index == count_rows(a) - 1) store_global_int(work.rows + at.index + 1, saturated(begin, count));
   int written = begin;
   for (int first = 0; first < at.candidates; first += 32) {
-    const sparse_block block = find_block(problem, at, first + lane());
+    const sparse_block block = find_block(a, at, first + lane());
     const unsigned kept = ballot(block.column >= 0);
     const int place = saturated(written, popcount(kept & ((1u << lane()) - 1)));
-    if (block.column >= 0 && place < problem.list_capacity)
+    if (block.column >= 0 && place < a.problem.list_capacity)
       store_global_int(work.blocks + place, block.column * 2 + block.full);
     written = saturated(written, popcount(kept));
   }
@@ -174,47 +173,46 @@ ATTUNE_DEVICE void fill_row(const attune_arguments &problem, const block_row &at
 
 /* ---- checking ---- */
 
-ATTUNE_DEVICE int fault_of_blocks(const attune_arguments &problem, int begin, int end) {
-  const int columns = block_columns(problem);
+ATTUNE_DEVICE int fault_of_blocks(const attune_block_mask_arguments &a, int begin, int end) {
+  const int columns = block_columns(a.problem);
   bool outside = false, unsorted = false;
   for (int i = begin + lane(); i < end; i += 32) {
-    const int column = load_constant_int(problem.list_blocks + i) >> 1;
+    const int column = load_constant_int(a.problem.list_blocks + i) >> 1;
     outside |= column < 0 || column >= columns;
-    unsorted |= i > begin && load_constant_int(problem.list_blocks + i - 1) >> 1 >= column;
+    unsorted |= i > begin && load_constant_int(a.problem.list_blocks + i - 1) >> 1 >= column;
   }
   return warp_any(outside) ? ATTUNE_LIST_BAD_COLUMN : warp_any(unsorted) ? ATTUNE_LIST_UNSORTED : ATTUNE_LIST_SOUND;
 }
 
-ATTUNE_DEVICE bool is_ordered_once(const attune_arguments &problem, int index) {
+ATTUNE_DEVICE bool is_ordered_once(const attune_block_mask_arguments &a, int index) {
   int times = 0;
-  for (int i = lane(); i < count_rows(problem); i += 32)
-    times += load_constant_int(problem.list_order + i) == index;
+  for (int i = lane(); i < count_rows(a); i += 32)
+    times += load_constant_int(a.problem.list_order + i) == index;
   return sum_of_lanes(times) == 1;
 }
 
-ATTUNE_DEVICE void check_row(const attune_arguments &problem, int index) {
-  const int begin = load_constant_int(problem.list_rows + index),
-            end = load_constant_int(problem.list_rows + index + 1);
+ATTUNE_DEVICE void check_row(const attune_block_mask_arguments &a, int index) {
+  const int begin = load_constant_int(a.problem.list_rows + index),
+            end = load_constant_int(a.problem.list_rows + index + 1);
   int fault = ATTUNE_LIST_SOUND;
-  if (begin < 0 || end < begin || end > problem.list_capacity || (index == 0 && begin != 0))
+  if (begin < 0 || end < begin || end > a.problem.list_capacity || (index == 0 && begin != 0))
     fault = ATTUNE_LIST_BAD_ROW;
   else
-    fault = fault_of_blocks(problem, begin, end);
-  if (fault == ATTUNE_LIST_SOUND && problem.list_order && !is_ordered_once(problem, index))
-    fault = ATTUNE_LIST_BAD_ORDER;
-  if (lane() == 0) store_global_int(problem.list_work.counts + index, fault);
+    fault = fault_of_blocks(a, begin, end);
+  if (fault == ATTUNE_LIST_SOUND && a.problem.list_order && !is_ordered_once(a, index)) fault = ATTUNE_LIST_BAD_ORDER;
+  if (lane() == 0) store_global_int(a.work.counts + index, fault);
 }
 
-ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_arguments problem) {
+ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_block_mask_arguments a) {
   const int index = warp_uniform(block_index() * warps + thread_index() / 32);
-  if (index >= count_rows(problem)) return;
-  if (problem.list_work.step == ATTUNE_LIST_CHECK) {
-    check_row(problem, index);
+  if (index >= count_rows(a)) return;
+  if (a.work.step == ATTUNE_LIST_CHECK) {
+    check_row(a, index);
     return;
   }
-  const block_row at = find_block_row(problem, index);
-  if (problem.list_work.step == ATTUNE_LIST_COUNT)
-    count_blocks(problem, at);
+  const block_row at = find_block_row(a, index);
+  if (a.work.step == ATTUNE_LIST_COUNT)
+    count_blocks(a, at);
   else
-    fill_row(problem, at);
+    fill_row(a, at);
 }

@@ -1,5 +1,5 @@
-/* What every forward kernel is called with, passed by value. Read by the C that launches and by the kernels alike, so
- * it is plain C and C++ with fixed-size types and no include. Strides are in elements, offsets are 64-bit. */
+/* What kernels are called with, passed by value. Read by the C that launches and by the kernels alike, so it is plain C
+ * and C++ with fixed-size types and no include. Strides are in elements, offsets are 64-bit. */
 #ifndef ATTUNE_ARGUMENTS_H
 #define ATTUNE_ARGUMENTS_H
 
@@ -61,11 +61,16 @@ struct attune_arguments {
   struct attune_argument values[8];
   const int *list_rows, *list_blocks, *list_order; /* attune_block_mask of attune.h */
   int list_capacity, list_batch, list_heads;
-  struct attune_list_work list_work; /* of templates/block_mask/builder.cu */
-  unsigned *counter;                 /* of what blocks have taken; each launch begins with 0 */
-  float *o_partial, *lse_partial;    /* of splits: (splits, batch, heads_q, seqlen_q[, head_dim_v]); LSE to base 2 */
-  int work_tiles;                    /* tiles of one split */
+  unsigned *counter;              /* of what blocks have taken; each launch begins with 0 */
+  float *o_partial, *lse_partial; /* of splits: (splits, batch, heads_q, seqlen_q[, head_dim_v]); LSE to base 2 */
+  int work_tiles;                 /* tiles of one split */
   struct attune_divisor by_work_tiles;
+};
+
+/* What the kernel that builds and checks block masks is called with (templates/block_mask/builder.cu). */
+struct attune_block_mask_arguments {
+  struct attune_arguments problem;
+  struct attune_list_work work;
 };
 
 /* What TMA reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */
