@@ -25,17 +25,12 @@ static const char fastest_sql[] = "SELECT id, max(high, median), policy = 'model
 static const char simplest_sql[] =
     "SELECT id" FROM_CANDIDATES " AND NOT outdated AND (policy = 'model') = ?3 AND median <= ?4"
     " ORDER BY complexity, config, policy, id LIMIT 1";
-static const char alternatives_sql[] =
+const char attune_alternatives_sql[] =
     FROM_CANDIDATES " AND (policy = 'model') = 0 AND median <= ?3 ORDER BY median, id LIMIT ?4";
 
-static int bind_key(sqlite3_stmt *statement, const char *problem, const char *device) {
+int attune_choice_bind(sqlite3_stmt *statement, const char *problem, const char *device) {
   int code = sqlite3_bind_text(statement, 1, problem ? problem : "", -1, SQLITE_STATIC);
   return code == SQLITE_OK ? sqlite3_bind_text(statement, 2, device ? device : "", -1, SQLITE_STATIC) : code;
-}
-
-static int finish(sqlite3_stmt *statement, int code) {
-  int finalized = sqlite3_finalize(statement);
-  return code == SQLITE_DONE || code == SQLITE_ROW ? finalized : code;
 }
 
 /* *id: 0 if there is no candidate. */
@@ -45,30 +40,30 @@ static int pick(int64_t *id, sqlite3 *db, const char *problem, const char *devic
   double reach = 0;
   *id = 0;
   int code = sqlite3_prepare_v2(db, fastest_sql, -1, &statement, NULL);
-  if (code == SQLITE_OK) code = bind_key(statement, problem, device);
+  if (code == SQLITE_OK) code = attune_choice_bind(statement, problem, device);
   if (code == SQLITE_OK) code = sqlite3_step(statement);
   if (code == SQLITE_ROW) {
     *id = sqlite3_column_int64(statement, 0);
     reach = sqlite3_column_double(statement, 1);
     modelled = sqlite3_column_int(statement, 2) != 0;
   }
-  code = finish(statement, code);
+  code = attune_statement_finish(statement, code);
   if (code != SQLITE_OK || !*id) return code;
   code = sqlite3_prepare_v2(db, simplest_sql, -1, &statement, NULL);
-  if (code == SQLITE_OK) code = bind_key(statement, problem, device);
+  if (code == SQLITE_OK) code = attune_choice_bind(statement, problem, device);
   if (code == SQLITE_OK) code = sqlite3_bind_int(statement, 3, modelled);
   if (code == SQLITE_OK) code = sqlite3_bind_double(statement, 4, reach);
   if (code == SQLITE_OK) code = sqlite3_step(statement);
   if (code == SQLITE_ROW) *id = sqlite3_column_int64(statement, 0);
-  return finish(statement, code);
+  return attune_statement_finish(statement, code);
 }
 
 static int delete_choice(sqlite3 *db, const char *problem, const char *device) {
   sqlite3_stmt *statement;
   int code = sqlite3_prepare_v2(db, "DELETE FROM choices WHERE problem = ?1 AND device = ?2", -1, &statement, NULL);
-  if (code == SQLITE_OK) code = bind_key(statement, problem, device);
+  if (code == SQLITE_OK) code = attune_choice_bind(statement, problem, device);
   if (code == SQLITE_OK) code = sqlite3_step(statement);
-  return finish(statement, code);
+  return attune_statement_finish(statement, code);
 }
 
 /* NULL stands for a class that nobody has worked out yet, '' for a problem without a position. */
@@ -95,18 +90,17 @@ static int insert_choice(sqlite3 *db, attune_locate *locate, const char *problem
   if (code == SQLITE_OK) code = sqlite3_bind_int64(statement, 1, id);
   if (code == SQLITE_OK) code = bind_position(statement, 2, locate, problem);
   if (code == SQLITE_OK) code = sqlite3_step(statement);
-  return finish(statement, code);
+  return attune_statement_finish(statement, code);
 }
 
-/* id: the row to choose; 0: by the rule. */
-static int choose(sqlite3 *db, attune_locate *locate, const char *problem, const char *device, int64_t id) {
+int attune_choice_set(sqlite3 *db, attune_locate *locate, const char *problem, const char *device, int64_t id) {
   int code = id ? SQLITE_OK : pick(&id, db, problem, device);
   if (code == SQLITE_OK) code = delete_choice(db, problem, device);
   return code == SQLITE_OK && id ? insert_choice(db, locate, problem, id) : code;
 }
 
 int attune_choice_refresh(sqlite3 *db, attune_locate *locate, const char *problem, const char *device) {
-  return choose(db, locate, problem, device, 0);
+  return attune_choice_set(db, locate, problem, device, 0);
 }
 
 /* ---- many ---- */
@@ -138,7 +132,7 @@ int attune_key_list_read(attune_key_list *out, sqlite3_stmt *statement, int prep
     const char *device = (const char *)sqlite3_column_text(statement, 1);
     code = problem && device && add_key(out, problem, device) ? SQLITE_OK : SQLITE_NOMEM;
   }
-  return finish(statement, code);
+  return attune_statement_finish(statement, code);
 }
 
 void attune_key_list_free(attune_key_list *list) {
@@ -150,7 +144,7 @@ void attune_key_list_free(attune_key_list *list) {
 int attune_choices_refresh(sqlite3 *db, attune_locate *locate, const attune_key_list *keys) {
   int code = SQLITE_OK;
   for (int i = 0; i < keys->count && code == SQLITE_OK; i++)
-    code = choose(db, locate, keys->keys[i].problem, keys->keys[i].device, 0);
+    code = attune_choice_set(db, locate, keys->keys[i].problem, keys->keys[i].device, 0);
   return code;
 }
 
@@ -170,126 +164,4 @@ int attune_choices_refresh_all(sqlite3 *db) {
 
 int attune_choices_locate(sqlite3 *db, attune_locate *locate) {
   return refresh_selected(db, locate, "SELECT problem, device FROM choices WHERE class IS NULL");
-}
-
-/* ---- what dispatch and the tuner change ---- */
-
-/* Not worth a failed call or a wait: whoever asks next tries again. */
-static void try_write(attune_store *store, const attune_measurement *row, attune_store_step *step, void *data) {
-  pthread_mutex_lock(&store->lock);
-  if (store->top && row->database == 0) {
-    sqlite3_busy_timeout(store->top, 0);
-    attune_store_transact(store, store->top, step, data);
-    sqlite3_busy_timeout(store->top, ATTUNE_BUSY_MILLISECONDS);
-  }
-  pthread_mutex_unlock(&store->lock);
-}
-
-static int set_choice(attune_store *store, sqlite3 *db, void *data) {
-  const attune_measurement *row = data;
-  return choose(db, store->locate, row->problem, row->device, row->id);
-}
-
-attune_status attune_store_set_choice(attune_store *store, const attune_measurement *row) {
-  if (!store || !row) return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_set_choice: an argument is NULL");
-  try_write(store, row, set_choice, (void *)row);
-  return ATTUNE_OK;
-}
-
-typedef struct {
-  const attune_measurement *row;
-  const char *tool;
-} claim_data;
-
-static int claim_choice(attune_store *store, sqlite3 *db, void *data) {
-  (void)store;
-  const claim_data *claim = data;
-  sqlite3_stmt *statement;
-  int code = sqlite3_prepare_v2(db, "UPDATE choices SET tool = ?3 WHERE problem = ?1 AND device = ?2 AND id = ?4", -1,
-                                &statement, NULL);
-  if (code == SQLITE_OK) code = bind_key(statement, claim->row->problem, claim->row->device);
-  if (code == SQLITE_OK) code = sqlite3_bind_text(statement, 3, claim->tool, -1, SQLITE_STATIC);
-  if (code == SQLITE_OK) code = sqlite3_bind_int64(statement, 4, claim->row->id);
-  if (code == SQLITE_OK) code = sqlite3_step(statement);
-  return finish(statement, code);
-}
-
-attune_status attune_store_claim_choice(attune_store *store, const attune_measurement *row, const char *tool) {
-  if (!store || !row || !tool) {
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_claim_choice: an argument is NULL");
-  }
-  claim_data claim = {row, tool};
-  try_write(store, row, claim_choice, &claim);
-  return ATTUNE_OK;
-}
-
-typedef struct {
-  const char *problem, *device;
-  const int64_t *ids;
-  int count;
-  bool outdated;
-} mark_data;
-
-static int mark_rows(attune_store *store, sqlite3 *db, void *data) {
-  const mark_data *mark = data;
-  sqlite3_stmt *statement;
-  int code = sqlite3_prepare_v2(
-      db, "UPDATE measurements SET outdated = ?4 WHERE id = ?3 AND problem = ?1 AND device = ?2", -1, &statement, NULL);
-  if (code == SQLITE_OK) code = bind_key(statement, mark->problem, mark->device);
-  if (code == SQLITE_OK) code = sqlite3_bind_int(statement, 4, mark->outdated);
-  for (int i = 0; i < mark->count && code == SQLITE_OK; i++) {
-    code = sqlite3_bind_int64(statement, 3, mark->ids[i]);
-    if (code == SQLITE_OK) code = sqlite3_step(statement);
-    int after = sqlite3_reset(statement);
-    if (code == SQLITE_DONE) code = after;
-  }
-  code = finish(statement, code);
-  return code == SQLITE_OK ? attune_choice_refresh(db, store->locate, mark->problem, mark->device) : code;
-}
-
-attune_status attune_store_mark(attune_store *store, const char *problem, const char *device, const int64_t *ids,
-                                int count, bool outdated) {
-  if (!store || !problem || !device || count < 0 || (count > 0 && !ids)) {
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_mark: an argument is NULL, or count is %d", count);
-  }
-  mark_data mark = {problem, device, ids, count, outdated};
-  return count ? attune_store_write(store, mark_rows, &mark, false) : ATTUNE_OK;
-}
-
-/* ---- alternatives ---- */
-
-typedef struct {
-  const attune_measurement *choice;
-  double slowest;
-  int most;
-  attune_row_list rows;
-} alternatives_data;
-
-static int select_alternatives(attune_store *store, sqlite3 *db, void *data) {
-  alternatives_data *wanted = data;
-  if (attune_store_number_of(store, db) != wanted->choice->database) return SQLITE_OK;
-  sqlite3_str *sql = sqlite3_str_new(db);
-  sqlite3_str_appendall(sql, "SELECT id, outdated, ");
-  attune_fields_append(sql);
-  sqlite3_str_appendall(sql, alternatives_sql);
-  sqlite3_stmt *statement;
-  int code = attune_prepare_built(&statement, db, sql);
-  if (code == SQLITE_OK) code = bind_key(statement, wanted->choice->problem, wanted->choice->device);
-  if (code == SQLITE_OK) code = sqlite3_bind_double(statement, 3, wanted->slowest);
-  if (code == SQLITE_OK) code = sqlite3_bind_int(statement, 4, wanted->most);
-  if (code == SQLITE_OK) code = attune_row_list_collect(&wanted->rows, store, statement, wanted->most);
-  code = finish(statement, code);
-  return code == SQLITE_OK ? SQLITE_DONE : code;
-}
-
-attune_status attune_store_alternatives(attune_store *store, const attune_measurement *choice, double slowest, int most,
-                                        attune_measurement_visit *visit, void *user) {
-  if (!store || !choice || !visit) {
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_alternatives: an argument is NULL");
-  }
-  alternatives_data wanted = {.choice = choice, .slowest = slowest, .most = most};
-  attune_status status = attune_store_read(store, select_alternatives, &wanted);
-  if (!status) attune_row_list_visit(&wanted.rows, visit, user);
-  attune_row_list_clear(&wanted.rows, 0);
-  return status;
 }

@@ -123,3 +123,15 @@ attune_sqlite_error attune_database_open_memory(sqlite3 **out) {
   if (fault == ATTUNE_SQLITE_NONE) fault = attune_schema_migrate(*out);
   return settle(out, fault, reason);
 }
+
+int attune_store_transact(attune_store *store, sqlite3 *db, attune_store_step *step, void *data) {
+  int code = SQLITE_OK;
+  /* One that could not be rolled back for want of memory. */
+  if (!sqlite3_get_autocommit(db)) code = sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+  if (code == SQLITE_OK) code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+  if (code != SQLITE_OK) return code;
+  code = step(store, db, data);
+  if (code == SQLITE_OK) code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+  if (code != SQLITE_OK && !sqlite3_get_autocommit(db)) sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+  return code;
+}

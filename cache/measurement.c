@@ -260,3 +260,8 @@ int attune_measurement_read(attune_measurement **out, sqlite3_stmt *from) {
     *out = row;
   return SQLITE_OK;
 }
+
+int attune_statement_finish(sqlite3_stmt *statement, int code) {
+  int finalized = sqlite3_finalize(statement);
+  return code == SQLITE_DONE || code == SQLITE_ROW ? finalized : code;
+}

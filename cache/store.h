@@ -73,6 +73,11 @@ attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, char r
 /* Never writes or creates anything. shipped: nobody else writes it either. */
 attune_sqlite_error attune_database_open_reader(sqlite3 **out, const char *path, bool shipped, char reason[256]);
 attune_sqlite_error attune_database_open_memory(sqlite3 **out);
+/* One step of work on one database; returns a SQLite code. It may run again after a fault, so it starts its results
+ * anew. */
+typedef int attune_store_step(attune_store *store, sqlite3 *db, void *data);
+/* Runs a step in one transaction, and repairs nothing. */
+int attune_store_transact(attune_store *store, sqlite3 *db, attune_store_step *step, void *data);
 
 /* ---- store.c: the stack ---- */
 
@@ -103,17 +108,12 @@ attune_status attune_store_stop_writing(attune_store *store);
 
 /* ---- transaction.c: running steps, and what happens when a file fails under them ---- */
 
-/* One step of work on one database; returns a SQLite code. It may run again after a fault, so it starts its results
- * anew. */
-typedef int attune_store_step(attune_store *store, sqlite3 *db, void *data);
 /* Runs step on each database from the top until it returns SQLITE_DONE. Faults cost what the database held, not the
  * call. */
 attune_status attune_store_read(attune_store *store, attune_store_step *step, void *data);
 /* Runs step in one transaction on the top database. Unless required, faults cost what was to be written, not the call.
  */
 attune_status attune_store_write(attune_store *store, attune_store_step *step, void *data, bool required);
-/* The transaction alone, for a step that finds something to repair while reading. */
-int attune_store_transact(attune_store *store, sqlite3 *db, attune_store_step *step, void *data);
 
 /* ---- measurement.c: one table of fields drives SQL and JSON ---- */
 
@@ -150,6 +150,8 @@ void attune_select_append(sqlite3_str *sql, const char *table);
 int attune_measurement_read(attune_measurement **out, sqlite3_stmt *from);
 /* Prepares and frees what sqlite3_str_finish gives. */
 int attune_prepare_built(sqlite3_stmt **out, sqlite3 *db, sqlite3_str *sql);
+/* Finalizes a statement whose last call gave the code. SQLITE_OK, or the first fault. */
+int attune_statement_finish(sqlite3_stmt *statement, int code);
 
 /* ---- rows.c: rows in memory, so that no lock is held while a caller looks at them ---- */
 
@@ -173,6 +175,12 @@ int attune_store_number_of(const attune_store *store, const sqlite3 *db);
 
 /* ---- choice.c: the rule, and the table that keeps what it says ---- */
 
+/* Candidates that take no longer than ?3 of the problem ?1 and the device ?2, which attune_choice_bind binds; at most
+ * ?4. What follows the columns. */
+extern const char attune_alternatives_sql[];
+int attune_choice_bind(sqlite3_stmt *statement, const char *problem, const char *device);
+/* id: the row to choose; 0: by the rule. */
+int attune_choice_set(sqlite3 *db, attune_locate *locate, const char *problem, const char *device, int64_t id);
 /* Chooses anew for one problem and device, in the transaction that changed their rows. */
 int attune_choice_refresh(sqlite3 *db, attune_locate *locate, const char *problem, const char *device);
 /* Problems and devices. */

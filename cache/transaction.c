@@ -14,18 +14,6 @@ static bool top_is_file(const attune_store *store) {
   return store->top && !atomic_load(&store->forgetful) && strcmp(store->path, ":memory:") != 0;
 }
 
-int attune_store_transact(attune_store *store, sqlite3 *db, attune_store_step *step, void *data) {
-  int code = SQLITE_OK;
-  /* One that could not be rolled back for want of memory. */
-  if (!sqlite3_get_autocommit(db)) code = sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-  if (code == SQLITE_OK) code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-  if (code != SQLITE_OK) return code;
-  code = step(store, db, data);
-  if (code == SQLITE_OK) code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
-  if (code != SQLITE_OK && !sqlite3_get_autocommit(db)) sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-  return code;
-}
-
 /* What a fault at the top is answered with; *again if the step may be tried once more. */
 static attune_status repair_top(attune_store *store, attune_sqlite_error fault, bool required, bool *again) {
   *again = false;

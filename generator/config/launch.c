@@ -25,6 +25,14 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
     return attune_fail(ATTUNE_BAD_ARGUMENT, "launch: null pointer");
   }
   const attune_family_row *family = attune_family_find(config->family);
+  if (family != NULL && family->operation != ATTUNE_OPERATION_FORWARD) {
+    *out = (attune_launch){.threads = config->warps * 32,
+                           .shared_bytes = (int32_t)attune_shared_bytes(config),
+                           .tiles_m = 1,
+                           .splits = 1,
+                           .cluster = 1};
+    return ATTUNE_OK;
+  }
   if (family == NULL || config->tile_m < 1 || config->warps < 1 || config->cluster < 1 || config->heads_packed < 1 ||
       config->splits < 1) {
     return attune_fail(

@@ -95,6 +95,12 @@ static attune_status combine_step(attune_steps *out, const attune_config *config
 attune_status attune_steps_of(attune_steps *out, const attune_config *config, const attune_problem *problem) {
   if (out == NULL || config == NULL || problem == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "steps: null pointer");
   memset(out, 0, sizeof *out);
+  const attune_operation operation = attune_config_operation(config);
+  if (operation != ATTUNE_OPERATION_FORWARD)
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "the config is of operation %s, whose kernel is a step of others; name one"
+                       " of operation forward",
+                       attune_operation_name(operation));
   attune_status status = attention_step(out, config, problem);
   if (status != ATTUNE_OK) return status;
   if (config->splits == 1) {

@@ -259,6 +259,11 @@ static void test_operations(void **unused) {
   assert_int_equal(attune_config_print(text, &one), ATTUNE_OK);
   assert_string_equal(text, "combine.warp.bf16.v128.lse.w4.split8");
   assert_string_equal(attune_operation_name(attune_config_operation(&one)), "combine");
+  attune_steps *steps = malloc(sizeof *steps);
+  assert_non_null(steps);
+  assert_int_equal(attune_steps_of(steps, &one, &problem), ATTUNE_ILLEGAL_CONFIG);
+  assert_non_null(strstr(attune_message(), "operation combine"));
+  free(steps);
 }
 
 static void test_simplest_first(void **unused) {
