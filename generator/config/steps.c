@@ -108,14 +108,14 @@ attune_status attune_steps_of(attune_steps *out, const attune_config *config, co
     return ATTUNE_OK;
   }
   const int64_t rows = (int64_t)problem->batch * problem->heads_q * problem->seqlen_q;
-  const int64_t lse = rows * config->splits, o = lse * config->head_dim_v;
+  const int64_t parts = rows * config->splits, softmax = 2 * parts, o = parts * config->head_dim_v;
   add_segment(out, ATTUNE_TENSOR_O_PARTIAL, o, false);
-  add_segment(out, ATTUNE_TENSOR_LSE_PARTIAL, lse, false);
+  add_segment(out, ATTUNE_TENSOR_SOFTMAX_PARTIAL, softmax, false);
   if ((status = combine_step(out, config, problem, rows)) != ATTUNE_OK) return status;
   for (int i = 0; i < 2; i++) {
     const attune_access access = i == 0 ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ;
     bind_segment(&out->steps[i], ATTUNE_TENSOR_O_PARTIAL, access, o);
-    bind_segment(&out->steps[i], ATTUNE_TENSOR_LSE_PARTIAL, access, lse);
+    bind_segment(&out->steps[i], ATTUNE_TENSOR_SOFTMAX_PARTIAL, access, softmax);
   }
   return ATTUNE_OK;
 }

@@ -281,8 +281,11 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
         {.name = "the workspace's tile counter", WORKSPACE, INTS, ARGUMENT(problem.counter), .need = never},
     [ATTUNE_TENSOR_O_PARTIAL] =
         {.name = "the workspace's partial O", WORKSPACE, FLOATS, ARGUMENT(problem.o_partial), .need = never},
-    [ATTUNE_TENSOR_LSE_PARTIAL] =
-        {.name = "the workspace's partial LSE", WORKSPACE, FLOATS, ARGUMENT(problem.lse_partial), .need = never},
+    [ATTUNE_TENSOR_SOFTMAX_PARTIAL] = {.name = "the workspace's partial softmax",
+                                       WORKSPACE,
+                                       FLOATS,
+                                       ARGUMENT(problem.softmax_partial),
+                                       .need = never},
 };
 
 int attune_element_bytes(attune_element element) {

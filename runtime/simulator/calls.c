@@ -293,6 +293,13 @@ static void store_global(void *to, const void *from, int size, int line) {
 }
 
 /* Blocks run on several operating-system threads, so that which of them gets which number is beyond the seed. */
+static void length_beyond(int length, int bound, int line) {
+  attune_host_block *block = attune_host_current;
+  attune_host_fault(block, block->running->index, line,
+                    "a sequence's length in device memory is %d; it must be from 0 to the problem's bound, %d", length,
+                    bound);
+}
+
 static unsigned count_up(unsigned *counter, int line) {
   check_global(attune_host_current, counter, sizeof *counter, ATTUNE_HOST_COUNT, line);
   return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
@@ -382,6 +389,7 @@ const struct attune_host_calls attune_host_runner_calls = {
     .finish_stores = attune_host_finish_stores,
     .fence_async = attune_host_fence_async,
     .count_up = count_up,
+    .length_beyond = length_beyond,
     .cluster_barrier = cluster_barrier,
     .mbarrier_arrive_at = attune_host_mbarrier_arrive_at,
     .load_tile_multicast = attune_host_load_tile_multicast,

@@ -1,9 +1,7 @@
-/* Combines what splits of the keys gave: a warp a row of O. Each split has left its O, normalised, and its log-sum-exp
- * to base 2; the weight of a split is its share of the sum over all. A split that saw no key has -inf and its O was not
- * written, so that it is not read. A sink is one more term, without a value. */
-#include "../parts/arguments.h"
-#include "../parts/parameters.h"
-#include "../primitives/cuda.h"
+/* Combines what splits of the keys gave: a warp a row of O. Each split has left its O, normalised, the row's largest
+ * score and its sum; the weight of a split is its sum, brought to the largest score of all. A split that saw no key has
+ * -inf and its O was not written, so that it is not read. */
+#include "../parts/row_result.h"
 
 constexpr int threads = warps * 32;
 constexpr int columns = (head_dim_v + 127) / 128; // of a lane, in fours: 4 lane + 128 c
@@ -17,34 +15,29 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_arguments problem) {
   if (row >= rows) return;
   const int place = (int)(row / problem.seqlen_q), query = (int)(row % problem.seqlen_q);
   const int batch = place / problem.heads_q, head = place % problem.heads_q;
-  if (problem.seqlens_q && query >= load_global_int(problem.seqlens_q + batch)) return;
+  if (problem.seqlens_q && query >= load_length(problem.seqlens_q + batch, problem.seqlen_q)) return;
 
-  float weight[chunks], top = -infinity(), sum = 0.0f;
+  float max[chunks], weight[chunks], top = -infinity(), sum = 0.0f;
 #pragma unroll
   for (int c = 0; c < chunks; c++) {
     const int split = c * 32 + lane;
-    weight[c] = split < splits ? float_of_bits(load_global_int((const int *)problem.lse_partial + split * rows + row))
-                               : -infinity();
-    top = maximum(top, weight[c]);
+    const int *of_row = (const int *)problem.softmax_partial + 2 * (split * rows + row);
+    max[c] = split < splits ? float_of_bits(load_global_int(of_row)) : -infinity();
+    weight[c] = split < splits ? float_of_bits(load_global_int(of_row + 1)) : 0.0f;
+    top = maximum(top, max[c]);
   }
 #pragma unroll
   for (int mask = 16; mask >= 1; mask /= 2)
     top = maximum(top, shuffle_xor(top, mask));
-#if SINKS
-  const float sink = 1.4426950408889634f * load_constant_float(problem.sinks + head);
-  top = maximum(top, sink);
-#endif
 #pragma unroll
   for (int c = 0; c < chunks; c++) {
-    weight[c] = weight[c] == -infinity() ? 0.0f : exp2_approximate(weight[c] - top);
+    weight[c] = max[c] == -infinity() ? 0.0f : weight[c] * exp2_approximate((max[c] - top) * problem.log2_scale);
     sum += weight[c];
   }
 #pragma unroll
   for (int mask = 16; mask >= 1; mask /= 2)
     sum += shuffle_xor(sum, mask);
-#if SINKS
-  if (sink != -infinity()) sum += exp2_approximate(sink - top);
-#endif
+  const row_result result = finish_row(problem, head, top, sum);
 
   float o[columns][4] = {};
 #pragma unroll 8
@@ -62,22 +55,19 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_arguments problem) {
       const vec128 part = load_global_128(problem.o_partial + (split * rows + row) * head_dim_v + column);
 #pragma unroll
       for (int e = 0; e < 4; e++)
-        o[c][e] += share * float_of_bits(part.x[e]);
+        o[c][e] = multiply_add(share, float_of_bits(part.x[e]), o[c][e]);
     }
   }
-  const float factor = sum == 0.0f ? 0.0f : reciprocal(sum);
   int *to =
       (int *)((char *)problem.o + 2 * (batch * problem.o_batch + head * problem.o_heads + query * problem.o_seqlen));
 #pragma unroll
   for (int c = 0; c < columns; c++) {
     const int column = c * 128 + lane * 4;
     if (column >= head_dim_v) continue;
-    store_global_int(to + column / 2, (int)pack(o[c][0] * factor, o[c][1] * factor));
-    store_global_int(to + column / 2 + 1, (int)pack(o[c][2] * factor, o[c][3] * factor));
+    store_global_int(to + column / 2, (int)pack(o[c][0] * result.factor, o[c][1] * result.factor));
+    store_global_int(to + column / 2 + 1, (int)pack(o[c][2] * result.factor, o[c][3] * result.factor));
   }
 #if LSE
-  if (lane == 0)
-    store_global_float(problem.lse + row,
-                       sum == 0.0f ? -infinity() : 0.6931471805599453f * (top + log2_approximate(sum)));
+  if (lane == 0) store_global_float(problem.lse + row, result.lse);
 #endif
 }

@@ -108,8 +108,11 @@ ATTUNE_DEVICE void attend(warp_state &warp, shared_address q_rows, shared_addres
   }
   update_max<may_mask>(warp, s, problem.log2_scale);
 #pragma unroll
-  for (int m = 0; m < atoms; m++)
-    exponentiate<0, tile_n / 8, may_mask>(warp.rows[m], s[m], problem.log2_scale);
+  for (int m = 0; m < atoms; m++) {
+    float shift[2];
+    find_shifts(shift, warp.rows[m], s[m], problem.log2_scale);
+    exponentiate<0, tile_n / 8>(warp.rows[m], s[m], shift, problem.log2_scale);
+  }
 }
 
 /* O += P V. The accumulator layout of S is, packed, the A-operand layout of P. */
@@ -321,10 +324,11 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     for (int half = 0; half < 2; half++) {
       const float sum = sum_of_row(warp.rows[m].sum[half]);
       const int row = warp_row + m * 16 + half * 8 + lane / 4;
-      const row_result result = finish_row(problem, head, warp.rows[m].max[half] * problem.log2_scale, sum);
+      const float max = warp.rows[m].max[half];
 #if SPLITS > 1
-      if (query_of(at, row) < at.seqlen_q) store_o_partial(problem, at, row, warp.o[m], half, result);
+      if (query_of(at, row) < at.seqlen_q) store_o_partial(problem, at, row, warp.o[m], half, max, sum);
 #else
+      const row_result result = finish_row(problem, head, max, sum);
 #pragma unroll
       for (int n = 0; n < width / 8; n++)
         store_shared_32(shared + row * pitch_v + n * 16 + lane % 4 * 4,

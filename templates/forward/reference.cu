@@ -64,8 +64,8 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
         const vec128 chunk = load_global_128(key + 2 * d);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-          score += load_shared_float(q_shared + 4 * (d + 2 * e)) * unpack_low(chunk.x[e]);
-          score += load_shared_float(q_shared + 4 * (d + 2 * e + 1)) * unpack_high(chunk.x[e]);
+          score = multiply_add(load_shared_float(q_shared + 4 * (d + 2 * e)), unpack_low(chunk.x[e]), score);
+          score = multiply_add(load_shared_float(q_shared + 4 * (d + 2 * e + 1)), unpack_high(chunk.x[e]), score);
         }
       }
 #if SCORE_NEGATED
@@ -90,13 +90,11 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #pragma unroll
     for (int mask = 16; mask >= 1; mask /= 2)
       next = maximum(next, shuffle_xor(next, mask));
-#if PATTERN || SCORE_EXPRESSION
     if (next == -infinity()) return; // nothing is seen yet, and -inf - -inf is not a number
-#endif
     const float factor = exp2_approximate((high - next) * problem.log2_scale);
     const float p = exp2_approximate((score - next) * problem.log2_scale);
     high = next;
-    sum = sum * factor + p;
+    sum = multiply_add(sum, factor, p);
     store_shared_float(p_shared + 4 * lane, p);
     warp_barrier();
     const int count = minimum(32, end - first);
@@ -108,7 +106,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       const char *value = v + 2 * ((first + j) * problem.v_seqlen);
 #pragma unroll
       for (int c = 0; c < columns; c++)
-        if (lane + 32 * c < head_dim_v) o[c] += weight * element(value, lane + 32 * c);
+        if (lane + 32 * c < head_dim_v) o[c] = multiply_add(weight, element(value, lane + 32 * c), o[c]);
     }
     warp_barrier(); // P is read before the next keys overwrite it
   };
@@ -129,8 +127,9 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 #pragma unroll
   for (int mask = 16; mask >= 1; mask /= 2)
     sum += shuffle_xor(sum, mask);
-  const row_result result = finish_row(problem, head, high * problem.log2_scale, sum);
-  // Rows go out 16 bytes at a time, by way of the query's flat_head in shared memory.
+  const row_result result = finish_row(problem, head, high, sum);
+  // Rows go out 16 bytes at a time, by way of the query's place in shared memory, which all lanes have left.
+  warp_barrier();
 #pragma unroll
   for (int c = 0; c < columns; c++)
     if (lane + 32 * c < head_dim_v) store_shared_float(q_shared + 4 * (lane + 32 * c), o[c] * result.factor);

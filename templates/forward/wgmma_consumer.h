@@ -73,18 +73,19 @@ ATTUNE_DEVICE void rescale_after_pv(row_state &row) {
 #endif
 }
 
-/* O / sum to this warp's 16 rows of a slot; and LSE. Of a split, both to its part of the workspace. */
+/* O / sum to this warp's 16 rows of a slot; and LSE. Of a split, its part to the workspace. */
 ATTUNE_DEVICE void leave_o(const row_state &row, const attune_arguments &problem, const work_tile &w,
-                           shared_address slot, int warp_row, float log2_scale) {
+                           shared_address slot, int warp_row) {
   const int lane = thread_index() % 32;
 #pragma unroll
   for (int half = 0; half < 2; half++) {
     const float sum = sum_of_row(row.softmax.sum[half]);
     const int at = warp_row + half * 8 + lane / 4;
-    const row_result result = finish_row(problem, head_of(w, at), row.softmax.max[half] * log2_scale, sum);
+    const float max = row.softmax.max[half];
 #if SPLITS > 1
-    if (query_of(w, at) < w.seqlen_q) store_o_partial(problem, w, at, row.o, half, result);
+    if (query_of(w, at) < w.seqlen_q) store_o_partial(problem, w, at, row.o, half, max, sum);
 #else
+    const row_result result = finish_row(problem, head_of(w, at), max, sum);
     store_row(slot, at, row.o, half, result.factor);
 #if LSE
     if (lane % 4 == 0 && query_of(w, at) < w.seqlen_q) store_lse(problem, w, at, result.lse);
@@ -110,7 +111,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
   const int lane = thread_index() % 32;
   const int warp_row = thread_index() / 32 * 16 - 64;              // of the tile; the loading warpgroup comes before
   const int arriver = thread_index() % (128 / warpgroup_arrivals); // 0: elected
-  const float log2_scale = problem.log2_scale, slack = rescale_threshold / log2_scale;
+  const float log2_scale = problem.log2_scale, slack = score_slack(log2_scale);
   const unsigned long long k_first = descriptor_k_major(shared + k_offset),
                            v_first = descriptor_n_major(shared + v_offset, kv_panel_bytes);
 #if O_PLACE_OQ
@@ -129,6 +130,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
   p.row = warp_row + lane / 4;
 #endif
   tile_bias bias;
+  float shift[2];
   int tile = 0;                   // of keys
   bool full = false, more = true; // nothing is masked in it; others follow
 #if HALVES
@@ -219,7 +221,8 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
     mask_tile(s, tile * tile_n);
     update_max_lazy(row, s, log2_scale, slack);
     rescale_o(row);
-    exponentiate<0, tile_n / 8, true>(row.softmax, s, log2_scale);
+    find_shifts(shift, row.softmax, s, log2_scale);
+    exponentiate<0, tile_n / 8>(row.softmax, s, shift, log2_scale);
     end_softmax();
     pack_probabilities<steps>(p, s);
     v.wait();
@@ -246,7 +249,8 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
 #if HALVES
     rescale_after_pv(row); // O is not 0 after a half tile
 #endif
-    exponentiate<0, tile_n / 8, true>(row.softmax, s, log2_scale);
+    find_shifts(shift, row.softmax, s, log2_scale);
+    exponentiate<0, tile_n / 8>(row.softmax, s, shift, log2_scale);
     end_softmax();
     pack_probabilities<steps>(p, s);
   };
@@ -268,14 +272,15 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
     begin_softmax();
     mask_tile(s, tile * tile_n);
     update_max_lazy(row, s, log2_scale, slack);
-    exponentiate<0, tile_n / 16, true>(row.softmax, s, log2_scale);
+    find_shifts(shift, row.softmax, s, log2_scale);
+    exponentiate<0, tile_n / 16>(row.softmax, s, shift, log2_scale);
     fence_registers(s); // now, beside the product
     wgmma_wait<0>();
     fence_registers(row.o);
     fence_probabilities<steps>(p);
     release_v(false);
     rescale_after_pv(row);
-    exponentiate<tile_n / 16, tile_n / 8, true>(row.softmax, s, log2_scale);
+    exponentiate<tile_n / 16, tile_n / 8>(row.softmax, s, shift, log2_scale);
     end_softmax();
     pack_probabilities<steps>(p, s);
   };
@@ -357,7 +362,8 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
       mask_tile(s, key);
       update_max(row, s, log2_scale);
       rescale_o(row);
-      exponentiate<0, tile_n / 16, true>(row.softmax, s, log2_scale);
+      find_shifts(shift, row.softmax, s, log2_scale);
+      exponentiate<0, tile_n / 16>(row.softmax, s, shift, log2_scale);
       pack_probabilities<steps / 2>(p, s);
       multiply_pv<steps / 2>(row.o, p, v_operand() + half * (tile_n / 2 * row_bytes / 16));
     }
@@ -403,12 +409,12 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
 #if O_PLACE_OV
     named_barrier_sync(CONSUMERS_BARRIER, 128 * consumers); // all have read the last V
     if (group == 0 && thread_index() % 128 == 0) store_shared_32(smem.o_slot, (unsigned)v.slot);
-    leave_o(row, problem, w, shared + v_offset + v.slot * v_slot_bytes, warp_row, log2_scale);
+    leave_o(row, problem, w, shared + v_offset + v.slot * v_slot_bytes, warp_row);
     v.advance();
 #elif O_PLACE_OB
-    leave_o(row, problem, w, shared + o_offset, warp_row, log2_scale);
+    leave_o(row, problem, w, shared + o_offset, warp_row);
 #else
-    leave_o(row, problem, w, shared + q_offset + q.slot * q_slot_bytes, warp_row, log2_scale);
+    leave_o(row, problem, w, shared + q_offset + q.slot * q_slot_bytes, warp_row);
 #endif
     fence_proxy_async(); // TMA reads it
     warp_barrier();

@@ -61,9 +61,10 @@ struct attune_arguments {
   struct attune_argument values[8];
   const int *list_rows, *list_blocks, *list_order; /* attune_block_mask of attune.h */
   int list_capacity, list_batch, list_heads;
-  unsigned *counter;              /* of what blocks have taken; each launch begins with 0 */
-  float *o_partial, *lse_partial; /* of splits: (splits, batch, heads_q, seqlen_q[, head_dim_v]); LSE to base 2 */
-  int work_tiles;                 /* tiles of one split */
+  unsigned *counter;      /* of what blocks have taken; each launch begins with 0 */
+  float *o_partial;       /* of splits: (splits, batch, heads_q, seqlen_q, head_dim_v), each split's O, normalised */
+  float *softmax_partial; /* (splits, batch, heads_q, seqlen_q, 2): of each row the largest score, and the sum */
+  int work_tiles;         /* tiles of one split */
   struct attune_divisor by_work_tiles;
 };
 

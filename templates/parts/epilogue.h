@@ -1,11 +1,19 @@
-/* What leaves a kernel: O, and LSE where it is wanted. */
+/* What leaves a kernel: O, and LSE where it is wanted; of a split its part of both. */
 #pragma once
+#include "row_result.h"
 #include "scheduler.h"
 #include "softmax.h"
 
 ATTUNE_DEVICE char *o_address(const attune_arguments &problem, const work_tile &w, int row, int chunk) {
   return (char *)problem.o + 2 * (w.batch * problem.o_batch + head_of(w, row) * problem.o_heads +
                                   query_of(w, row) * problem.o_seqlen + chunk * 8);
+}
+
+/* The sum over the four lanes of a row. */
+ATTUNE_DEVICE float sum_of_row(float sum) {
+  sum += shuffle_xor(sum, 1);
+  sum += shuffle_xor(sum, 2);
+  return sum;
 }
 
 #if SPLITS > 1
@@ -15,19 +23,26 @@ ATTUNE_DEVICE long long partial_row(const attune_arguments &problem, const work_
   return ((long long)w.split * problem.batch * problem.heads_q + flat_head) * problem.seqlen_q + query_of(w, row);
 }
 
-/* The thread's columns of a row of this split's O, in floats, and the row's LSE to base 2. */
+/* Of a row its largest score and its sum: their logarithm together would be too coarse where scores are large. */
+ATTUNE_DEVICE void store_softmax_partial(const attune_arguments &problem, long long part, float max, float sum) {
+  store_global_float(problem.softmax_partial + 2 * part, max);
+  store_global_float(problem.softmax_partial + 2 * part + 1, sum);
+}
+
+/* The thread's columns of a row of this split's O, normalised, in floats; and what the row's softmax has come to. */
 template <class fragment>
 ATTUNE_DEVICE void store_o_partial(const attune_arguments &problem, const work_tile &w, int row, const fragment &o,
-                                   int half, const row_result &result) {
+                                   int half, float max, float sum) {
   const int lane = thread_index() % 32;
   const long long part = partial_row(problem, w, row);
+  const float factor = sum == 0.0f ? 0.0f : reciprocal(sum);
   float *to = problem.o_partial + part * head_dim_v;
 #pragma unroll
   for (int n = 0; n < head_dim_v / 8; n++)
 #pragma unroll
     for (int e = 0; e < 2; e++)
-      store_global_float(to + n * 8 + lane % 4 * 2 + e, score_at(o, n, half, e) * result.factor);
-  if (lane % 4 == 0) store_global_float(problem.lse_partial + part, result.lse);
+      store_global_float(to + n * 8 + lane % 4 * 2 + e, score_at(o, n, half, e) * factor);
+  if (lane % 4 == 0) store_softmax_partial(problem, part, max, sum);
 }
 #endif
 
@@ -38,13 +53,13 @@ ATTUNE_DEVICE void store_lse(const attune_arguments &problem, const work_tile &w
 }
 #endif
 
-/* A warp's `count` rows from warp_row on, which see no key: O = 0; of a split nothing but LSE. */
+/* A warp's `count` rows from warp_row on, which see no key: O = 0; of a split that they saw none. */
 template <int count> ATTUNE_DEVICE void store_zero(const attune_arguments &problem, const work_tile &w, int warp_row) {
   const int lane = thread_index() % 32;
 #if SPLITS > 1
   const int row = warp_row + lane;
   if (lane < count && query_of(w, row) < w.seqlen_q)
-    store_global_float(problem.lse_partial + partial_row(problem, w, row), -infinity());
+    store_softmax_partial(problem, partial_row(problem, w, row), -infinity(), 0.0f);
 #else
   const vec128 zero = {};
   constexpr int chunks = head_dim_v / 8;

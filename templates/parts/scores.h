@@ -31,8 +31,9 @@ ATTUNE_DEVICE void fetch_bias(tile_bias &bias, const attune_arguments &problem, 
 #if SCORE_EXPRESSION
   if (!uses_bias) return;
   const int first = key + 2 * (thread_index() % 4);
-  const bool paired = ((unsigned long long)problem.bias / 2 + problem.bias_batch + problem.bias_heads) % 2 == 0 &&
-                      problem.bias_seqlen % 2 == 0;
+  // Of an address all terms are even, whichever the row.
+  const bool paired = (((unsigned long long)problem.bias / 2) | problem.bias_batch | problem.bias_heads |
+                       problem.bias_seqlen) % 2 == 0;
   const char *rows[2];
 #pragma unroll
   for (int half = 0; half < 2; half++)

@@ -10,6 +10,12 @@
  * against the same maximum. */
 constexpr float rescale_threshold = 8.0f;
 
+/* The threshold in scores, for may_exceed_threshold: a little less, since a huge maximum plus it is rounded, to at most
+ * twice as much. */
+ATTUNE_DEVICE float score_slack(float log2_scale) {
+  return (rescale_threshold - 1.0f) / log2_scale;
+}
+
 struct softmax_rows {
   float max[2]; // in units of q.k
   float sum[2]; // of this thread's columns only, until the end
@@ -49,7 +55,7 @@ template <bool may_mask> ATTUNE_DEVICE float take_max(softmax_rows &rows, int ha
 }
 
 /* Whether a maximum might grow past the threshold, without the other lanes and with the bits of floats, which are in
- * order where the larger one is positive: three of them in an instruction. slack: rescale_threshold / log2_scale. */
+ * order where the larger one is positive: three of them in an instruction. slack: score_slack. */
 template <class fragment>
 ATTUNE_DEVICE bool may_exceed_threshold(const softmax_rows &rows, const fragment &s, float slack) {
   bool grown = false;
@@ -73,7 +79,10 @@ ATTUNE_DEVICE float exp2_polynomial(float x) {
   x = max_nan(-127.0f, x);
   const float shifted = x + to_integer, f = x - (shifted - to_integer);
   const float power = float_of_bits(((unsigned)float_bits(shifted) << 23) + 0x3f800000u);
-  return power * ((((0.00957010221f * f + 0.0559178591f) * f + 0.240247443f) * f + 0.693121791f) * f + 0.999999285f);
+  float sum = multiply_add(0.00957010221f, f, 0.0559178591f);
+  sum = multiply_add(sum, f, 0.240247443f);
+  sum = multiply_add(sum, f, 0.693121791f);
+  return power * multiply_add(sum, f, 0.999999285f);
 }
 #endif
 
@@ -85,57 +94,47 @@ ATTUNE_DEVICE float exp2_of_score(float x, int i) {
   return exp2_approximate(x);
 }
 
-/* From scores to probabilities, in place: columns 8 first to 8 end - 1. */
-template <int first, int end, bool may_mask, class fragment>
-ATTUNE_DEVICE void exponentiate(softmax_rows &rows, fragment &s, float log2_scale) {
+/* The exponent of a score is score * log2_scale - shift, in one instruction that does not round the product. So the
+ * maximum's own exponent is not 0 but what rounded shift = maximum * log2_scale: up to this shift at most 2^-11. */
+constexpr float largest_shift = 8192.0f;
+
+/* The shifts of this tile. Beyond largest_shift the maximum is subtracted from the scores themselves, which is exact
+ * near it and does not overflow: so it is with huge scores, and in rows of which a finite "minus infinity" has hidden
+ * all keys so far. It is one test a tile. A row that has seen no key has scores of -inf, and shift 0. */
+template <class fragment>
+ATTUNE_DEVICE void find_shifts(float (&shift)[2], const softmax_rows &rows, fragment &s, float log2_scale) {
+#pragma unroll
+  for (int half = 0; half < 2; half++)
+    shift[half] = rows.max[half] * log2_scale;
+  if (maximum(absolute(shift[0]), absolute(shift[1])) <= largest_shift) return;
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    const float shift = may_mask && rows.max[half] == -infinity() ? 0.0f : rows.max[half] * log2_scale;
+    const float high = rows.max[half];
+    if (absolute(shift[half]) <= largest_shift) continue;
+    shift[half] = 0.0f;
+    if (high == -infinity()) continue;
+#pragma unroll
+    for (int n = 0; n < eights(s); n++)
+#pragma unroll
+      for (int e = 0; e < 2; e++)
+        score_at(s, n, half, e) -= high;
+  }
+}
+
+/* From scores to probabilities, in place: columns 8 first to 8 end - 1. */
+template <int first, int end, class fragment>
+ATTUNE_DEVICE void exponentiate(softmax_rows &rows, fragment &s, const float (&shift)[2], float log2_scale) {
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
     float sum = rows.sum[half];
 #pragma unroll
     for (int n = first; n < end; n++)
 #pragma unroll
       for (int e = 0; e < 2; e++) {
-        const float p = exp2_of_score(score_at(s, n, half, e) * log2_scale - shift, 2 * n + e);
+        const float p = exp2_of_score(multiply_add(score_at(s, n, half, e), log2_scale, -shift[half]), 2 * n + e);
         score_at(s, n, half, e) = p;
         sum += p;
       }
     rows.sum[half] = sum;
   }
-}
-
-/* ---- a row's end ---- */
-
-/* The sum over the four lanes of a row. */
-ATTUNE_DEVICE float sum_of_row(float sum) {
-  sum += shuffle_xor(sum, 1);
-  sum += shuffle_xor(sum, 2);
-  return sum;
-}
-
-struct row_result {
-  float factor; // what O is to be multiplied with
-  float lse;    // natural; of a split to base 2
-};
-
-/* highest: the largest exponent of 2 that was seen, -inf if no key was; sum: of 2^(exponent - highest). A sink belongs
- * to the row, so that it is added where splits are combined. */
-ATTUNE_DEVICE row_result finish_row(const attune_arguments &problem, int head, float highest, float sum) {
-  float factor = 1.0f;
-#if SINKS && SPLITS == 1
-  // One more key, without a value.
-  const float sink = 1.4426950408889634f * load_constant_float(problem.sinks + head);
-  const float top = maximum(highest, sink);
-  factor = sum == 0.0f ? 0.0f : exp2_approximate(highest - top);
-  sum = sum * factor + (sink == -infinity() ? 0.0f : exp2_approximate(sink - top));
-  highest = top;
-#endif
-  row_result result;
-  result.factor = sum == 0.0f ? 0.0f : factor * reciprocal(sum); // no visible key: O = 0, LSE = -inf
-#if SPLITS > 1
-  result.lse = sum == 0.0f ? -infinity() : highest + log2_approximate(sum);
-#elif LSE
-  result.lse = sum == 0.0f ? -infinity() : 0.6931471805599453f * (highest + log2_approximate(sum));
-#endif
-  return result;
 }

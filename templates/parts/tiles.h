@@ -37,8 +37,8 @@ ATTUNE_DEVICE void take_split(query_tile &at) {
 
 /* Fills in what follows from head, batch and split; false: the tile has no rows. */
 ATTUNE_DEVICE bool find_keys(query_tile &at, const attune_arguments &problem, int tile) {
-  at.seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + at.batch) : problem.seqlen_q;
-  at.seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + at.batch) : problem.seqlen_k;
+  at.seqlen_q = problem.seqlens_q ? load_length(problem.seqlens_q + at.batch, problem.seqlen_q) : problem.seqlen_q;
+  at.seqlen_k = problem.seqlens_k ? load_length(problem.seqlens_k + at.batch, problem.seqlen_k) : problem.seqlen_k;
   at.row_begin = tile * tile_queries;
   if (at.row_begin >= at.seqlen_q) return false;
   at.shift = shift_of(problem, at.seqlen_q, at.seqlen_k);
@@ -76,8 +76,8 @@ struct key_tile {
 
 /* Fills in what follows from head and batch; false: the tile has no keys. */
 ATTUNE_DEVICE bool find_rows(key_tile &at, const attune_arguments &problem, int tile) {
-  at.seqlen_q = problem.seqlens_q ? load_global_int(problem.seqlens_q + at.batch) : problem.seqlen_q;
-  at.seqlen_k = problem.seqlens_k ? load_global_int(problem.seqlens_k + at.batch) : problem.seqlen_k;
+  at.seqlen_q = problem.seqlens_q ? load_length(problem.seqlens_q + at.batch, problem.seqlen_q) : problem.seqlen_q;
+  at.seqlen_k = problem.seqlens_k ? load_length(problem.seqlens_k + at.batch, problem.seqlen_k) : problem.seqlen_k;
   at.key_begin = tile * tile_n;
   if (at.key_begin >= at.seqlen_k) return false;
   at.shift = shift_of(problem, at.seqlen_q, at.seqlen_k);

@@ -126,6 +126,26 @@ ATTUNE_DEVICE float float_of_bits(unsigned bits) {
   return __uint_as_float(bits);
 }
 
+ATTUNE_DEVICE float multiply_add(float a, float b, float c) {
+  return __fmaf_rn(a, b, c);
+}
+
+ATTUNE_DEVICE float rounded_sum(float a, float b) {
+  return __fadd_rn(a, b);
+}
+
+ATTUNE_DEVICE float rounded_difference(float a, float b) {
+  return __fsub_rn(a, b);
+}
+
+ATTUNE_DEVICE float rounded_product(float a, float b) {
+  return __fmul_rn(a, b);
+}
+
+ATTUNE_DEVICE float rounded_quotient(float a, float b) {
+  return __fdiv_rn(a, b);
+}
+
 ATTUNE_DEVICE unsigned ballot(bool condition) {
   return __ballot_sync(0xffffffffu, condition);
 }
@@ -271,6 +291,11 @@ ATTUNE_DEVICE int load_global_int(const int *from) {
   int value;
   asm volatile("ld.global.b32 %0, [%1];" : "=r"(value) : "l"(from));
   return value;
+}
+
+ATTUNE_DEVICE int load_length(const int *from, int bound) {
+  const int length = load_global_int(from);
+  return length < 0 ? 0 : length < bound ? length : bound;
 }
 
 ATTUNE_DEVICE void store_global_128(void *to, vec128 value) {

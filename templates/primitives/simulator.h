@@ -130,6 +130,26 @@ ATTUNE_DEVICE float reciprocal(float x) {
   return 1.0f / x;
 }
 
+ATTUNE_DEVICE float multiply_add(float a, float b, float c) {
+  return __builtin_fmaf(a, b, c);
+}
+
+ATTUNE_DEVICE float rounded_sum(float a, float b) {
+  return a + b;
+}
+
+ATTUNE_DEVICE float rounded_difference(float a, float b) {
+  return a - b;
+}
+
+ATTUNE_DEVICE float rounded_product(float a, float b) {
+  return a * b;
+}
+
+ATTUNE_DEVICE float rounded_quotient(float a, float b) {
+  return a / b;
+}
+
 ATTUNE_DEVICE unsigned ballot(bool condition, int line = __builtin_LINE()) {
   unsigned in = condition, out;
   host->collective(ATTUNE_HOST_LANES_WHERE, &in, &out, line);
@@ -286,6 +306,12 @@ ATTUNE_DEVICE int load_global_int(const int *from, int line = __builtin_LINE()) 
   int value;
   host->load_global(&value, from, sizeof value, line);
   return value;
+}
+
+ATTUNE_DEVICE int load_length(const int *from, int bound, int line = __builtin_LINE()) {
+  const int length = load_global_int(from, line);
+  if (length < 0 || length > bound) host->length_beyond(length, bound, line);
+  return length;
 }
 
 ATTUNE_DEVICE void store_global_128(void *to, vec128 value, int line = __builtin_LINE()) {

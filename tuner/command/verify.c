@@ -11,7 +11,7 @@ static const char summary[] =
     "writes: the largest error against float64 may be twice that of the unfused computation in the same dtype, plus\n"
     "1e-5; everything must be written, and nothing else. Inputs are drawn from --seed: usual ones, huge and tiny "
     "ones,\n"
-    "and sequences with lengths of their own; or are q, k and v of --input FILE. --seqlens-q and --seqlens-k give the\n"
+    "biases that hide keys, and sequences with lengths of their own; or are q, k and v of --input FILE. --seqlens-q and --seqlens-k give the\n"
     "lengths instead. Exit code 1 if the kernel is wrong.";
 
 typedef struct {
@@ -76,8 +76,9 @@ static attune_status check(verification *self, attune_verifier *verifier, const 
   return status == ATTUNE_OK ? report(self, inputs, &verdict) : status;
 }
 
-/* Usual inputs; scores so large that one key has all the weight, with a large V; scores that are all but equal; and
- * sequences with lengths of their own, which are the caller's in all of them if there are any. */
+/* Usual inputs; scores so large that one key has all the weight, with a large V; scores so large that a float's steps
+ * between them are large; scores that are all but equal; biases that hide keys; and sequences with lengths of their
+ * own, which are the caller's in all of them if there are any. */
 static attune_status verify_drawn(verification *self) {
   static const struct {
     const char *name;
@@ -85,12 +86,15 @@ static attune_status verify_drawn(verification *self) {
   } cases[] = {{"usual", {.magnitude = 1.0, .magnitude_v = 1.0}},
                {"huge", {.magnitude = 16.0, .magnitude_v = 1024.0}},
                {"tiny", {.magnitude = 0x1p-12, .magnitude_v = 1.0}},
+               {"extreme", {.magnitude = 0x1p13, .magnitude_v = 1.0}},
+               {"masks", {.magnitude = 1.0, .magnitude_v = 1.0, .bias_masks = true}},
                {"lengths", {.magnitude = 1.0, .magnitude_v = 1.0, .lengths = true}}};
   attune_verifier *verifier = NULL;
   attune_status status = ATTUNE_OK;
   for (size_t i = 0; i < sizeof cases / sizeof *cases && status == ATTUNE_OK; i++) {
     attune_drawing drawing = cases[i].drawing;
     char inputs[64];
+    if (drawing.bias_masks && !self->problem.want_bias) continue;
     drawing.seed = drawing.lengths ? self->flags->seed * ATTUNE_LENGTH_KINDS : self->flags->seed + i;
     snprintf(inputs, sizeof inputs, "%s, seed %llu", cases[i].name, (unsigned long long)drawing.seed);
     status = verifier == NULL

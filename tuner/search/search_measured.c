@@ -84,11 +84,11 @@ static attune_status draw_usual(measured_search *m) {
 }
 
 /* Verifies loaded trials on what the usual inputs say nothing of: sequences with lengths of their own, huge and tiny
- * scores. *wrong: how many are; their rows are written. */
+ * scores, biases that hide keys. *wrong: how many are; their rows are written. */
 static attune_status verify_widely(measured_search *m, attune_trial **trials, int count, int *wrong) {
   static const attune_drawing kinds[] = {{.lengths = true},
                                          {.lengths = true, .magnitude = 16.0, .magnitude_v = 1024.0},
-                                         {.lengths = true, .magnitude = 0x1p-12}};
+                                         {.lengths = true, .magnitude = 0x1p-12, .bias_masks = true}};
   const uint64_t batch = (uint64_t)m->search->problem.batch;
   attune_status status = ATTUNE_OK;
   int left = 0;

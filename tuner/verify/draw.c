@@ -21,6 +21,7 @@ typedef struct {
   char *out;
   int64_t rows, heads; /* those that are not broadcast */
   uint64_t seed;
+  bool masks;
   uint16_t quantiles[QUANTILES];
 } drawing;
 
@@ -61,6 +62,31 @@ static void draw_row(const drawing *self, int64_t offset, int64_t count) {
   }
 }
 
+/* ---- what hides keys ---- */
+
+static uint16_t largest_of(attune_dtype dtype) {
+  return dtype == ATTUNE_FP16 ? 0x7bff : 0x7f7f;
+}
+
+/* Of a row's keys from `cut` on, and sprinkled over all. The least finite number is what models add to hide a key. */
+static void mask_row(const drawing *self, int64_t offset, int64_t count) {
+  enum { ALL_LEAST, LAST_LEAST, LAST_MIXED, SPRINKLED_LEAST, SPRINKLED_ALL, ALL_INFINITE, FEW_LARGEST, NOTHING_HIDDEN };
+  const uint16_t largest = largest_of(self->dtype), least = largest | 0x8000u, infinite = least + 1;
+  const uint64_t row = hash(~self->seed, (uint64_t)offset);
+  const int kind = (int)(row % (NOTHING_HIDDEN + 1));
+  const int64_t cut = (int64_t)(row >> 8) % (count + 1);
+  uint16_t *out = (uint16_t *)self->out + offset;
+  for (int64_t i = 0; i < count; i++) {
+    const unsigned chance = (unsigned)(hash(~self->seed, (uint64_t)(offset + i)) >> 32) % 16;
+    if (kind == ALL_LEAST || (kind == LAST_LEAST && i >= cut)) out[i] = least;
+    if (kind == LAST_MIXED && i >= cut) out[i] = chance < 8 ? least : infinite;
+    if (kind == SPRINKLED_LEAST && chance < 8) out[i] = least;
+    if (kind == SPRINKLED_ALL && chance < 12) out[i] = chance < 6 ? least : chance < 11 ? infinite : largest;
+    if (kind == ALL_INFINITE) out[i] = infinite;
+    if (kind == FEW_LARGEST && chance == 0) out[i] = largest;
+  }
+}
+
 /* Rows of all sequences, one after the other. */
 static void draw_rows(void *user, int64_t begin, int64_t end) {
   const drawing *self = user;
@@ -68,13 +94,16 @@ static void draw_rows(void *user, int64_t begin, int64_t end) {
     const int64_t batch = i / self->rows, row = i % self->rows;
     if (row >= attune_rows_in_use(self->tensor, self->layout, self->lengths, batch)) continue;
     const int64_t columns = attune_columns_in_use(self->tensor, self->layout, self->lengths, batch);
-    for (int64_t head = 0; head < self->heads; head++)
-      draw_row(self, attune_layout_offset(self->layout, batch, row, head), columns);
+    for (int64_t head = 0; head < self->heads; head++) {
+      const int64_t offset = attune_layout_offset(self->layout, batch, row, head);
+      draw_row(self, offset, columns);
+      if (self->masks && self->from == NULL) mask_row(self, offset, columns);
+    }
   }
 }
 
 void *attune_draw_tensor(const attune_tensor_row *tensor, const attune_layout *layout, const attune_lengths *lengths,
-                         attune_dtype dtype, const void *from, uint64_t seed, double magnitude) {
+                         attune_dtype dtype, const void *from, uint64_t seed, double magnitude, bool masks) {
   enum { GRAIN = 1 << 6 };
   const size_t element = (size_t)attune_element_bytes(tensor->element),
                size = (size_t)attune_layout_extent(layout) * element;
@@ -94,7 +123,8 @@ void *attune_draw_tensor(const attune_tensor_row *tensor, const attune_layout *l
                     .out = out,
                     .rows = layout->strides.seqlen == 0 ? 1 : layout->seqlen,
                     .heads = layout->strides.heads == 0 ? 1 : layout->heads,
-                    .seed = seed};
+                    .seed = seed,
+                    .masks = masks};
   if (from == NULL) fill_quantiles(self, magnitude);
   memset(out, ATTUNE_POISON, size);
   attune_parallel((layout->strides.batch == 0 ? 1 : layout->batch) * self->rows, GRAIN, draw_rows, self);
@@ -103,7 +133,8 @@ void *attune_draw_tensor(const attune_tensor_row *tensor, const attune_layout *l
 }
 
 uint16_t *attune_draw(const attune_layout *layout, attune_dtype dtype, uint64_t seed, double magnitude) {
-  return attune_draw_tensor(&attune_tensor_table[ATTUNE_TENSOR_Q], layout, NULL, dtype, NULL, seed, magnitude);
+  return attune_draw_tensor(&attune_tensor_table[ATTUNE_TENSOR_Q], layout, NULL, dtype, NULL, seed, magnitude,
+                            false);
 }
 
 /* ---- lengths ---- */

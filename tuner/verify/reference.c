@@ -246,6 +246,7 @@ void attune_reference_row(double *o, double *lse, const attune_problem *problem,
   double maximum = -INFINITY;
   for (int64_t key = row.first; key < row.last; key++)
     if (is_seen(&row, key)) maximum = fmax(maximum, exact_score(&row, key));
+  if (problem->want_sinks && maximum > -INFINITY) maximum = fmax(maximum, (double)inputs->sinks[head]);
   double sum = 0.0;
   for (int64_t key = row.first; key < row.last && maximum > -INFINITY; key++) {
     float value[HEAD_DIM_MAX];
@@ -337,6 +338,7 @@ void attune_unfused_row(double *o, const attune_problem *problem, const attune_i
   const bool wide = isnan(maximum);
   if (wide) maximum = largest_score(&row, true);
   const bool sees = maximum > -INFINITY || isnan(maximum);
+  if (problem->want_sinks && maximum > -INFINITY) maximum = fmaxf(maximum, inputs->sinks[head]);
   for (int64_t key = row.first; key < row.last && sees; key++)
     if (is_seen(&row, key)) sum += expf(unfused_score(&row, key, wide) - maximum);
   if (problem->want_sinks && sees) sum += expf(inputs->sinks[head] - maximum);

@@ -41,9 +41,10 @@ int64_t attune_columns_in_use(const attune_tensor_row *tensor, const attune_layo
 
 /* A tensor's elements at its layout, malloc'ed, or NULL: those of `from`, or if that is NULL from a normal distribution
  * of mean 0 times magnitude, the same for the same seed on any number of cores. What is beyond lengths or between rows
- * is NaN (-1 of integers), so that a kernel that reads there shows it. lengths: NULL: the layout's. */
+ * is NaN (-1 of integers), so that a kernel that reads there shows it. lengths: NULL: the layout's. masks: some of the
+ * elements are what hides a key (bias_masks of attune_drawing). */
 void *attune_draw_tensor(const attune_tensor_row *tensor, const attune_layout *layout, const attune_lengths *lengths,
-                         attune_dtype dtype, const void *from, uint64_t seed, double magnitude);
+                         attune_dtype dtype, const void *from, uint64_t seed, double magnitude, bool masks);
 /* The same of elements of the problem's dtype, without lengths. */
 uint16_t *attune_draw(const attune_layout *layout, attune_dtype dtype, uint64_t seed, double magnitude);
 /* Lengths of `batch` sequences of at most bound_q queries and bound_k keys. Sequence i is of the kind seed + i, modulo

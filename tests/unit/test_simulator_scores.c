@@ -1,0 +1,172 @@
+/* Scores as they come in practice and should not: finite numbers that stand for minus infinity, scores whose float
+ * steps are larger than an exponential, and what hides keys. In every family, on the simulator, which rounds as the GPU
+ * does: products that the GPU does not round are written as fused in the templates. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/simulator_case.h"
+
+typedef struct {
+  attune_family family;
+  const char *schedule;
+} family_schedule;
+
+static const family_schedule schedules[] = {
+    {ATTUNE_FAMILY_REFERENCE, "m4.n32.w4.s1.b1"},
+    {ATTUNE_FAMILY_MMA, "m64.n32.w4.s2.lazy.b1"},
+    {ATTUNE_FAMILY_MMA, "m64.n48.w4.s1.qr.b1"},
+    {ATTUNE_FAMILY_MMA, "m64.n32.w4.s2.lazy.split3.b1"},
+    {ATTUNE_FAMILY_WGMMA, "m128.n32.w12.s2.lazy.qq.overlap.turns.persistent.b1"},
+    {ATTUNE_FAMILY_WGMMA, "m128.n64.w12.s1.overlap.halves.b1"},
+    {ATTUNE_FAMILY_WGMMA, "m64.n64.w8.s1.halves.dynamic.heads.b1"},
+    {ATTUNE_FAMILY_WGMMA, "m64.n48.w8.s2.lazy.overlap.poly4.b1"},
+    {ATTUNE_FAMILY_WGMMA, "m64.n32.w8.s2.lazy.overlap.split2.b1"},
+};
+
+/* ---- drawn biases that hide keys ---- */
+
+static const char *const masked[] = {
+    "\"bias\":[2,1,150],\"lse\":true",
+    "\"dtype\":\"fp16\",\"bias\":[2,4,150],\"lse\":true",
+    "\"bias\":[1,4,150],\"lse\":true,\"sinks\":true,\"mask\":\"causal\"",
+    "\"bias\":[2,1,150],\"lse\":true,\"scale\":900",
+    "\"dtype\":\"fp16\",\"bias\":[2,1,1]",
+    "\"score_expr\":\"k <= q ? score : -3.4e38\",\"lse\":true",
+    "\"score_expr\":\"k > q ? score - 3.4e38 : score\",\"lse\":true",
+    "\"score_expr\":\"q % 3 == 0 ? (k < 100 ? -3.4e38 : -1.0 / 0.0) : q % 3 == 1 ? 3.4e38 : score\",\"lse\":true",
+    "\"score_expr\":\"k % 4 == 1 ? 3.4e38 : -3.4e38\",\"lse\":true,\"sinks\":true",
+};
+
+static void check_masked(const char *differs, uint64_t seed) {
+  attune_problem problem;
+  attune_inputs given;
+  attune_verifier *verifier;
+  problem_of(&problem, &given, differs);
+  const attune_drawing drawing = {.seed = seed, .bias_masks = true};
+  if (attune_verifier_create(&verifier, machines[0], &problem, &given, &drawing) != ATTUNE_OK)
+    fail_msg("%s: %s", differs, attune_message());
+  for (size_t i = 0; i < COUNT(schedules); i++) {
+    attune_config config;
+    char about[256];
+    snprintf(about, sizeof about, "%s, %s", differs, schedules[i].schedule);
+    config_of(&config, schedules[i].family, schedules[i].schedule, &problem);
+    free(verified(verifier, machines[0], &config, &problem, about));
+  }
+  attune_verifier_destroy(verifier);
+}
+
+static void finite_minus_infinity_hides_keys_without_nan(void **state) {
+  (void)state;
+  for (size_t i = 0; i < COUNT(masked); i++)
+    check_masked(masked[i], i);
+}
+
+/* ---- scores that are huge ---- */
+
+enum { QUERIES = 70, KEYS = 170, DIM = 64 };
+
+/* One head. q and k are zeros but for their first two elements. */
+typedef struct {
+  attune_problem problem;
+  attune_inputs inputs;
+  uint16_t q[QUERIES * DIM], k[KEYS * DIM], v[KEYS * DIM];
+} huge_scores;
+
+static void set_first(const attune_problem *problem, uint16_t *row, double first, double second) {
+  memset(row, 0, DIM * sizeof *row);
+  row[0] = attune_to_element(problem->dtype, first);
+  row[1] = attune_to_element(problem->dtype, second);
+}
+
+static void fill(huge_scores *out, attune_dtype dtype, float scale) {
+  attune_problem_init(&out->problem);
+  out->problem.dtype = dtype;
+  out->problem.seqlen_q = QUERIES;
+  out->problem.seqlen_k = KEYS;
+  out->problem.scale = scale;
+  out->problem.want_lse = 1;
+  out->inputs = (attune_inputs){.q = out->q, .k = out->k, .v = out->v};
+  for (int key = 0; key < KEYS; key++)
+    for (int d = 0; d < DIM; d++)
+      out->v[key * DIM + d] = attune_to_element(dtype, 1.0 + (key * 37 + d * 11) % 64 / 64.0);
+}
+
+/* Every family's O and LSE against double precision, more closely than the verifier, whose measure is a computation
+ * that rounds scores. */
+static void check_huge(const huge_scores *self, const char *what) {
+  attune_verifier *verifier;
+  double exact[DIM], lse;
+  float lses[QUERIES];
+  if (attune_verifier_create(&verifier, machines[0], &self->problem, &self->inputs, &(attune_drawing){.seed = 0}) !=
+      ATTUNE_OK)
+    fail_msg("%s", attune_message());
+  for (size_t i = 0; i < COUNT(schedules); i++) {
+    attune_config config;
+    config_of(&config, schedules[i].family, schedules[i].schedule, &self->problem);
+    uint16_t *o = verified(verifier, machines[0], &config, &self->problem, what);
+    assert_int_equal(attune_verifier_outputs(verifier, o, lses), ATTUNE_OK);
+    attune_problem resolved;
+    assert_int_equal(attune_problem_resolve(&resolved, &self->problem), ATTUNE_OK);
+    for (int row = 0; row < QUERIES; row++) {
+      attune_reference_row(exact, &lse, &resolved, &self->inputs, 0, 0, row);
+      for (int d = 0; d < DIM; d++) {
+        const double found = attune_from_element(self->problem.dtype, o[row * DIM + d]);
+        if (!(fabs(found - exact[d]) <= 0x1p-6))
+          fail_msg("%s, %s: o[%d, %d] is %g, exact %g", what, schedules[i].schedule, row, d, found, exact[d]);
+      }
+    }
+    free(o);
+  }
+  attune_verifier_destroy(verifier);
+}
+
+static void one_huge_score_has_the_exponent_0(void **state) {
+  huge_scores *self = *state;
+  fill(self, ATTUNE_BF16, 0.25f);
+  for (int i = 0; i < QUERIES; i++)
+    set_first(&self->problem, self->q + i * DIM, 140000.0 + 1024 * i, 0.0);
+  for (int i = 0; i < KEYS; i++)
+    set_first(&self->problem, self->k + i * DIM, 140000.0, 0.0);
+  check_huge(self, "equal scores of 5e9 and more");
+  fill(self, ATTUNE_BF16, 1.0f);
+  for (int i = 0; i < QUERIES; i++)
+    set_first(&self->problem, self->q + i * DIM, i % 2 ? -1e19 : 1e19, 0.0);
+  for (int i = 0; i < KEYS; i++)
+    set_first(&self->problem, self->k + i * DIM, i % 5 ? 1.7e19 : -1.7e19, 0.0);
+  check_huge(self, "scores of +-1.7e38");
+}
+
+/* Scores of 2^27 + 16 j, times scale: steps of 1 between them, and the maximum rises from tile to tile. */
+static void differences_of_huge_scores_are_kept(void **state) {
+  huge_scores *self = *state;
+  fill(self, ATTUNE_BF16, 0.0625f);
+  for (int i = 0; i < QUERIES; i++)
+    set_first(&self->problem, self->q + i * DIM, i % 2 ? 8192.0 : -8192.0, 16.0);
+  for (int i = 0; i < KEYS; i++)
+    set_first(&self->problem, self->k + i * DIM, 16384.0, (KEYS - i) / 12);
+  check_huge(self, "scores of 2^27");
+  self->problem.dtype = ATTUNE_FP16;
+  fill(self, ATTUNE_FP16, 0.0625f);
+  for (int i = 0; i < QUERIES; i++)
+    set_first(&self->problem, self->q + i * DIM, i % 2 ? 8192.0 : -8192.0, 16.0);
+  for (int i = 0; i < KEYS; i++)
+    set_first(&self->problem, self->k + i * DIM, 16384.0, (KEYS - i) / 12);
+  check_huge(self, "scores of 2^27 in fp16");
+}
+
+int main(void) {
+  static huge_scores shared;
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(finite_minus_infinity_hides_keys_without_nan),
+      cmocka_unit_test_prestate(one_huge_score_has_the_exponent_0, &shared),
+      cmocka_unit_test_prestate(differences_of_huge_scores_are_kept, &shared),
+  };
+  return cmocka_run_group_tests_name("simulator_scores", tests, open_machines, close_machines);
+}
