@@ -385,10 +385,10 @@ typedef enum {
   ATTUNE_TENSOR_BUILT_OFFSETS,
   ATTUNE_TENSOR_BUILT_INDICES,
   ATTUNE_TENSOR_BUILT_ORDER,
-  ATTUNE_TENSOR_ROW_COUNTS,   /* workspace: blocks of each row */
-  ATTUNE_TENSOR_TILE_COUNTER, /* workspace: tiles that blocks have taken */
-  ATTUNE_TENSOR_O_PARTIAL,    /* workspace: (splits, batch, heads_q, seqlen_q, head_dim_v), each split's O */
-  ATTUNE_TENSOR_SOFTMAX_PARTIAL,  /* workspace: (splits, batch, heads_q, seqlen_q, 2): largest score, sum */
+  ATTUNE_TENSOR_ROW_COUNTS,      /* workspace: blocks of each row */
+  ATTUNE_TENSOR_TILE_COUNTER,    /* workspace: tiles that blocks have taken */
+  ATTUNE_TENSOR_O_PARTIAL,       /* workspace: (splits, batch, heads_q, seqlen_q, head_dim_v), each split's O */
+  ATTUNE_TENSOR_SOFTMAX_PARTIAL, /* workspace: (splits, batch, heads_q, seqlen_q, 2): largest score, sum */
   ATTUNE_TENSOR_COUNT
 } attune_tensor_id;
 

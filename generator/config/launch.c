@@ -10,16 +10,6 @@ void attune_config_target(char out[16], const attune_config *config, const char 
   snprintf(out, 16, "%s%s", arch, family != NULL && family->own_arch != 0 ? "a" : "");
 }
 
-/* The tensor-core kernels subtract the row's maximum after scaling, in one fused step: its rounding is harmless until a
- * scaled score reaches 2^31. The reference family subtracts first and takes any scale. */
-static attune_status check_scale(const attune_config *config, const attune_problem *problem) {
-  static const float steepest = 1000;
-  if (config->family == ATTUNE_FAMILY_REFERENCE || problem->softcap > 0) return ATTUNE_OK;
-  if (!(fabsf(problem->scale) > steepest)) return ATTUNE_OK; /* NaN: the usual one */
-  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "scale is %g; family %s takes up to %g, family reference any",
-                     (double)problem->scale, attune_family_name((attune_family)config->family), (double)steepest);
-}
-
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem) {
   if (out == NULL || config == NULL || problem == NULL) {
     return attune_fail(ATTUNE_BAD_ARGUMENT, "launch: null pointer");
@@ -39,8 +29,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
         ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d, heads_packed %d, cluster %d, splits %d: not a config",
         config->family, config->tile_m, config->warps, config->heads_packed, config->cluster, config->splits);
   }
-  attune_status status = check_scale(config, problem);
-  if (status == ATTUNE_OK && family->serves != NULL) status = family->serves(config, problem);
+  attune_status status = family->serves != NULL ? family->serves(config, problem) : ATTUNE_OK;
   if (status) return status;
   /* Whole rows of listed blocks, whole clusters: tiles past the last query have no rows. */
   const int64_t queries = config->tile_m / config->heads_packed; /* of a tile */

@@ -32,8 +32,8 @@ ATTUNE_DEVICE void fetch_bias(tile_bias &bias, const attune_arguments &problem, 
   if (!uses_bias) return;
   const int first = key + 2 * (thread_index() % 4);
   // Of an address all terms are even, whichever the row.
-  const bool paired = (((unsigned long long)problem.bias / 2) | problem.bias_batch | problem.bias_heads |
-                       problem.bias_seqlen) % 2 == 0;
+  const bool paired =
+      (((unsigned long long)problem.bias / 2) | problem.bias_batch | problem.bias_heads | problem.bias_seqlen) % 2 == 0;
   const char *rows[2];
 #pragma unroll
   for (int half = 0; half < 2; half++)

@@ -36,6 +36,7 @@ static _Alignas(16) uint16_t q[SEQLEN * HEAD_DIM + APART], k[SEQLEN * HEAD_DIM +
     o[SEQLEN * HEAD_DIM + APART];
 static float lse[SEQLEN + APART];
 static unsigned counter[1 + APART];
+static const int32_t seqlens_k[1 + APART] = {SEQLEN - 1};
 
 static char *read_text(const char *path) {
   FILE *file = fopen(path, "r");
@@ -148,6 +149,7 @@ static void add_tensors(attune_host_memory *memory) {
       {"v", v, ATTUNE_HOST_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, PADDED, 0}}},
       {"o", o, ATTUNE_HOST_WRITE, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
       {"lse", lse, ATTUNE_HOST_WRITE, 4, {SEQLEN, {1, 1, 1}, {0}}},
+      {"seqlens_k", seqlens_k, ATTUNE_HOST_READ, 4, {1, {1, 1, 1}, {0}}},
       {"the counter", counter, ATTUNE_HOST_COUNT, 4, {1, {1, 1, 1}, {0}}},
   };
   for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
@@ -188,6 +190,7 @@ static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {
                                              .group = 1,
                                              .seqlen_q = SEQLEN,
                                              .seqlen_k = SEQLEN,
+                                             .seqlens_k = seqlens_k,
                                              .counter = counter};
   attune_host_memory memory = {.count = 0};
   add_tensors(&memory);

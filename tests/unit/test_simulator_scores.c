@@ -36,7 +36,7 @@ static const char *const masked[] = {
     "\"bias\":[2,1,150],\"lse\":true",
     "\"dtype\":\"fp16\",\"bias\":[2,4,150],\"lse\":true",
     "\"bias\":[1,4,150],\"lse\":true,\"sinks\":true,\"mask\":\"causal\"",
-    "\"bias\":[2,1,150],\"lse\":true,\"scale\":900",
+    "\"bias\":[2,1,150],\"lse\":true,\"scale\":2000",
     "\"dtype\":\"fp16\",\"bias\":[2,1,1]",
     "\"score_expr\":\"k <= q ? score : -3.4e38\",\"lse\":true",
     "\"score_expr\":\"k > q ? score - 3.4e38 : score\",\"lse\":true",
@@ -66,6 +66,22 @@ static void finite_minus_infinity_hides_keys_without_nan(void **state) {
   (void)state;
   for (size_t i = 0; i < COUNT(masked); i++)
     check_masked(masked[i], i);
+}
+
+static void rows_without_keys_leave_no_race(void **state) {
+  (void)state;
+  check_masked("\"mask_expr\":\"float(q) > 50.0\",\"lse\":true", 1);
+  check_masked("\"score_expr\":\"float(q) > 50.0 ? score : -1.0 / 0.0\"", 2);
+  check_masked("\"bias\":[2,1,150],\"scale\":2000,\"mask\":\"causal\"", 3);
+}
+
+/* A pair of neighbouring elements is loaded at once where every row begins at an even one: two odd terms of an address
+ * have an even sum. */
+static void rows_of_a_bias_at_odd_addresses_are_read_by_element(void **state) {
+  (void)state;
+  check_masked("\"heads_q\":3,\"heads_kv\":3,\"seqlen_q\":1,\"seqlen_k\":301,\"bias\":[2,3,1]", 1);
+  check_masked("\"heads_q\":3,\"heads_kv\":1,\"seqlen_q\":70,\"seqlen_k\":65,\"bias\":[1,3,70]", 2);
+  check_masked("\"heads_q\":2,\"heads_kv\":1,\"seqlen_q\":1,\"seqlen_k\":130,\"bias\":[2,2,1]", 3);
 }
 
 /* ---- scores that are huge ---- */
@@ -141,6 +157,12 @@ static void one_huge_score_has_the_exponent_0(void **state) {
   for (int i = 0; i < KEYS; i++)
     set_first(&self->problem, self->k + i * DIM, i % 5 ? 1.7e19 : -1.7e19, 0.0);
   check_huge(self, "scores of +-1.7e38");
+  fill(self, ATTUNE_BF16, 1e30f);
+  for (int i = 0; i < QUERIES; i++)
+    set_first(&self->problem, self->q + i * DIM, i % 3 - 1, 0.0);
+  for (int i = 0; i < KEYS; i++)
+    set_first(&self->problem, self->k + i * DIM, i % 5 - 1, 0.0);
+  check_huge(self, "a scale of 1e30");
 }
 
 /* Scores of 2^27 + 16 j, times scale: steps of 1 between them, and the maximum rises from tile to tile. */
@@ -165,6 +187,8 @@ int main(void) {
   static huge_scores shared;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(finite_minus_infinity_hides_keys_without_nan),
+      cmocka_unit_test(rows_without_keys_leave_no_race),
+      cmocka_unit_test(rows_of_a_bias_at_odd_addresses_are_read_by_element),
       cmocka_unit_test_prestate(one_huge_score_has_the_exponent_0, &shared),
       cmocka_unit_test_prestate(differences_of_huge_scores_are_kept, &shared),
   };

@@ -11,7 +11,8 @@ static const char summary[] =
     "writes: the largest error against float64 may be twice that of the unfused computation in the same dtype, plus\n"
     "1e-5; everything must be written, and nothing else. Inputs are drawn from --seed: usual ones, huge and tiny "
     "ones,\n"
-    "biases that hide keys, and sequences with lengths of their own; or are q, k and v of --input FILE. --seqlens-q and --seqlens-k give the\n"
+    "biases that hide keys, and sequences with lengths of their own; or are q, k and v of --input FILE. --seqlens-q "
+    "and --seqlens-k give the\n"
     "lengths instead. Exit code 1 if the kernel is wrong.";
 
 typedef struct {

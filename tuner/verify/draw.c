@@ -133,8 +133,7 @@ void *attune_draw_tensor(const attune_tensor_row *tensor, const attune_layout *l
 }
 
 uint16_t *attune_draw(const attune_layout *layout, attune_dtype dtype, uint64_t seed, double magnitude) {
-  return attune_draw_tensor(&attune_tensor_table[ATTUNE_TENSOR_Q], layout, NULL, dtype, NULL, seed, magnitude,
-                            false);
+  return attune_draw_tensor(&attune_tensor_table[ATTUNE_TENSOR_Q], layout, NULL, dtype, NULL, seed, magnitude, false);
 }
 
 /* ---- lengths ---- */

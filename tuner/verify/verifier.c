@@ -145,10 +145,9 @@ static attune_status draw_tensors(attune_verifier *v, attune_inputs *inputs, voi
     const void *from;
     if (known->host == 0 || tensor->extent == 0) continue;
     memcpy(&from, (const char *)&v->inputs + known->host, sizeof from);
-    drawn[id] = attune_draw_tensor(row, &tensor->layout, &lengths, v->problem.dtype, from,
-                                   drawing->seed * ATTUNE_VERIFIED_TENSORS + (uint64_t)id,
-                                   magnitude_of(known->magnitude, drawing),
-                                   drawing->bias_masks && id == ATTUNE_TENSOR_BIAS);
+    drawn[id] = attune_draw_tensor(
+        row, &tensor->layout, &lengths, v->problem.dtype, from, drawing->seed * ATTUNE_VERIFIED_TENSORS + (uint64_t)id,
+        magnitude_of(known->magnitude, drawing), drawing->bias_masks && id == ATTUNE_TENSOR_BIAS);
     if (drawn[id] == NULL)
       return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of %s", size_of(tensor), row->name);
     memcpy((char *)inputs + known->host, &drawn[id], sizeof drawn[id]);
