@@ -311,32 +311,12 @@ static int parse_ternary(parser *p) {
   return place;
 }
 
-static int operands_of(const node *n) {
-  switch (n->kind) {
-  case TO_TRUTH:
-  case TO_INTEGER:
-  case TO_REAL:
-  case UNARY:
-    return 1;
-  case BINARY:
-  case ELEMENT:
-  case FIND:
-    return 2;
-  case SELECT:
-    return 3;
-  case CALL:
-    return attune_expression_functions[n->index].operands;
-  default:
-    return 0;
-  }
-}
-
 /* *reads: it reads an array. */
 static bool is_constant(const attune_expression *tree, int place, bool *reads) {
   const node *n = &tree->nodes[place];
   if (n->kind == NAME) return n->index == BATCH || n->index == HEAD || n->index == SEQLEN_Q || n->index == SEQLEN_K;
   if (n->kind == ELEMENT || n->kind == FIND) *reads = true;
-  for (int i = 0; i < operands_of(n); i++)
+  for (int i = 0; i < attune_expression_operands(n); i++)
     if (!is_constant(tree, n->operand[i], reads)) return false;
   return true;
 }
@@ -349,7 +329,7 @@ static void find_constants(attune_expression *tree, int place) {
     tree->constants[tree->constant_count++] = place;
     return;
   }
-  for (int i = 0; i < operands_of(n); i++)
+  for (int i = 0; i < attune_expression_operands(n); i++)
     find_constants(tree, n->operand[i]);
 }
 

@@ -92,6 +92,29 @@ static bool emit_constant(const printer *p, int place) {
   return false;
 }
 
+static bool contains_score(const attune_expression *tree, int place) {
+  const node *n = &tree->nodes[place];
+  bool found = n->kind == NAME && n->index == SCORE;
+  for (int i = 0; i < attune_expression_operands(n); i++)
+    found = found || contains_score(tree, n->operand[i]);
+  return found;
+}
+
+/* An operation on floats that a compiler may not fuse with the next one, so that it gives the same everywhere:
+ * comparisons depend on the last place. With the score, whose own last place varies, it may, which is faster. */
+static bool emit_rounded(const printer *p, int place) {
+  static const char *const names[BINARY_COUNT] = {[PLUS] = "rounded_sum",
+                                                  [MINUS] = "rounded_difference",
+                                                  [TIMES] = "rounded_product",
+                                                  [DIVIDE] = "rounded_quotient"};
+  const node *n = &p->tree->nodes[place];
+  if (!p->emits || n->type != REAL) return false;
+  const bool fused = contains_score(p->tree, place);
+  if (fused && n->index != DIVIDE) return false;
+  print_list(p, fused ? "quotient" : names[n->index], n, 2);
+  return true;
+}
+
 static void print_node(const printer *p, int place) {
   const node *n = &p->tree->nodes[place];
   if (p->emits && emit_constant(p, place)) return;
@@ -116,10 +139,7 @@ static void print_node(const printer *p, int place) {
     attune_buffer_add_text(p->out, ")");
     break;
   case BINARY:
-    if (p->emits && n->index == DIVIDE && n->type == REAL) {
-      print_list(p, "quotient", n, 2);
-      break;
-    }
+    if (emit_rounded(p, place)) break;
     attune_buffer_add_text(p->out, "(");
     print_node(p, n->operand[0]);
     attune_buffer_print(p->out, " %s ", attune_expression_binaries[n->index].text);

@@ -52,6 +52,26 @@ const attune_expression_function attune_expression_functions[FUNCTION_COUNT] = {
 
 const char attune_expression_find_name[] = "find";
 
+int attune_expression_operands(const node *n) {
+  switch (n->kind) {
+  case TO_TRUTH:
+  case TO_INTEGER:
+  case TO_REAL:
+  case UNARY:
+    return 1;
+  case BINARY:
+  case ELEMENT:
+  case FIND:
+    return 2;
+  case SELECT:
+    return 3;
+  case CALL:
+    return attune_expression_functions[n->index].operands;
+  default:
+    return 0;
+  }
+}
+
 static bool uses(const attune_expression *expression, node_kind kind, int index) {
   for (int i = 0; i < expression->count; i++)
     if (expression->nodes[i].kind == kind && expression->nodes[i].index == index) return true;

@@ -95,6 +95,8 @@ extern const attune_expression_binary attune_expression_binaries[BINARY_COUNT];
 extern const attune_expression_function attune_expression_functions[FUNCTION_COUNT];
 extern const char attune_expression_unary_signs[]; /* in the order of unary */
 extern const char attune_expression_find_name[];
+/* How many of the node's operands are places of nodes. */
+int attune_expression_operands(const node *node);
 /* Whether the int at the node is from -2^22 to 2^22 - 1 for all lengths up to most_seqlen (queries and keys may lie a
  * tile further). */
 bool attune_expression_small(const attune_expression *expression, int place, int32_t most_seqlen);

@@ -3,10 +3,13 @@
 
 #include "generator/expression/tree.h"
 
-/* Ints as they wrap in kernels, truth values as 0 and 1. */
+/* Ints as they wrap in kernels, truth values as 0 and 1. Of a float what it is in double precision, by which a score is
+ * judged; and in single, each operation rounded, as kernels compute it: comparisons, int() and floor() go by that,
+ * since they would turn a last place into another result. */
 typedef struct {
   int32_t integer;
   double real;
+  float single;
 } value;
 
 static int32_t wrapped(int64_t x) {
@@ -39,16 +42,24 @@ static int32_t binary_integer(int operation, int32_t a, int32_t b) {
   }
 }
 
-static double binary_real(int operation, double a, double b) {
+static value of_float(float x) {
+  return (value){.real = (double)x, .single = x};
+}
+
+static value of_integer(int32_t x) {
+  return (value){.real = (double)x, .single = (float)x};
+}
+
+static value binary_real(int operation, const value *a, const value *b) {
   switch (operation) {
   case PLUS:
-    return a + b;
+    return (value){.real = a->real + b->real, .single = a->single + b->single};
   case MINUS:
-    return a - b;
+    return (value){.real = a->real - b->real, .single = a->single - b->single};
   case TIMES:
-    return a * b;
+    return (value){.real = a->real * b->real, .single = a->single * b->single};
   default:
-    return a / b;
+    return (value){.real = a->real / b->real, .single = a->single / b->single};
   }
 }
 
@@ -79,33 +90,39 @@ int32_t attune_expression_random(int32_t a, int32_t b, int32_t c) {
   return (int32_t)(x & 0x7fffffffu);
 }
 
-static int32_t truncated(double x) {
+static int32_t truncated(float x) {
   if (isnan(x)) return 0;
-  return x >= 2147483647.0 ? INT32_MAX : x <= -2147483648.0 ? INT32_MIN : (int32_t)x;
+  return x >= 2147483648.0f ? INT32_MAX : x < -2147483648.0f ? INT32_MIN : (int32_t)x;
+}
+
+/* As templates/parts/arithmetic.h computes them; a GPU's may differ in the last place. */
+static float single_tanh(float x) {
+  return 1.0f - 2.0f / (1.0f + exp2f(2.8853900817779268f * x));
 }
 
 static value call(const node *n, const value *operand) {
   const int32_t a = operand[0].integer, b = operand[1].integer;
   const double x = operand[0].real, y = operand[1].real;
+  const float s = operand[0].single, t = operand[1].single;
   switch ((function)n->index) {
   case ABS:
-    return (value){a < 0 ? wrapped(-(int64_t)a) : a, fabs(x)};
+    return (value){a < 0 ? wrapped(-(int64_t)a) : a, fabs(x), fabsf(s)};
   case MIN:
-    return (value){a < b ? a : b, fmin(x, y)};
+    return (value){a < b ? a : b, fmin(x, y), fminf(s, t)};
   case MAX:
-    return (value){a > b ? a : b, fmax(x, y)};
+    return (value){a > b ? a : b, fmax(x, y), fmaxf(s, t)};
   case EXP:
-    return (value){.real = exp(x)};
+    return (value){.real = exp(x), .single = exp2f(1.4426950408889634f * s)};
   case LOG:
-    return (value){.real = log(x)};
+    return (value){.real = log(x), .single = 0.6931471805599453f * log2f(s)};
   case SQRT:
-    return (value){.real = sqrt(x)};
+    return (value){.real = sqrt(x), .single = sqrtf(s)};
   case TANH:
-    return (value){.real = tanh(x)};
+    return (value){.real = tanh(x), .single = single_tanh(s)};
   case FLOOR:
-    return (value){.real = floor(x)};
+    return fabsf(s) < 0x1p23f ? of_float(floorf(s)) : operand[0]; /* from there on all floats are integers */
   case INT:
-    return (value){.integer = truncated(x)};
+    return (value){.integer = truncated(s)};
   case RANDOM:
     return (value){.integer = attune_expression_random(a, b, operand[2].integer)};
   default: /* FLOAT */
@@ -118,9 +135,9 @@ static value evaluate(const attune_expression *tree, const attune_scope *scope, 
 static value element(const attune_expression *tree, const attune_scope *scope, const node *n) {
   const attune_value *array = &scope->values[tree->nodes[n->operand[0]].index];
   const int32_t index = evaluate(tree, scope, n->operand[1]).integer;
-  if (index < 0 || index >= array->count) return (value){0, 0.0};
+  if (index < 0 || index >= array->count) return (value){0};
   if (n->type == INTEGER) return (value){.integer = ((const int32_t *)array->array)[index]};
-  return (value){.real = (double)((const float *)array->array)[index]};
+  return of_float(((const float *)array->array)[index]);
 }
 
 int32_t attune_expression_find(const attune_value *array, int32_t x) {
@@ -139,7 +156,8 @@ static value name_value(const attune_scope *scope, int index) {
   const int32_t integers[NAME_COUNT] = {
       [BATCH] = scope->batch, [HEAD] = scope->head,         [QUERY] = scope->q,
       [KEY] = scope->k,       [SEQLEN_Q] = scope->seqlen_q, [SEQLEN_K] = scope->seqlen_k};
-  return (value){integers[index], index == SCORE ? scope->score : scope->bias};
+  const double real = index == SCORE ? scope->score : scope->bias;
+  return (value){integers[index], real, (float)real};
 }
 
 static value binary_value(const attune_expression *tree, const attune_scope *scope, const node *n) {
@@ -148,10 +166,9 @@ static value binary_value(const attune_expression *tree, const attune_scope *sco
   if (n->index == OR) return (value){.integer = a.integer || b.integer};
   if (n->index == AND) return (value){.integer = a.integer && b.integer};
   if (n->type == TRUTH)
-    return (value){.integer = reals ? compare(n->index, a.real, b.real)
+    return (value){.integer = reals ? compare(n->index, (double)a.single, (double)b.single)
                                     : compare(n->index, (double)a.integer, (double)b.integer)};
-  return reals ? (value){.real = binary_real(n->index, a.real, b.real)}
-               : (value){.integer = binary_integer(n->index, a.integer, b.integer)};
+  return reals ? binary_real(n->index, &a, &b) : (value){.integer = binary_integer(n->index, a.integer, b.integer)};
 }
 
 static value evaluate(const attune_expression *tree, const attune_scope *scope, int place) {
@@ -160,24 +177,24 @@ static value evaluate(const attune_expression *tree, const attune_scope *scope, 
   switch (n->kind) {
   case LITERAL_INTEGER:
   case LITERAL_REAL:
-    return (value){n->integer, (double)n->real};
+    return (value){n->integer, (double)n->real, n->real};
   case NAME:
     return name_value(scope, n->index);
   case PARAM:
-    return (value){scope->values[n->index].integer, (double)scope->values[n->index].real};
+    return (value){scope->values[n->index].integer, (double)scope->values[n->index].real, scope->values[n->index].real};
   case TO_REAL:
-    return (value){.real = (double)evaluate(tree, scope, n->operand[0]).integer};
+    return of_integer(evaluate(tree, scope, n->operand[0]).integer);
   case TO_INTEGER:
     return evaluate(tree, scope, n->operand[0]);
   case TO_TRUTH:
     operand[0] = evaluate(tree, scope, n->operand[0]);
     return (value){.integer =
-                       tree->nodes[n->operand[0]].type == REAL ? operand[0].real != 0.0 : operand[0].integer != 0};
+                       tree->nodes[n->operand[0]].type == REAL ? operand[0].single != 0.0f : operand[0].integer != 0};
   case UNARY:
     operand[0] = evaluate(tree, scope, n->operand[0]);
     if (n->index == NOT) return (value){.integer = !operand[0].integer};
     if (n->index == COMPLEMENT) return (value){.integer = ~operand[0].integer};
-    return (value){wrapped(-(int64_t)operand[0].integer), -operand[0].real};
+    return (value){wrapped(-(int64_t)operand[0].integer), -operand[0].real, -operand[0].single};
   case BINARY:
     return binary_value(tree, scope, n);
   case SELECT:

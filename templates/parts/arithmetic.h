@@ -297,7 +297,16 @@ ATTUNE_DEVICE unknown operator-(unknown a, unknown) {
 ATTUNE_DEVICE unknown operator*(unknown a, unknown) {
   return a;
 }
-ATTUNE_DEVICE unknown quotient(unknown a, unknown) {
+ATTUNE_DEVICE unknown rounded_sum(unknown a, unknown) {
+  return a;
+}
+ATTUNE_DEVICE unknown rounded_difference(unknown a, unknown) {
+  return a;
+}
+ATTUNE_DEVICE unknown rounded_product(unknown a, unknown) {
+  return a;
+}
+ATTUNE_DEVICE unknown rounded_quotient(unknown a, unknown) {
   return a;
 }
 ATTUNE_DEVICE unknown operator-(unknown a) {

@@ -413,6 +413,11 @@ static void test_values(void **unused) {
       {"16777217.0", 16777216.0},
       {"1.00000017881393432617187499", 1.00000017881393432617187499f},
       {"0x7fffffff", 2147483647.0},
+      /* what turns a last place into another result goes by floats, each operation rounded once */
+      {"int(0.7 * 10)", 7},
+      {"floor(0.7 * 10)", 7},
+      {"0.7 * 10 == 7 ? 1 : 0", 1},
+      {"0.7 * 10 < 7 ? 1 : 0", 0},
       /* names */
       {"batch * 1000 + head * 100 + q + k", 1217},
       {"seqlen_q * 10000 + seqlen_k", 5131001},

@@ -28,6 +28,7 @@ static const char *const cases[] = {
     "\"mask_expr\":\"0\",\"lse\":true",
     "\"mask_expr\":\"1\",\"mask\":\"causal\"",
     "\"mask_expr\":\"float(k) * 0.5 < q + 7.25 || random(q / 16, k / 16, seed) % 3 == 0\",\"params\":{\"seed\":42}",
+    "\"mask_expr\":\"int(float(q) * 0.7) == int(float(k) * 0.7)\"", /* floats round 0.7 * 10 up to 7 */
     "\"score_expr\":\"score\",\"lse\":true",
     "\"score_expr\":\"score + slope[head] * (k - "
     "q)\",\"params\":{\"slope\":[0.5,0.25,0.125,0.0625]},\"mask\":\"causal\"",
