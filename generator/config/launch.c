@@ -1,5 +1,4 @@
 /* How the kernel of a config is built and launched. */
-#include <math.h>
 #include <stdio.h>
 
 #include "generator/base/status.h"
