@@ -113,6 +113,7 @@ double attune_expression_evaluate(const attune_expression *expression, const att
 typedef struct {
   attune_range batch, head, q, k, seqlen_q, seqlen_k;
   const attune_value *values; /* NULL: they may be anything */
+  int64_t *evaluated;         /* nodes, and elements of arrays, that were looked at are added; NULL: not counted */
 } attune_range_scope;
 typedef enum { ATTUNE_SEEN_NONE = 0, ATTUNE_SEEN_PARTIAL = 1, ATTUNE_SEEN_WHOLE = 2 } attune_seen;
 /* Whether the keys of a tile are seen by none of its rows, by all, or perhaps by some; as kernels find it. */

@@ -170,6 +170,7 @@ static range element_range(const walk *w, const node *n) {
   if (w->scope->values == NULL || at.high - at.low >= WIDEST) return anything;
   const attune_value *array = &w->scope->values[w->tree->nodes[n->operand[0]].index];
   const bool outside = at.low < 0 || at.high >= array->count;
+  if (w->scope->evaluated != NULL) *w->scope->evaluated += at.high - at.low;
   range all = {outside ? 0 : INT32_MAX, outside ? 0 : INT32_MIN, true, false};
   for (int64_t i = most(at.low, 0); i <= least(at.high, array->count - 1); i++) {
     all.low = least(all.low, ((const int32_t *)array->array)[i]);
@@ -201,6 +202,7 @@ static range unary_range(const node *n, range a) {
 static range of_node(const walk *w, int place) {
   const node *n = &w->tree->nodes[place];
   range operand[OPERANDS_MAX] = {{0}};
+  if (w->scope->evaluated != NULL) ++*w->scope->evaluated;
   if (n->type == REAL) return anything;
   if (n->kind == LITERAL_INTEGER) return of_ints(n->integer, n->integer);
   if (n->kind == NAME) return name_range(w->scope, n->index);
@@ -234,7 +236,7 @@ attune_seen attune_expression_seen(const attune_expression *mask, const attune_r
 bool attune_expression_small(const attune_expression *expression, int place, int32_t most_seqlen) {
   enum { HEADS = 1 << 16, SMALL = 1 << 22 };
   const attune_range lengths = {0, most_seqlen}, heads = {0, HEADS};
-  const attune_range_scope scope = {heads, heads, lengths, lengths, lengths, lengths, NULL};
+  const attune_range_scope scope = {heads, heads, lengths, lengths, lengths, lengths, NULL, NULL};
   const range of = of_node(&(walk){expression, &scope}, place);
   return of.low >= -SMALL && of.high < SMALL;
 }

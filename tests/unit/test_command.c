@@ -480,6 +480,18 @@ static void explain_counts_what_masks_leave(void **state) {
     assert_int_equal(json_is_true(json_object_get(census, "drawn")), strstr(cases[i].flags, "density") != NULL);
     json_decref(list);
   }
+  /* Not cells alone are bounded but the nodes that are evaluated for them. */
+  char mask[ATTUNE_EXPRESSION_MAX] = "k != 5";
+  for (int i = 0; i < 20; i++)
+    snprintf(mask + strlen(mask), sizeof mask - strlen(mask), " && (q*%d+k)%%97 != k%%%d", i % 7 + 1, i % 9 + 2);
+  json_t *sample = json_of(run(
+      "explain --json --arch sm_90 --database counts.db --seqlen-q 65536 --block-size 16 --mask-expr \"%s\"", mask));
+  const json_t *few = json_object_get(json_array_get(sample, 0), "pattern");
+  assert_true(json_is_true(json_object_get(few, "sampled")));
+  assert_int_equal(number_at(few, "all_rows"), 4096);
+  assert_in_range(number_at(few, "rows"), 1, 200);
+  assert_int_equal(number_at(few, "blocks"), 4096 * number_at(few, "rows"));
+  json_decref(sample);
   json_t *list = json_of(run("explain --json --arch sm_90 --database counts.db"));
   assert_true(json_is_null(json_object_get(json_array_get(list, 0), "pattern")));
   json_decref(list);

@@ -17,21 +17,28 @@ static bool print_row(void *user, const attune_measurement *row) {
   return true;
 }
 
+static double row_mean(const attune_sparsity *c) {
+  return (double)c->kept / (double)c->blocks * (double)c->columns;
+}
+
 static void print_census(const attune_sparsity *c) {
-  printf("%s: of %lld blocks of %d x %d%s %lld are kept (density %.4f), %lld whole and %lld partly; a row of blocks "
+  printf("%s: of %lld blocks of %d x %d %lld are kept (density %.4f), %lld whole and %lld partly; a row of blocks "
          "keeps %.1f on average, %lld at most\n",
          c->drawn ? "mask, its lists drawn by chance" : "mask", (long long)c->blocks, c->block, c->block,
-         c->sampled ? ", a sample," : "", (long long)c->kept, (double)c->kept / (double)c->blocks, (long long)c->whole,
-         (long long)(c->kept - c->whole), (double)c->kept / (double)c->rows, (long long)c->longest);
+         (long long)c->kept, (double)c->kept / (double)c->blocks, (long long)c->whole, (long long)(c->kept - c->whole),
+         row_mean(c), (long long)c->longest);
+  if (c->sampled)
+    printf("mask: counting stopped after a second's work: these are a sample, %lld of %lld rows of blocks\n",
+           (long long)c->rows, (long long)c->all_rows);
 }
 
 static json_t *census_to_json(const attune_sparsity *c) {
   if (c->blocks == 0) return json_null();
-  return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b, s:b}", "block", c->block, "blocks",
+  return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:b, s:b}", "block", c->block, "blocks",
                    (json_int_t)c->blocks, "kept", (json_int_t)c->kept, "whole", (json_int_t)c->whole, "partial",
                    (json_int_t)(c->kept - c->whole), "density", (double)c->kept / (double)c->blocks, "row_mean",
-                   (double)c->kept / (double)c->rows, "row_most", (json_int_t)c->longest, "sampled", c->sampled,
-                   "drawn", c->drawn);
+                   row_mean(c), "row_most", (json_int_t)c->longest, "rows", (json_int_t)c->rows, "all_rows",
+                   (json_int_t)c->all_rows, "sampled", c->sampled, "drawn", c->drawn);
 }
 
 static attune_status explain(const attune_workload_item *item, const attune_device *device, attune_store *store,

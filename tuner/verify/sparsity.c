@@ -5,7 +5,9 @@
 #include "generator/base/status.h"
 #include "tuner/tuner.h"
 
-enum { MOST_CELLS = 1 << 22 }; /* about a second; beyond, rows of blocks are a sample */
+/* About a second of work, in blocks that are looked at and nodes of the mask that are evaluated for them; beyond, rows
+ * of blocks are a sample. Of a longer row of blocks every so many are looked at. */
+enum { MOST_WORK = 1 << 26, LONGEST_ROW = 1 << 16 };
 
 static bool bounded(int32_t side) {
   return side >= 0 && side < ATTUNE_UNBOUNDED;
@@ -43,11 +45,15 @@ static bool is_listed(listed *list, int64_t column) {
   return list->next < list->end && *list->next / 2 == column;
 }
 
-static void count_row(attune_sparsity *out, const attune_problem *p, const attune_expression *mask, listed list,
-                      attune_range_scope *scope, int64_t row) {
-  int64_t kept = 0;
+/* Returns how much work that was. */
+static int64_t count_row(attune_sparsity *out, const attune_problem *p, const attune_expression *mask, listed list,
+                         attune_range_scope *scope, int64_t row) {
+  const int64_t columns = out->columns;
+  const int64_t step = columns <= LONGEST_ROW ? 1 : columns / LONGEST_ROW | 1; /* odd: in step with no power of two */
+  int64_t kept = 0, looked_at = 0, evaluated = 0;
   scope->q = attune_block_range(row, out->block, p->seqlen_q);
-  for (int64_t column = 0; column < attune_blocks_of(p->seqlen_k, out->block); column++) {
+  scope->evaluated = &evaluated;
+  for (int64_t column = 0; column < columns; column += step, looked_at++) {
     scope->k = attune_block_range(column, out->block, p->seqlen_k);
     attune_seen seen = seen_by_bounds(p, scope->q, scope->k);
     if (p->block_size > 0 && !is_listed(&list, column)) seen = ATTUNE_SEEN_NONE;
@@ -55,16 +61,52 @@ static void count_row(attune_sparsity *out, const attune_problem *p, const attun
     kept += seen != ATTUNE_SEEN_NONE;
     out->whole += seen == ATTUNE_SEEN_WHOLE;
   }
-  out->blocks += attune_blocks_of(p->seqlen_k, out->block);
+  out->blocks += looked_at;
   out->kept += kept;
   out->rows++;
-  if (kept > out->longest) out->longest = kept;
+  out->sampled = out->sampled || step > 1;
+  if (kept * step > out->longest) out->longest = kept * step < columns ? kept * step : columns;
+  return looked_at + evaluated;
 }
 
 /* Something is hidden, and what it is is known. */
 static bool countable(const attune_problem *p, const attune_expression *mask) {
   if (attune_problem_has_pattern(p)) return mask != NULL;
   return p->block_size > 0 || p->mask != ATTUNE_MASK_NONE || bounded(p->window_left) || bounded(p->window_right);
+}
+
+/* Lists as a tuner draws them; where that were too many, those of fewer heads and rows, which are as good a sample. */
+static attune_status draw_lists(attune_host_block_mask *out, attune_problem *p) {
+  const int64_t columns = attune_blocks_of(p->seqlen_k, p->block_size);
+  const int64_t rows = MOST_WORK / columns > 0 ? MOST_WORK / columns : 1;
+  if ((int64_t)p->batch * p->heads_q * attune_blocks_of(p->seqlen_q, p->block_size) > rows) {
+    p->batch = p->heads_q = p->heads_kv = 1;
+    if (p->seqlen_q > rows * p->block_size) p->seqlen_q = (int32_t)(rows * p->block_size);
+  }
+  return attune_host_block_mask_draw(out, p, 0);
+}
+
+static int64_t greatest_divisor(int64_t a, int64_t b) {
+  return b == 0 ? a : greatest_divisor(b, a % b);
+}
+
+/* Steps of about 0.618 of all rows visit each of them once, and any first part of them evenly. */
+static void count_rows(attune_sparsity *out, const attune_problem *p, const attune_expression *mask,
+                       const attune_host_block_mask *drawn, attune_range_scope *scope) {
+  const int64_t rows = attune_blocks_of(p->seqlen_q, out->block), all = (int64_t)p->batch * p->heads_q * rows;
+  int64_t step = (int64_t)(0.618 * (double)all) | 1, at = 0, work = 0, count = 0;
+  while (greatest_divisor(step, all) != 1)
+    step += 2;
+  for (; count < all && work < MOST_WORK; count++) {
+    const int32_t head = (int32_t)(at / rows % p->heads_q), batch = (int32_t)(at / rows / p->heads_q);
+    scope->head = (attune_range){head, head};
+    scope->batch = (attune_range){batch, batch};
+    listed list = {0};
+    if (out->drawn) list = (listed){drawn->blocks + drawn->rows[at], drawn->blocks + drawn->rows[at + 1]};
+    work += count_row(out, p, mask, list, scope, at % rows);
+    at = (at + step) % all;
+  }
+  out->sampled = out->sampled || count < out->all_rows;
 }
 
 attune_status attune_sparsity_of(attune_sparsity *out, const attune_problem *problem, const attune_inputs *inputs,
@@ -78,27 +120,17 @@ attune_status attune_sparsity_of(attune_sparsity *out, const attune_problem *pro
   if (status == ATTUNE_OK && block < 1) status = attune_fail(ATTUNE_BAD_SIZE, "blocks of %d", block);
   if (status == ATTUNE_OK) status = attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, &p);
   if (status != ATTUNE_OK || !countable(&p, mask)) goto out;
+  if (p.block_size > 0) out->block = block = p.block_size;
+  out->all_rows = (int64_t)p.batch * p.heads_q * attune_blocks_of(p.seqlen_q, block);
+  out->columns = attune_blocks_of(p.seqlen_k, block);
   if (p.block_size > 0) {
     out->drawn = true;
-    out->block = block = p.block_size;
-    if ((status = attune_host_block_mask_draw(&drawn, &p, 0)) != ATTUNE_OK) goto out;
+    if ((status = draw_lists(&drawn, &p)) != ATTUNE_OK) goto out;
   }
   attune_inputs_values(values, inputs);
   attune_range_scope scope = {
       .seqlen_q = {p.seqlen_q, p.seqlen_q}, .seqlen_k = {p.seqlen_k, p.seqlen_k}, .values = values};
-  const int64_t rows = attune_blocks_of(p.seqlen_q, block), columns = attune_blocks_of(p.seqlen_k, block);
-  const int64_t all = (int64_t)p.batch * p.heads_q * rows;
-  const int64_t affordable = MOST_CELLS / columns > 0 ? MOST_CELLS / columns : 1;
-  const int64_t step = (all + affordable - 1) / affordable;
-  for (int64_t i = 0; i < all; i += step) {
-    const int32_t head = (int32_t)(i / rows % p.heads_q), batch = (int32_t)(i / rows / p.heads_q);
-    scope.head = (attune_range){head, head};
-    scope.batch = (attune_range){batch, batch};
-    listed list = {0};
-    if (out->drawn) list = (listed){drawn.blocks + drawn.rows[i], drawn.blocks + drawn.rows[i + 1]};
-    count_row(out, &p, mask, list, &scope, i % rows);
-  }
-  out->sampled = step > 1;
+  count_rows(out, &p, mask, &drawn, &scope);
 out:
   attune_host_block_mask_free(&drawn);
   free(mask);
