@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/nearest.h"
 #include "generator/base/status.h"
 #include "generator/base/text.h"
 #include "generator/expression/tree.h"
@@ -198,6 +199,21 @@ static int parse_find(parser *p) {
   return add_node(p, (node){.kind = FIND, .type = INTEGER, .operand = {array, x}});
 }
 
+static int refuse_name(parser *p, const char *where, const char *name) {
+  const char *words[NAME_COUNT + FUNCTION_COUNT + ATTUNE_PARAMS_MAX + 2] = {NULL};
+  char nearest[160];
+  int count = 0;
+  for (int i = 0; i < NAME_COUNT; i++)
+    words[count++] = attune_expression_names[i].name;
+  for (int i = 0; i < FUNCTION_COUNT; i++)
+    words[count++] = attune_expression_functions[i].name;
+  words[count++] = attune_expression_find_name;
+  for (int i = 0; i < p->param_count; i++)
+    words[count++] = p->params[i].name;
+  return refuse(p, where, "no such name: %s%s; declare it as a param", name,
+                attune_did_you_mean(nearest, name, words, ""));
+}
+
 static int parse_name(parser *p) {
   const char *where = p->at;
   char name[ATTUNE_PARAM_NAME_MAX];
@@ -220,7 +236,7 @@ static int parse_name(parser *p) {
   }
   const int param = find_param(p, name, length);
   if (param >= 0) return parse_param(p, param, where);
-  return refuse(p, where, "no such name: %s; declare it as a param", name);
+  return refuse_name(p, where, name);
 }
 
 static int parse_primary(parser *p) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "generator/base/buffer.h"
+#include "generator/base/nearest.h"
 #include "generator/base/status.h"
 #include "generator/generator.h"
 
@@ -62,10 +63,15 @@ static void skip_blanks(reader *r) {
 }
 
 static attune_status unknown(const reader *r) {
-  char names[512] = "no such pattern; there are ";
+  const char *words[PATTERN_COUNT + 1] = {NULL};
+  char name[40], nearest[160], names[768] = "no such pattern";
+  snprintf(name, sizeof name, "%.*s", (int)strcspn(r->at, " :|&()"), r->at);
+  for (int i = 0; i < PATTERN_COUNT; i++)
+    words[i] = patterns[i].name;
+  strcat(names, attune_did_you_mean(nearest, name, words, ""));
   for (int i = 0; i < PATTERN_COUNT; i++) {
     const size_t length = strlen(names);
-    snprintf(names + length, sizeof names - length, "%s%s%s", i > 0 ? ", " : "", patterns[i].name,
+    snprintf(names + length, sizeof names - length, "%s%s%s", i > 0 ? ", " : "; there are ", patterns[i].name,
              patterns[i].arguments);
   }
   return refuse(r, names);

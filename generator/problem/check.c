@@ -1,5 +1,6 @@
 /* The rules of single fields of a problem, and of each with those above it in the table. */
 #include <math.h>
+#include <stdio.h>
 
 #include "generator/base/status.h"
 #include "generator/problem/rules.h"
@@ -40,8 +41,11 @@ attune_status attune_check_head_dim(const attune_problem_field *field, const att
     return attune_fail(ATTUNE_UNSUPPORTED, "%s is %d; kernels have multiples of %d up to %d", field->name, value, STEP,
                        MOST);
   if (value % STEP == 0) return ATTUNE_OK;
-  return attune_fail(ATTUNE_UNSUPPORTED, "%s is %d; kernels have multiples of %d up to %d: pad with zeros to %d",
-                     field->name, value, STEP, MOST, (value + STEP - 1) / STEP * STEP);
+  char scale[64] = ""; /* the usual one would be that of the padded rows */
+  if (field->offset == offsetof(attune_problem, head_dim) && isnan(problem->scale))
+    snprintf(scale, sizeof scale, ", and set scale to 1/sqrt(%d) = %.9g", value, 1.0 / sqrt(value));
+  return attune_fail(ATTUNE_UNSUPPORTED, "%s is %d; kernels have multiples of %d up to %d: pad with zeros to %d%s",
+                     field->name, value, STEP, MOST, (value + STEP - 1) / STEP * STEP, scale);
 }
 
 attune_status attune_check_size(const attune_problem_field *field, const attune_problem *problem) {

@@ -204,6 +204,7 @@ static void test_refused(void **unused) {
       {MASK, "q : k", "column 3: expected an operator or the end"},
       /* names */
       {MASK, "q < keys", "column 5: no such name: keys"},
+      {MASK, "q < seqlenk", "column 5: no such name: seqlenk (did you mean seqlen_k?); declare"},
       {MASK, "Q < k", "column 1: no such name: Q"},
       {MASK, "q < name_of_24_characters___", "column 5: no such name: name_of_24_characters___"},
       {MASK, "name_of_23_characters", "column 1: no such name"},

@@ -217,7 +217,7 @@ static void test_refused(void **unused) {
   } cases[] = {
       {"", "column 1: no such pattern; there are causal, causal-bottom-right, window:LEFT[,RIGHT], "},
       {"casual", "bigbird:BLOCK[,WINDOW[,GLOBAL[,RANDOM[,SEED]]]]"},
-      {"causal & Window:3", "column 10: no such pattern"},
+      {"causal & Window:3", "column 10: no such pattern (did you mean window?)"},
       {"causal &", "column 9: no such pattern"},
       {"causal | | causal", "column 10: no such pattern"},
       {"causal-bottom", "column 1: no such pattern"},

@@ -63,7 +63,8 @@ static void test_refuses(void **unused) {
   REFUSE(ATTUNE_UNSUPPORTED, "mask is 3", p.mask = (attune_mask)3);
   REFUSE(ATTUNE_BAD_ARGUMENT, "want_lse is 2", p.want_lse = 2);
   REFUSE(ATTUNE_BAD_HEAD_DIM, "head_dim is 0", p.head_dim = 0);
-  REFUSE(ATTUNE_UNSUPPORTED, "pad with zeros to 72", p.head_dim = 68);
+  REFUSE(ATTUNE_UNSUPPORTED, "pad with zeros to 72, and set scale to 1/sqrt(68) = 0.121267813", p.head_dim = 68);
+  REFUSE(ATTUNE_UNSUPPORTED, "head_dim is 264; kernels have multiples of 8 up to 256", p.head_dim = 264);
   REFUSE(ATTUNE_UNSUPPORTED, "head_dim_v is 264", p.head_dim_v = 264);
   REFUSE(ATTUNE_BAD_HEADS, "heads_q is 8, heads_kv is 3", p.heads_kv = 3);
   REFUSE(ATTUNE_BAD_HEADS, "heads_q is 8, heads_kv is 16", p.heads_kv = 16);
