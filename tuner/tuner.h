@@ -211,7 +211,6 @@ attune_status attune_problem_set_score(attune_problem *problem, attune_inputs *g
 attune_status attune_bias_of_sizes(attune_problem *problem, int64_t batch, int64_t heads, int64_t seqlen_q);
 /* Parses argv[1..] (argv[0] is the verb). A fault leaves a message that names the flag. */
 attune_status attune_flags_parse(attune_flags *out, int argc, char **argv);
-void attune_flags_help(const char *verb, const char *summary); /* to stdout */
 attune_status attune_problem_of_json(attune_problem *out, attune_inputs *given, json_t *object, const char *where);
 /* given may be NULL: without the values of params. */
 json_t *attune_problem_to_json(const attune_problem *problem, const attune_inputs *given);
@@ -226,6 +225,8 @@ typedef struct {
 } attune_workload_item;
 /* path, or the name of one that ships (tuner/workloads: "gpt2", "flash-grid", ...). *items is malloc'ed. */
 attune_status attune_workload_read(attune_workload_item **items, int *count, const char *path_or_name);
+/* Writes the names of those that ship, NULL-terminated, `most` at most with the NULL; static texts. */
+void attune_workload_names(const char **out, int most);
 /* where: what messages call the text. */
 attune_status attune_workload_parse(attune_workload_item **items, int *count, const char *text, size_t size,
                                     const char *where);

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "tuner/command/table.h"
 #include "tuner/command/verbs.h"
 
 static char command[4096]; /* beside this test's folder */
@@ -168,8 +169,11 @@ static void every_verb_explains_itself(void **state) {
 static void misuse_is_exit_code_2(void **state) {
   (void)state;
   expect(run(" "), 2, "usage: attune VERB");
-  expect(run("rum"), 2, "did you mean \"run\"");
-  expect(run("complie"), 2, "did you mean \"compile\"");
+  expect(run("rum"), 2, "did you mean run?");
+  expect(run("complie"), 2, "did you mean compile?");
+  expect(run("store lst"), 2, "did you mean list?");
+  expect(run("store list row"), 2, "usage: attune store list [rows]");
+  expect(run("tune --workload gtp2"), 1, "did you mean gpt2?");
   expect(run("quantize"), 2, "no verb \"quantize\"; see attune --help");
   expect(run("emit --arch sm_90 --head-dim 0"), 2, "head_dim is 0");
   expect(run("emit --arch sm_90 --heads-q 3 --heads-kv 2"), 2, "heads_q is 3, heads_kv is 2");
@@ -184,10 +188,61 @@ static void misuse_is_exit_code_2(void **state) {
   expect(run("tune --like a10 --device cuda:0"), 2, "give one of them");
   expect(run("emit --like a10 --device host"), 2, "--like a10 and --device host");
   expect(run("explain --clock 1000"), 2, "with --like CARD or --arch");
-  expect(run("emit --arch sm_90 --family flash"), 2, "there are reference, mma and wgmma");
+  /* One fault has one exit code, whatever verb meets it. */
+  const char *const with_family[] = {"emit", "compile", "run", "verify", "tune", "bench"};
+  for (size_t i = 0; i < sizeof with_family / sizeof *with_family; i++)
+    expect(run("%s --family wgma", with_family[i]), 2, "expected reference|mma|wgmma (did you mean wgmma?)");
   expect(run("emit --arch sm_90 --config forward.mma.nonsense"), 2, "nonsense");
   expect(run("run --output out"), 2, "--input is missing");
   expect(run("run --input in"), 2, "--output is missing");
+}
+
+static void help_fits_a_terminal(void **state) {
+  (void)state;
+  for (const attune_verb *verb = attune_verbs; verb->name != NULL; verb++) {
+    const result found = *run("%s --help", verb->name);
+    expect(&found, 0, "usage: attune");
+    for (const char *line = found.out; *line != 0; line += strcspn(line, "\n") + 1)
+      if (strcspn(line, "\n") > 80) fail_msg("%s: wider than 80: %.90s", verb->name, line);
+    assert_string_equal(run("help %s", verb->name)->out, found.out);
+  }
+  expect(run("help vrify"), 2, "did you mean verify?");
+  expect(run("tune --help"), 0, "--effort: quick tries");
+  expect(run("bench --help"), 0, "floor: the least time");
+  expect(run("store --help"), 0, "import FILE");
+  expect(run("help workloads"), 0, "\"format\": \"attune-workload-1\"");
+  expect(run("help workloads"), 0, "llama3-8b");
+  expect(run("help stores"), 0, "ATTUNE_SYSTEM_DATABASE");
+  /* All of it is in the man page, as troff wants it. */
+  const result man = *run("help man");
+  expect(&man, 0, ".TH ATTUNE 1");
+  for (const attune_verb *verb = attune_verbs; verb->name != NULL; verb++) {
+    char heading[64];
+    snprintf(heading, sizeof heading, "\n.SS attune %s\n", verb->name);
+    expect(&man, 0, heading);
+  }
+  expect(&man, 0, "\\fB\\-\\-head\\-dim\\-v\\fR N");
+}
+
+/* What bash offers for the last of the words. */
+static const result *completed(const char *words, int count) {
+  char line[256];
+  snprintf(line, sizeof line, "COMP_WORDS=(%s); COMP_CWORD=%d; _attune; echo \\${COMPREPLY[*]}", words, count - 1);
+  return run("completion bash > completion.bash && bash -c \"source ./completion.bash; %s\"", line);
+}
+
+static void bash_completes_what_the_tables_have(void **state) {
+  (void)state;
+  if (system("bash -c : 2>/dev/null") != 0) skip();
+  assert_string_equal(completed("attune ver", 2)->out, "verify\n");
+  assert_string_equal(completed("attune tune --eff", 3)->out, "--effort\n");
+  assert_string_equal(completed("attune tune --effort s", 4)->out, "sample\n");
+  assert_string_equal(completed("attune emit --family w", 4)->out, "wgmma\n");
+  assert_string_equal(completed("attune emit --mask c", 4)->out, "causal causal-bottom-right\n");
+  assert_string_equal(completed("attune emit --eff", 3)->out, "\n");
+  assert_string_equal(completed("attune store exp", 3)->out, "export\n");
+  expect(run("completion zsh"), 0, "bashcompinit");
+  expect(run("completion fish"), 2, "bash and zsh");
 }
 
 static void a_full_disk_is_no_success(void **state) {
@@ -541,6 +596,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_verb_explains_itself),
       cmocka_unit_test(misuse_is_exit_code_2),
+      cmocka_unit_test(help_fits_a_terminal),
+      cmocka_unit_test(bash_completes_what_the_tables_have),
       cmocka_unit_test(a_full_disk_is_no_success),
       cmocka_unit_test(devices_have_the_host),
       cmocka_unit_test(emit_prints_what_its_config_reproduces),

@@ -121,6 +121,17 @@ static void misuse_is_told_with_its_flag(void **state) {
   refuse("verify --head-dim 64x", ATTUNE_BAD_ARGUMENT, "--head-dim \"64x\"");
   refuse("verify --batch 4294967297", ATTUNE_BAD_SIZE, "--batch 4294967297: it must be from");
   refuse("verify --dtype fp32", ATTUNE_BAD_ARGUMENT, "--dtype \"fp32\": expected fp16|bf16");
+  refuse("verify --mask casual", ATTUNE_BAD_ARGUMENT,
+         "expected none|causal|causal-bottom-right (did you mean causal?)");
+  refuse("verify --headdim 64", ATTUNE_BAD_ARGUMENT, "no such flag: --headdim (did you mean --head-dim?); see attune");
+  refuse("verify --head_dim=64", ATTUNE_BAD_ARGUMENT, "no such flag: --head_dim (did you mean --head-dim?)");
+  refuse("verify --seqlen 64", ATTUNE_BAD_ARGUMENT, "--seqlen-q, --seqlen-k, --seqlens-q or --seqlens-k?)");
+  refuse("emit --seqlen 64", ATTUNE_BAD_ARGUMENT, "(did you mean --seqlen-q or --seqlen-k?)");
+  refuse("verify --causal", ATTUNE_BAD_ARGUMENT, "(did you mean --mask causal?)");
+  refuse("verify --quantize", ATTUNE_BAD_ARGUMENT, "no such flag: --quantize; see attune verify --help");
+  refuse("verify -d 64", ATTUNE_BAD_ARGUMENT, "flags begin with --");
+  refuse("verify --family wgma", ATTUNE_BAD_ARGUMENT, "expected reference|mma|wgmma (did you mean wgmma?)");
+  refuse("verify --dtype half", ATTUNE_BAD_ARGUMENT, "expected fp16|bf16");
   refuse("verify --mask left", ATTUNE_BAD_ARGUMENT, "--mask \"left\": expected none|causal");
   refuse("verify --window 3", ATTUNE_BAD_ARGUMENT, "--window \"3\": expected two integers");
   refuse("verify --window 3,4,5", ATTUNE_BAD_ARGUMENT, "--window");
@@ -387,7 +398,8 @@ static void faults_in_json_say_where(void **state) {
     const char *says;
   } cases[] = {
       {"[]", ATTUNE_BAD_JSON, "here: a problem must be a JSON object"},
-      {"{\"head_dims\":64}", ATTUNE_BAD_JSON, "here: \"head_dims\" is no field of a problem"},
+      {"{\"head_dims\":64}", ATTUNE_BAD_JSON,
+       "\"head_dims\" is no field of a problem (did you mean head_dim or head_dim_v?); there are"},
       {"{\"head_dim\":\"64\"}", ATTUNE_BAD_JSON, "here: \"head_dim\" must be an integer"},
       {"{\"head_dim\":64.0}", ATTUNE_BAD_JSON, "here: \"head_dim\" must be an integer"},
       {"{\"batch\":4294967296}", ATTUNE_BAD_JSON, "here: \"batch\" is 4294967296"},

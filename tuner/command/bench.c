@@ -127,9 +127,7 @@ int attune_verb_bench(int argc, char **argv) {
   bench bench = {.flags = &flags};
   attune_workload_item *items = NULL;
   int count, code;
-  if (!attune_verb_begin(&flags, &code, "time the chosen kernel, or a named one, after verifying its result", argc,
-                         argv))
-    return code;
+  if (!attune_verb_begin(&flags, &code, argc, argv)) return code;
   attune_status status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&bench.machine, &device, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_store(&bench.store, &flags);

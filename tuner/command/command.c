@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "generator/base/status.h"
+#include "tuner/command/table.h"
 #include "tuner/files/problem_parts.h"
 
 json_t *attune_json_number(double value) {
@@ -49,10 +50,10 @@ int attune_verb_failed(const attune_flags *flags, attune_status status) {
   return exit_code_of(status);
 }
 
-bool attune_verb_begin(attune_flags *flags, int *exit_code, const char *summary, int argc, char **argv) {
+bool attune_verb_begin(attune_flags *flags, int *exit_code, int argc, char **argv) {
   const attune_status status = attune_flags_parse(flags, argc, argv);
   *exit_code = status == ATTUNE_OK ? 0 : attune_verb_failed(flags, status);
-  if (status == ATTUNE_OK && flags->help) attune_flags_help(argv[0], summary);
+  if (status == ATTUNE_OK && flags->help) attune_help_verb(attune_verb_of(argv[0]));
   return status == ATTUNE_OK && !flags->help;
 }
 
@@ -202,17 +203,5 @@ attune_status attune_problem_of_config(attune_problem *out, const attune_flags *
   out->want_lse = config.lse;
   out->want_sinks = config.sinks;
   out->block_size = config.list_block;
-  return attune_problem_check(out);
-}
-
-attune_status attune_problem_large(attune_problem *out, const attune_flags *flags) {
-  bool sized = (flags->seen & ATTUNE_SEEN_PROBLEM) != 0;
-  for (int i = 0; i < attune_problem_field_count; i++)
-    sized = sized || (attune_problem_fields[i].scales && attune_flags_seen(flags, &attune_problem_fields[i]));
-  const attune_status status = attune_problem_of_config(out, flags);
-  if (status != ATTUNE_OK || sized) return status;
-  out->batch = 4;
-  out->heads_q = out->heads_kv = 16;
-  out->seqlen_q = out->seqlen_k = 4096;
   return attune_problem_check(out);
 }

@@ -11,7 +11,7 @@ attune_status attune_json_append(json_t *array, json_t *value);
 /* Prints JSON and a newline to stdout, and frees it; NULL is a failure. */
 attune_status attune_print_json(json_t *value);
 /* Parses the flags and answers --help. true: go on; false: return *exit_code. */
-bool attune_verb_begin(attune_flags *flags, int *exit_code, const char *summary, int argc, char **argv);
+bool attune_verb_begin(attune_flags *flags, int *exit_code, int argc, char **argv);
 /* A flag that the verb cannot do without. */
 attune_status attune_require(const char *value, const char *flag, const char *what_for);
 /* The device to open: --device, or NULL for the usual one, or "host" where there is none, which stderr is told. */
@@ -27,7 +27,5 @@ attune_status attune_config_of_flags(attune_config *out, const attune_flags *fla
                                      const attune_device *device);
 /* The problem of the flags; where there is --config and no problem flag, the smallest one that the config is for. */
 attune_status attune_problem_of_config(attune_problem *out, const attune_flags *flags);
-/* The same, and large where no size was given: what is good for a few rows is not what one wants to see. */
-attune_status attune_problem_large(attune_problem *out, const attune_flags *flags);
 
 #endif

@@ -5,12 +5,6 @@
 #include "tuner/command/command.h"
 #include "tuner/files/file.h"
 
-static const char summary[] = "Compiles the kernel for a problem and prints what it needs: registers, shared memory, "
-                              "spills, seconds, and how many\n"
-                              "blocks an SM holds. No device of the architecture is needed. --output FILE writes the "
-                              "binary. With --config and no\n"
-                              "problem flag the config alone says what for.";
-
 static void print(const attune_kernel *kernel, const attune_launch *launch, int occupancy) {
   printf("config           %s\n", kernel->config);
   printf("architecture     %s\n", kernel->arch);
@@ -43,7 +37,7 @@ static attune_status compile(const attune_flags *flags) {
   attune_launch launch;
   attune_kernel *kernel = NULL;
   char arch[16];
-  attune_status status = attune_problem_large(&problem, flags);
+  attune_status status = attune_problem_of_config(&problem, flags);
   if (status == ATTUNE_OK) status = attune_problem_resolve(&resolved, &problem);
   if (status == ATTUNE_OK) status = attune_device_of_flags(&device, arch, flags);
   if (status == ATTUNE_OK) status = attune_config_of_flags(&config, flags, &problem, &device);
@@ -66,7 +60,7 @@ out:
 int attune_verb_compile(int argc, char **argv) {
   attune_flags flags;
   int exit_code;
-  if (!attune_verb_begin(&flags, &exit_code, summary, argc, argv)) return exit_code;
+  if (!attune_verb_begin(&flags, &exit_code, argc, argv)) return exit_code;
   const attune_status status = compile(&flags);
   return status == ATTUNE_OK ? 0 : attune_verb_failed(&flags, status);
 }

@@ -3,10 +3,6 @@
 
 #include "tuner/command/command.h"
 
-static const char summary[] =
-    "Lists the devices of this machine and their limits: CUDA devices, and the simulator, which runs\n"
-    "the same kernels on the CPU.";
-
 static json_t *describe(const char *name, const char *driver, const attune_device *device) {
   return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:i, s:I}", "name", name, "device",
                    device->name, "driver", driver, "arch", device->arch, "sm_count", device->sm_count,
@@ -50,7 +46,7 @@ static int add(json_t *list, const attune_flags *flags, const char *name) {
 int attune_verb_devices(int argc, char **argv) {
   attune_flags flags;
   int exit_code, found = 0;
-  if (!attune_verb_begin(&flags, &exit_code, summary, argc, argv)) return exit_code;
+  if (!attune_verb_begin(&flags, &exit_code, argc, argv)) return exit_code;
   json_t *list = json_array();
   const int count = attune_backend_count();
   for (int i = 0; i < (count > 0 ? count : 1); i++) { /* asked for even if there is none, to hear why */

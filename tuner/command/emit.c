@@ -6,17 +6,12 @@
 #include "tuner/command/command.h"
 #include "tuner/files/file.h"
 
-static const char summary[] =
-    "Prints the source of the kernel for a problem: CUDA C++ that compiles with no include path, or with --arch host\n"
-    "the C++ that the simulator runs. --output FILE writes it there. With --config and no problem flag the config\n"
-    "alone says what for; where no size is given the problem is batch 4, 16 heads, 4096 queries and keys.";
-
 static attune_status emit(const attune_flags *flags) {
   attune_problem problem;
   attune_device device;
   attune_config config;
   char arch[16], text[ATTUNE_TEXT_MAX], *source = NULL;
-  attune_status status = attune_problem_large(&problem, flags);
+  attune_status status = attune_problem_of_config(&problem, flags);
   if (status == ATTUNE_OK) status = attune_device_of_flags(&device, arch, flags);
   if (status == ATTUNE_OK) status = attune_config_of_flags(&config, flags, &problem, &device);
   if (status == ATTUNE_OK) status = attune_config_print(text, &config);
@@ -37,7 +32,7 @@ out:
 int attune_verb_emit(int argc, char **argv) {
   attune_flags flags;
   int exit_code;
-  if (!attune_verb_begin(&flags, &exit_code, summary, argc, argv)) return exit_code;
+  if (!attune_verb_begin(&flags, &exit_code, argc, argv)) return exit_code;
   const attune_status status = emit(&flags);
   return status == ATTUNE_OK ? 0 : attune_verb_failed(&flags, status);
 }

@@ -82,7 +82,7 @@ int attune_verb_explain(int argc, char **argv) {
   attune_workload_item *items = NULL;
   json_t *list = NULL;
   int count, code;
-  if (!attune_verb_begin(&flags, &code, "say which kernel answers for a problem, and why", argc, argv)) return code;
+  if (!attune_verb_begin(&flags, &code, argc, argv)) return code;
   attune_status status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&machine, &device, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);

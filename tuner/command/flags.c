@@ -1,159 +1,27 @@
-/* The flags of every verb: those of the table of problem fields, a table of the others, and one of verbs that says
- * which flags each takes. */
-#include "tuner/files/problem_parts.h"
-
+/* Reads the flags of every verb: those of its groups in the table of flags. */
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/nearest.h"
 #include "generator/base/status.h"
 #include "generator/problem/field.h"
+#include "tuner/command/table.h"
+#include "tuner/files/problem_parts.h"
 
-/* Groups of flags that a verb takes or does not. */
-enum {
-  SCORE = 1 << 0, /* what is computed of given tensors */
-  SHAPE = 1 << 1, /* and of which sizes */
-  DEVICE = 1 << 2,
-  ARCH = 1 << 3,
-  FAMILY = 1 << 4,
-  CONFIG = 1 << 5,
-  DATABASE = 1 << 6,
-  INPUT = 1 << 7,
-  OUTPUT = 1 << 8,
-  WORKLOAD = 1 << 9,
-  SEARCH = 1 << 10, /* how long and how hard */
-  SEED = 1 << 11,
-  JOBS = 1 << 12,
-  COMMON = 1 << 13,
-  PROBLEM = SCORE | SHAPE,
-  BLOCKS = 1 << 15,
-  LENGTHS = 1 << 16,    /* of each sequence */
-  POSITIONAL = 1 << 14, /* arguments that are no flags */
-  CARD = 1 << 17        /* a card that need not be present */
-};
-
-static const struct {
-  const char *verb;
-  int groups;
-} verbs[] = {
-    {"devices", 0},
-    {"emit", BLOCKS | PROBLEM | DEVICE | ARCH | CARD | FAMILY | CONFIG | OUTPUT},
-    {"compile", BLOCKS | PROBLEM | DEVICE | ARCH | CARD | FAMILY | CONFIG | OUTPUT},
-    {"run", BLOCKS | SCORE | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | OUTPUT | SEED},
-    {"verify", BLOCKS | LENGTHS | PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED},
-    {"tune", BLOCKS | PROBLEM | DEVICE | ARCH | CARD | FAMILY | DATABASE | WORKLOAD | SEARCH | SEED | JOBS},
-    {"explain", BLOCKS | PROBLEM | DEVICE | ARCH | CARD | DATABASE | WORKLOAD},
-    {"bench", BLOCKS | PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | WORKLOAD | SEED},
-    {"store", BLOCKS | PROBLEM | DEVICE | ARCH | CONFIG | DATABASE | POSITIONAL},
-};
-
-/* The flags that are no fields of a problem. */
-typedef enum {
-  PROBLEM_TEXT,
-  BLOCK_SIZE,
-  SEQLENS_Q,
-  SEQLENS_K,
-  DEVICE_NAME,
-  ARCH_NAME,
-  CARD_NAME,
-  SM_COUNT,
-  BANDWIDTH,
-  CLOCK,
-  FAMILY_NAME,
-  CONFIG_TEXT,
-  DATABASE_PATH,
-  INPUT_PATH,
-  OUTPUT_PATH,
-  WORKLOAD_NAME,
-  BUDGET,
-  EFFORT,
-  FORCE,
-  SEED_NUMBER,
-  JOBS_NUMBER,
-  JSON,
-  HELP,
-  FLAG_COUNT
-} flag_id;
-
-typedef struct {
-  const char *name, *argument; /* argument NULL: none */
-  int groups;                  /* any of them lets a verb take it */
-  const char *meaning;
-} flag_row;
-
-static const flag_row table[FLAG_COUNT] = {
-    [PROBLEM_TEXT] = {"problem", "FILE|TEXT", SHAPE, "a JSON file, or forward.bf16.d128...; flags change it"},
-    [BLOCK_SIZE] = {"block-size", "N", BLOCKS,
-                    "queries and keys of a block: of block_mask, of what explain counts (128)"},
-    [SEQLENS_Q] = {"seqlens-q", "N,N,...", LENGTHS, "queries of each sequence, at most --seqlen-q (lengths are drawn)"},
-    [SEQLENS_K] = {"seqlens-k", "N,N,...", LENGTHS, "keys of each sequence, at most --seqlen-k"},
-    [DEVICE_NAME] = {"device", "cuda:N|host", DEVICE, "where it runs (cuda:0 if there is one, else host)"},
-    [ARCH_NAME] = {"arch", "sm_90|host", ARCH, "an architecture that need not be present (the device's)"},
-    [CARD_NAME] = {"like", "CARD", CARD, "a card that need not be present: a10, rtx4090 ... (? lists them)"},
-    [SM_COUNT] = {"sm-count", "N", CARD, "SMs of the card of --like or --arch, for one that is not listed"},
-    [BANDWIDTH] = {"bandwidth", "GB/s", CARD, "its memory's bandwidth"},
-    [CLOCK] = {"clock", "MHz", CARD, "its SMs' clock under load"},
-    [FAMILY_NAME] = {"family", "NAME", FAMILY, "only this family of kernels (wgmma, mma, reference)"},
-    [CONFIG_TEXT] = {"config", "TEXT", CONFIG, "this config, as other verbs print it"},
-    [DATABASE_PATH] = {"database", "PATH", DATABASE, "the store ($ATTUNE_DATABASE, else the XDG cache folder)"},
-    [INPUT_PATH] = {"input", "FILE", INPUT, "what is read"},
-    [OUTPUT_PATH] = {"output", "FILE", OUTPUT, "what is written"},
-    [WORKLOAD_NAME] = {"workload", "FILE|NAME", WORKLOAD, "a list of problems: JSON, or one that ships"},
-    [BUDGET] = {"budget", "TIME", SEARCH, "per problem: 90s, 10m, 1h (none)"},
-    [EFFORT] = {"effort", "quick|normal|sample|exhaustive", SEARCH, "how much of the space is tried (normal)"},
-    [FORCE] = {"force", NULL, SEARCH, "measure again what the store has"},
-    [SEED_NUMBER] = {"seed", "N", SEED, "of inputs and of the simulator's schedule (0)"},
-    [JOBS_NUMBER] = {"jobs", "N", JOBS, "kernels compiled at a time (all cores)"},
-    [JSON] = {"json", NULL, COMMON, "results as JSON"},
-    [HELP] = {"help", NULL, COMMON, "this"},
-};
-
-/* Flags by number: the fields of a problem, then the table. What getopt_long returns is beyond every character. */
-enum { FIRST_FLAG = 256, FIELDS_MAX = 63 };
-
-static flag_row flag_at(int number) {
-  if (number >= attune_problem_field_count) return table[number - attune_problem_field_count];
-  const attune_problem_field *field = &attune_problem_fields[number];
-  return (flag_row){field->flag, field->argument,
-                    field->flag == NULL ? 0
-                    : field->size       ? SHAPE
-                                        : SCORE,
-                    field->meaning};
-}
-
-static int flag_count(void) {
-  return attune_problem_field_count + FLAG_COUNT;
-}
-
-static int groups_of(const char *verb) {
-  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-    if (strcmp(verbs[i].verb, verb) == 0) return verbs[i].groups | COMMON;
-  return COMMON;
-}
-
-void attune_flags_help(const char *verb, const char *summary) {
-  const int groups = groups_of(verb);
-  printf("usage: attune %s [flags]%s\n\n%s\n\n", verb, groups & POSITIONAL ? " ..." : "", summary);
-  for (int i = 0; i < flag_count(); i++) {
-    const flag_row row = flag_at(i);
-    if ((row.groups & groups) == 0) continue;
-    char flag[64];
-    snprintf(flag, sizeof flag, "--%s %s", row.name, row.argument != NULL ? row.argument : "");
-    printf(strlen(flag) <= 28 ? "  %-28s %s\n" : "  %s\n  %29s%s\n", flag, strlen(flag) <= 28 ? row.meaning : "",
-           row.meaning);
-  }
-}
+/* What getopt_long returns for the flag of that number is beyond every character. */
+enum { FIRST_FLAG = 256, OPTIONS_MAX = 128 };
 
 /* ---- values ---- */
 
-static attune_status misuse(const flag_row *flag, const char *value, const char *expected) {
+static attune_status misuse(const attune_flag *flag, const char *value, const char *expected) {
   return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s \"%.80s\": expected %s", flag->name, value, expected);
 }
 
 /* The integer that the text begins with; *end is the text if there is none. */
-static attune_status read_leading(int32_t *out, const flag_row *flag, const char *text, char **end) {
+static attune_status read_leading(int32_t *out, const attune_flag *flag, const char *text, char **end) {
   errno = 0;
   const long long value = strtoll(text, end, 10);
   if (errno == ERANGE || value < INT32_MIN || value > INT32_MAX)
@@ -162,7 +30,7 @@ static attune_status read_leading(int32_t *out, const flag_row *flag, const char
   return ATTUNE_OK;
 }
 
-static attune_status read_integer(int32_t *out, const flag_row *flag, const char *text) {
+static attune_status read_integer(int32_t *out, const attune_flag *flag, const char *text) {
   char *end;
   int32_t value;
   const attune_status status = read_leading(&value, flag, text, &end);
@@ -172,7 +40,7 @@ static attune_status read_integer(int32_t *out, const flag_row *flag, const char
   return ATTUNE_OK;
 }
 
-static attune_status read_float(float *out, const flag_row *flag, const char *text) {
+static attune_status read_float(float *out, const attune_flag *flag, const char *text) {
   char *end;
   const float value = strtof(text, &end);
   if (end == text || *end != '\0') return misuse(flag, text, "a number");
@@ -185,44 +53,47 @@ static attune_status read_float(float *out, const flag_row *flag, const char *te
   return ATTUNE_OK;
 }
 
-static attune_status read_seed(uint64_t *out, const char *text) {
+static attune_status read_seed(uint64_t *out, const attune_flag *flag, const char *text) {
   char *end;
   errno = 0;
   *out = strtoull(text, &end, 0);
   if (end == text || *end != '\0' || *text == '-' || errno == ERANGE)
-    return misuse(&table[SEED_NUMBER], text, "a number from 0 to 2^64 - 1");
+    return misuse(flag, text, "a number from 0 to 2^64 - 1");
   return ATTUNE_OK;
 }
 
-static attune_status read_seconds(double *out, const char *text) {
+static attune_status read_seconds(double *out, const attune_flag *flag, const char *text) {
   char *end;
   const double value = strtod(text, &end);
   const double unit = strcmp(end, "h") == 0 ? 3600.0 : strcmp(end, "m") == 0 ? 60.0 : 1.0;
   const bool known = *end == '\0' || strcmp(end, "s") == 0 || unit > 1.0;
   if (end == text || !known || !isfinite(value) || value <= 0.0)
-    return misuse(&table[BUDGET], text, "a time such as 90s, 10m or 1h");
+    return misuse(flag, text, "a time such as 90s, 10m or 1h");
   *out = value * unit;
   return ATTUNE_OK;
 }
 
 /* A whole number from 1 to most. */
-static attune_status read_figure(double *out, flag_id id, const char *text, int32_t most) {
+static attune_status read_figure(double *out, const attune_flag *flag, const char *text, int32_t most) {
   int32_t value = 0;
   char expected[48];
-  snprintf(expected, sizeof expected, "a whole number of %s from 1 to %d", id == SM_COUNT ? "SMs" : table[id].argument,
-           most);
-  const attune_status status = read_integer(&value, &table[id], text);
+  snprintf(expected, sizeof expected, "a whole number of %s from 1 to %d", flag->argument, most);
+  const attune_status status = read_integer(&value, flag, text);
   *out = value;
-  return status != ATTUNE_OK || (value >= 1 && value <= most) ? status : misuse(&table[id], text, expected);
+  return status != ATTUNE_OK || (value >= 1 && value <= most) ? status : misuse(flag, text, expected);
 }
 
-static attune_status read_word(int *out, const flag_row *flag, const char *const *words, const char *text) {
-  *out = attune_word_index(words, text);
-  return *out < 0 ? misuse(flag, text, flag->argument) : ATTUNE_OK;
+static attune_status read_word(int *out, const attune_flag *flag, const char *text) {
+  char expected[160] = "", nearest[160];
+  if ((*out = attune_word_index(flag->words, text)) >= 0) return ATTUNE_OK;
+  for (int i = 0; flag->words[i] != NULL; i++)
+    snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s%s", i > 0 ? "|" : "", flag->words[i]);
+  return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s \"%.80s\": expected %s%s", flag->name, text, expected,
+                     attune_did_you_mean(nearest, text, flag->words, ""));
 }
 
 /* Two integers; a negative side is unbounded. */
-static attune_status read_window(int32_t sides[2], const flag_row *flag, const char *text) {
+static attune_status read_window(int32_t sides[2], const attune_flag *flag, const char *text) {
   static const char expected[] = "two integers such as 128,0 or -1,64";
   char *comma, *end;
   int32_t left, right;
@@ -236,8 +107,7 @@ static attune_status read_window(int32_t sides[2], const flag_row *flag, const c
   return ATTUNE_OK;
 }
 
-static attune_status read_lengths(attune_inputs *inputs, flag_id id, const char *text) {
-  const flag_row *flag = &table[id];
+static attune_status read_lengths(attune_inputs *inputs, attune_side side, const attune_flag *flag, const char *text) {
   static const char expected[] = "a length for each sequence, as in 512,100,0";
   int32_t lengths[ATTUNE_GIVEN_ELEMENTS];
   int count = 0;
@@ -251,11 +121,11 @@ static attune_status read_lengths(attune_inputs *inputs, flag_id id, const char 
     if (*end == '\0') break;
     at = end + 1;
   }
-  return attune_inputs_set_seqlens(inputs, id == SEQLENS_Q ? ATTUNE_QUERIES : ATTUNE_KEYS, lengths, count);
+  return attune_inputs_set_seqlens(inputs, side, lengths, count);
 }
 
 /* The sizes stand where strides belong until all flags are read. */
-static attune_status read_bias(attune_problem *problem, const flag_row *flag, const char *text) {
+static attune_status read_bias(attune_problem *problem, const attune_flag *flag, const char *text) {
   int64_t *const sizes[] = {&problem->bias.batch, &problem->bias.heads, &problem->bias.seqlen};
   char *end = (char *)(uintptr_t)text;
   for (int i = 0; i < 3; i++) {
@@ -278,7 +148,7 @@ static attune_status read_problem(attune_problem *problem, attune_inputs *given,
   json_t *object = json_load_file(text, JSON_REJECT_DUPLICATES, &error);
   if (object == NULL && error.line < 0)
     return attune_fail(ATTUNE_BAD_FILE,
-                       "--problem: %s; expected a JSON file or a text such as "
+                       "--problem: %s; expected a ATTUNE_FLAG_JSON file or a text such as "
                        "forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal",
                        error.text);
   if (object == NULL)
@@ -293,7 +163,7 @@ static attune_status read_problem(attune_problem *problem, attune_inputs *given,
 static attune_status take_field(attune_flags *flags, const attune_problem_field *field, const char *text) {
   attune_problem *problem = &flags->problem;
   char *place = (char *)problem + field->offset;
-  const flag_row row = flag_at((int)(field - attune_problem_fields));
+  const attune_flag row = attune_flag_at((int)(field - attune_problem_fields));
   int32_t integers[2] = {1, 0}; /* of a flag */
   float real = 0;
   size_t size = sizeof *integers;
@@ -307,7 +177,7 @@ static attune_status take_field(attune_flags *flags, const attune_problem_field 
     status = read_integer(integers, &row, text);
     break;
   case ATTUNE_FIELD_WORD:
-    status = read_word(integers, &row, field->words, text);
+    status = read_word(integers, &row, text);
     break;
   case ATTUNE_FIELD_WINDOW:
     status = read_window(integers, &row, text);
@@ -332,53 +202,52 @@ static attune_status take_field(attune_flags *flags, const attune_problem_field 
   return status;
 }
 
-static attune_status take_flag(attune_flags *flags, flag_id id, const char *text) {
-  static const char *const efforts[] = {"quick", "normal", "sample", "exhaustive", NULL};
-  const char **const places[FLAG_COUNT] = {
-      [DEVICE_NAME] = &flags->device, [ARCH_NAME] = &flags->arch,         [FAMILY_NAME] = &flags->family,
-      [CONFIG_TEXT] = &flags->config, [DATABASE_PATH] = &flags->database, [INPUT_PATH] = &flags->input,
-      [OUTPUT_PATH] = &flags->output, [WORKLOAD_NAME] = &flags->workload, [CARD_NAME] = &flags->like};
-  int32_t index = 0;
+static attune_status take_flag(attune_flags *flags, attune_flag_id id, const char *text) {
+  const char **const places[ATTUNE_FLAG_COUNT] = {
+      [ATTUNE_FLAG_DEVICE] = &flags->device,     [ATTUNE_FLAG_ARCH] = &flags->arch,
+      [ATTUNE_FLAG_FAMILY] = &flags->family,     [ATTUNE_FLAG_CONFIG] = &flags->config,
+      [ATTUNE_FLAG_DATABASE] = &flags->database, [ATTUNE_FLAG_INPUT] = &flags->input,
+      [ATTUNE_FLAG_OUTPUT] = &flags->output,     [ATTUNE_FLAG_WORKLOAD] = &flags->workload,
+      [ATTUNE_FLAG_EFFORT] = &flags->effort,     [ATTUNE_FLAG_LIKE] = &flags->like};
+  const attune_flag flag = attune_flag_of(id);
+  int32_t number = 0;
+  attune_status status;
   if (places[id] != NULL) {
     *places[id] = text;
-    return *text != '\0' ? ATTUNE_OK : misuse(&table[id], text, table[id].argument);
+    if (*text == '\0') return misuse(&flag, text, flag.argument);
+    return flag.words != NULL ? read_word(&number, &flag, text) : ATTUNE_OK;
   }
   switch (id) {
-  case PROBLEM_TEXT:
+  case ATTUNE_FLAG_PROBLEM:
     return ATTUNE_OK; /* taken before all others */
-  case BLOCK_SIZE: {
-    const attune_status status = read_integer(&flags->block_size, &table[id], text);
-    return status != ATTUNE_OK || flags->block_size > 0 ? status : misuse(&table[id], text, "a number from 1 on");
-  }
-  case SM_COUNT:
-    return read_figure(&flags->sm_count, id, text, 1024);
-  case BANDWIDTH:
-    return read_figure(&flags->bandwidth, id, text, 100000);
-  case CLOCK:
-    return read_figure(&flags->clock, id, text, 10000);
-  case SEQLENS_Q:
-  case SEQLENS_K:
-    return read_lengths(&flags->given, id, text);
-  case BUDGET:
-    return read_seconds(&flags->budget_seconds, text);
-  case EFFORT:
-    flags->effort = text;
-    return read_word(&index, &table[id], efforts, text);
-  case FORCE:
+  case ATTUNE_FLAG_BLOCK_SIZE:
+    status = read_integer(&flags->block_size, &flag, text);
+    return status != ATTUNE_OK || flags->block_size > 0 ? status : misuse(&flag, text, "a number from 1 on");
+  case ATTUNE_FLAG_SM_COUNT:
+    return read_figure(&flags->sm_count, &flag, text, 1024);
+  case ATTUNE_FLAG_BANDWIDTH:
+    return read_figure(&flags->bandwidth, &flag, text, 100000);
+  case ATTUNE_FLAG_CLOCK:
+    return read_figure(&flags->clock, &flag, text, 10000);
+  case ATTUNE_FLAG_SEQLENS_Q:
+    return read_lengths(&flags->given, ATTUNE_QUERIES, &flag, text);
+  case ATTUNE_FLAG_SEQLENS_K:
+    return read_lengths(&flags->given, ATTUNE_KEYS, &flag, text);
+  case ATTUNE_FLAG_BUDGET:
+    return read_seconds(&flags->budget_seconds, &flag, text);
+  case ATTUNE_FLAG_FORCE:
     flags->force = true;
     return ATTUNE_OK;
-  case SEED_NUMBER:
-    return read_seed(&flags->seed, text);
-  case JOBS_NUMBER: {
-    int32_t jobs = 0;
-    const attune_status status = read_integer(&jobs, &table[id], text);
-    flags->jobs = jobs;
-    return status != ATTUNE_OK || jobs >= 0 ? status : misuse(&table[id], text, "0 for all cores, or more");
-  }
-  case JSON:
+  case ATTUNE_FLAG_SEED:
+    return read_seed(&flags->seed, &flag, text);
+  case ATTUNE_FLAG_JOBS:
+    status = read_integer(&number, &flag, text);
+    flags->jobs = number;
+    return status != ATTUNE_OK || number >= 0 ? status : misuse(&flag, text, "0 for all cores, or more");
+  case ATTUNE_FLAG_JSON:
     flags->json = true;
     return ATTUNE_OK;
-  default: /* HELP */
+  default:
     flags->help = true;
     return ATTUNE_OK;
   }
@@ -388,46 +257,69 @@ static attune_status take_flag(attune_flags *flags, flag_id id, const char *text
 static attune_status take(attune_flags *flags, int number, const char *text, bool problem_pass) {
   const int id = number - attune_problem_field_count;
   if (id < 0) flags->seen |= UINT64_C(1) << number;
-  if (id == PROBLEM_TEXT) flags->seen |= ATTUNE_SEEN_PROBLEM;
-  if (problem_pass) return id == PROBLEM_TEXT ? read_problem(&flags->problem, &flags->given, text) : ATTUNE_OK;
-  return id < 0 ? take_field(flags, &attune_problem_fields[number], text) : take_flag(flags, (flag_id)id, text);
+  if (id == ATTUNE_FLAG_PROBLEM) flags->seen |= ATTUNE_SEEN_PROBLEM;
+  if (problem_pass) return id == ATTUNE_FLAG_PROBLEM ? read_problem(&flags->problem, &flags->given, text) : ATTUNE_OK;
+  return id < 0 ? take_field(flags, &attune_problem_fields[number], text) : take_flag(flags, (attune_flag_id)id, text);
 }
 
-/* One pass over the arguments. */
-static attune_status pass(attune_flags *flags, int argc, char **argv, bool problem_pass) {
-  const char *verb = argv[0];
-  const int groups = groups_of(verb);
-  struct option options[FIELDS_MAX + FLAG_COUNT + 1] = {0};
-  for (int i = 0, count = 0; i < flag_count(); i++) {
-    const flag_row row = flag_at(i);
+/* A flag that getopt does not know: none, or the start of several. */
+static attune_status unknown_flag(const char *argument, const attune_verb *verb) {
+  const char *names[ATTUNE_FLAGS_MAX];
+  char name[64], nearest[160] = "";
+  if (argument[0] != '-' || argument[1] != '-')
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "no such flag: %.80s; flags begin with --, see attune %s --help", argument,
+                       verb->name);
+  snprintf(name, sizeof name, "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
+  attune_flag_names(names, verb->groups | ATTUNE_TAKES_COMMON);
+  for (int i = 0; i < attune_flag_count() && nearest[0] == '\0'; i++) { /* --causal */
+    const attune_flag flag = attune_flag_at(i);
+    if (flag.name != NULL && flag.words != NULL && attune_word_index(flag.words, name) >= 0)
+      snprintf(nearest, sizeof nearest, " (did you mean --%s %s?)", flag.name, name);
+  }
+  if (nearest[0] == '\0') attune_did_you_mean(nearest, name, names, "--");
+  return attune_fail(ATTUNE_BAD_ARGUMENT, "no such flag: --%s%s; see attune %s --help", name, nearest, verb->name);
+}
+
+static void list_options(struct option options[OPTIONS_MAX]) {
+  int count = 0;
+  for (int i = 0; i < attune_flag_count() && count + 1 < OPTIONS_MAX; i++) {
+    const attune_flag row = attune_flag_at(i);
     if (row.name == NULL) continue;
     options[count++] =
         (struct option){row.name, row.argument != NULL ? required_argument : no_argument, NULL, FIRST_FLAG + i};
   }
+  options[count] = (struct option){0};
+}
+
+/* One pass over the arguments. */
+static attune_status pass(attune_flags *flags, const attune_verb *verb, int argc, char **argv, bool problem_pass) {
+  const int groups = verb->groups | ATTUNE_TAKES_COMMON;
+  struct option options[OPTIONS_MAX];
+  list_options(options);
   optind = 0; /* starts anew, as glibc says */
   opterr = 0;
   int found;
   while ((found = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
     const char *argument = argv[optind - 1];
     if (found == ':')
-      return attune_fail(ATTUNE_BAD_ARGUMENT, "%s needs a value: %s", argument, flag_at(optopt - FIRST_FLAG).argument);
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "%s needs a value: %s", argument,
+                         attune_flag_at(optopt - FIRST_FLAG).argument);
     if (found == '?' && optopt >= FIRST_FLAG)
-      return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s takes no value", flag_at(optopt - FIRST_FLAG).name);
-    if (found == '?')
-      return attune_fail(ATTUNE_BAD_ARGUMENT, "no such flag, or the start of several: %s; see attune %s --help",
-                         argument, verb);
-    const int number = found == 'h' ? attune_problem_field_count + HELP : found - FIRST_FLAG;
-    const flag_row row = flag_at(number);
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "--%s takes no value", attune_flag_at(optopt - FIRST_FLAG).name);
+    if (found == '?') return unknown_flag(argument, verb);
+    const int number = found == 'h' ? attune_problem_field_count + ATTUNE_FLAG_HELP : found - FIRST_FLAG;
+    const attune_flag row = attune_flag_at(number);
     if ((row.groups & groups) == 0)
-      return attune_fail(ATTUNE_BAD_ARGUMENT, "attune %s takes no --%s; see attune %s --help", verb, row.name, verb);
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "attune %s takes no --%s; see attune %s --help", verb->name, row.name,
+                         verb->name);
     const attune_status status = take(flags, number, optarg, problem_pass);
     if (status != ATTUNE_OK) return status;
   }
   flags->rest = argv + optind;
   flags->rest_count = argc - optind;
-  if (flags->rest_count > 0 && (groups & POSITIONAL) == 0)
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune %s takes flags only: what is \"%.80s\"? see attune %s --help", verb,
-                       flags->rest[0], verb);
+  if (flags->rest_count > 0 && verb->actions == NULL)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune %s takes flags only: what is \"%.80s\"? see attune %s --help",
+                       verb->name, flags->rest[0], verb->name);
   return ATTUNE_OK;
 }
 
@@ -451,21 +343,23 @@ static attune_status check_input(const attune_flags *flags) {
                          attune_problem_fields[i].flag);
   if ((flags->seen & ATTUNE_SEEN_PROBLEM) == 0) return ATTUNE_OK;
   return attune_fail(ATTUNE_BAD_ARGUMENT, "--input %.80s has its own sizes: drop --%s", flags->input,
-                     table[PROBLEM_TEXT].name);
+                     attune_flag_of(ATTUNE_FLAG_PROBLEM).name);
 }
 
 attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
   enum { USUAL_SEQLEN = 512, USUAL_BLOCK = 128 };
+  const attune_verb *verb = attune_verb_of(argv[0]);
   memset(out, 0, sizeof *out);
+  if (verb == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "no verb \"%.40s\"", argv[0]);
   out->effort = "normal";
   attune_problem_init(&out->problem);
   out->problem.seqlen_q = out->problem.seqlen_k = USUAL_SEQLEN;
   for (int i = 1; i < argc; i++) /* so that even a fault is told as asked */
     if (strcmp(argv[i], "--json") == 0) out->json = true;
-  attune_status status = pass(out, argc, argv, true);
+  attune_status status = pass(out, verb, argc, argv, true);
   if (status != ATTUNE_OK) return status;
   const attune_problem before = out->problem;
-  if ((status = pass(out, argc, argv, false)) != ATTUNE_OK) return status;
+  if ((status = pass(out, verb, argc, argv, false)) != ATTUNE_OK) return status;
   if ((status = check_input(out)) != ATTUNE_OK) return status;
   follow(&out->problem, &before, out);
   const bool lists = out->problem.block_size > 0 || attune_flags_seen(out, attune_problem_field_of("block_density"));

@@ -1,68 +1,13 @@
-/* attune: the table of verbs. */
+/* attune: what runs each verb. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tuner/tuner.h"
+#include "generator/base/nearest.h"
+#include "tuner/command/command.h"
+#include "tuner/command/table.h"
 
-static const struct {
-  const char *name, *meaning;
-  int (*run)(int argc, char **argv);
-} verbs[] = {
-    {"devices", "where kernels can run here, and within which limits", attune_verb_devices},
-    {"emit", "the source of a kernel", attune_verb_emit},
-    {"compile", "a kernel for an architecture: registers, shared memory, spills, seconds", attune_verb_compile},
-    {"run", "attention of the tensors of a file", attune_verb_run},
-    {"verify", "whether a kernel is right, against float64", attune_verb_verify},
-    {"tune", "the fastest kernel for a problem or a workload, measured and stored", attune_verb_tune},
-    {"explain", "which kernel a problem gets, and why", attune_verb_explain},
-    {"bench", "how fast kernels are", attune_verb_bench},
-    {"store", "what is stored; in and out as JSON", attune_verb_store},
-};
-enum { VERB_COUNT = sizeof verbs / sizeof *verbs, MISUSED = 2 };
-
-static void print_help(FILE *to) {
-  fprintf(to, "usage: attune VERB [flags]\n\n"
-              "Exact attention, generated and tuned for the GPU at hand.\n\n");
-  for (int i = 0; i < VERB_COUNT; i++)
-    fprintf(to, "  %-9s %s\n", verbs[i].name, verbs[i].meaning);
-  fprintf(
-      to,
-      "\nattune VERB --help says which flags a verb takes; --json has results as JSON. Exit code 0: done, 1: failed,\n"
-      "2: misused.\n");
-}
-
-/* Letters to insert, delete or replace to make one word of the other. */
-static size_t edits(const char *a, const char *b) {
-  enum { LONGEST = 16 };
-  size_t row[LONGEST + 1];
-  const size_t width = strlen(b);
-  if (width > LONGEST) return SIZE_MAX;
-  for (size_t j = 0; j <= width; j++)
-    row[j] = j;
-  for (size_t i = 1; i <= strlen(a); i++) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= width; j++) {
-      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      const size_t inserted = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-      diagonal = row[j];
-      row[j] = replaced < inserted ? replaced : inserted;
-    }
-  }
-  return row[width];
-}
-
-static int unknown(const char *word) {
-  int nearest = 0;
-  for (int i = 1; i < VERB_COUNT; i++)
-    if (edits(word, verbs[i].name) < edits(word, verbs[nearest].name)) nearest = i;
-  if (edits(word, verbs[nearest].name) <= 2)
-    fprintf(stderr, "attune: no verb \"%.40s\"; did you mean \"%s\"? See attune --help\n", word, verbs[nearest].name);
-  else
-    fprintf(stderr, "attune: no verb \"%.40s\"; see attune --help\n", word);
-  return MISUSED;
-}
+enum { MISUSED = 2 };
 
 /* Results that do not reach stdout (a full disk, a closed pipe) are not done. */
 static int finish(int exit_code) {
@@ -71,9 +16,63 @@ static int finish(int exit_code) {
   return exit_code != 0 ? exit_code : 1;
 }
 
+static int unknown(const char *what, const char *word) {
+  const char *names[ATTUNE_FLAGS_MAX];
+  char nearest[160];
+  attune_verb_names(names);
+  fprintf(stderr, "attune: no %s \"%.40s\"%s; see attune --help\n", what, word,
+          attune_did_you_mean(nearest, word, names, ""));
+  return MISUSED;
+}
+
+/* attune help, attune help WORD */
+static int help(int argc, char **argv) {
+  const char *word = argc > 1 ? argv[1] : "";
+  if (strcmp(word, "--help") == 0) word = argv[0];
+  const attune_verb *verb = attune_verb_of(word);
+  if (*word == '\0')
+    attune_help_all(stdout);
+  else if (verb != NULL)
+    attune_help_verb(verb);
+  else if (strcmp(word, "workloads") == 0)
+    attune_help_workloads();
+  else if (strcmp(word, "stores") == 0)
+    attune_help_stores();
+  else if (strcmp(word, "man") == 0)
+    attune_help_man();
+  else
+    return unknown("help for", word);
+  return 0;
+}
+
+static int completion(int argc, char **argv) {
+  attune_flags flags;
+  int exit_code;
+  if (!attune_verb_begin(&flags, &exit_code, argc, argv)) return exit_code;
+  const attune_status status = attune_help_completion(flags.rest_count == 1 ? flags.rest[0] : "");
+  return status == ATTUNE_OK ? 0 : attune_verb_failed(&flags, status);
+}
+
+static const struct {
+  const char *name;
+  int (*run)(int argc, char **argv);
+} runs[] = {
+    {"devices", attune_verb_devices},
+    {"emit", attune_verb_emit},
+    {"compile", attune_verb_compile},
+    {"run", attune_verb_run},
+    {"verify", attune_verb_verify},
+    {"tune", attune_verb_tune},
+    {"explain", attune_verb_explain},
+    {"bench", attune_verb_bench},
+    {"store", attune_verb_store},
+    {"completion", completion},
+    {"help", help},
+};
+
 int main(int argc, char **argv) {
   if (argc < 2) {
-    print_help(stderr);
+    attune_help_all(stderr);
     return MISUSED;
   }
   const char *word = argv[1];
@@ -81,11 +80,8 @@ int main(int argc, char **argv) {
     printf("attune %s\n", attune_version());
     return finish(0);
   }
-  if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
-    print_help(stdout);
-    return finish(0);
-  }
-  for (int i = 0; i < VERB_COUNT; i++)
-    if (strcmp(verbs[i].name, word) == 0) return finish(verbs[i].run(argc - 1, argv + 1));
-  return unknown(word);
+  if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) word = "help";
+  for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
+    if (strcmp(runs[i].name, word) == 0) return finish(runs[i].run(argc - 1, argv + 1));
+  return unknown("verb", word);
 }

@@ -7,18 +7,6 @@
 #include "tuner/files/qkv.h"
 #include "tuner/verify/verifier.h"
 
-static const char summary[] =
-    "Computes attention of q, k and v of a safetensors file, each of shape (batch, seqlen, heads, head_dim) in F32, "
-    "F16\n"
-    "or BF16, and writes o in the type of q, and lse as F32 (batch, heads, seqlen_q). --dtype is the type that it is\n"
-    "computed in: that of q if not given, bf16 for F32. If the file has them, bias (batch or 1, heads or 1, seqlen_q "
-    "or 1,\n"
-    "seqlen_k) is added to the scores, sinks (heads) are further keys, and I32 or F32 tensors param.NAME are arrays "
-    "that\n"
-    "expressions know by NAME, and block_mask, U8 or BOOL (batch or 1, heads or 1, rows, columns), says which blocks "
-    "of\n"
-    "--block-size queries and keys are seen. Nothing is written if anything fails.";
-
 /* Everything between the file that is read and the one that is written. */
 typedef struct {
   attune_context *context;
@@ -183,7 +171,7 @@ static attune_status run(const attune_flags *flags) {
 int attune_verb_run(int argc, char **argv) {
   attune_flags flags;
   int exit_code;
-  if (!attune_verb_begin(&flags, &exit_code, summary, argc, argv)) return exit_code;
+  if (!attune_verb_begin(&flags, &exit_code, argc, argv)) return exit_code;
   const attune_status status = run(&flags);
   return status == ATTUNE_OK ? 0 : attune_verb_failed(&flags, status);
 }

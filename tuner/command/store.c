@@ -3,8 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/nearest.h"
+#include "tuner/command/table.h"
 #include "tuner/command/verbs.h"
 #include "tuner/files/file.h"
+#include "tuner/files/problem_parts.h"
 
 enum { LARGEST_IMPORT = 1 << 30 };
 
@@ -164,20 +167,28 @@ static attune_status path(attune_store *store, const attune_flags *flags) {
   return ATTUNE_OK;
 }
 
-typedef enum { INFO, LIST, EXPORT, IMPORT, FORGET, PATH, ACTION_COUNT } action;
-static const struct {
-  const char *name;
-  int least, most; /* words, the name included */
-} actions[ACTION_COUNT] = {[INFO] = {"info", 1, 1},     [LIST] = {"list", 1, 2},     [EXPORT] = {"export", 1, 2},
-                           [IMPORT] = {"import", 2, 2}, [FORGET] = {"forget", 1, 2}, [PATH] = {"path", 1, 1}};
+typedef enum { INFO, LIST, EXPORT, IMPORT, FORGET, PATH, ACTION_COUNT } action; /* in the order of the verb's table */
 
-static action action_of(const attune_flags *flags) {
-  if (flags->rest_count == 0) return INFO;
-  for (int i = 0; i < ACTION_COUNT; i++)
-    if (strcmp(flags->rest[0], actions[i].name) == 0 && flags->rest_count >= actions[i].least &&
-        flags->rest_count <= actions[i].most)
-      return (action)i;
-  return ACTION_COUNT;
+/* What the words ask for. */
+static attune_status action_of(action *out, const attune_flags *flags) {
+  const char *names[ATTUNE_FLAGS_MAX];
+  char nearest[160];
+  const attune_verb *verb = attune_verb_of("store");
+  *out = INFO;
+  if (flags->rest_count == 0) return ATTUNE_OK;
+  attune_action_names(names, verb);
+  const int index = attune_word_index(names, flags->rest[0]);
+  if (index < 0)
+    return attune_fail(ATTUNE_BAD_ARGUMENT,
+                       "attune store has no \"%.40s\"%s; it has info, list, export, import, forget and path",
+                       flags->rest[0], attune_did_you_mean(nearest, flags->rest[0], names, ""));
+  const attune_action *row = &verb->actions[index];
+  const char *word = flags->rest_count == 2 ? flags->rest[1] : "";
+  const bool known = (index != LIST || strcmp(word, "rows") == 0) && (index != FORGET || strcmp(word, "all") == 0);
+  *out = (action)index;
+  if (flags->rest_count >= row->least && flags->rest_count <= row->most && (known || flags->rest_count == 1))
+    return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_ARGUMENT, "usage: attune store %s %s", row->name, row->arguments);
 }
 
 static attune_status perform(action action, attune_store *store, const attune_flags *flags,
@@ -199,17 +210,13 @@ static attune_status perform(action action, attune_store *store, const attune_fl
 }
 
 int attune_verb_store(int argc, char **argv) {
-  static const char summary[] = "what is stored: info, list [rows], export [FILE], import FILE, forget [all], path";
   attune_flags flags;
   attune_store *store = NULL;
   selection selection;
   int code;
-  if (!attune_verb_begin(&flags, &code, summary, argc, argv)) return code;
-  action action = action_of(&flags);
-  attune_status status = ATTUNE_OK;
-  if (action == ACTION_COUNT)
-    status = attune_fail(ATTUNE_BAD_ARGUMENT,
-                         "attune store takes: info, list [rows], export [FILE], import FILE, forget [all], path");
+  if (!attune_verb_begin(&flags, &code, argc, argv)) return code;
+  action action;
+  attune_status status = action_of(&action, &flags);
   if (status == ATTUNE_OK) status = select_rows(&selection, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);
   if (status == ATTUNE_OK) status = perform(action, store, &flags, &selection);

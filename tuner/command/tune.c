@@ -177,9 +177,7 @@ int attune_verb_tune(int argc, char **argv) {
   attune_workload_item *items = NULL;
   outcome *outcomes = NULL;
   int count, code;
-  if (!attune_verb_begin(&flags, &code, "search the fastest kernel for a problem or a workload, and store it", argc,
-                         argv))
-    return code;
+  if (!attune_verb_begin(&flags, &code, argc, argv)) return code;
   attune_status status = ATTUNE_OK;
   if (attune_frozen_by_environment())
     status =

@@ -5,16 +5,6 @@
 #include "tuner/command/verbs.h"
 #include "tuner/files/qkv.h"
 
-static const char summary[] =
-    "Runs the kernel for a problem, the one that a plan would take or that of --config or --family, and checks what "
-    "it\n"
-    "writes: the largest error against float64 may be twice that of the unfused computation in the same dtype, plus\n"
-    "1e-5; everything must be written, and nothing else. Inputs are drawn from --seed: usual ones, huge and tiny "
-    "ones,\n"
-    "biases that hide keys, and sequences with lengths of their own; or are q, k and v of --input FILE. --seqlens-q "
-    "and --seqlens-k give the\n"
-    "lengths instead. Exit code 1 if the kernel is wrong.";
-
 typedef struct {
   const attune_flags *flags;
   attune_problem problem;
@@ -154,7 +144,7 @@ out:
 int attune_verb_verify(int argc, char **argv) {
   attune_flags flags;
   int exit_code;
-  if (!attune_verb_begin(&flags, &exit_code, summary, argc, argv)) return exit_code;
+  if (!attune_verb_begin(&flags, &exit_code, argc, argv)) return exit_code;
   verification self = {.flags = &flags, .cases = json_array(), .passed = true};
   const attune_status status = verify(&self);
   attune_program_destroy(self.program);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/nearest.h"
 #include "generator/base/status.h"
 #include "tuner/files/problem_parts.h"
 
@@ -56,10 +57,11 @@ static void list_words(char *out, size_t size, const char *const *words) {
 static attune_status read_word(int32_t *out, const json_place *place, const char *const *words) {
   const char *word = json_string_value(place->value);
   const int index = word == NULL ? -1 : attune_word_index(words, word);
-  char choices[256];
+  char choices[256], nearest[160] = "";
   if (index < 0) {
     list_words(choices, sizeof choices, words);
-    return attune_fail(ATTUNE_BAD_JSON, "%s: \"%s\" must be %s", place->where, place->key, choices);
+    if (word != NULL) attune_did_you_mean(nearest, word, words, "");
+    return attune_fail(ATTUNE_BAD_JSON, "%s: \"%s\" must be %s%s", place->where, place->key, choices, nearest);
   }
   *out = index;
   return ATTUNE_OK;
@@ -220,14 +222,18 @@ static attune_status read_field(attune_problem *problem, attune_inputs *inputs, 
 }
 
 static attune_status unknown_key(const json_place *place) {
-  char keys[512] = "";
-  for (int i = 0; i < attune_problem_field_count; i++) {
-    const size_t length = strlen(keys);
-    if (attune_problem_fields[i].json != NULL)
-      snprintf(keys + length, sizeof keys - length, "%s%s", length > 0 ? ", " : "", attune_problem_fields[i].json);
-  }
-  return attune_fail(ATTUNE_BAD_JSON, "%s: \"%.40s\" is no field of a problem; there are %s, seqlens_q, seqlens_k",
-                     place->where, place->key, keys);
+  const char *words[72];
+  char keys[768] = "", nearest[160];
+  int count = 0;
+  for (int i = 0; i < attune_problem_field_count; i++)
+    if (attune_problem_fields[i].json != NULL) words[count++] = attune_problem_fields[i].json;
+  words[count++] = "seqlens_q";
+  words[count++] = "seqlens_k";
+  words[count] = NULL;
+  for (int i = 0; i < count; i++)
+    snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s%s", i > 0 ? ", " : "", words[i]);
+  return attune_fail(ATTUNE_BAD_JSON, "%s: \"%.40s\" is no field of a problem%s; there are %s", place->where,
+                     place->key, attune_did_you_mean(nearest, place->key, words, ""), keys);
 }
 
 static attune_status read_key(attune_problem *problem, attune_inputs *inputs, const json_place *place) {

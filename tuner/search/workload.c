@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/nearest.h"
 #include "generator/source/embedded.h"
 #include "tuner/files/file.h"
 #include "tuner/tuner.h"
@@ -107,14 +108,27 @@ static int name_length(const attune_embedded *file, const char **name) {
   return (int)strcspn(*name, ".");
 }
 
-static attune_status no_workload(void) {
-  char names[256] = "";
-  for (int i = 0; i < attune_workload_count; i++) {
+void attune_workload_names(const char **out, int most) {
+  enum { MOST = 64, LONGEST = 32 };
+  static char names[MOST][LONGEST]; /* the same whoever writes them */
+  int count = 0;
+  for (; count < attune_workload_count && count + 1 < most && count < MOST; count++) {
     const char *name;
-    int length = name_length(&attune_workload_files[i], &name);
-    snprintf(names + strlen(names), sizeof names - strlen(names), "%s%.*s", i ? ", " : "", length, name);
+    const int length = name_length(&attune_workload_files[count], &name);
+    snprintf(names[count], LONGEST, "%.*s", length, name);
+    out[count] = names[count];
   }
-  return attune_fail(ATTUNE_BAD_FILE, "%s; nor is it one of the workloads that ship: %s", attune_message(), names);
+  out[count] = NULL;
+}
+
+static attune_status no_workload(const char *path) {
+  const char *names[64];
+  char nearest[160], list[512] = "";
+  attune_workload_names(names, 64);
+  for (int i = 0; names[i] != NULL; i++)
+    snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i > 0 ? ", " : "", names[i]);
+  return attune_fail(ATTUNE_BAD_FILE, "%s; nor is it one of the workloads that ship%s: %s", attune_message(),
+                     attune_did_you_mean(nearest, path, names, ""), list);
 }
 
 attune_status attune_workload_read(attune_workload_item **items, int *count, const char *path_or_name) {
@@ -127,7 +141,7 @@ attune_status attune_workload_read(attune_workload_item **items, int *count, con
   char *text;
   size_t size;
   attune_status status = attune_file_read(&text, &size, path_or_name, LARGEST_FILE);
-  if (status == ATTUNE_BAD_FILE) return no_workload();
+  if (status == ATTUNE_BAD_FILE) return no_workload(path_or_name);
   if (status == ATTUNE_OK) status = attune_workload_parse(items, count, text, size, path_or_name);
   free(text);
   return status;

@@ -1,0 +1,230 @@
+/* --help, the man page and the shells' completion, all from the tables of flags and verbs. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "generator/base/status.h"
+#include "generator/source/embedded.h"
+#include "tuner/command/table.h"
+
+enum { WIDTH = 80, FLAG_COLUMN = 25 };
+
+/* ---- plain text ---- */
+
+/* One paragraph in lines of WIDTH columns from the indent on; the first of them begins at column `at`. */
+static void fill(FILE *to, const char *text, size_t length, int indent, int at) {
+  const char *end = text + length;
+  for (bool first = true; text < end; first = false) {
+    const char *blank = memchr(text, ' ', (size_t)(end - text));
+    const int word = (int)((blank != NULL ? blank : end) - text);
+    const bool fits = first || at + 1 + word <= WIDTH;
+    if (!fits) {
+      fprintf(to, "\n%*s", indent, "");
+      at = indent;
+    } else if (!first) {
+      fputc(' ', to);
+      at++;
+    }
+    fprintf(to, "%.*s", word, text);
+    at += word;
+    text += blank != NULL ? word + 1 : word;
+  }
+  fputc('\n', to);
+}
+
+/* Paragraphs, one a line; lines that begin with a blank are printed as they are. */
+static void paragraphs(FILE *to, const char *text) {
+  bool as_it_is = false;
+  for (const char *at = text; *at != '\0';) {
+    const size_t length = strcspn(at, "\n");
+    const bool next_as_it_is = *at == ' ';
+    if (at != text && !(as_it_is && next_as_it_is)) fputc('\n', to);
+    as_it_is = next_as_it_is;
+    if (as_it_is)
+      fprintf(to, " %.*s\n", (int)length, at);
+    else
+      fill(to, at, length, 0, 0);
+    at += length + (at[length] == '\n');
+  }
+}
+
+static void print_row(FILE *to, const char *left, const char *right) {
+  const bool beside = strlen(left) + 4 <= FLAG_COLUMN;
+  if (beside)
+    fprintf(to, "  %-*s", FLAG_COLUMN - 2, left);
+  else
+    fprintf(to, "  %s\n%*s", left, FLAG_COLUMN, "");
+  fill(to, right, strlen(right), FLAG_COLUMN, FLAG_COLUMN);
+}
+
+void attune_help_all(FILE *to) {
+  fputs("usage: attune VERB [flags]\n\nExact attention, generated and tuned for the GPU at hand.\n\n", to);
+  for (const attune_verb *verb = attune_verbs; verb->name != NULL; verb++) {
+    fprintf(to, "  %-11s", verb->name);
+    fill(to, verb->meaning, strlen(verb->meaning), 13, 13);
+  }
+  fputs("\nattune VERB --help says which flags a verb takes; --json has results as JSON.\n\nExit code ", to);
+  fill(to, attune_exit_codes, strlen(attune_exit_codes), 0, 10);
+  fputs("\nEnvironment:\n", to);
+  paragraphs(to, attune_environment);
+}
+
+void attune_help_verb(const attune_verb *verb) {
+  const int groups = verb->groups | ATTUNE_TAKES_COMMON;
+  printf("usage: attune %s%s [flags]\n\n", verb->name, verb->actions != NULL ? " WORD" : "");
+  paragraphs(stdout, verb->text);
+  putchar('\n');
+  for (const attune_action *action = verb->actions; action != NULL && action->name != NULL; action++) {
+    char left[64];
+    snprintf(left, sizeof left, "%s %s", action->name, action->arguments);
+    print_row(stdout, left, action->meaning);
+  }
+  if (verb->actions != NULL) putchar('\n');
+  for (int i = 0; i < attune_flag_count(); i++) {
+    const attune_flag flag = attune_flag_at(i);
+    char left[80];
+    if ((flag.groups & groups) == 0) continue;
+    snprintf(left, sizeof left, "--%s %s", flag.name, flag.argument != NULL ? flag.argument : "");
+    print_row(stdout, left, flag.meaning);
+  }
+}
+
+void attune_help_workloads(void) {
+  const char *names[ATTUNE_FLAGS_MAX];
+  paragraphs(stdout, attune_workload_format);
+  fputs("\nWorkloads that ship:", stdout);
+  attune_workload_names(names, ATTUNE_FLAGS_MAX);
+  for (int i = 0; names[i] != NULL; i++)
+    printf(" %s", names[i]);
+  fputs("\n\n", stdout);
+  paragraphs(stdout, attune_many_lengths);
+}
+
+void attune_help_stores(void) {
+  paragraphs(stdout, attune_shipping);
+}
+
+/* ---- the man page ---- */
+
+/* What troff takes for its own is escaped; lines that begin with a blank keep their form. */
+static void man_text(const char *text) {
+  bool as_it_is = false;
+  for (const char *at = text; *at != '\0';) {
+    const size_t length = strcspn(at, "\n");
+    if ((*at == ' ') != as_it_is)
+      puts(as_it_is ? ".fi" : ".nf");
+    else if (at != text && !as_it_is)
+      puts(".PP");
+    as_it_is = *at == ' ';
+    if (*at == '.' || *at == '\'') fputs("\\&", stdout);
+    for (size_t i = 0; i < length; i++)
+      if (at[i] == '\\')
+        fputs("\\e", stdout);
+      else if (at[i] == '-')
+        fputs("\\-", stdout);
+      else
+        putchar(at[i]);
+    putchar('\n');
+    at += length + (at[length] == '\n');
+  }
+  if (as_it_is) puts(".fi");
+}
+
+static void man_row(const char *name, const char *argument, const char *meaning) {
+  puts(".TP");
+  fputs("\\fB", stdout);
+  for (; *name != '\0'; name++)
+    fputs(*name == '-' ? "\\-" : (char[]){*name, '\0'}, stdout);
+  printf("\\fR %s\n", argument != NULL ? argument : "");
+  man_text(meaning);
+}
+
+static void man_verb(const attune_verb *verb) {
+  const char *names[ATTUNE_FLAGS_MAX];
+  printf(".SS attune %s\n", verb->name);
+  man_text(verb->text);
+  for (const attune_action *action = verb->actions; action != NULL && action->name != NULL; action++)
+    man_row(action->name, action->arguments, action->meaning);
+  attune_flag_names(names, verb->groups);
+  puts(".PP");
+  for (int i = 0; names[i] != NULL; i++) {
+    fputs(i == 0 ? "Flags: " : ", ", stdout);
+    for (const char *c = names[i]; *c != '\0'; c++)
+      fputs(*c == '-' ? "\\-" : (char[]){*c, '\0'}, stdout);
+  }
+  putchar('\n');
+}
+
+void attune_help_man(void) {
+  printf(".TH ATTUNE 1 \"\" \"attune %s\"\n.SH NAME\nattune \\- exact attention kernels, generated and tuned\n",
+         attune_version());
+  puts(".SH SYNOPSIS\n.B attune\n.I VERB\n[flags]\n.SH VERBS");
+  for (const attune_verb *verb = attune_verbs; verb->name != NULL; verb++)
+    man_verb(verb);
+  puts(".SH FLAGS");
+  for (int i = 0; i < attune_flag_count(); i++) {
+    const attune_flag flag = attune_flag_at(i);
+    char name[64];
+    if (flag.name == NULL) continue;
+    snprintf(name, sizeof name, "--%s", flag.name);
+    man_row(name, flag.argument, flag.meaning);
+  }
+  puts(".SH WORKLOADS");
+  man_text(attune_workload_format);
+  puts(".PP");
+  man_text(attune_many_lengths);
+  puts(".SH STORES");
+  man_text(attune_shipping);
+  puts(".SH ENVIRONMENT");
+  man_text(attune_environment);
+  puts(".SH EXIT STATUS");
+  man_text(attune_exit_codes);
+}
+
+/* ---- completion ---- */
+
+static void print_words(const char *const *words, const char *prefix) {
+  for (int i = 0; words[i] != NULL; i++)
+    printf("%s%s%s", i > 0 ? " " : "", prefix, words[i]);
+}
+
+static void complete_values(void) {
+  const char *names[ATTUNE_FLAGS_MAX];
+  puts("  case $before in");
+  for (int i = 0; i < attune_flag_count(); i++) {
+    const attune_flag flag = attune_flag_at(i);
+    if (flag.name == NULL || flag.argument == NULL) continue;
+    const bool file = strstr(flag.argument, "FILE") != NULL || strcmp(flag.argument, "PATH") == 0;
+    printf("  --%s) COMPREPLY=($(compgen %s-W \"", flag.name, file ? "-f " : "");
+    if (flag.words != NULL) print_words(flag.words, "");
+    attune_workload_names(names, ATTUNE_FLAGS_MAX);
+    if (strstr(flag.argument, "|NAME") != NULL) print_words(names, "");
+    puts("\" -- \"$word\")); return ;;");
+  }
+  puts("  esac");
+}
+
+attune_status attune_help_completion(const char *shell) {
+  const char *names[ATTUNE_FLAGS_MAX];
+  const bool zsh = strcmp(shell, "zsh") == 0;
+  if (!zsh && strcmp(shell, "bash") != 0)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "attune completion knows bash and zsh, not \"%.40s\"", shell);
+  if (zsh) puts("autoload -U +X compinit bashcompinit && compinit && bashcompinit");
+  puts("_attune() {\n  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}");
+  fputs("  COMPREPLY=()\n  if [ \"$COMP_CWORD\" -eq 1 ]; then\n    COMPREPLY=($(compgen -W \"", stdout);
+  attune_verb_names(names);
+  print_words(names, "");
+  puts(" --help --version\" -- \"$word\"))\n    return\n  fi");
+  complete_values();
+  puts("  case $verb in");
+  for (const attune_verb *verb = attune_verbs; verb->name != NULL; verb++) {
+    printf("  %s) COMPREPLY=($(compgen %s-W \"", verb->name, strcmp(verb->name, "store") == 0 ? "-f " : "");
+    attune_action_names(names, verb);
+    print_words(names, "");
+    fputs(" ", stdout);
+    attune_flag_names(names, verb->groups | ATTUNE_TAKES_COMMON);
+    print_words(names, "--");
+    puts("\" -- \"$word\")) ;;");
+  }
+  puts("  esac\n}\ncomplete -F _attune attune");
+  return ATTUNE_OK;
+}
