@@ -188,6 +188,7 @@ attune_status attune_verifier_launch(attune_verifier *verifier, const attune_pro
 attune_status attune_verifier_check(attune_verifier *verifier, const attune_program *program, attune_verdict *out) {
   const attune_config *config = &((const fake_loaded *)program->loaded[0])->config;
   attune_status status = attune_verifier_launch(verifier, program);
+  usleep(attune_fake_gpu.check_microseconds);
   if (status != ATTUNE_OK) return status;
   const bool wrong = answers(attune_fake_gpu.wrong, config) ||
                      (verifier->drawing.lengths && answers(attune_fake_gpu.wrong_with_lengths, config));

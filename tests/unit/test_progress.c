@@ -90,6 +90,19 @@ static void test_budget_bounds_the_estimate(void **state) {
   free(screen.text);
 }
 
+/* However many configs there are, the work ends with the budget. */
+static void test_the_bar_fills_under_a_budget(void **state) {
+  screen screen;
+  (void)state;
+  open_screen(&screen, true, false);
+  attune_progress_draw(&screen.progress, "verifying", 1, 100, 0, 15, 20);
+  attune_progress_draw(&screen.progress, "verifying", 95, 100, 0, 16, 20);
+  close_screen(&screen);
+  assert_non_null(strstr(screen.text, "\r[###############-----] 1/100"));
+  assert_non_null(strstr(screen.text, "\r[###################-] 95/100"));
+  free(screen.text);
+}
+
 static void test_what_was_known_says_nothing_of_the_speed(void **state) {
   screen screen;
   (void)state;
@@ -138,6 +151,7 @@ int main(void) {
       cmocka_unit_test(test_bar),
       cmocka_unit_test(test_bar_fits_the_width),
       cmocka_unit_test(test_budget_bounds_the_estimate),
+      cmocka_unit_test(test_the_bar_fills_under_a_budget),
       cmocka_unit_test(test_what_was_known_says_nothing_of_the_speed),
       cmocka_unit_test(test_environment),
       cmocka_unit_test(test_seconds_as_text),

@@ -414,6 +414,28 @@ static void test_the_budget_leaves_the_default(void **state) {
   close_bench(&bench);
 }
 
+/* Compiling, verifying and the end of the search are part of it. */
+static void test_a_budget_bounds_the_whole_search(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.budget_seconds = 1;
+  bench.options.jobs = 1;
+  attune_fake_gpu.compile_microseconds = 10 * 1000;
+  attune_fake_gpu.check_microseconds = 100 * 1000;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  if (bench.result.spent_seconds > 1.5) fail_msg("%.2f s of 1 s", bench.result.spent_seconds);
+  assert_true(bench.result.measured >= 1 && bench.result.measured < 10);
+  close_bench(&bench);
+  /* What fits is done. */
+  open_bench(&bench);
+  bench.options.effort = "quick";
+  bench.options.budget_seconds = 600;
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_equal(bench.result.measured, 13);
+  close_bench(&bench);
+}
+
 static bool put_for_another_build(void *user, const attune_measurement *row) {
   attune_measurement other = *row;
   other.tool = "0.0.1";
@@ -663,6 +685,7 @@ int main(void) {
       cmocka_unit_test(test_serialised_kernels_are_passed_over),
       cmocka_unit_test(test_where_all_spill_some_are_measured),
       cmocka_unit_test(test_the_budget_leaves_the_default),
+      cmocka_unit_test(test_a_budget_bounds_the_whole_search),
       cmocka_unit_test(test_an_upgrade_outdates_rows),
       cmocka_unit_test(test_a_second_search_has_nothing_to_do),
       cmocka_unit_test(test_refinements_are_found_and_known_again),

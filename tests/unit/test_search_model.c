@@ -93,6 +93,25 @@ static void test_a_model_without_nvrtc_estimates_registers(void **state) {
   close_bench(&bench);
 }
 
+static void test_a_budget_bounds_a_model_too(void **state) {
+  bench bench;
+  (void)state;
+  open_bench(&bench);
+  bench.options.budget_seconds = 1;
+  bench.options.jobs = 4;
+  bench.machine = NULL;
+  attune_fake_gpu.compile_microseconds = 20 * 1000;
+  attune_fake_gpu.check_microseconds = 100 * 1000;
+  attune_device device;
+  assert_int_equal(attune_device_of_arch(&device, "sm_90"), ATTUNE_OK);
+  assert_int_equal(attune_tune(&bench.result, bench.store, NULL, &device, &bench.problem, &bench.options,
+                               &attune_fake_gpu.interrupted),
+                   ATTUNE_OK);
+  if (bench.result.spent_seconds > 1.4) fail_msg("%.2f s of 1 s", bench.result.spent_seconds);
+  assert_true(bench.result.verified >= 1);
+  close_bench(&bench);
+}
+
 static void test_the_host_device_is_modelled(void **state) {
   bench bench;
   (void)state;
@@ -119,6 +138,7 @@ int main(void) {
       cmocka_unit_test(test_a_model_passes_over_what_is_serialised),
       cmocka_unit_test(test_a_model_without_a_compiler_stays_unverified),
       cmocka_unit_test(test_a_model_without_nvrtc_estimates_registers),
+      cmocka_unit_test(test_a_budget_bounds_a_model_too),
       cmocka_unit_test(test_the_host_device_is_modelled),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,8 +36,9 @@ void attune_progress_open(attune_progress *progress, const char *label, bool qui
     progress->width = size.ws_col;
 }
 
-static void draw_bar(const attune_progress *progress, const char *text, int done, int total) {
-  int filled = total > 0 ? (int)((long)BAR_WIDTH * done / total) : 0;
+/* share: of what is done, or of the time that may pass. */
+static void draw_bar(const attune_progress *progress, const char *text, double share) {
+  int filled = (int)(BAR_WIDTH * share);
   if (filled > BAR_WIDTH) filled = BAR_WIDTH;
   int columns = progress->width - BAR_WIDTH - 4;
   char bar[BAR_WIDTH + 1];
@@ -60,8 +61,10 @@ void attune_progress_draw(attune_progress *progress, const char *doing, int done
   attune_print_seconds(left, eta > 0 && eta < 1 ? 1 : eta);
   snprintf(text, sizeof text, "%d/%d %s, best %s, at most %s left, %s", done, total, doing, fastest, left,
            progress->label);
+  double share = total > 0 ? (double)done / total : 0;
+  if (limit > 0 && elapsed / limit > share) share = elapsed / limit;
   if (progress->terminal)
-    draw_bar(progress, text, done, total);
+    draw_bar(progress, text, share);
   else
     fprintf(progress->to, "%s\n", text);
   fflush(progress->to);

@@ -139,7 +139,17 @@ typedef struct {
 
 int attune_search_near(attune_search *search, int around, attune_trial **out, int most); /* attune_trials_near */
 bool attune_search_interrupted(const attune_search *search);
-bool attune_search_over(const attune_search *search); /* interrupted, or the budget is spent */
+bool attune_search_over(const attune_search *search);   /* interrupted, or the budget is spent */
+int attune_search_threads(const attune_search *search); /* that compile */
+/* What rounds of as many trials as there are threads took so far. */
+typedef struct {
+  double seconds;
+  int rounds;
+} attune_pace;
+void attune_pace_learn(attune_pace *pace, const attune_search *search, int trials, double seconds);
+/* How many of `most` trials fit into the budget, less what has to be left of it; while the pace is not known, a round
+ * of them. */
+int attune_search_fitting(const attune_search *search, const attune_pace *pace, int most, double to_be_left);
 void attune_search_show(attune_search *search, const char *doing, int done);
 /* record.c: writes the trial's row; of a failure, with the message as its note. */
 attune_status attune_search_record(attune_search *search, attune_trial *trial, const char *clocks);

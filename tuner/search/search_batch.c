@@ -1,5 +1,6 @@
 /* What both ways to search do with a batch of trials: show progress, compile, write rows, ask for the store's choice.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,28 @@ bool attune_search_interrupted(const attune_search *search) {
 bool attune_search_over(const attune_search *search) {
   double budget = search->options->budget_seconds;
   return attune_search_interrupted(search) || (budget > 0 && attune_now() - search->start >= budget);
+}
+
+int attune_search_threads(const attune_search *search) {
+  return search->options->jobs > 0 ? search->options->jobs : attune_cores();
+}
+
+void attune_pace_learn(attune_pace *pace, const attune_search *search, int trials, double seconds) {
+  const int threads = attune_search_threads(search);
+  pace->seconds += seconds;
+  pace->rounds += (trials + threads - 1) / threads;
+}
+
+int attune_search_fitting(const attune_search *search, const attune_pace *pace, int most, double to_be_left) {
+  static const double slower = 1.2; /* than the mean, as some rounds are */
+  const double budget = search->options->budget_seconds;
+  const int threads = attune_search_threads(search);
+  double rounds = 1;
+  if (budget <= 0) return most;
+  if (pace->seconds > 0)
+    rounds = floor((budget - to_be_left - (attune_now() - search->start)) * pace->rounds / (slower * pace->seconds));
+  if (rounds < 1) return 0;
+  return rounds * threads < most ? (int)rounds * threads : most;
 }
 
 int attune_search_near(attune_search *search, int around, attune_trial **out, int most) {
@@ -93,14 +116,13 @@ static bool compile_tick(void *user, int done) {
 
 attune_status attune_search_compile(attune_search *search, attune_trial **trials, int count, const char *arch) {
   attune_status status = ATTUNE_OK;
-  int threads = search->options->jobs > 0 ? search->options->jobs : attune_cores();
   attune_compile_job *jobs = calloc((size_t)count, sizeof *jobs);
   if (!jobs) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to compile %d kernels", count);
   for (int i = 0; i < count; i++) {
     jobs[i].config = &trials[i]->config;
     jobs[i].problem = &search->problem;
   }
-  attune_compile_all(jobs, count, search->store, arch, threads, compile_tick, search);
+  attune_compile_all(jobs, count, search->store, arch, attune_search_threads(search), compile_tick, search);
   for (int i = 0; i < count; i++) {
     trials[i]->kernel = jobs[i].kernel;
     trials[i]->compile_seconds += jobs[i].seconds;

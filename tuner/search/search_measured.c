@@ -1,5 +1,6 @@
 /* The search on a GPU: batches are compiled, verified, raced and recorded; the best of them meet in a final race. Every
  * row is committed at once, so that an interrupted search goes on from there. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@ enum {
   FINAL_ROUNDS = 200,
   MOST_STORE_RACES = 3
 };
-static const double race_seconds = 3, final_seconds = 10;
+static const double race_seconds = 3, final_seconds = 10, share_of_budget = 0.1; /* a race takes at most */
 
 static void drop(attune_trial *trial) {
   attune_program_destroy(trial->program);
@@ -31,7 +32,21 @@ typedef struct {
   int round; /* drawings of inputs */
   bool take_rejected;
   attune_trial *leader; /* stays loaded, and races along with every batch */
+  attune_pace pace;
+  double draw_seconds, verify_seconds; /* of the slowest */
 } measured_search;
+
+static double race_limit(const measured_search *m, double seconds) {
+  const double budget = m->search->options->budget_seconds;
+  return budget > 0 ? fmin(seconds, share_of_budget * budget) : seconds;
+}
+
+/* What the end takes: the finalists are verified on three more drawings and race, and the winner may race the store's
+ * choice. */
+static double seconds_of_end(const measured_search *m) {
+  const int finalists = m->search->tried < m->search->finalists ? m->search->tried + 1 : m->search->finalists + 1;
+  return 2 * race_limit(m, final_seconds) + 4 * m->draw_seconds + 3 * finalists * m->verify_seconds;
+}
 
 /* A launch that fails may take the CUDA context with it; then nothing more can be measured in this process. */
 static attune_status still_alive(measured_search *m, const attune_trial *trial) {
@@ -59,6 +74,7 @@ static attune_status verify(measured_search *m, attune_trial *trial, bool *usabl
   attune_status status = trial->program ? ATTUNE_OK : load(search, trial);
   if (status == ATTUNE_OK) status = attune_verifier_check(m->verifier, trial->program, &verdict);
   trial->verify_seconds += attune_now() - start;
+  m->verify_seconds = fmax(m->verify_seconds, attune_now() - start);
   if (status == ATTUNE_OUT_OF_MEMORY) return status;
   if (status != ATTUNE_OK) {
     status = attune_search_record_failure(search, trial, ATTUNE_MEASURED_LAUNCH_FAILED);
@@ -180,7 +196,7 @@ static attune_status try_batch(measured_search *m, attune_trial **trials, int co
     attune_trial *trial = trials[i];
     bool usable;
     if (!trial->kernel) continue;
-    if (attune_search_interrupted(search)) break;
+    if (racers > 0 ? attune_search_over(search) : attune_search_interrupted(search)) break;
     if (rejected_by_compiler(trial) && !m->take_rejected && trial != search->trials.initial) {
       trial->status = ATTUNE_MEASURED_SKIPPED;
       status = attune_search_record(search, trial, "");
@@ -194,7 +210,7 @@ static attune_status try_batch(measured_search *m, attune_trial **trials, int co
   if (m->leader && fresh > 0) racing[racers++] = m->leader;
   if (fresh > 0 && status == ATTUNE_OK && !attune_search_interrupted(search)) {
     attune_search_show(search, "measuring", count);
-    status = race(m, racing, racers, RACE_ROUNDS, race_seconds);
+    status = race(m, racing, racers, RACE_ROUNDS, race_limit(m, race_seconds));
     search->result->measured += fresh;
   }
   update_leader(m, trials, count);
@@ -204,11 +220,14 @@ static attune_status try_batch(measured_search *m, attune_trial **trials, int co
 /* What the strategy wants tried next; 0: nothing more. */
 static int next_batch(measured_search *m, attune_trial **out) {
   attune_search *search = m->search;
-  int left = search->target - search->tried, most = left < search->batch ? left : search->batch, count = 0;
+  const int left = search->target - search->tried;
+  const int most =
+      attune_search_fitting(search, &m->pace, left < search->batch ? left : search->batch, seconds_of_end(m));
+  int count = 0;
   if (search->sampled) {
     count = attune_trials_sample(&search->trials, search->options->seed, ATTUNE_SEARCH_SAMPLE, out, search->batch);
     search->target = search->tried + count;
-    return count < search->batch ? count : search->batch;
+    return attune_search_fitting(search, &m->pace, count < search->batch ? count : search->batch, seconds_of_end(m));
   }
   if (!search->diverse) return attune_trials_next(&search->trials, out, most);
   int early = DIVERSE_TARGET - search->tried;
@@ -220,7 +239,8 @@ static int next_batch(measured_search *m, attune_trial **out) {
 static int last_batch(measured_search *m, attune_trial **out) {
   attune_search *search = m->search;
   if (!search->exhaustive) return 0;
-  const int count = attune_search_near(search, ATTUNE_SEARCH_AROUND, out, search->batch);
+  const int most = attune_search_fitting(search, &m->pace, search->batch, seconds_of_end(m));
+  const int count = attune_search_near(search, ATTUNE_SEARCH_AROUND, out, most);
   search->target += count;
   return count;
 }
@@ -249,7 +269,8 @@ static attune_status race_again(measured_search *m, attune_trial **trials, int c
     if (!trials[loaded]->program) status = load(search, trials[loaded]);
   }
   if (status == ATTUNE_OK) status = verify_widely(m, trials, count, wrong);
-  if (status == ATTUNE_OK && *wrong == 0 && count > 1) status = race(m, trials, count, FINAL_ROUNDS, final_seconds);
+  if (status == ATTUNE_OK && *wrong == 0 && count > 1)
+    status = race(m, trials, count, FINAL_ROUNDS, race_limit(m, final_seconds));
   for (int i = 0; i < loaded; i++)
     drop(trials[i]);
   return status;
@@ -322,12 +343,16 @@ attune_status attune_search_by_measuring(attune_search *search) {
   attune_inputs inputs = {.used = 0};
   if (search->options->given != NULL) inputs = *search->options->given;
   memset(inputs.seqlens, 0, sizeof inputs.seqlens); /* times are those of the bounds */
+  double start = attune_now();
   attune_status status = attune_verifier_create(&m.verifier, search->machine, &search->problem, &inputs,
                                                 &(attune_drawing){.seed = search->options->seed});
+  m.draw_seconds = attune_now() - start;
   if (status != ATTUNE_OK) return status;
   m.clocks = attune_clocks_open(search->machine);
   while (status == ATTUNE_OK && count > 0) {
+    start = attune_now();
     status = try_batch(&m, batch, count);
+    attune_pace_learn(&m.pace, search, count, attune_now() - start);
     search->tried = attune_search_tried(&search->trials);
     count = batch[0]->tried && !attune_search_over(search) ? next_batch(&m, batch) : 0;
     if (count == 0 && batch[0]->tried && !attune_search_over(search)) count = last_batch(&m, batch);

@@ -8,6 +8,7 @@
 #include "tuner/search/search.h"
 
 enum { WHOLE_LENGTH = 320, LENGTH = 256 };
+static const double verify_seconds = 30; /* of a budget are left for it, or a third */
 
 static int32_t shorter(int32_t length) {
   return length <= WHOLE_LENGTH ? length : LENGTH + length % 64;
@@ -85,8 +86,12 @@ static attune_status rank(attune_search *search, attune_trial **trials, int coun
 static attune_status rank_all(attune_search *search) {
   attune_trial *batch[ATTUNE_SEARCH_BATCH_MAX];
   bool compiles = search->device->arch != 0;
+  attune_pace pace = {0};
+  const double to_be_left = fmin(verify_seconds, search->options->budget_seconds / 3);
   while (search->tried < search->target && !attune_search_interrupted(search)) {
     int left = search->target - search->tried, most = left < search->batch ? left : search->batch, count = 0;
+    if (compiles) most = attune_search_fitting(search, &pace, most, to_be_left);
+    const double start = attune_now();
     if (!search->diverse) count = attune_trials_next(&search->trials, batch, most);
     if (search->diverse && search->tried < search->target / 2)
       count = attune_trials_diverse(&search->trials, batch, most);
@@ -101,6 +106,7 @@ static attune_status rank_all(attune_search *search) {
     if (!compiles) rank_uncompiled(batch, count);
     for (int i = 0; i < count; i++)
       search->tried += batch[i]->tried;
+    attune_pace_learn(&pace, search, count, attune_now() - start);
     if (!batch[0]->tried || attune_search_over(search)) break;
   }
   return ATTUNE_OK;
@@ -191,20 +197,25 @@ static int next_to_verify(const attune_search *search, attune_trial **out) {
 static attune_status verify_best(attune_search *search) {
   attune_trial *batch[17];
   verification verification;
+  attune_pace pace = {0};
   int count;
   if (next_to_verify(search, batch) == 0 || attune_search_interrupted(search)) return ATTUNE_OK;
   attune_search_show(search, "preparing", 0);
   attune_status status = verification_open(&verification, search);
   while (status == ATTUNE_OK && (count = next_to_verify(search, batch)) > 0) {
+    const double start = attune_now();
+    if ((count = attune_search_fitting(search, &pace, count, 0)) == 0) break;
     status = attune_search_compile(search, batch, count, "host");
     for (int i = 0; i < count; i++) {
-      if (batch[i]->kernel && status == ATTUNE_OK && !attune_search_interrupted(search)) {
+      const bool over = i > 0 ? attune_search_over(search) : attune_search_interrupted(search);
+      if (batch[i]->kernel && status == ATTUNE_OK && !over) {
         attune_search_show(search, "verifying", 0);
         status = verify(&verification, batch[i]);
       }
       free(batch[i]->kernel);
       batch[i]->kernel = NULL;
     }
+    attune_pace_learn(&pace, search, count, attune_now() - start);
     if (attune_search_over(search)) break;
   }
   verification_close(&verification);
