@@ -245,6 +245,19 @@ static void bash_completes_what_the_tables_have(void **state) {
   expect(run("completion fish"), 2, "bash and zsh");
 }
 
+/* SIGTERM, since shells let what runs in the background ignore SIGINT; both have the same handler. */
+static void an_interrupted_search_says_so_at_once(void **state) {
+  (void)state;
+  const result found =
+      *run("tune --arch sm_90 --head-dim 128 --effort exhaustive --database stopped.db & p=$!; "
+           "sleep 2; kill -TERM $p; t=$(date +%%s); wait $p; c=$?; echo took $(($(date +%%s) - t)); exit $c");
+  expect(&found, 130, "attune: interrupted: what was found is stored");
+  const char *took = strstr(found.out, "took ");
+  assert_non_null(took);
+  assert_in_range(strtol(took + strlen("took "), NULL, 10), 0, 4);
+  expect(run("store --database stopped.db"), 0, "measurements"); /* the file is whole */
+}
+
 static void a_full_disk_is_no_success(void **state) {
   (void)state;
   expect(run("emit --arch sm_90 >/dev/full"), 1, "No space left");
@@ -598,6 +611,7 @@ int main(void) {
       cmocka_unit_test(misuse_is_exit_code_2),
       cmocka_unit_test(help_fits_a_terminal),
       cmocka_unit_test(bash_completes_what_the_tables_have),
+      cmocka_unit_test(an_interrupted_search_says_so_at_once),
       cmocka_unit_test(a_full_disk_is_no_success),
       cmocka_unit_test(devices_have_the_host),
       cmocka_unit_test(emit_prints_what_its_config_reproduces),

@@ -26,8 +26,12 @@ attune_status attune_print_json(json_t *value) {
 }
 
 /* What was asked for cannot be meant, on whatever machine: 2. It could not be done here: 1. */
-static int exit_code_of(attune_status status) {
+int attune_exit_code(attune_status status) {
   switch (status) {
+  case ATTUNE_OK:
+    return 0;
+  case ATTUNE_INTERRUPTED:
+    return 130;
   case ATTUNE_BAD_ARGUMENT:
   case ATTUNE_BAD_HEAD_DIM:
   case ATTUNE_BAD_HEADS:
@@ -47,7 +51,7 @@ int attune_verb_failed(const attune_flags *flags, attune_status status) {
   json_t *report =
       flags->json ? json_pack("{s:s, s:s}", "status", attune_status_name(status), "message", attune_message()) : NULL;
   if (report == NULL || attune_print_json(report) != ATTUNE_OK) fprintf(stderr, "attune: %s\n", attune_message());
-  return exit_code_of(status);
+  return attune_exit_code(status);
 }
 
 bool attune_verb_begin(attune_flags *flags, int *exit_code, int argc, char **argv) {

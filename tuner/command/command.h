@@ -10,6 +10,8 @@ json_t *attune_json_number(double value);
 attune_status attune_json_append(json_t *array, json_t *value);
 /* Prints JSON and a newline to stdout, and frees it; NULL is a failure. */
 attune_status attune_print_json(json_t *value);
+/* 0: done, 1: failed, 2: misused, 130: interrupted. */
+int attune_exit_code(attune_status status);
 /* Parses the flags and answers --help. true: go on; false: return *exit_code. */
 bool attune_verb_begin(attune_flags *flags, int *exit_code, int argc, char **argv);
 /* A flag that the verb cannot do without. */

@@ -2,22 +2,43 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tuner/command/verbs.h"
 
+/* ---- interrupts: results are stored one by one, so that the process may end at any time ---- */
+
 static volatile sig_atomic_t interrupted;
 
-static void interrupt(int signal_number) {
-  (void)signal_number;
-  interrupted = 1;
+static void say(const char *text) {
+  const ssize_t written = write(STDERR_FILENO, text, strlen(text));
+  (void)written;
 }
 
-/* The second Ctrl-C ends the process at once. */
+static void interrupt(int signal_number) {
+  enum { PATIENCE_SECONDS = 1 };
+  (void)signal_number;
+  interrupted = 1;
+  say("\nattune: interrupted: what was found is stored, and the same command goes on from there\n");
+  alarm(PATIENCE_SECONDS);
+}
+
+/* A compiler or a kernel is still at work, which nobody can stop. */
+static void give_up(int signal_number) {
+  (void)signal_number;
+  _exit(attune_exit_code(ATTUNE_INTERRUPTED));
+}
+
+/* After the first Ctrl-C the results so far are printed if that takes no longer than PATIENCE_SECONDS; the second one
+ * ends the process at once. */
 static void listen_for_interrupts(void) {
-  struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
+  struct sigaction first = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+  struct sigaction last = {.sa_handler = give_up};
+  sigemptyset(&first.sa_mask);
+  sigemptyset(&last.sa_mask);
+  sigaction(SIGALRM, &last, NULL);
+  sigaction(SIGINT, &first, NULL);
+  sigaction(SIGTERM, &first, NULL);
 }
 
 typedef struct {
@@ -197,8 +218,8 @@ int attune_verb_tune(int argc, char **argv) {
     status = print_json(items, outcomes, begun, attune_store_path(store), &device);
   else
     print_table(items, outcomes, begun, attune_store_path(store), &device);
-  for (int i = 0; i < begun; i++)
-    if (outcomes[i].status != ATTUNE_OK) code = 1;
+  for (int i = 0; i < begun && (code == 0 || i + 1 == begun); i++) /* the first fault's, or that of the interruption */
+    if (code == 0 || outcomes[i].status == ATTUNE_INTERRUPTED) code = attune_exit_code(outcomes[i].status);
   if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
 out:
   free(outcomes);
