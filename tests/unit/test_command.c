@@ -265,10 +265,11 @@ static void a_full_disk_is_no_success(void **state) {
 
 static void devices_have_the_host(void **state) {
   (void)state;
-  json_t *list = json_of(run("devices --json"));
-  json_t *host = json_array_get(list, json_array_size(list) - 1);
+  json_t *object = json_of(run("devices --json"));
+  json_t *list = json_object_get(object, "devices"), *host = json_array_get(list, json_array_size(list) - 1);
   assert_string_equal(text_at(host, "name"), "host");
-  json_decref(list);
+  assert_string_equal(text_at(host, "arch"), "host");
+  json_decref(object);
   expect(run("devices"), 0, "host");
 }
 
@@ -278,7 +279,7 @@ static void emit_prints_what_its_config_reproduces(void **state) {
   json_t *object = json_of(run("emit --arch sm_90 --head-dim 128 --dtype bf16 --mask causal --json"));
   char config[ATTUNE_TEXT_MAX];
   snprintf(config, sizeof config, "%s", text_at(object, "config"));
-  snprintf(first, sizeof first, "%s", text_at(object, "source"));
+  snprintf(first, sizeof first, "%s", text_at(object, "code"));
   json_decref(object);
   assert_non_null(strstr(config, "forward.wgmma.bf16.d128.causal."));
   const result *found = run("emit --arch sm_90 --config %s", config);
@@ -291,7 +292,7 @@ static void emit_prints_what_its_config_reproduces(void **state) {
   object = json_of(run("emit --arch sm_90 --head-dim 128 --density 0.1 --sinks --json"));
   found = run("emit --arch sm_90 --config %s", text_at(object, "config"));
   assert_non_null(strstr(text_at(object, "config"), "forward.wgmma.bf16.d128.list128.sinks."));
-  assert_string_equal(found->out, text_at(object, "source"));
+  assert_string_equal(found->out, text_at(object, "code"));
   json_decref(object);
   expect(run("emit --arch sm_90 --config block_mask.warp.list64.w4"), 0, "Launch: one warp for each row of blocks");
   expect(run("emit --arch sm_90 --head-dim 128 --mask causal --dtype fp16 --config %s", config), 2,
@@ -386,7 +387,7 @@ static void run_computes_attention_of_a_file(void **state) {
   json_t *object = json_of(run("run %s --dtype fp16 --json", flags));
   char config[ATTUNE_TEXT_MAX];
   snprintf(config, sizeof config, "%s", text_at(object, "config"));
-  assert_string_equal(text_at(object, "problem"), "forward.fp16.d8.v16.b1.h4.kv2.q5.k7.causal.lse");
+  assert_string_equal(text_at(object, "class"), "forward.fp16.d8.v16.b1.h4.kv2.q5.k7.causal.lse");
   json_decref(object);
   expect(run("run %s --dtype fp16 --config %s", flags, config), 0, "(named)");
   check_output("out", "F32", 0.003);
@@ -487,18 +488,19 @@ static void infinite_errors_are_null_in_json(void **state) {
   json_t *object = attune_measurement_to_json(&row);
   assert_true(json_is_null(json_object_get(object, "error")));
   assert_true(json_is_null(json_object_get(object, "error_bound")));
-  assert_true(json_is_real(json_object_get(object, "median")));
+  assert_true(json_is_null(json_object_get(object, "time_us"))); /* it was not timed */
   json_decref(object);
 
   snprintf(path, sizeof path, "%s/infinite.db", folder);
   assert_int_equal(attune_store_open(&store, &(attune_store_options){.path = path}), ATTUNE_OK);
   if (attune_store_put_measurement(store, &row) != ATTUNE_OK) fail_msg("%s", attune_message());
   attune_store_close(store);
-  json_t *list = json_of(run("store list rows --json --database infinite.db"));
+  object = json_of(run("store list rows --json --database infinite.db"));
+  json_t *list = json_object_get(object, "rows");
   assert_int_equal(json_array_size(list), 1);
-  assert_string_equal(text_at(json_array_get(list, 0), "status"), "wrong_result");
+  assert_string_equal(text_at(json_array_get(list, 0), "measured"), "wrong_result");
   assert_true(json_is_null(json_object_get(json_array_get(list, 0), "error")));
-  json_decref(list);
+  json_decref(object);
 }
 
 static void what_does_not_become_json_is_a_failure(void **state) {
@@ -511,6 +513,90 @@ static void what_does_not_become_json_is_a_failure(void **state) {
   json_decref(list);
   assert_int_equal(attune_print_json(NULL), ATTUNE_BAD_JSON);
   expect(run("store path --json --database $(printf \"\\377\")"), 1, "ATTUNE_BAD_JSON");
+}
+
+/* Of a document, the problem at that place. */
+static json_t *problem_of(const json_t *document, size_t place) {
+  return json_array_get(json_object_get(document, "problems"), place);
+}
+
+/* Every key, also inside; what a problem and a config have is said by their tables. */
+static void expect_documented(const json_t *value, const char *readme) {
+  const char *key;
+  json_t *inner;
+  size_t i;
+  char quoted[64];
+  if (json_is_array(value)) json_array_foreach(value, i, inner) expect_documented(inner, readme);
+  if (!json_is_object(value)) return;
+  json_object_foreach((json_t *)(uintptr_t)value, key, inner) {
+    snprintf(quoted, sizeof quoted, "`%s`", key);
+    if (strstr(readme, quoted) == NULL) fail_msg("tuner/command/README.md does not have %s", quoted);
+    if (strcmp(key, "problem") != 0 && strcmp(key, "fields") != 0) expect_documented(inner, readme);
+  }
+}
+
+static void every_verb_prints_one_documented_object(void **state) {
+  (void)state;
+  static char readme[16384];
+  static const char problem[] = "--device host --head-dim 16 --seqlen-q 40 --database schema.db";
+  FILE *file = fopen("tuner/command/README.md", "r");
+  assert_non_null(file);
+  assert_in_range(fread(readme, 1, sizeof readme - 1, file), 1000, sizeof readme - 2);
+  fclose(file);
+  write_qkv("in", "");
+  static const char *const lines[] = {"devices",
+                                      "emit --family reference",
+                                      "compile --family reference",
+                                      "verify --family reference",
+                                      "tune --effort quick --family reference",
+                                      "explain --mask causal",
+                                      "bench --family reference",
+                                      "store",
+                                      "store list rows",
+                                      "store path",
+                                      "store import rows.json",
+                                      "store forget all"};
+  expect(run("run --device host --input in --output made.safetensors"), 0, "written");
+  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+    const bool wants_problem = strncmp(lines[i], "store", 5) != 0 && strcmp(lines[i], "devices") != 0;
+    const bool wants_store = wants_problem && strncmp(lines[i], "emit", 4) != 0 && strncmp(lines[i], "compile", 7) != 0;
+    if (strcmp(lines[i], "store import rows.json") == 0)
+      assert_int_equal(run("store export rows.json --database schema.db")->exit_code, 0);
+    const char *flags = wants_store ? problem : wants_problem ? "--device host --head-dim 16 --seqlen-q 40" : "";
+    if (strncmp(lines[i], "store", 5) == 0) flags = "--database schema.db";
+    json_t *object = json_of(run("%s %s --json", lines[i], flags));
+    assert_string_equal(text_at(object, "status"), "ATTUNE_OK");
+    assert_true(json_is_null(json_object_get(object, "message")));
+    expect_documented(object, readme);
+    json_decref(object);
+  }
+}
+
+/* A problem that fails is told in its place; those after it are done. */
+static void a_workload_is_benched_into_one_document(void **state) {
+  (void)state;
+  char path[128];
+  snprintf(path, sizeof path, "%s/three.json", folder);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs("{\"format\": \"attune-workload-1\", \"problems\": [\n"
+        "{\"name\": \"first\", \"head_dim\": 16, \"seqlen_q\": 20},\n"
+        "{\"name\": \"large scale\", \"head_dim\": 16, \"seqlen_q\": 20, \"scale\": 2000},\n"
+        "{\"name\": \"last\", \"head_dim\": 16, \"seqlen_q\": 30, \"mask\": \"causal\"}]}\n",
+        file);
+  fclose(file);
+  const result *found = run("bench --device host --family mma --workload three.json --json");
+  json_t *object = json_of(found);
+  assert_int_equal(json_array_size(json_object_get(object, "problems")), 3);
+  assert_int_equal(found->exit_code, 1);
+  for (size_t i = 0; i < 3; i++) {
+    const json_t *problem = problem_of(object, i);
+    assert_int_equal(strcmp(text_at((json_t *)(uintptr_t)problem, "status"), "ATTUNE_OK") == 0, i != 1);
+    assert_int_equal(json_is_null(json_object_get(problem, "message")), i != 1);
+    assert_int_equal(json_is_null(json_object_get(problem, "time_us")), i == 1);
+    assert_int_equal(json_is_null(json_object_get(problem, "error")), i == 1);
+  }
+  json_decref(object);
 }
 
 static long long number_at(const json_t *object, const char *key) {
@@ -531,10 +617,10 @@ static void explain_counts_what_masks_leave(void **state) {
                {"--density 1 --block-size 64", 128, 128, 128, 8},
                {"--density 0.5", 32, -1, -1, 4}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    json_t *list =
+    json_t *object =
         json_of(run("explain --json --arch sm_90 --database counts.db --heads-q 2 --seqlen-q 500 %s", cases[i].flags));
-    const json_t *census = json_object_get(json_array_get(list, 0), "pattern");
-    assert_int_equal(number_at(census, "blocks"), cases[i].blocks);
+    const json_t *census = json_object_get(problem_of(object, 0), "blocks");
+    assert_int_equal(number_at(census, "counted"), cases[i].blocks);
     assert_true(number_at(census, "row_most") <= cases[i].most);
     const long long kept = number_at(census, "kept"), whole = number_at(census, "whole");
     if (cases[i].kept < 0) {
@@ -546,7 +632,7 @@ static void explain_counts_what_masks_leave(void **state) {
     }
     assert_int_equal(kept, whole + number_at(census, "partial"));
     assert_int_equal(json_is_true(json_object_get(census, "drawn")), strstr(cases[i].flags, "density") != NULL);
-    json_decref(list);
+    json_decref(object);
   }
   /* Not cells alone are bounded but the nodes that are evaluated for them. */
   char mask[ATTUNE_EXPRESSION_MAX] = "k != 5";
@@ -554,15 +640,15 @@ static void explain_counts_what_masks_leave(void **state) {
     snprintf(mask + strlen(mask), sizeof mask - strlen(mask), " && (q*%d+k)%%97 != k%%%d", i % 7 + 1, i % 9 + 2);
   json_t *sample = json_of(run(
       "explain --json --arch sm_90 --database counts.db --seqlen-q 65536 --block-size 16 --mask-expr \"%s\"", mask));
-  const json_t *few = json_object_get(json_array_get(sample, 0), "pattern");
+  const json_t *few = json_object_get(problem_of(sample, 0), "blocks");
   assert_true(json_is_true(json_object_get(few, "sampled")));
   assert_int_equal(number_at(few, "all_rows"), 4096);
   assert_in_range(number_at(few, "rows"), 1, 200);
-  assert_int_equal(number_at(few, "blocks"), 4096 * number_at(few, "rows"));
+  assert_int_equal(number_at(few, "counted"), 4096 * number_at(few, "rows"));
   json_decref(sample);
-  json_t *list = json_of(run("explain --json --arch sm_90 --database counts.db"));
-  assert_true(json_is_null(json_object_get(json_array_get(list, 0), "pattern")));
-  json_decref(list);
+  json_t *object = json_of(run("explain --json --arch sm_90 --database counts.db"));
+  assert_true(json_is_null(json_object_get(problem_of(object, 0), "blocks")));
+  json_decref(object);
   expect(run("explain --arch sm_90 --database counts.db --density 0.5"), 0, "lists drawn by chance");
 }
 
@@ -622,6 +708,8 @@ int main(void) {
       cmocka_unit_test(verify_finds_kernels_right),
       cmocka_unit_test(infinite_errors_are_null_in_json),
       cmocka_unit_test(what_does_not_become_json_is_a_failure),
+      cmocka_unit_test(every_verb_prints_one_documented_object),
+      cmocka_unit_test(a_workload_is_benched_into_one_document),
       cmocka_unit_test(explain_counts_what_masks_leave),
       cmocka_unit_test(frozen_compiles_nothing_and_leaves_nothing),
       cmocka_unit_test(estimates_say_for_what),

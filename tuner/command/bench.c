@@ -12,6 +12,7 @@ typedef struct {
   attune_backend *machine;
   const attune_flags *flags;
   bool header_shown;
+  attune_status failed; /* the first */
 } bench;
 
 typedef struct {
@@ -67,30 +68,25 @@ static attune_status time_kernel(figure *out, const bench *bench, const attune_p
   return status;
 }
 
-/* As the FlashAttention papers count: all keys, or half of them where the mask is causal. */
-static double papers_flops(const attune_problem *p) {
-  double all = 2.0 * p->batch * p->heads_q * (double)p->seqlen_q * p->seqlen_k * (p->head_dim + p->head_dim_v);
-  return p->mask == ATTUNE_MASK_NONE ? all : all / 2;
-}
-
-static attune_status print_json(const bench *bench, const attune_workload_item *item, const figure *figure) {
-  const attune_problem *p = &item->problem;
-  const attune_device *device = attune_backend_device(bench->machine);
-  double ms = figure->timing.median * 1e3;
-  json_t *line = json_pack(
-      "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:s}",
-      "set", "fwd", "peer", "attune", "name", item->name, "device", device->name, "B", p->batch, "H", p->heads_q, "Hk",
-      p->heads_kv, "Sq", p->seqlen_q, "Sk", p->seqlen_k, "D", p->head_dim, "causal", p->mask != ATTUNE_MASK_NONE,
-      "dtype", p->dtype == ATTUNE_BF16 ? "bfloat16" : "float16", "ms", attune_json_number(ms), "ms_low",
-      attune_json_number(figure->timing.low * 1e3), "ms_high", attune_json_number(figure->timing.high * 1e3), "tflops",
-      attune_json_number(papers_flops(p) / ms * 1e-9), "floor_ms",
-      attune_json_number(attune_problem_floor(p, device) * 1e3), "config", figure->text, "source", figure->source,
-      "error", attune_json_number(figure->verdict.error), "error_bound", attune_json_number(figure->verdict.bound),
-      "policy", device->arch ? attune_policy : "wall-clock");
-  const bool printed = line != NULL && json_dumpf(line, stdout, JSON_REAL_PRECISION(6)) == 0 && putchar('\n') != EOF;
-  json_decref(line);
-  if (printed && fflush(stdout) == 0) return ATTUNE_OK;
-  return attune_fail(ATTUNE_BAD_JSON, "%s: its result cannot be printed as JSON", item->name);
+static json_t *to_json(const bench *bench, const attune_workload_item *item, const figure *figure,
+                       attune_status status) {
+  const double us = 1e6, seconds = figure->timing.median;
+  const bool verified = figure->verdict.bound > 0;
+  json_t *object = attune_item_to_json(item, status);
+  const double floor = attune_problem_floor(&item->problem, attune_backend_device(bench->machine));
+  json_t *more = json_pack(
+      "{s:s?, s:s?, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o}", "config", attune_text_or_null(figure->text),
+      "source", figure->source, "time_us", attune_json_time(seconds * us), "time_low_us",
+      attune_json_time(figure->timing.low * us), "time_high_us", attune_json_time(figure->timing.high * us), "samples",
+      figure->timing.count, "tflops", attune_json_time(attune_tflops(&item->problem, seconds)), "bytes_per_second",
+      seconds > 0 ? attune_json_number(attune_problem_bytes(&item->problem) / seconds) : json_null(), "floor_us",
+      attune_json_time(floor * us), "error", verified ? attune_json_number(figure->verdict.error) : json_null(),
+      "error_bound", attune_json_time(figure->verdict.bound));
+  const bool whole = json_object_update(object, more) == 0;
+  json_decref(more);
+  if (whole) return object;
+  json_decref(object);
+  return NULL;
 }
 
 static void print_line(bench *bench, const attune_workload_item *item, const figure *figure) {
@@ -109,16 +105,37 @@ static void print_line(bench *bench, const attune_workload_item *item, const fig
   fflush(stdout);
 }
 
-static attune_status bench_item(bench *bench, const attune_workload_item *item) {
+/* A problem that fails is part of the results; what does not become JSON ends them. */
+static attune_status bench_item(bench *bench, const attune_workload_item *item, json_t *list) {
   figure figure = {0};
   attune_problem problem;
-  attune_status status = attune_problem_resolve(&problem, &item->problem);
+  attune_status status = attune_problem_resolve(&problem, &item->problem), told = ATTUNE_OK;
   if (status == ATTUNE_OK) status = choose(&figure, bench, &problem);
   if (status == ATTUNE_OK) status = time_kernel(&figure, bench, &problem, &item->given);
-  if (status == ATTUNE_OK && bench->flags->json) status = print_json(bench, item, &figure);
-  if (status == ATTUNE_OK && !bench->flags->json) print_line(bench, item, &figure);
+  if (list != NULL)
+    told = attune_json_append(list, to_json(bench, item, &figure, status));
+  else if (status == ATTUNE_OK)
+    print_line(bench, item, &figure);
+  else
+    fprintf(stderr, "attune: %s: %s\n", item->name, attune_message());
+  if (status != ATTUNE_OK && bench->failed == ATTUNE_OK) bench->failed = status;
   attune_timing_free(&figure.timing);
-  return status;
+  return status == ATTUNE_DRIVER_FAILED && told == ATTUNE_OK ? status : told;
+}
+
+static attune_status bench_all(bench *bench, const attune_workload_item *items, int count) {
+  const attune_device *device = attune_backend_device(bench->machine);
+  json_t *list = bench->flags->json ? json_array() : NULL;
+  attune_status status = ATTUNE_OK;
+  if (device->arch == 0)
+    fprintf(stderr, "attune: the simulator is an interpreter of kernels: its times say nothing about a GPU\n");
+  for (int i = 0; status == ATTUNE_OK && i < count; i++)
+    status = bench_item(bench, &items[i], list);
+  if (list != NULL && (status == ATTUNE_OK || status == ATTUNE_DRIVER_FAILED))
+    status = attune_print_json(json_pack("{s:s, s:s, s:O}", "device", device->name, "policy",
+                                         device->arch ? attune_policy : "wall-clock", "problems", list));
+  json_decref(list);
+  return status == ATTUNE_DRIVER_FAILED ? ATTUNE_OK : status; /* it is told as the problem's */
 }
 
 int attune_verb_bench(int argc, char **argv) {
@@ -131,11 +148,8 @@ int attune_verb_bench(int argc, char **argv) {
   attune_status status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&bench.machine, &device, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_store(&bench.store, &flags);
-  if (status == ATTUNE_OK && device.arch == 0)
-    fprintf(stderr, "attune: the simulator is an interpreter of kernels: its times say nothing about a GPU\n");
-  for (int i = 0; status == ATTUNE_OK && i < count; i++)
-    status = bench_item(&bench, &items[i]);
-  if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
+  if (status == ATTUNE_OK) status = bench_all(&bench, items, count);
+  code = status == ATTUNE_OK ? attune_exit_code(bench.failed) : attune_verb_failed(&flags, status);
   free(items);
   if (bench.store) attune_store_close(bench.store);
   if (bench.machine) attune_backend_close(bench.machine);

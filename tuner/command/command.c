@@ -12,17 +12,44 @@ json_t *attune_json_number(double value) {
   return isfinite(value) ? json_real(value) : json_null();
 }
 
+json_t *attune_json_time(double value) {
+  return value > 0 ? attune_json_number(value) : json_null();
+}
+
+json_t *attune_json_count(int64_t value) {
+  return value >= 0 ? json_integer(value) : json_null();
+}
+
+json_t *attune_json_class(const attune_problem *problem) {
+  char text[ATTUNE_TEXT_MAX];
+  return attune_problem_print(text, problem) == ATTUNE_OK ? json_string(text) : NULL;
+}
+
+const char *attune_text_or_null(const char *text) {
+  return *text != '\0' ? text : NULL;
+}
+
 attune_status attune_json_append(json_t *array, json_t *value) {
   if (json_array_append_new(array, value) == 0) return ATTUNE_OK;
   return attune_fail(ATTUNE_BAD_JSON, "a result does not become JSON: a text in it is not UTF-8, or memory is short");
 }
 
-attune_status attune_print_json(json_t *value) {
-  const bool printed = value != NULL && json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0;
-  json_decref(value);
+static attune_status print_document(json_t *document) {
+  const bool printed = document != NULL && json_dumpf(document, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0;
+  json_decref(document);
   if (printed && putchar('\n') != EOF) return ATTUNE_OK;
   return attune_fail(ATTUNE_BAD_JSON, "the results cannot be printed as JSON: a text in them is not UTF-8, memory is "
                                       "short, or standard output is full");
+}
+
+attune_status attune_print_json(json_t *document) {
+  json_t *whole = json_pack("{s:s, s:n}", "status", attune_status_name(ATTUNE_OK), "message");
+  if (document == NULL || json_object_update(whole, document) != 0) {
+    json_decref(whole);
+    whole = NULL;
+  }
+  json_decref(document);
+  return print_document(whole);
 }
 
 /* What was asked for cannot be meant, on whatever machine: 2. It could not be done here: 1. */
@@ -50,7 +77,7 @@ int attune_exit_code(attune_status status) {
 int attune_verb_failed(const attune_flags *flags, attune_status status) {
   json_t *report =
       flags->json ? json_pack("{s:s, s:s}", "status", attune_status_name(status), "message", attune_message()) : NULL;
-  if (report == NULL || attune_print_json(report) != ATTUNE_OK) fprintf(stderr, "attune: %s\n", attune_message());
+  if (report == NULL || print_document(report) != ATTUNE_OK) fprintf(stderr, "attune: %s\n", attune_message());
   return attune_exit_code(status);
 }
 

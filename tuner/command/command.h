@@ -4,12 +4,18 @@
 
 #include "tuner/tuner.h"
 
-/* null where it is infinite or no number, which JSON cannot say. */
+/* What verbs print with --json: README.md has the names and units. null where a number is infinite or none, which JSON
+ * cannot say; a time is not above zero, or a count is negative: it was not taken. */
 json_t *attune_json_number(double value);
+json_t *attune_json_time(double value);
+json_t *attune_json_count(int64_t value);
+json_t *attune_json_class(const attune_problem *problem); /* its class text */
+const char *attune_text_or_null(const char *text);        /* NULL: "" */
 /* Takes the value; NULL, what json_pack makes of a fault, is a failure. */
 attune_status attune_json_append(json_t *array, json_t *value);
-/* Prints JSON and a newline to stdout, and frees it; NULL is a failure. */
-attune_status attune_print_json(json_t *value);
+/* Prints the document, with the status and message of a success, and a newline to stdout, and frees it; NULL is a
+ * failure. */
+attune_status attune_print_json(json_t *document);
 /* 0: done, 1: failed, 2: misused, 130: interrupted. */
 int attune_exit_code(attune_status status);
 /* Parses the flags and answers --help. true: go on; false: return *exit_code. */

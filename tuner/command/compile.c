@@ -22,12 +22,14 @@ static void print(const attune_kernel *kernel, const attune_launch *launch, int 
 }
 
 static json_t *to_json(const attune_kernel *kernel, const attune_launch *launch, int occupancy) {
-  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:s}", "config",
+  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:i, s:o, s:I, s:f, s:s?}", "config",
                    kernel->config, "arch", kernel->arch, "compiler", kernel->compiler, "options", kernel->options,
-                   "key", kernel->key, "source_sha256", kernel->source_sha256, "registers", kernel->registers,
-                   "spill_bytes", kernel->spill_bytes, "shared_static", kernel->shared_static, "shared_dynamic",
-                   launch->shared_bytes, "threads", launch->threads, "occupancy", occupancy, "binary_bytes",
-                   (json_int_t)kernel->binary_size, "seconds", kernel->compile_seconds, "log", kernel->log);
+                   "key", kernel->key, "source_sha256", kernel->source_sha256, "registers",
+                   attune_json_count(kernel->registers), "spill_bytes", attune_json_count(kernel->spill_bytes),
+                   "shared_static_bytes", attune_json_count(kernel->shared_static), "shared_dynamic_bytes",
+                   launch->shared_bytes, "threads", launch->threads, "blocks_per_sm", attune_json_count(occupancy),
+                   "binary_bytes", (json_int_t)kernel->binary_size, "compile_seconds", kernel->compile_seconds, "log",
+                   attune_text_or_null(kernel->log));
 }
 
 static attune_status compile(const attune_flags *flags) {

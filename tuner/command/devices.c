@@ -4,12 +4,14 @@
 #include "tuner/command/command.h"
 
 static json_t *describe(const char *name, const char *driver, const attune_device *device) {
-  return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:i, s:I}", "name", name, "device",
-                   device->name, "driver", driver, "arch", device->arch, "sm_count", device->sm_count,
-                   "shared_per_block", device->shared_per_block, "shared_per_sm", device->shared_per_sm,
+  char arch[16] = "host";
+  if (device->arch > 0) snprintf(arch, sizeof arch, "sm_%d", (int)device->arch);
+  return json_pack("{s:s, s:s, s:s?, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:i, s:I}", "name", name, "device",
+                   device->name, "driver", attune_text_or_null(driver), "arch", arch, "sm_count", device->sm_count,
+                   "shared_per_block_bytes", device->shared_per_block, "shared_per_sm_bytes", device->shared_per_sm,
                    "registers_per_sm", device->registers_per_sm, "threads_per_sm", device->threads_per_sm, "l2_bytes",
                    (json_int_t)device->l2_bytes, "memory_bytes", (json_int_t)device->memory_bytes, "clock_khz",
-                   device->clock_khz, "memory_bandwidth", (json_int_t)device->memory_bandwidth);
+                   device->clock_khz, "memory_bytes_per_second", (json_int_t)device->memory_bandwidth);
 }
 
 static void print(const char *name, const char *driver, const attune_device *device) {
@@ -55,7 +57,7 @@ int attune_verb_devices(int argc, char **argv) {
     found += add(list, &flags, name);
   }
   found += add(list, &flags, "host");
-  const attune_status status = flags.json ? attune_print_json(json_incref(list)) : ATTUNE_OK;
+  const attune_status status = flags.json ? attune_print_json(json_pack("{s:O}", "devices", list)) : ATTUNE_OK;
   json_decref(list);
   if (status != ATTUNE_OK) return attune_verb_failed(&flags, status);
   return found > 0 ? 0 : 1;

@@ -20,8 +20,9 @@ static attune_status emit(const attune_flags *flags) {
   if (status == ATTUNE_OK && flags->output != NULL) status = attune_file_write(flags->output, source, strlen(source));
   if (status != ATTUNE_OK) goto out;
   if (flags->json)
-    status = attune_print_json(json_pack("{s:s, s:s, s:o, s:s}", "config", text, "arch", arch, "fields",
-                                         attune_config_to_json(&config), "source", source));
+    status = attune_print_json(json_pack("{s:s, s:s, s:o, s:o, s:s}", "config", text, "arch", arch, "class",
+                                         attune_json_class(&problem), "fields", attune_config_to_json(&config), "code",
+                                         source));
   else if (flags->output == NULL)
     fputs(source, stdout);
 out:

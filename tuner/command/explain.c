@@ -34,7 +34,7 @@ static void print_census(const attune_sparsity *c) {
 
 static json_t *census_to_json(const attune_sparsity *c) {
   if (c->blocks == 0) return json_null();
-  return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:b, s:b}", "block", c->block, "blocks",
+  return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:b, s:b}", "block_size", c->block, "counted",
                    (json_int_t)c->blocks, "kept", (json_int_t)c->kept, "whole", (json_int_t)c->whole, "partial",
                    (json_int_t)(c->kept - c->whole), "density", (double)c->kept / (double)c->blocks, "row_mean",
                    row_mean(c), "row_most", (json_int_t)c->longest, "rows", (json_int_t)c->rows, "all_rows",
@@ -55,14 +55,17 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
   if (status == ATTUNE_OK) status = attune_device_identity(identity, device);
   if (status == ATTUNE_OK && list) {
     attune_json_rows rows = {.array = json_array()};
+    json_t *object = attune_item_to_json(item, ATTUNE_OK);
     status = attune_store_measurements(store, &filter, attune_append_row, &rows);
     if (status == ATTUNE_OK) status = rows.status;
+    json_t *more = json_pack("{s:s, s:s, s:s, s:o, s:o}", "config", config, "source", choice.source, "explanation",
+                             choice.explanation, "blocks", census_to_json(&census), "rows", rows.array);
+    if (json_object_update(object, more) != 0 && status == ATTUNE_OK) status = attune_json_append(list, NULL);
+    json_decref(more);
     if (status == ATTUNE_OK)
-      status = attune_json_append(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:O}", "name", item->name,
-                                                  "problem", problem, "device", identity, "source", choice.source,
-                                                  "config", config, "explanation", choice.explanation, "pattern",
-                                                  census_to_json(&census), "rows", rows.array));
-    json_decref(rows.array);
+      status = attune_json_append(list, object);
+    else
+      json_decref(object);
   } else if (status == ATTUNE_OK) {
     int rows = 0;
     if (census.blocks > 0) print_census(&census);
@@ -89,7 +92,9 @@ int attune_verb_explain(int argc, char **argv) {
   if (status == ATTUNE_OK && flags.json) list = json_array();
   for (int i = 0; status == ATTUNE_OK && i < count; i++)
     status = explain(&items[i], &device, store, flags.block_size, list);
-  if (status == ATTUNE_OK && list) status = attune_print_json(json_incref(list));
+  if (status == ATTUNE_OK && list)
+    status = attune_print_json(
+        json_pack("{s:s, s:s, s:O}", "store", attune_store_path(store), "device", device.name, "problems", list));
   if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
   json_decref(list);
   free(items);

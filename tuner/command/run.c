@@ -144,9 +144,10 @@ static attune_status report(const work *self, const attune_flags *flags, const a
   char text[ATTUNE_TEXT_MAX];
   if (attune_problem_print(text, problem) != ATTUNE_OK) text[0] = '\0';
   if (flags->json)
-    return attune_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s}", "device", attune_context_device(self->context),
-                                       "problem", text, "config", attune_plan_config(self->plan), "source",
-                                       attune_plan_source(self->plan), "output", flags->output));
+    return attune_print_json(json_pack("{s:s, s:o, s:s, s:s, s:s, s:s}", "device", attune_context_device(self->context),
+                                       "problem", attune_problem_to_json(problem, NULL), "class", text, "config",
+                                       attune_plan_config(self->plan), "source", attune_plan_source(self->plan),
+                                       "output", flags->output));
   printf("device   %s\nproblem  %s\nconfig   %s (%s)\nwritten  %s\n", attune_context_device(self->context), text,
          attune_plan_config(self->plan), attune_plan_source(self->plan), flags->output);
   return ATTUNE_OK;

@@ -76,10 +76,10 @@ static attune_status info(attune_store *store, const attune_flags *flags) {
   if (status != ATTUNE_OK) return status;
   if (flags->json)
     return attune_print_json(
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "path", attune_store_path(store), "warning",
-                  attune_store_warning(store), "kernels", (json_int_t)counts.kernels, "kernel_bytes",
-                  (json_int_t)counts.kernel_bytes, "measurements", (json_int_t)counts.measurements, "choices",
-                  (json_int_t)counts.choices, "outdated", (json_int_t)upgrade.outdated, "unchecked",
+        json_pack("{s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "store", attune_store_path(store), "warning",
+                  attune_text_or_null(attune_store_warning(store)), "kernels", (json_int_t)counts.kernels,
+                  "kernel_bytes", (json_int_t)counts.kernel_bytes, "measurements", (json_int_t)counts.measurements,
+                  "choices", (json_int_t)counts.choices, "outdated", (json_int_t)upgrade.outdated, "unchecked",
                   (json_int_t)upgrade.unknown, "damaged", (json_int_t)counts.damaged));
   printf("path          %s\n", attune_store_path(store));
   printf("kernels       %lld, %.1f MB\n", (long long)counts.kernels, (double)counts.kernel_bytes * 1e-6);
@@ -115,7 +115,8 @@ static attune_status list(attune_store *store, const attune_flags *flags, const 
   attune_status status = every ? attune_store_measurements(store, &selection->filter, visit, user)
                                : attune_store_choices(store, &selection->filter, visit, user);
   if (status == ATTUNE_OK) status = told.status;
-  if (status == ATTUNE_OK && flags->json) status = attune_print_json(json_incref(told.array));
+  if (status == ATTUNE_OK && flags->json)
+    status = attune_print_json(json_pack("{s:s, s:O}", "store", attune_store_path(store), "rows", told.array));
   json_decref(told.array);
   if (status == ATTUNE_OK && !flags->json && rows == 0) printf("nothing stored: attune tune makes rows\n");
   return status;
@@ -142,7 +143,8 @@ static attune_status import_rows(attune_store *store, const attune_flags *flags)
   status = attune_store_import(store, json, size, &added);
   free(json);
   if (status != ATTUNE_OK) return status;
-  if (flags->json) return attune_print_json(json_pack("{s:I}", "added", (json_int_t)added));
+  if (flags->json)
+    return attune_print_json(json_pack("{s:s, s:I}", "store", attune_store_path(store), "added", (json_int_t)added));
   printf("%lld rows added to %s\n", (long long)added, attune_store_path(store));
   return ATTUNE_OK;
 }
@@ -156,13 +158,15 @@ static attune_status forget(attune_store *store, const attune_flags *flags, cons
                        "'all'");
   attune_status status = attune_store_forget(store, &selection->filter, &deleted);
   if (status != ATTUNE_OK) return status;
-  if (flags->json) return attune_print_json(json_pack("{s:I}", "deleted", (json_int_t)deleted));
+  if (flags->json)
+    return attune_print_json(
+        json_pack("{s:s, s:I}", "store", attune_store_path(store), "deleted", (json_int_t)deleted));
   printf("%lld rows deleted from %s\n", (long long)deleted, attune_store_path(store));
   return ATTUNE_OK;
 }
 
 static attune_status path(attune_store *store, const attune_flags *flags) {
-  if (flags->json) return attune_print_json(json_pack("{s:s}", "path", attune_store_path(store)));
+  if (flags->json) return attune_print_json(json_pack("{s:s}", "store", attune_store_path(store)));
   printf("%s\n", attune_store_path(store));
   return ATTUNE_OK;
 }

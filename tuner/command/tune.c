@@ -120,31 +120,27 @@ static void print_table(const attune_workload_item *items, const outcome *outcom
   printf("stored in %s\n", store);
 }
 
-static json_t *result_to_json(const attune_problem *problem, const attune_tune_result *result) {
-  char best[ATTUNE_TEXT_MAX], initial[ATTUNE_TEXT_MAX];
-  if (attune_config_print(best, &result->best) != ATTUNE_OK) best[0] = '\0';
-  if (attune_config_print(initial, &result->initial) != ATTUNE_OK) initial[0] = '\0';
-  const bool modelled = by_model(result);
-  return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
-                   "method", result->method, "estimate_error",
-                   modelled ? json_real(attune_estimate_error(result->best_seconds)) : json_null(), "tuned_config",
-                   best, "default_config", initial, "tuned_ms", attune_json_number(result->best_seconds * 1e3),
-                   "default_ms", attune_json_number(result->default_seconds * 1e3), "worst_ms",
-                   attune_json_number(result->worst_seconds * 1e3), "tflops",
-                   attune_json_number(attune_tflops(problem, result->best_seconds)), "error",
-                   attune_json_number(result->error), "error_bound", attune_json_number(result->bound), "seconds",
-                   attune_json_number(result->spent_seconds), "candidates", result->candidates, "legal", result->legal,
-                   "compiled", result->compiled, "verified", result->verified, "measured", result->measured, "failed",
-                   result->failed, "reused", result->reused, "outdated", result->outdated);
-}
-
 /* NULL if it does not become JSON. */
 static json_t *outcome_to_json(const attune_workload_item *item, const outcome *outcome) {
-  json_t *object =
-      json_pack("{s:s, s:o, s:s}", "name", item->name, "problem", attune_problem_to_json(&item->problem, &item->given),
-                "status", attune_status_name(outcome->status));
-  json_t *more = outcome->status == ATTUNE_OK ? result_to_json(&item->problem, &outcome->result)
-                                              : json_pack("{s:s}", "message", outcome->message);
+  const attune_tune_result *result = &outcome->result;
+  const bool done = outcome->status == ATTUNE_OK;
+  const double us = 1e6, time = result->best_seconds;
+  char best[ATTUNE_TEXT_MAX] = "", initial[ATTUNE_TEXT_MAX] = "";
+  if (done && attune_config_print(best, &result->best) != ATTUNE_OK) best[0] = '\0';
+  if (done && attune_config_print(initial, &result->initial) != ATTUNE_OK) initial[0] = '\0';
+  if (!done) attune_fail(outcome->status, "%s", outcome->message);
+  json_t *object = attune_item_to_json(item, outcome->status);
+  json_t *more = json_pack(
+      "{s:s, s:o, s:s?, s:o, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "method",
+      result->method, "estimate_error",
+      by_model(result) && time > 0 ? json_real(attune_estimate_error(time)) : json_null(), "config",
+      attune_text_or_null(best), "time_us", attune_json_time(time * us), "default_config", attune_text_or_null(initial),
+      "default_time_us", attune_json_time(result->default_seconds * us), "worst_time_us",
+      attune_json_time(result->worst_seconds * us), "tflops", attune_json_time(attune_tflops(&item->problem, time)),
+      "error", result->bound > 0 ? attune_json_number(result->error) : json_null(), "error_bound",
+      attune_json_time(result->bound), "spent_seconds", attune_json_number(result->spent_seconds), "candidates",
+      result->candidates, "legal", result->legal, "compiled", result->compiled, "verified", result->verified,
+      "measured", result->measured, "failed", result->failed, "reused", result->reused, "outdated", result->outdated);
   const bool whole = json_object_update(object, more) == 0;
   json_decref(more);
   if (whole) return object;

@@ -1,4 +1,5 @@
 /* What the verbs that work with a store share. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,15 +55,26 @@ double attune_tflops(const attune_problem *problem, double seconds) {
   return seconds > 0 ? attune_problem_flops(problem) / seconds * 1e-12 : 0;
 }
 
+/* The keys of one problem of a list, in the order in which they are printed. */
+json_t *attune_item_to_json(const attune_workload_item *item, attune_status status) {
+  return json_pack("{s:s, s:s, s:s?, s:o, s:o}", "name", item->name, "status", attune_status_name(status), "message",
+                   status != ATTUNE_OK ? attune_message() : NULL, "problem",
+                   attune_problem_to_json(&item->problem, &item->given), "class", attune_json_class(&item->problem));
+}
+
 json_t *attune_measurement_to_json(const attune_measurement *row) {
+  const double us = 1e6;
+  const bool timed = row->median > 0;
   return json_pack(
-      "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:i, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s}", "problem",
-      row->problem, "device", row->device, "arch", row->arch, "policy", row->policy, "result_hash", row->result_hash,
-      "config", row->config, "status", attune_measured_name(row->status), "verified", row->verified, "median",
-      attune_json_number(row->median), "low", attune_json_number(row->low), "high", attune_json_number(row->high),
-      "samples", row->sample_count, "error", attune_json_number(row->error), "error_bound",
-      attune_json_number(row->error_bound), "compiler", row->compiler, "driver", row->driver, "clocks", row->clocks,
-      "tool", row->tool, "note", row->note, "date", row->date);
+      "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:i, s:o, s:o, s:s?, s:s?, s:s?, s:s?, s:s?, s:s}",
+      "class", row->problem, "device_identity", row->device, "arch", row->arch, "policy", row->policy, "result_hash",
+      row->result_hash, "config", row->config, "measured", attune_measured_name(row->status), "verified", row->verified,
+      "time_us", attune_json_time(row->median * us), "time_low_us", attune_json_time(row->low * us), "time_high_us",
+      attune_json_time(row->high * us), "samples", timed ? row->sample_count : 0, "error",
+      row->error_bound > 0 || !isfinite(row->error) ? attune_json_number(row->error) : json_null(), "error_bound",
+      attune_json_time(row->error_bound), "compiler", attune_text_or_null(row->compiler), "driver",
+      attune_text_or_null(row->driver), "clocks", attune_text_or_null(row->clocks), "tool",
+      attune_text_or_null(row->tool), "note", attune_text_or_null(row->note), "date", row->date);
 }
 
 bool attune_append_row(void *rows, const attune_measurement *row) {

@@ -14,6 +14,8 @@ attune_status attune_verb_open_device(attune_backend **machine, attune_device *d
 /* The items of --workload, or the one problem of the flags. */
 attune_status attune_verb_problems(attune_workload_item **items, int *count, const attune_flags *flags);
 double attune_tflops(const attune_problem *problem, double seconds);
+/* name, status, message, problem, class. After a failure the message is attune_message(). */
+json_t *attune_item_to_json(const attune_workload_item *item, attune_status status);
 json_t *attune_measurement_to_json(const attune_measurement *row);
 /* An attune_measurement_visit: appends every row to the array, until one fails. */
 typedef struct {

@@ -49,10 +49,11 @@ static attune_status report(verification *self, const char *inputs, const attune
   if (self->flags->json)
     return attune_json_append(
         self->cases,
-        json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:I, s:s}", "inputs", inputs, "passed", verdict->passed, "error",
-                  attune_json_number(verdict->error), "bound", attune_json_number(verdict->bound), "unfused_error",
-                  attune_json_number(verdict->unfused_error), "lse_error", attune_json_number(verdict->lse_error),
-                  "rows_checked", (json_int_t)verdict->rows_checked, "worst", verdict->worst));
+        json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:I, s:s?}", "inputs", inputs, "passed", verdict->passed, "error",
+                  attune_json_number(verdict->error), "error_bound", attune_json_number(verdict->bound),
+                  "unfused_error", attune_json_number(verdict->unfused_error), "lse_error",
+                  self->problem.want_lse ? attune_json_number(verdict->lse_error) : json_null(), "rows_checked",
+                  (json_int_t)verdict->rows_checked, "worst", attune_text_or_null(verdict->worst)));
   printf("%-24s %10.3g %10.3g %10.3g %10.3g %9lld  %s\n", inputs, verdict->error, verdict->bound,
          verdict->unfused_error, verdict->lse_error, (long long)verdict->rows_checked,
          verdict->passed ? "right" : "WRONG");
@@ -133,9 +134,10 @@ static attune_status verify(verification *self) {
   if (!self->flags->json) print_head(self, problem, config);
   status = input != NULL ? verify_file(self, &qkv) : verify_drawn(self);
   if (status == ATTUNE_OK && self->flags->json)
-    status = attune_print_json(json_pack("{s:s, s:s, s:s, s:s, s:b, s:O}", "device", attune_backend_name(self->machine),
-                                         "problem", problem, "config", config, "source", self->source, "passed",
-                                         self->passed, "cases", self->cases));
+    status = attune_print_json(
+        json_pack("{s:s, s:o, s:s, s:s, s:s, s:b, s:O}", "device", attune_backend_name(self->machine), "problem",
+                  attune_problem_to_json(&self->problem, &self->flags->given), "class", problem, "config", config,
+                  "source", self->source, "passed", self->passed, "cases", self->cases));
 out:
   attune_qkv_free(&qkv);
   return status;
