@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tuner/command/columns.h"
 #include "tuner/search/search.h"
 
 typedef struct {
@@ -114,6 +115,41 @@ static void test_what_was_known_says_nothing_of_the_speed(void **state) {
   free(screen.text);
 }
 
+/* Of a table that is 29 columns wide. */
+static const attune_column columns[] = {{"name", -8, 0}, {"time", 6, 0}, {"rate", 6, 1}, {"error", 6, 2}};
+
+static void expect_table(int width, const char *expected) {
+  static const char *const rows[][4] = {{"short", "1 us", "20", "0.5"}, {"a longer one", "2 us", "", "0.25"}};
+  attune_columns table;
+  char *text;
+  size_t size;
+  FILE *to = open_memstream(&text, &size);
+  attune_columns_begin(&table, to, columns, 4, width);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    attune_columns_row(&table, rows[i]);
+  fclose(to);
+  assert_string_equal(text, expected);
+  free(text);
+}
+
+static void test_tables_drop_columns_that_do_not_fit(void **state) {
+  (void)state;
+  expect_table(29, "name       time   rate  error\n"
+                   "short      1 us     20    0.5\n"
+                   "a longer one\n"
+                   "           2 us          0.25\n");
+  expect_table(28, "name       time   rate\n"
+                   "short      1 us     20\n"
+                   "a longer one\n"
+                   "           2 us\n");
+  const char *const least = "name       time\n"
+                            "short      1 us\n"
+                            "a longer one\n"
+                            "           2 us\n";
+  expect_table(15, least);
+  expect_table(1, least);
+}
+
 static void test_environment(void **state) {
   attune_progress progress;
   (void)state;
@@ -151,6 +187,7 @@ int main(void) {
       cmocka_unit_test(test_bar),
       cmocka_unit_test(test_bar_fits_the_width),
       cmocka_unit_test(test_budget_bounds_the_estimate),
+      cmocka_unit_test(test_tables_drop_columns_that_do_not_fit),
       cmocka_unit_test(test_the_bar_fills_under_a_budget),
       cmocka_unit_test(test_what_was_known_says_nothing_of_the_speed),
       cmocka_unit_test(test_environment),

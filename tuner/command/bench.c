@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tuner/command/columns.h"
 #include "tuner/command/verbs.h"
 
 enum { ROUNDS = 200 };
@@ -11,7 +12,7 @@ typedef struct {
   attune_store *store;
   attune_backend *machine;
   const attune_flags *flags;
-  bool header_shown;
+  attune_columns table; /* begun with the first row */
   attune_status failed; /* the first */
 } bench;
 
@@ -89,19 +90,26 @@ static json_t *to_json(const bench *bench, const attune_workload_item *item, con
   return NULL;
 }
 
+static const attune_column columns[] = {{"problem", -36, 0}, {"median", 10, 0}, {"+-", 6, 5},    {"TFLOP/s", 8, 1},
+                                        {"GB/s", 8, 4},      {"floor", 6, 2},   {"error", 8, 3}, {"allowed", 8, 6}};
+enum { COLUMN_COUNT = sizeof columns / sizeof *columns };
+
 static void print_line(bench *bench, const attune_workload_item *item, const figure *figure) {
-  const attune_device *device = attune_backend_device(bench->machine);
-  double seconds = figure->timing.median, floor = attune_problem_floor(&item->problem, device);
-  char median[24];
+  const double seconds = figure->timing.median, half = (figure->timing.high - figure->timing.low) / 2;
+  const double floor = attune_problem_floor(&item->problem, attune_backend_device(bench->machine));
+  char median[24], spread[24], tflops[24], rate[24], share[24], error[24], allowed[24];
   attune_print_seconds(median, seconds);
-  if (!bench->header_shown)
-    printf("%-40s %10s %6s %9s %8s %7s %9s %9s  %s\n", "problem", "median", "+-", "TFLOP/s", "GB/s", "floor", "error",
-           "allowed", "config");
-  bench->header_shown = true;
-  printf("%-40s %10s %5.1f%% %9.1f %8.1f %6.1f%% %9.1e %9.1e  %s (%s)\n", item->name, median,
-         50 * (figure->timing.high - figure->timing.low) / seconds, attune_tflops(&item->problem, seconds),
-         attune_problem_bytes(&item->problem) / seconds * 1e-9, 100 * floor / seconds, figure->verdict.error,
-         figure->verdict.bound, figure->text, figure->source);
+  snprintf(spread, sizeof spread, "%.1f%%", 100 * half / seconds);
+  snprintf(tflops, sizeof tflops, "%.1f", attune_tflops(&item->problem, seconds));
+  snprintf(rate, sizeof rate, "%.1f", attune_problem_bytes(&item->problem) / seconds * 1e-9);
+  snprintf(share, sizeof share, "%.1f%%", 100 * floor / seconds);
+  snprintf(error, sizeof error, "%.1e", figure->verdict.error);
+  snprintf(allowed, sizeof allowed, "%.1e", figure->verdict.bound);
+  const char *const cells[COLUMN_COUNT] = {item->name, median, spread, tflops, rate, share, error, allowed};
+  if (bench->table.count == 0)
+    attune_columns_begin(&bench->table, stdout, columns, COLUMN_COUNT, attune_terminal_width());
+  attune_columns_row(&bench->table, cells);
+  printf("  %s (%s)\n", figure->text, figure->source);
   fflush(stdout);
 }
 

@@ -22,7 +22,7 @@ static void print(const char *name, const char *driver, const attune_device *dev
     return;
   }
   printf("%-8s %s, sm_%d, %d SMs, driver %s\n", name, device->name, device->arch, device->sm_count, driver);
-  printf("         shared memory %d bytes a block, %d an SM; %d registers and %d threads an SM\n",
+  printf("         shared memory %d bytes a block, %d an SM\n         %d registers and %d threads an SM\n",
          device->shared_per_block, device->shared_per_sm, device->registers_per_sm, device->threads_per_sm);
   printf("         L2 %.1f MiB, memory %.1f GiB at %.0f GB/s, %.0f MHz\n", (double)device->l2_bytes / 0x1p20,
          (double)device->memory_bytes / 0x1p30, (double)device->memory_bandwidth / 1e9,

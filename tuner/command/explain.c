@@ -1,20 +1,37 @@
 /* attune explain: which config answers for a problem, why, and how its rivals stand. */
 #include <stdlib.h>
+#include <string.h>
 
+#include "tuner/command/columns.h"
 #include "tuner/command/verbs.h"
+
+static const attune_column columns[] = {{"median", 10, 0},  {"low", 10, 2},      {"high", 10, 2},
+                                        {"status", -14, 0}, {"verified", -8, 1}, {"policy", -21, 0}};
+enum { COLUMN_COUNT = sizeof columns / sizeof *columns };
 
 static bool print_row(void *user, const attune_measurement *row) {
   char median[24], low[24], high[24];
-  int *rows = user;
+  attune_columns *table = user;
   attune_print_seconds(median, row->median);
   attune_print_seconds(low, row->low);
   attune_print_seconds(high, row->high);
-  if ((*rows)++ == 0)
-    printf("\n%10s %10s %10s  %-14s %-9s %-20s  %s\n", "median", "low", "high", "status", "verified", "policy",
-           "config");
-  printf("%10s %10s %10s  %-14s %-9s %-20s  %s%s%s\n", median, low, high, attune_measured_name(row->status),
-         row->verified ? "yes" : "no", row->policy, row->config, *row->note ? "  # " : "", row->note);
+  const char *const cells[COLUMN_COUNT] = {
+      median, low, high, attune_measured_name(row->status), row->verified ? "yes" : "no", row->policy};
+  if (table->count == 0) {
+    putchar('\n');
+    attune_columns_begin(table, stdout, columns, COLUMN_COUNT, attune_terminal_width());
+  }
+  attune_columns_row(table, cells);
+  printf("  %s\n", row->config);
+  if (*row->note != '\0') printf("  # %s\n", row->note);
   return true;
+}
+
+static void print_lines(const char *text) {
+  for (size_t length; *text != '\0'; text += length + (text[length] == '\n')) {
+    length = strcspn(text, "\n");
+    attune_fill(stdout, text, length, 2, 0, attune_terminal_width());
+  }
 }
 
 static double row_mean(const attune_sparsity *c) {
@@ -22,13 +39,17 @@ static double row_mean(const attune_sparsity *c) {
 }
 
 static void print_census(const attune_sparsity *c) {
-  printf("%s: of %lld blocks of %d x %d %lld are kept (density %.4f), %lld whole and %lld partly; a row of blocks "
-         "keeps %.1f on average, %lld at most\n",
-         c->drawn ? "mask, its lists drawn by chance" : "mask", (long long)c->blocks, c->block, c->block,
-         (long long)c->kept, (double)c->kept / (double)c->blocks, (long long)c->whole, (long long)(c->kept - c->whole),
-         row_mean(c), (long long)c->longest);
+  char text[512];
+  const int length = snprintf(
+      text, sizeof text,
+      "%s: of %lld blocks of %d x %d %lld are kept (density %.4f), %lld whole and %lld partly; a row of blocks keeps "
+      "%.1f on average, %lld at most",
+      c->drawn ? "mask, its lists drawn by chance" : "mask", (long long)c->blocks, c->block, c->block,
+      (long long)c->kept, (double)c->kept / (double)c->blocks, (long long)c->whole, (long long)(c->kept - c->whole),
+      row_mean(c), (long long)c->longest);
+  attune_fill(stdout, text, (size_t)length, 2, 0, attune_terminal_width());
   if (c->sampled)
-    printf("mask: counting stopped after a second's work: these are a sample, %lld of %lld rows of blocks\n",
+    printf("mask: counting stopped after a second's work: these are a sample,\n  %lld of %lld rows of blocks\n",
            (long long)c->rows, (long long)c->all_rows);
 }
 
@@ -67,11 +88,12 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
     else
       json_decref(object);
   } else if (status == ATTUNE_OK) {
-    int rows = 0;
+    attune_columns table = {0};
     if (census.blocks > 0) print_census(&census);
-    printf("%s\nanswer: %s, by the source \"%s\"\n", choice.explanation, config, choice.source);
-    status = attune_store_measurements(store, &filter, print_row, &rows);
-    if (rows == 0) printf("no rows for this problem on this device: attune tune makes them\n");
+    print_lines(choice.explanation);
+    printf("\nanswer: %s\n  by the source \"%s\"\n", config, choice.source);
+    status = attune_store_measurements(store, &filter, print_row, &table);
+    if (table.count == 0) printf("no rows for this problem on this device: attune tune makes them\n");
   }
   free(choice.explanation);
   return status;

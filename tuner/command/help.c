@@ -3,33 +3,12 @@
 #include <string.h>
 
 #include "generator/base/status.h"
-#include "generator/source/embedded.h"
+#include "tuner/command/columns.h"
 #include "tuner/command/table.h"
 
 enum { WIDTH = 80, FLAG_COLUMN = 25 };
 
 /* ---- plain text ---- */
-
-/* One paragraph in lines of WIDTH columns from the indent on; the first of them begins at column `at`. */
-static void fill(FILE *to, const char *text, size_t length, int indent, int at) {
-  const char *end = text + length;
-  for (bool first = true; text < end; first = false) {
-    const char *blank = memchr(text, ' ', (size_t)(end - text));
-    const int word = (int)((blank != NULL ? blank : end) - text);
-    const bool fits = first || at + 1 + word <= WIDTH;
-    if (!fits) {
-      fprintf(to, "\n%*s", indent, "");
-      at = indent;
-    } else if (!first) {
-      fputc(' ', to);
-      at++;
-    }
-    fprintf(to, "%.*s", word, text);
-    at += word;
-    text += blank != NULL ? word + 1 : word;
-  }
-  fputc('\n', to);
-}
 
 /* Paragraphs, one a line; lines that begin with a blank are printed as they are. */
 static void paragraphs(FILE *to, const char *text) {
@@ -42,7 +21,7 @@ static void paragraphs(FILE *to, const char *text) {
     if (as_it_is)
       fprintf(to, " %.*s\n", (int)length, at);
     else
-      fill(to, at, length, 0, 0);
+      attune_fill(to, at, length, 0, 0, WIDTH);
     at += length + (at[length] == '\n');
   }
 }
@@ -53,17 +32,17 @@ static void print_row(FILE *to, const char *left, const char *right) {
     fprintf(to, "  %-*s", FLAG_COLUMN - 2, left);
   else
     fprintf(to, "  %s\n%*s", left, FLAG_COLUMN, "");
-  fill(to, right, strlen(right), FLAG_COLUMN, FLAG_COLUMN);
+  attune_fill(to, right, strlen(right), FLAG_COLUMN, FLAG_COLUMN, WIDTH);
 }
 
 void attune_help_all(FILE *to) {
   fputs("usage: attune VERB [flags]\n\nExact attention, generated and tuned for the GPU at hand.\n\n", to);
   for (const attune_verb *verb = attune_verbs; verb->name != NULL; verb++) {
     fprintf(to, "  %-11s", verb->name);
-    fill(to, verb->meaning, strlen(verb->meaning), 13, 13);
+    attune_fill(to, verb->meaning, strlen(verb->meaning), 13, 13, WIDTH);
   }
   fputs("\nattune VERB --help says which flags a verb takes; --json has results as JSON.\n\nExit code ", to);
-  fill(to, attune_exit_codes, strlen(attune_exit_codes), 0, 10);
+  attune_fill(to, attune_exit_codes, strlen(attune_exit_codes), 0, 10, WIDTH);
   fputs("\nEnvironment:\n", to);
   paragraphs(to, attune_environment);
 }
@@ -90,12 +69,14 @@ void attune_help_verb(const attune_verb *verb) {
 
 void attune_help_workloads(void) {
   const char *names[ATTUNE_FLAGS_MAX];
-  paragraphs(stdout, attune_workload_format);
-  fputs("\nWorkloads that ship:", stdout);
+  char ship[512] = "Workloads that ship:";
   attune_workload_names(names, ATTUNE_FLAGS_MAX);
   for (int i = 0; names[i] != NULL; i++)
-    printf(" %s", names[i]);
-  fputs("\n\n", stdout);
+    snprintf(ship + strlen(ship), sizeof ship - strlen(ship), " %s", names[i]);
+  paragraphs(stdout, attune_workload_format);
+  putchar('\n');
+  paragraphs(stdout, ship);
+  putchar('\n');
   paragraphs(stdout, attune_many_lengths);
 }
 

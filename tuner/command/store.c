@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "generator/base/nearest.h"
+#include "tuner/command/columns.h"
 #include "tuner/command/table.h"
 #include "tuner/command/verbs.h"
 #include "tuner/files/file.h"
@@ -94,31 +95,35 @@ static attune_status info(attune_store *store, const attune_flags *flags) {
   return ATTUNE_OK;
 }
 
+static const attune_column columns[] = {{"median", 10, 0}, {"status", -14, 0}, {"policy", -21, 0}, {"device", -30, 1}};
+enum { COLUMN_COUNT = sizeof columns / sizeof *columns };
+
 static bool print_row(void *user, const attune_measurement *row) {
-  char median[24];
-  int *rows = user;
+  char median[24], device[31];
+  attune_columns *table = user;
   attune_print_seconds(median, row->median);
-  if ((*rows)++ == 0)
-    printf("%10s  %-14s %-20s  %-24s  %s\n", "median", "status", "policy", "device", "config of problem");
-  printf("%10s  %-14s %-20s  %-24.*s  %s of %s\n", median, attune_measured_name(row->status), row->policy,
-         (int)strcspn(row->device, "|"), row->device, row->config, row->problem);
+  snprintf(device, sizeof device, "%.*s", (int)strcspn(row->device, "|"), row->device);
+  const char *const cells[COLUMN_COUNT] = {median, attune_measured_name(row->status), row->policy, device};
+  if (table->count == 0) attune_columns_begin(table, stdout, columns, COLUMN_COUNT, attune_terminal_width());
+  attune_columns_row(table, cells);
+  printf("  %s\n  of %s\n", row->config, row->problem);
   return true;
 }
 
 /* The choices, or with "rows" every measurement. */
 static attune_status list(attune_store *store, const attune_flags *flags, const selection *selection) {
   attune_json_rows told = {.array = flags->json ? json_array() : NULL};
-  int rows = 0;
+  attune_columns table = {0};
   bool every = flags->rest_count == 2 && strcmp(flags->rest[1], "rows") == 0;
   attune_measurement_visit *visit = flags->json ? attune_append_row : print_row;
-  void *user = flags->json ? (void *)&told : (void *)&rows;
+  void *user = flags->json ? (void *)&told : (void *)&table;
   attune_status status = every ? attune_store_measurements(store, &selection->filter, visit, user)
                                : attune_store_choices(store, &selection->filter, visit, user);
   if (status == ATTUNE_OK) status = told.status;
   if (status == ATTUNE_OK && flags->json)
     status = attune_print_json(json_pack("{s:s, s:O}", "store", attune_store_path(store), "rows", told.array));
   json_decref(told.array);
-  if (status == ATTUNE_OK && !flags->json && rows == 0) printf("nothing stored: attune tune makes rows\n");
+  if (status == ATTUNE_OK && !flags->json && table.count == 0) printf("nothing stored: attune tune makes rows\n");
   return status;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tuner/command/columns.h"
 #include "tuner/command/verbs.h"
 
 /* ---- interrupts: results are stored one by one, so that the process may end at any time ---- */
@@ -60,11 +61,32 @@ static bool by_model(const attune_tune_result *result) {
   return strcmp(result->method, "model") == 0;
 }
 
-static void print_outcome(const attune_workload_item *item, const outcome *outcome, int width) {
+static const attune_column columns[] = {{"problem", -36, 0}, {"default", 10, 0}, {"tuned", 10, 0}, {"gain", 7, 0},
+                                        {"TFLOP/s", 8, 1},   {"by", 9, 2},       {"error", 8, 3},  {"allowed", 8, 4},
+                                        {"spent", 8, 5},     {"worst", 10, 6}};
+enum { COLUMN_COUNT = sizeof columns / sizeof *columns };
+
+static void print_details(const attune_tune_result *result) {
+  char text[ATTUNE_TEXT_MAX];
+  if (attune_config_print(text, &result->best) == ATTUNE_OK) printf("  tuned   %s\n", text);
+  if (attune_config_compare(&result->best, &result->initial) == 0)
+    printf("  default the same\n");
+  else if (attune_config_print(text, &result->initial) == ATTUNE_OK)
+    printf("  default %s\n", text);
+  printf("  %d of %d configs legal, %d compiled, %d verified, %d measured, %d failed,\n  %d known from before\n",
+         result->legal, result->candidates, result->compiled, result->verified, result->measured, result->failed,
+         result->reused);
+  if (result->outdated)
+    printf("  %d earlier row%s outdated: an upgrade of Attune changed the kernels\n", result->outdated,
+           result->outdated == 1 ? " is" : "s are");
+}
+
+static void print_outcome(const attune_columns *table, const attune_workload_item *item, const outcome *outcome) {
   const attune_tune_result *result = &outcome->result;
-  char initial[24], best[24], worst[24], spent[24], gain[16], text[ATTUNE_TEXT_MAX];
+  char initial[24], best[24], worst[24], spent[24], gain[16], tflops[24], error[24], allowed[24];
   if (outcome->status != ATTUNE_OK) {
-    printf("%-*s %s: %s\n", width, item->name, attune_status_name(outcome->status), outcome->message);
+    printf("%s\n", item->name);
+    fprintf(stderr, "attune: %s: %s\n", item->name, outcome->message);
     return;
   }
   attune_print_seconds(initial, result->default_seconds);
@@ -72,19 +94,13 @@ static void print_outcome(const attune_workload_item *item, const outcome *outco
   attune_print_seconds(worst, result->worst_seconds);
   attune_print_seconds(spent, result->spent_seconds);
   print_gain(gain, result, by_model(result));
-  printf("%-*s %10s %10s %7s %10s %8.1f  %8.1e %8.1e %8s  %s\n", width, item->name, initial, best, gain, worst,
-         attune_tflops(&item->problem, result->best_seconds), result->error, result->bound, spent, result->method);
-  if (attune_config_print(text, &result->best) == ATTUNE_OK) printf("  tuned   %s\n", text);
-  if (attune_config_compare(&result->best, &result->initial) == 0)
-    printf("  default the same\n");
-  else if (attune_config_print(text, &result->initial) == ATTUNE_OK)
-    printf("  default %s\n", text);
-  printf("  %d of %d configs legal, %d compiled, %d verified, %d measured, %d failed, %d known from before\n",
-         result->legal, result->candidates, result->compiled, result->verified, result->measured, result->failed,
-         result->reused);
-  if (result->outdated)
-    printf("  %d earlier row%s outdated: an upgrade of Attune changed the kernels\n", result->outdated,
-           result->outdated == 1 ? " is" : "s are");
+  snprintf(tflops, sizeof tflops, "%.1f", attune_tflops(&item->problem, result->best_seconds));
+  snprintf(error, sizeof error, "%.1e", result->error);
+  snprintf(allowed, sizeof allowed, "%.1e", result->bound);
+  const char *const cells[COLUMN_COUNT] = {item->name,     initial, best,    gain,  tflops,
+                                           result->method, error,   allowed, spent, worst};
+  attune_columns_row(table, cells);
+  print_details(result);
 }
 
 /* Which card the times are estimated for, and how wrong they may be: those of the table's least time, which is the
@@ -102,14 +118,11 @@ static void print_model(const attune_device *device, double least) {
 static void print_table(const attune_workload_item *items, const outcome *outcomes, int count, const char *store,
                         const attune_device *device) {
   double least = INFINITY; /* of the estimated ones */
+  attune_columns table;
   bool modelled = false, unverified = false;
-  int width = (int)strlen("problem");
-  for (int i = 0; i < count; i++)
-    if ((int)strlen(items[i].name) > width) width = (int)strlen(items[i].name);
-  printf("%-*s %10s %10s %7s %10s %8s  %8s %8s %8s  %s\n", width, "problem", "default", "tuned", "gain", "worst",
-         "TFLOP/s", "error", "allowed", "spent", "by");
+  attune_columns_begin(&table, stdout, columns, COLUMN_COUNT, attune_terminal_width());
   for (int i = 0; i < count; i++) {
-    print_outcome(&items[i], &outcomes[i], width);
+    print_outcome(&table, &items[i], &outcomes[i]);
     if (outcomes[i].status != ATTUNE_OK) continue;
     modelled = modelled || by_model(&outcomes[i].result);
     if (by_model(&outcomes[i].result)) least = fmin(least, outcomes[i].result.best_seconds);

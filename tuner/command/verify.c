@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "generator/base/status.h"
+#include "tuner/command/columns.h"
 #include "tuner/command/verbs.h"
 #include "tuner/files/qkv.h"
 
@@ -15,6 +16,7 @@ typedef struct {
   attune_program *program;
   json_t *cases;
   bool passed;
+  attune_columns table;
 } verification;
 
 static attune_status choose(verification *self) {
@@ -44,6 +46,10 @@ static attune_status prepare(verification *self) {
   return status == ATTUNE_OK ? attune_program_create(&self->program, &from, &self->config) : status;
 }
 
+static const attune_column columns[] = {{"inputs", -24, 0}, {"result", -6, 0},    {"error", 10, 0}, {"allowed", 10, 0},
+                                        {"unfused", 10, 1}, {"lse error", 10, 3}, {"rows", 9, 2}};
+enum { COLUMN_COUNT = sizeof columns / sizeof *columns };
+
 static attune_status report(verification *self, const char *inputs, const attune_verdict *verdict) {
   self->passed = self->passed && verdict->passed;
   if (self->flags->json)
@@ -54,9 +60,15 @@ static attune_status report(verification *self, const char *inputs, const attune
                   "unfused_error", attune_json_number(verdict->unfused_error), "lse_error",
                   self->problem.want_lse ? attune_json_number(verdict->lse_error) : json_null(), "rows_checked",
                   (json_int_t)verdict->rows_checked, "worst", attune_text_or_null(verdict->worst)));
-  printf("%-24s %10.3g %10.3g %10.3g %10.3g %9lld  %s\n", inputs, verdict->error, verdict->bound,
-         verdict->unfused_error, verdict->lse_error, (long long)verdict->rows_checked,
-         verdict->passed ? "right" : "WRONG");
+  char error[24], allowed[24], unfused[24], lse_error[24], rows[24];
+  snprintf(error, sizeof error, "%.3g", verdict->error);
+  snprintf(allowed, sizeof allowed, "%.3g", verdict->bound);
+  snprintf(unfused, sizeof unfused, "%.3g", verdict->unfused_error);
+  snprintf(lse_error, sizeof lse_error, "%.3g", verdict->lse_error);
+  snprintf(rows, sizeof rows, "%lld", (long long)verdict->rows_checked);
+  const char *const cells[COLUMN_COUNT] = {
+      inputs, verdict->passed ? "right" : "WRONG", error, allowed, unfused, lse_error, rows};
+  attune_columns_row(&self->table, cells);
   if (!verdict->passed) printf("  %s\n", verdict->worst);
   return ATTUNE_OK;
 }
@@ -111,10 +123,10 @@ static attune_status verify_file(verification *self, const attune_qkv *qkv) {
   return status;
 }
 
-static void print_head(const verification *self, const char *problem, const char *config) {
+static void print_head(verification *self, const char *problem, const char *config) {
   printf("device   %s\nproblem  %s\nconfig   %s (%s)\n", attune_backend_name(self->machine), problem, config,
          self->source);
-  printf("%-24s %10s %10s %10s %10s %9s\n", "inputs", "error", "allowed", "unfused", "lse error", "rows");
+  attune_columns_begin(&self->table, stdout, columns, COLUMN_COUNT, attune_terminal_width());
 }
 
 static attune_status verify(verification *self) {
