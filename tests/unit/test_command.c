@@ -319,6 +319,22 @@ static void estimates_say_for_what(void **state) {
   json_decref(object);
 }
 
+/* What attune help stores promises of container images. */
+static void a_shipped_store_answers_without_a_compiler(void **state) {
+  (void)state;
+  static const char problem[] = "--device host --family reference --head-dim 16 --seqlen-q 8";
+  char path[64];
+  snprintf(path, sizeof path, "%s/shipped.db", folder);
+  expect(run("tune %s --effort quick --database shipped.db", problem), 0, "stored in shipped.db");
+  assert_int_equal(chmod(path, 0444), 0);
+  assert_int_equal(setenv("ATTUNE_FROZEN", "1", 1), 0);
+  assert_int_equal(setenv("ATTUNE_SYSTEM_DATABASE", path, 1), 0);
+  expect(run("verify --device host --head-dim 16 --seqlen-q 8 --database own.db"), 0, "forward.reference");
+  assert_int_equal(unsetenv("ATTUNE_SYSTEM_DATABASE"), 0);
+  expect(run("verify --device host --head-dim 16 --seqlen-q 8 --database own.db"), 1, "frozen");
+  assert_int_equal(unsetenv("ATTUNE_FROZEN"), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_verb_explains_itself),
@@ -333,6 +349,7 @@ int main(void) {
       cmocka_unit_test(explain_counts_what_masks_leave),
       cmocka_unit_test(frozen_compiles_nothing_and_leaves_nothing),
       cmocka_unit_test(estimates_say_for_what),
+      cmocka_unit_test(a_shipped_store_answers_without_a_compiler),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

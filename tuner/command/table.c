@@ -264,5 +264,6 @@ const char attune_shipping[] =
     "Into a container image: run what will run once, or attune tune, with ATTUNE_DATABASE=/opt/attune.db while the "
     "image is built on such a machine, so that the kernels are compiled and in the file; then set\n"
     " ATTUNE_SYSTEM_DATABASE=/opt/attune.db\n"
-    "in the image. It is only read, from any user and a read-only file system; what is new goes to each user's own "
-    "store. ATTUNE_FROZEN=1 beside it makes sure that nothing is compiled: a kernel that is missing is an error.";
+    "in the image. The file should belong to root. It is only read, by any user and on a read-only file system; new "
+    "kernels go to each user's own store. ATTUNE_FROZEN=1 beside it makes sure that nothing is compiled: a kernel that "
+    "is missing is an error.";
