@@ -9,7 +9,8 @@
 #include "generator/base/status.h"
 #include "generator/source/lexer.h"
 
-enum { NESTING_MAX = 32, LINE_MAX_BYTES = 1024, NAME_MAX_BYTES = 64 };
+/* A line holds the longest expression with all that is written around its nodes. */
+enum { NESTING_MAX = 32, LINE_MAX_BYTES = 1 << 14, NAME_MAX_BYTES = 64 };
 
 static bool same(const char *name, size_t length, const char *other) {
   return strlen(other) == length && strncmp(name, other, length) == 0;

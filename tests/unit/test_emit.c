@@ -352,6 +352,23 @@ static void test_hash(void **unused) {
   assert_string_equal(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+/* Whatever text passes the check can be emitted, and so compiled. */
+static void test_long_expressions(void **unused) {
+  (void)unused;
+  char mask[ATTUNE_EXPRESSION_MAX] = "k != 5";
+  attune_problem problem;
+  attune_config config;
+  char *source = NULL;
+  for (int i = 0; i < 20; i++)
+    snprintf(mask + strlen(mask), sizeof mask - strlen(mask), " && (q*%d+k)%%97 != k%%%d", i % 7 + 1, i % 9 + 2);
+  attune_problem_init(&problem);
+  problem.mask_expr = mask;
+  assert_int_equal(attune_problem_check(&problem), ATTUNE_OK);
+  assert_int_equal(attune_config_reference(&config, &problem), ATTUNE_OK);
+  if (attune_emit(&source, &config, &problem, ATTUNE_TARGET_CUDA) != ATTUNE_OK) fail_msg("%s", attune_message());
+  free(source);
+}
+
 static void test_emit_refuses(void **unused) {
   (void)unused;
   attune_config config = {.family = ATTUNE_FAMILY_LAST + 1};
@@ -377,6 +394,7 @@ int main(void) {
       cmocka_unit_test(test_templates),
       cmocka_unit_test(test_templates_are_pruned),
       cmocka_unit_test(test_hash),
+      cmocka_unit_test(test_long_expressions),
       cmocka_unit_test(test_emit_refuses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
