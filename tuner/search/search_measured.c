@@ -251,7 +251,8 @@ static attune_status try_rejected(measured_search *m) {
   attune_trial *batch[ATTUNE_SEARCH_BATCH_MAX], *best[FEWEST_MEASURED];
   int count = 0;
   if (attune_trials_best(trials, best, FEWEST_MEASURED) == FEWEST_MEASURED) return ATTUNE_OK;
-  for (int i = 0; i < trials->count && count < m->search->batch; i++)
+  const int most = attune_search_fitting(m->search, &m->pace, m->search->batch, seconds_of_end(m));
+  for (int i = 0; i < trials->count && count < most; i++)
     if (trials->all[i].tried && trials->all[i].status == ATTUNE_MEASURED_SKIPPED) batch[count++] = &trials->all[i];
   m->take_rejected = true;
   return count > 0 ? try_batch(m, batch, count) : ATTUNE_OK;
