@@ -160,7 +160,8 @@ const attune_verb attune_verbs[] = {
      "it writes. error: the largest error against float64. allowed: twice unfused, plus 1e-5. unfused: the largest "
      "error of the same computation step by step in the same dtype. lse error: that of the log-sum-exp. rows: how many "
      "were compared. Everything must be written, and nothing else.\n"
-     "Inputs are drawn from --seed: usual ones, huge and tiny ones, and sequences with lengths of their own; or are q, "
+     "Inputs are drawn from --seed: usual ones, huge and tiny ones, biases that hide keys, and sequences with lengths "
+     "of their own; or are q, "
      "k and v of --input FILE. --seqlens-q and --seqlens-k give the lengths instead. Exit code 1 if the kernel is "
      "wrong.",
      NULL},
