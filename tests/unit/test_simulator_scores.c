@@ -52,7 +52,10 @@ static void check_masked(const char *differs, uint64_t seed) {
   const attune_drawing drawing = {.seed = seed, .bias_masks = true};
   if (attune_verifier_create(&verifier, machines[0], &problem, &given, &drawing) != ATTUNE_OK)
     fail_msg("%s: %s", differs, attune_message());
-  for (size_t i = 0; i < COUNT(schedules); i++) {
+  /* The reference family, one schedule of mma and one of wgmma, by turns. */
+  const size_t turns[] = {0, 1 + seed % 3, 4 + seed % 5};
+  for (size_t turn = 0; turn < COUNT(turns); turn++) {
+    const size_t i = turns[turn];
     attune_config config;
     char about[256];
     snprintf(about, sizeof about, "%s, %s", differs, schedules[i].schedule);
@@ -86,7 +89,7 @@ static void rows_of_a_bias_at_odd_addresses_are_read_by_element(void **state) {
 
 /* ---- scores that are huge ---- */
 
-enum { QUERIES = 70, KEYS = 170, DIM = 64 };
+enum { QUERIES = 70, KEYS = 230, DIM = 64 };
 
 /* One head. q and k are zeros but for their first two elements. */
 typedef struct {
@@ -183,6 +186,71 @@ static void differences_of_huge_scores_are_kept(void **state) {
   check_huge(self, "scores of 2^27 in fp16");
 }
 
+/* ---- what may not be read ---- */
+
+enum { NAN_ELEMENT = 0x7fff, HIDDEN_FROM = 192 }; /* a tile of every schedule ends there */
+
+/* Tiles of keys that are hidden as a whole hold NaN in K and V; and single keys that an expression hides, in K. */
+static void check_hidden_nan(huge_scores *self, const char *mask) {
+  attune_verifier *verifier;
+  fill(self, ATTUNE_BF16, 0.125f);
+  for (int i = 0; i < QUERIES; i++)
+    set_first(&self->problem, self->q + i * DIM, 1.0, i % 7);
+  for (int i = 0; i < KEYS; i++)
+    set_first(&self->problem, self->k + i * DIM, 1.0, i % 5);
+  for (int i = 0; i < KEYS; i++)
+    for (int d = 0; d < DIM; d++) {
+      if (i >= HIDDEN_FROM) self->v[i * DIM + d] = d % 2 ? NAN_ELEMENT : 0x7f80;
+      if (i >= HIDDEN_FROM || i % 3 == 1) self->k[i * DIM + d] = i % 2 ? NAN_ELEMENT : 0x7f80;
+    }
+  self->problem.mask_expr = mask;
+  if (attune_verifier_create(&verifier, machines[0], &self->problem, &self->inputs, &(attune_drawing){.seed = 0}) !=
+      ATTUNE_OK)
+    fail_msg("%s", attune_message());
+  for (size_t i = 0; i < COUNT(schedules); i++) {
+    attune_config config;
+    if (strstr(schedules[i].schedule, "split") != NULL) continue; /* none with expressions */
+    config_of(&config, schedules[i].family, schedules[i].schedule, &self->problem);
+    uint16_t *o = verified(verifier, machines[0], &config, &self->problem, schedules[i].schedule);
+    for (int e = 0; e < QUERIES * DIM; e++)
+      if (!isfinite(attune_from_element(ATTUNE_BF16, o[e])))
+        fail_msg("%s: o[%d, %d] is not finite", schedules[i].schedule, e / DIM, e % DIM);
+    free(o);
+  }
+  attune_verifier_destroy(verifier);
+}
+
+static void nan_in_hidden_keys_and_tiles_reaches_no_row(void **state) {
+  check_hidden_nan(*state, "k % 3 != 1 && k < 192");
+}
+
+/* Row 1 sees it, and rows of the same tile may: the verifier takes them as they come. */
+static void nan_in_a_value_may_reach_its_tile(void **state) {
+  huge_scores *self = *state;
+  attune_verifier *verifier;
+  fill(self, ATTUNE_BF16, 1.0f);
+  for (int i = 0; i < QUERIES; i++)
+    set_first(&self->problem, self->q + i * DIM, 1.0, 0.0);
+  for (int i = 0; i < KEYS; i++)
+    set_first(&self->problem, self->k + i * DIM, 1.0, 0.0);
+  self->v[DIM + 5] = NAN_ELEMENT;
+  self->problem.mask_expr = "q == k";
+  if (attune_verifier_create(&verifier, machines[0], &self->problem, &self->inputs, &(attune_drawing){.seed = 0}) !=
+      ATTUNE_OK)
+    fail_msg("%s", attune_message());
+  for (size_t i = 0; i < COUNT(schedules); i++) {
+    attune_config config;
+    if (strstr(schedules[i].schedule, "split") != NULL) continue; /* none with expressions */
+    config_of(&config, schedules[i].family, schedules[i].schedule, &self->problem);
+    uint16_t *o = verified(verifier, machines[0], &config, &self->problem, schedules[i].schedule);
+    assert_true(isnan(attune_from_element(ATTUNE_BF16, o[DIM + 5])));
+    for (int row = 0; row < QUERIES; row++)
+      assert_true(isfinite(attune_from_element(ATTUNE_BF16, o[row * DIM + 6])));
+    free(o);
+  }
+  attune_verifier_destroy(verifier);
+}
+
 int main(void) {
   static huge_scores shared;
   const struct CMUnitTest tests[] = {
@@ -191,6 +259,8 @@ int main(void) {
       cmocka_unit_test(rows_of_a_bias_at_odd_addresses_are_read_by_element),
       cmocka_unit_test_prestate(one_huge_score_has_the_exponent_0, &shared),
       cmocka_unit_test_prestate(differences_of_huge_scores_are_kept, &shared),
+      cmocka_unit_test_prestate(nan_in_hidden_keys_and_tiles_reaches_no_row, &shared),
+      cmocka_unit_test_prestate(nan_in_a_value_may_reach_its_tile, &shared),
   };
   return cmocka_run_group_tests_name("simulator_scores", tests, open_machines, close_machines);
 }

@@ -85,6 +85,14 @@ static bool is_unused(const output *out, const attune_row *row) {
   return row->row >= attune_rows_in_use(out->row, &out->tensor->layout, &lengths, row->batch);
 }
 
+/* Whether the element of O may be NaN though it should not: a value that is not finite may have reached it. */
+static bool may_be_nan(const output *out, const attune_row *row, int64_t column) {
+  const attune_problem *p = &out->v->problem;
+  if (out->v->spoiled == NULL || out->id != ATTUNE_TENSOR_O) return false;
+  const int64_t head_kv = row->head / (p->heads_q / p->heads_kv);
+  return out->v->spoiled[((int64_t)row->batch * p->heads_kv + head_kv) * p->head_dim_v + column];
+}
+
 typedef char place[96];
 static const char *print_place(place to, const output *out, const attune_row *row, int64_t column) {
   int length = snprintf(to, sizeof(place), "[batch %d, row %d, head %d", row->batch, row->row, row->head);
@@ -116,8 +124,10 @@ typedef struct {
 
 static double error_at(const output *out, int64_t i, int64_t column) {
   const int64_t width = out->tensor->layout.width;
-  return distance(value_at(out, out->elements, offset_of(out, &out->v->rows.rows[i]) + column),
-                  out->v->rows.exact[out->id][i * width + column]);
+  const attune_row *row = &out->v->rows.rows[i];
+  const double found = value_at(out, out->elements, offset_of(out, row) + column);
+  if (isnan(found) && may_be_nan(out, row, column)) return 0.0;
+  return distance(found, out->v->rows.exact[out->id][i * width + column]);
 }
 
 static void find_worst(void *user, int64_t begin, int64_t end) {
@@ -237,7 +247,9 @@ static void sweep_rows(void *user, int64_t begin, int64_t end) {
                                  (const uint16_t *)(const void *)reference + offset, width, (float)apart, (float)unit))
       continue;
     for (int64_t d = 0; d < width; d++) {
-      if (is_poison(out, out->elements, offset + d)) {
+      if (isnan(value_at(out, out->elements, offset + d)) && may_be_nan(out, &row, d)) {
+        part.written -= is_poison(out, out->elements, offset + d);
+      } else if (is_poison(out, out->elements, offset + d)) {
         if (part.unwritten++ == 0) part.unwritten_at = number * width + d;
       } else if (!is_near_reference(out, apart, unit, offset + d)) {
         if (part.differ++ == 0) part.differ_at = number * width + d;

@@ -157,6 +157,25 @@ static attune_status draw_tensors(attune_verifier *v, attune_inputs *inputs, voi
   return ATTUNE_OK;
 }
 
+/* Where a value is not finite, rows that do not see its key may be NaN (attune.h). Drawn ones are all finite. */
+static attune_status find_spoiled(attune_verifier *v, const attune_inputs *inputs) {
+  const attune_problem *p = &v->problem;
+  free(v->spoiled);
+  v->spoiled = NULL;
+  if (v->inputs.v == NULL) return ATTUNE_OK;
+  v->spoiled = calloc((size_t)p->batch * (size_t)p->heads_kv * (size_t)p->head_dim_v, sizeof *v->spoiled);
+  if (v->spoiled == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a verifier");
+  for (int64_t batch = 0; batch < p->batch; batch++)
+    for (int64_t key = 0; key < v->lengths[ATTUNE_KEYS][batch]; key++)
+      for (int64_t head = 0; head < p->heads_kv; head++) {
+        const int64_t from = attune_layout_offset(&v->tensors[ATTUNE_TENSOR_V].layout, batch, key, head);
+        bool *spoiled = v->spoiled + (batch * p->heads_kv + head) * p->head_dim_v;
+        for (int d = 0; d < p->head_dim_v; d++)
+          spoiled[d] |= !isfinite(v->values[inputs->v[from + d]]);
+      }
+  return ATTUNE_OK;
+}
+
 /* ---- the reference family ---- */
 
 /* The element that differs from the reference family's is one of millions, not one that the bound was taken from: each
@@ -215,6 +234,7 @@ attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *dra
   inputs.seqlens[ATTUNE_QUERIES].array = v->lengths[ATTUNE_QUERIES];
   inputs.seqlens[ATTUNE_KEYS].array = v->lengths[ATTUNE_KEYS];
   if (status == ATTUNE_OK) status = draw_tensors(v, &inputs, drawn, drawing);
+  if (status == ATTUNE_OK) status = find_spoiled(v, &inputs);
   if (status == ATTUNE_OK) status = draw_lists(v, &inputs, drawing->seed);
   if (status == ATTUNE_OK) status = attune_rows_create(&v->rows, &v->problem, &inputs, drawing->seed, all);
   for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS; id++)
@@ -275,6 +295,7 @@ void attune_verifier_destroy(attune_verifier *v) {
   free(v->lengths[0]);
   free(v->lengths[1]);
   free(v->values);
+  free(v->spoiled);
   free(v);
 }
 

@@ -99,15 +99,16 @@ struct attune_verifier {
   attune_inputs inputs;   /* the caller's */
   size_t guard;           /* bytes before and behind what is on the device */
   attune_verified_tensor tensors[ATTUNE_VERIFIED_TENSORS];
-  attune_run_inputs run;                  /* on the device, what a kernel is given */
-  char *arrays[ATTUNE_PARAMS_MAX];        /* guard, elements, guard */
-  attune_host_block_mask lists;           /* drawn */
-  char *workspace;                        /* guard, workspace, guard */
-  size_t workspace_capacity;              /* without guards */
-  size_t workspace_size;                  /* what the last check asked for */
-  int32_t *lengths[2];                    /* (batch), by attune_side */
-  float *values;                          /* of every 16-bit element, by its bits */
-  attune_rows rows;                       /* of the inputs that were drawn last */
+  attune_run_inputs run;           /* on the device, what a kernel is given */
+  char *arrays[ATTUNE_PARAMS_MAX]; /* guard, elements, guard */
+  attune_host_block_mask lists;    /* drawn */
+  char *workspace;                 /* guard, workspace, guard */
+  size_t workspace_capacity;       /* without guards */
+  size_t workspace_size;           /* what the last check asked for */
+  int32_t *lengths[2];             /* (batch), by attune_side */
+  float *values;                   /* of every 16-bit element, by its bits */
+  bool *spoiled;    /* (batch, heads_kv, head_dim_v): some key's value is not finite there; NULL: none is */
+  attune_rows rows; /* of the inputs that were drawn last */
   double reference_apart[ATTUNE_BUCKETS]; /* how far O may be from the reference family's */
   attune_program *reference;              /* made when first needed */
 };
