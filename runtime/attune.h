@@ -123,7 +123,7 @@ typedef struct {
    * where query q sees key k, besides what mask and window say: "q / 128 == k / 128 || k < 64". score_expr is the new
    * score, from `score` = scale * q.k: "score + slope[head] * (k - q)"; it excludes softcap. Both know batch, head, q,
    * k, seqlen_q, seqlen_k and the params. An index outside an array gives 0, as does an int divided by 0; int is 32
-   * bits and wraps. */
+   * bits and wraps; float is 32 bits, and each operation without `score` is rounded once. */
   const char *mask_expr, *score_expr;
   const attune_param *params; /* param_count of them, at most 8; NULL where there are none */
   int32_t param_count;
@@ -182,14 +182,27 @@ typedef struct {
 
 /* What one run reads and writes: device pointers (host pointers for the simulator), borrowed until the run has
  * finished on its stream. q, k, v and o are 16-byte aligned, the others as their type is. Shapes and strides are the
- * problem's. */
+ * problem's.
+ *
+ * Large scores. Every score that is a finite float gives what softmax gives, as does -inf from an expression or a bias,
+ * which hides a key: a bias of the dtype's least finite number, which models use for that, weighs nothing beside
+ * others, and where a row has nothing else its keys share the weight. Scores are float sums, rounded as such. A score
+ * of +inf or NaN makes its row NaN.
+ *
+ * NaN and infinity in the inputs. What lies beyond a sequence's length, between rows, and in tiles that are hidden as
+ * a whole is never read into a result. In a hidden key of K it is hidden with its score; a bias, which is added, does
+ * not hide it. In V it may also reach rows that do not see its key, where their tile has other rows that do, since a
+ * weight of 0 times it is NaN: which rows, depends on the config. */
 typedef struct {
   size_t struct_size;    /* sizeof(attune_tensors), set by attune_tensors_init */
   const void *q, *k, *v; /* (batch, seqlen, heads, head_dim), elements of dtype */
   void *o;               /* (batch, seqlen_q, heads_q, head_dim_v), elements of dtype */
   float *lse;            /* (batch, heads_q, seqlen_q) contiguous, natural log, -inf where no key is visible; or NULL */
-  const int32_t *seqlens_q;               /* (batch), each <= problem.seqlen_q, or NULL; rows past it stay untouched */
-  const int32_t *seqlens_k;               /* (batch), each <= problem.seqlen_k, or NULL; keys past it are not seen */
+  /* (batch) each, or NULL: from 0 to problem.seqlen_q and seqlen_k. Rows past seqlens_q stay untouched, keys past
+   * seqlens_k are not seen. A run cannot look at them: on a GPU one out of bounds counts as the nearest bound, the
+   * simulator reports it. */
+  const int32_t *seqlens_q;
+  const int32_t *seqlens_k;
   attune_value values[ATTUNE_PARAMS_MAX]; /* of the problem's params, in their order */
   const void *bias;                       /* where the problem wants it, elements of dtype */
   const float *sinks;                     /* (heads_q) where the problem wants them, natural logits */
