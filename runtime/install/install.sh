@@ -1,6 +1,6 @@
 #!/bin/sh
-# `ninja install` and `ninja uninstall`: the two libraries, the header, the command, and what pkg-config and CMake read. Arguments:
-# install or uninstall, and the build folder. They go to $PREFIX (default /usr/local), staged below $DESTDIR if that is set.
+# `ninja install` and `ninja uninstall`: the two libraries, the header, the command with its man page and bash completion,
+# and what pkg-config and CMake read. Arguments: install or uninstall, and the build folder. They go to $PREFIX (default /usr/local), staged below $DESTDIR if that is set.
 # share/attune/installed lists what was put there, folders with a slash at the end: uninstall removes that and nothing else.
 set -eu
 verb=$1 build=$2
@@ -29,6 +29,14 @@ put() { # mode, file, where below $to
 put_text() { # file, where
   sed -e "s|@PREFIX@|$(printf '%s\n' "$prefix" | sed 's/[\\&|]/\\&/g')|" -e "s|@VERSION@|$version|" "$1" >"$new_list.text"
   put 644 "$new_list.text" "$2"
+}
+
+# What the command prints. Arguments: where, words.
+put_printed() {
+  where=$1
+  shift
+  "$build/attune" "$@" >"$new_list.text"
+  put 644 "$new_list.text" "$where"
 }
 
 # The loader finds the library by itself in folders of its cache; for others it has to be told.
@@ -60,6 +68,8 @@ run_install() {
   put_text runtime/install/attune.pc.in lib/pkgconfig/attune.pc
   put_text runtime/install/attuneConfig.cmake lib/cmake/attune/attuneConfig.cmake
   put_text runtime/install/attuneConfigVersion.cmake.in lib/cmake/attune/attuneConfigVersion.cmake
+  put_printed share/man/man1/attune.1 help man
+  put_printed share/bash-completion/completions/attune completion bash
   make_folder "${list%/*}"
   echo "$list" >>"$new_list"
   install -m 644 "$new_list" "$to/$list"
