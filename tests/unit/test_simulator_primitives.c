@@ -133,6 +133,7 @@ static const char kernels[] =
     "      a[k][i] = pack(a_of(r, c), a_of(r, c + 1));\n"
     "    }\n"
     "  float c[n];\n"
+    "  fence_registers(a);\n"
     "  wgmma_fence();\n"
     "  for (int k = 0; k < 4; k++) {\n"
     "    wgmma_rs(c, a[k], descriptor_n_major(b, 8192) + 128 * k, k > 0);\n"
