@@ -12,11 +12,15 @@
 
 /* ---- problem ---- */
 
-enum { ATTUNE_UNBOUNDED = (1 << 30) - 1, ATTUNE_TEXT_MAX = 320 }; /* i + shift + unbounded + 1 still fits 32 bits */
+enum { ATTUNE_UNBOUNDED = (1 << 30) - 1, ATTUNE_TEXT_MAX = 448 }; /* i + shift + unbounded + 1 still fits 32 bits */
 
 /* What the kernel must know of the mask at compile time. CAUSAL has a right bound only (also a window that is open to
  * the left); WINDOW has a left bound and perhaps a right one. */
-typedef enum { ATTUNE_BOUND_NONE = 0, ATTUNE_BOUND_CAUSAL = 1, ATTUNE_BOUND_WINDOW = 2 } attune_bound;
+typedef enum {
+  ATTUNE_MASK_BOUNDS_NONE = 0,
+  ATTUNE_MASK_BOUNDS_CAUSAL = 1,
+  ATTUNE_MASK_BOUNDS_WINDOW = 2
+} attune_mask_bounds;
 /* How a score becomes an exponent. NEGATED is for a negative scale (the running maximum needs a positive one). */
 typedef enum {
   ATTUNE_SCORE_PLAIN = 0,
@@ -50,30 +54,30 @@ void attune_problem_key(struct attune_buffer *out, const attune_problem *problem
  * a causal mask is a right side of 0); checks it first. Mask and window become canonical: a side that hides no key is
  * unbounded. */
 attune_status attune_problem_resolve(attune_problem *out, const attune_problem *problem);
-attune_bound attune_problem_bound(const attune_problem *problem);
+attune_mask_bounds attune_problem_mask_bounds(const attune_problem *problem);
 attune_score attune_problem_score(const attune_problem *problem);
 /* Whether there is a mask expression, a score expression or a bias that does anything ("1" and "score" do not). */
-bool attune_problem_has_pattern(const attune_problem *problem);
+bool attune_problem_has_mask_expr(const attune_problem *problem);
 bool attune_problem_changes_score(const attune_problem *problem);
-/* Whether an expression or lists leave out keys, so that only a run can tell how many a query sees. */
+/* Whether an expression or a block mask leaves out keys, so that only a run can tell how many a query sees. */
 bool attune_problem_is_sparse(const attune_problem *problem);
 /* Blocks across seqlen, the last one ragged. */
 int64_t attune_blocks_of(int32_t seqlen, int32_t block);
 /* The queries or keys of one of them. */
 attune_range attune_block_range(int64_t index, int32_t block, int32_t seqlen);
-/* One block in so many is listed: a power of two; 0: not known, or there are no lists. */
-int32_t attune_problem_one_in(const attune_problem *problem);
+/* One block in so many is kept by the block mask: a power of two; 0: not known, or there is none. */
+int32_t attune_problem_density_denominator(const attune_problem *problem);
 /* What names the problem's expressions in keys: 31 bits of a hash over what they are compiled to; 0: it has none. A
  * problem that was parsed from the text of its class knows this number alone (expression_hash); it cannot be compiled.
  * The problem passed attune_problem_check. */
-int32_t attune_problem_expressions(const attune_problem *problem);
+int32_t attune_problem_expression_hash(const attune_problem *problem);
 /* The problem class: everything that a tuned choice depends on, as text, e.g.
  *   forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal
- * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded), listN
- * (block_size) and with it inM (block_density: about one in M, a power of two), pattern, softcap | negated |
- * expression, sinks, xN (attune_problem_expressions), lse. Strides and the values of scale and softcap are not part of
- * it. Mask and window are in their canonical form: what hides no key is left out. Parsing takes no other text than
- * printing gives. */
+ * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded),
+ * block_maskN (block_size) and with it inM (block_density: about one in M, a power of two), mask_expr, softcap |
+ * negated | expression, sinks, xN (attune_problem_expression_hash), lse. Strides and the values of scale and softcap
+ * are not part of it. Mask and window are in their canonical form: what hides no key is left out. Parsing takes no
+ * other text than printing gives. */
 attune_status attune_problem_print(char out[ATTUNE_TEXT_MAX], const attune_problem *problem);
 attune_status attune_problem_parse(attune_problem *out, const char *text);
 /* How far a tuned problem is from a wanted one; infinite where a kernel for one is not one for the other. Per-axis: the
@@ -148,8 +152,8 @@ typedef enum {
   ATTUNE_ORDER_LINEAR = 0,
   ATTUNE_ORDER_REVERSED = 1,
   ATTUNE_ORDER_HEADS = 2,
-  ATTUNE_ORDER_LONGEST = 3,
-  ATTUNE_ORDER_SECTIONS = 4 /* family wgmma: longest, among so many heads at a time as L2 holds the keys of */
+  ATTUNE_ORDER_LPT = 3,
+  ATTUNE_ORDER_L2_SECTIONS = 4 /* family wgmma: longest, among so many heads at a time as L2 holds the keys of */
 } attune_order;
 
 /* What the warpgroups of a block take turns at. */
@@ -169,7 +173,7 @@ typedef enum {
  * a counter in device memory gives. */
 typedef enum {
   ATTUNE_PERSISTENT_NONE = 0,
-  ATTUNE_PERSISTENT_ROUNDS = 1,
+  ATTUNE_PERSISTENT_STATIC = 1,
   ATTUNE_PERSISTENT_DYNAMIC = 2
 } attune_persistent;
 
@@ -183,24 +187,24 @@ typedef struct {
   int32_t family; /* attune_family */
   int32_t dtype;  /* attune_dtype */
   int32_t head_dim, head_dim_v;
-  int32_t bound;        /* attune_bound */
-  int32_t list_block;   /* queries and keys of a listed block; 0: no lists */
-  int32_t pattern;      /* 1: a mask expression chooses tiles and keys */
-  int32_t score;        /* attune_score */
-  int32_t sinks;        /* 0, 1 */
-  int32_t expressions;  /* attune_problem_expressions */
-  int32_t lse;          /* 0, 1 */
-  int32_t tile_m;       /* query rows of a block */
-  int32_t tile_n;       /* key rows of a step */
-  int32_t warps;        /* of a block */
-  int32_t stages;       /* K tiles and V tiles in shared memory */
-  int32_t lazy_rescale; /* 1: O is rescaled only when a row's maximum has grown by 2^8, else at every tile */
-  int32_t persistent;   /* attune_persistent */
-  int32_t order;        /* attune_order */
-  int32_t heads_packed; /* query heads of a group whose rows share a tile: row r is head r % heads_packed; 1 */
-  int32_t splits;       /* parts of the keys, each of which is worked on by a block of its own; 1 */
-  int32_t cluster;      /* blocks with neighbouring tiles, each of which loads its part of K and V for all; 1 */
-  int32_t blocks;       /* blocks an SM should hold: caps the registers of a thread */
+  int32_t mask_bounds;       /* attune_mask_bounds */
+  int32_t sparse_block_size; /* queries and keys of a block of the block mask; 0: none */
+  int32_t has_mask_expr;     /* 1: a mask expression chooses tiles and keys */
+  int32_t score;             /* attune_score */
+  int32_t sinks;             /* 0, 1 */
+  int32_t expression_hash;   /* attune_problem_expression_hash */
+  int32_t lse;               /* 0, 1 */
+  int32_t tile_m;            /* query rows of a block */
+  int32_t tile_n;            /* key rows of a step */
+  int32_t warps;             /* of a block */
+  int32_t stages;            /* K tiles and V tiles in shared memory */
+  int32_t lazy_rescale;      /* 1: O is rescaled only when a row's maximum has grown by 2^8, else at every tile */
+  int32_t persistent;        /* attune_persistent */
+  int32_t order;             /* attune_order */
+  int32_t pack_gqa;          /* query heads of a group whose rows share a tile: row r is head r % pack_gqa; 1 */
+  int32_t splits;            /* parts of the keys, each of which is worked on by a block of its own; 1 */
+  int32_t cluster;           /* blocks with neighbouring tiles, each of which loads its part of K and V for all; 1 */
+  int32_t min_blocks_per_sm; /* blocks an SM should hold: caps the registers of a thread */
   int32_t own[ATTUNE_OWN_FIELDS_MAX]; /* of the family alone; its file says what each is */
 } attune_config;
 
@@ -251,7 +255,7 @@ void attune_config_of_problem(attune_config *out, attune_family family, const at
 attune_status attune_config_fits(const attune_config *config, const attune_problem *problem);
 /* The config's schedule for another problem. out may be config. */
 void attune_config_for_problem(attune_config *out, const attune_config *config, const attune_problem *problem);
-/* "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_longest_b2": the config's text as a C identifier. */
+/* "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_lpt_b2": the config's text as a C identifier. */
 attune_status attune_config_symbol(char out[ATTUNE_TEXT_MAX + 8], const attune_config *config);
 /* "mma"; unique among the families of an operation. "unknown" where there is no such family. */
 const char *attune_family_name(attune_family family);
@@ -309,8 +313,8 @@ attune_status attune_space(const attune_problem *problem, const attune_device *d
 void attune_space_near(const attune_config *config, const attune_device *device, attune_visit *visit, void *user);
 /* The config to use where nothing was measured: the least estimate among the legal ones of the fastest family. */
 attune_status attune_config_default(attune_config *out, const attune_problem *problem, const attune_device *device);
-/* The config that builds and checks the problem's lists; of the problem it has the mask alone, as *mask, which is what
- * compiles. ATTUNE_BAD_SIZE if it has no block_size. */
+/* The config that builds and checks the problem's block mask; of the problem it has the mask alone, as *mask, which is
+ * what compiles. ATTUNE_BAD_SIZE if it has no block_size. */
 attune_status attune_config_block_mask(attune_config *out, attune_problem *mask, const attune_problem *problem);
 /* The config of the kernel that combines the splits of a config. */
 void attune_config_combine(attune_config *out, const attune_config *config);

@@ -191,7 +191,7 @@ static attune_kernel *find_of_source(attune_store *store, const kernel_name *nam
 static attune_kernel *find_of_library(attune_store *store, const attune_config *config, const char *arch) {
   kernel_name name;
   attune_kernel *found = NULL;
-  if (config->expressions != 0 || name_config(&name, config, arch) != ATTUNE_OK ||
+  if (config->expression_hash != 0 || name_config(&name, config, arch) != ATTUNE_OK ||
       name_compiler(&name, arch) != ATTUNE_OK)
     return NULL;
   const attune_kernel named = {.config = name.config,

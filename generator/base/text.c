@@ -27,9 +27,12 @@ bool attune_text_word(attune_text *text, const char *word) {
   return length > 0 && strncmp(text->next, word, length) == 0 && take(text, text->next + length);
 }
 
-bool attune_text_one_of(attune_text *text, const char *const *words, int32_t *index) {
+bool attune_text_one_of(attune_text *text, const char *prefix, const char *const *words, int32_t *index) {
+  const size_t length = strlen(prefix);
+  if (strncmp(text->next, prefix, length) != 0) return false;
   for (int32_t i = 0; words[i] != NULL; i++) {
-    if (attune_text_word(text, words[i])) {
+    const char *end = text->next + length + strlen(words[i]);
+    if (strncmp(text->next + length, words[i], strlen(words[i])) == 0 && take(text, end)) {
       *index = i;
       return true;
     }

@@ -17,8 +17,9 @@ attune_text attune_text_of(const char *start);
 int attune_text_column(const attune_text *text); /* of the next part, from 1 */
 bool attune_text_done(const attune_text *text);
 bool attune_text_word(attune_text *text, const char *word);
-bool attune_text_one_of(attune_text *text, const char *const *words, int32_t *index); /* words is NULL-terminated */
-bool attune_text_number(attune_text *text, const char *prefix, int32_t *value);       /* "d128" */
+/* The prefix and one of the words, which are NULL-terminated. */
+bool attune_text_one_of(attune_text *text, const char *prefix, const char *const *words, int32_t *index);
+bool attune_text_number(attune_text *text, const char *prefix, int32_t *value); /* "d128" */
 bool attune_text_pair(attune_text *text, const char *prefix, int32_t *a,
                       int32_t *b); /* "w127,-1"; -1 is the only sign */
 

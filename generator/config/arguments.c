@@ -74,7 +74,7 @@ void attune_arguments_of_problem(struct attune_arguments *out, const attune_prob
 
 void attune_arguments_of_tiles(struct attune_arguments *out, const attune_config *config, const attune_problem *problem,
                                const attune_launch *launch) {
-  const int32_t heads = problem->heads_q / config->heads_packed;
+  const int32_t heads = problem->heads_q / config->pack_gqa;
   out->tiles_m = launch->tiles_m / launch->cluster;
   out->by_tiles_m = attune_divisor_of(out->tiles_m);
   out->by_heads_q = attune_divisor_of(heads);

@@ -9,28 +9,29 @@
 #include "generator/families/family.h"
 
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
-static const char *const bound_words[] = {"none", "causal", "window", NULL};
+static const char *const mask_bounds_words[] = {"none", "causal", "window", NULL};
 static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
 
 #define AT(member) .name = #member, .offset = offsetof(attune_config, member)
-enum { DTYPE, HEAD_DIM, HEAD_DIM_V, BOUND, LIST_BLOCK, PATTERN, SCORE, SINKS, EXPRESSIONS, LSE };
+enum { DTYPE, HEAD_DIM, HEAD_DIM_V, MASK_BOUNDS, SPARSE_BLOCK_SIZE, HAS_MASK_EXPR, SCORE, SINKS, EXPRESSION_HASH, LSE };
 static const attune_config_field of_problem[] = {
     [DTYPE] = {AT(dtype), .prefix = "", .absent = ATTUNE_NEVER_ABSENT, .words = dtype_words, .meaning = "element type"},
     [HEAD_DIM] = {AT(head_dim), .prefix = "d", .absent = ATTUNE_NEVER_ABSENT,
                   .meaning = "elements of a row of Q and K"},
     [HEAD_DIM_V] = {AT(head_dim_v), .prefix = "v", .absent = ATTUNE_ABSENT_AS_HEAD_DIM,
                     .meaning = "elements of a row of V and O"},
-    [BOUND] = {AT(bound), .prefix = "", .absent = ATTUNE_BOUND_NONE, .words = bound_words,
-               .meaning = "which sides hide keys"},
-    [LIST_BLOCK] = {AT(list_block), .prefix = "list", .absent = 0, .meaning = "queries and keys of a listed block"},
-    [PATTERN] = {AT(pattern), .prefix = "pattern", .absent = 0, .flag = true,
-                 .meaning = "a mask expression chooses tiles and keys"},
+    [MASK_BOUNDS] = {AT(mask_bounds), .prefix = "", .absent = ATTUNE_MASK_BOUNDS_NONE, .words = mask_bounds_words,
+                     .meaning = "which sides hide keys"},
+    [SPARSE_BLOCK_SIZE] = {AT(sparse_block_size), .prefix = "block_mask", .absent = 0,
+                           .meaning = "queries and keys of a block of the block mask"},
+    [HAS_MASK_EXPR] = {AT(has_mask_expr), .prefix = "mask_expr", .absent = 0, .flag = true,
+                       .meaning = "a mask expression chooses tiles and keys"},
     [SCORE] = {AT(score), .prefix = "", .absent = ATTUNE_SCORE_PLAIN, .words = score_words,
                .meaning = "from score to exponent"},
     [SINKS] = {AT(sinks), .prefix = "sinks", .absent = 0, .flag = true,
                .meaning = "each head has one more key without a value"},
-    [EXPRESSIONS] = {AT(expressions), .prefix = "x", .absent = 0,
-                     .meaning = "number of the expressions that are compiled in"},
+    [EXPRESSION_HASH] = {AT(expression_hash), .prefix = "x", .absent = 0,
+                         .meaning = "hash of the expressions that are compiled in"},
     [LSE] = {AT(lse), .prefix = "lse", .absent = 0, .flag = true,
              .meaning = "also writes the log-sum-exp of every row"},
 };
@@ -38,10 +39,10 @@ static const attune_config_field of_problem[] = {
 
 /* What of the problem each operation depends on. */
 #define FIELDS(list) .fields = list, .count = sizeof list / sizeof *list
-static const unsigned char of_forward[] = {DTYPE,   HEAD_DIM, HEAD_DIM_V, BOUND,       LIST_BLOCK,
-                                           PATTERN, SCORE,    SINKS,      EXPRESSIONS, LSE},
+static const unsigned char of_forward[] = {DTYPE,         HEAD_DIM, HEAD_DIM_V, MASK_BOUNDS,     SPARSE_BLOCK_SIZE,
+                                           HAS_MASK_EXPR, SCORE,    SINKS,      EXPRESSION_HASH, LSE},
                            of_combine[] = {DTYPE, HEAD_DIM_V, SINKS, LSE},
-                           of_block_mask[] = {BOUND, LIST_BLOCK, PATTERN, EXPRESSIONS};
+                           of_block_mask[] = {MASK_BOUNDS, SPARSE_BLOCK_SIZE, HAS_MASK_EXPR, EXPRESSION_HASH};
 static const struct {
   const char *name;
   const unsigned char *fields;
@@ -110,7 +111,7 @@ static attune_status print_field(char *out, size_t size, const attune_config_fie
     return attune_fail(ATTUNE_BAD_CONFIG, "config field %s is %d; it must be from 0 to %d", field->name, value, limit);
   }
   if (field->words != NULL) {
-    snprintf(out, size, ".%s", field->words[value]);
+    snprintf(out, size, ".%s%s", field->prefix, field->words[value]);
   } else if (field->flag) {
     snprintf(out, size, ".%s", field->prefix);
   } else {
@@ -149,7 +150,8 @@ static void describe_field(char *out, size_t size, const attune_config_field *fi
   size_t length = 0;
   for (int32_t i = 0; field->words[i] != NULL; i++) {
     if (i == field->absent) continue;
-    length += (size_t)snprintf(out + length, size - length, "%s%s", length > 0 ? "|" : "", field->words[i]);
+    length +=
+        (size_t)snprintf(out + length, size - length, "%s%s%s", length > 0 ? "|" : "", field->prefix, field->words[i]);
   }
 }
 
@@ -166,7 +168,7 @@ static attune_status bad_config(const attune_text *text, int32_t family, int fir
 }
 
 static bool parse_field(attune_text *text, const attune_config_field *field, int32_t *value) {
-  if (field->words != NULL) return attune_text_one_of(text, field->words, value);
+  if (field->words != NULL) return attune_text_one_of(text, field->prefix, field->words, value);
   if (!field->flag) return attune_text_number(text, field->prefix, value);
   if (!attune_text_word(text, field->prefix)) return false;
   *value = 1;
@@ -268,10 +270,10 @@ int attune_config_compare(const attune_config *a, const attune_config *b) {
 
 /* Of the shared fields, those that a family's table lacks are what they are without it. */
 void attune_config_complete(attune_config *config) {
-  if (attune_config_field_named(config->family, "heads_packed") == NULL) config->heads_packed = 1;
+  if (attune_config_field_named(config->family, "pack_gqa") == NULL) config->pack_gqa = 1;
   if (attune_config_field_named(config->family, "cluster") == NULL) config->cluster = 1;
   if (attune_config_field_named(config->family, "splits") == NULL) config->splits = 1;
-  if (attune_config_field_named(config->family, "blocks") == NULL) config->blocks = 1;
+  if (attune_config_field_named(config->family, "min_blocks_per_sm") == NULL) config->min_blocks_per_sm = 1;
 }
 
 /* What follows from the problem, as another config has it. */
@@ -286,12 +288,12 @@ void attune_config_of_problem(attune_config *out, attune_family family, const at
       .dtype = (int32_t)problem->dtype,
       .head_dim = problem->head_dim,
       .head_dim_v = problem->head_dim_v,
-      .bound = (int32_t)attune_problem_bound(problem),
-      .list_block = problem->block_size,
-      .pattern = attune_problem_has_pattern(problem),
+      .mask_bounds = (int32_t)attune_problem_mask_bounds(problem),
+      .sparse_block_size = problem->block_size,
+      .has_mask_expr = attune_problem_has_mask_expr(problem),
       .score = (int32_t)attune_problem_score(problem),
       .sinks = problem->want_sinks,
-      .expressions = attune_problem_expressions(problem),
+      .expression_hash = attune_problem_expression_hash(problem),
       .lse = problem->want_lse,
   };
   *out = (attune_config){.family = (int32_t)family};

@@ -22,19 +22,19 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
                            .cluster = 1};
     return ATTUNE_OK;
   }
-  if (family == NULL || config->tile_m < 1 || config->warps < 1 || config->cluster < 1 || config->heads_packed < 1 ||
+  if (family == NULL || config->tile_m < 1 || config->warps < 1 || config->cluster < 1 || config->pack_gqa < 1 ||
       config->splits < 1) {
     return attune_fail(
-        ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d, heads_packed %d, cluster %d, splits %d: not a config",
-        config->family, config->tile_m, config->warps, config->heads_packed, config->cluster, config->splits);
+        ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d, pack_gqa %d, cluster %d, splits %d: not a config",
+        config->family, config->tile_m, config->warps, config->pack_gqa, config->cluster, config->splits);
   }
   attune_status status = family->serves != NULL ? family->serves(config, problem) : ATTUNE_OK;
   if (status) return status;
-  /* Whole rows of listed blocks, whole clusters: tiles past the last query have no rows. */
-  const int64_t queries = config->tile_m / config->heads_packed; /* of a tile */
-  const int64_t step = config->list_block > 0 ? config->list_block : config->cluster * queries;
+  /* Whole rows of the mask's blocks, whole clusters: tiles past the last query have no rows. */
+  const int64_t queries = config->tile_m / config->pack_gqa; /* of a tile */
+  const int64_t step = config->sparse_block_size > 0 ? config->sparse_block_size : config->cluster * queries;
   const int64_t tiles = (problem->seqlen_q + step - 1) / step * step / queries;
-  const int32_t heads = problem->heads_q / config->heads_packed;
+  const int32_t heads = problem->heads_q / config->pack_gqa;
   int64_t grid;
   if (__builtin_mul_overflow(tiles * heads * config->splits, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
     return attune_fail(ATTUNE_UNSUPPORTED,
@@ -48,7 +48,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
       .tiles_m = (int32_t)tiles,
       .splits = config->splits,
       .cluster = config->cluster,
-      .resident = config->persistent ? config->blocks : 0,
+      .resident = config->persistent ? config->min_blocks_per_sm : 0,
   };
   return ATTUNE_OK;
 }

@@ -8,24 +8,27 @@ static attune_status check_computed(const attune_config *c) {
   const struct {
     const char *name;
     int32_t value, limit;
-  } ranges[] = {{"dtype", c->dtype, ATTUNE_BF16}, {"bound", c->bound, ATTUNE_BOUND_WINDOW},
-                {"pattern", c->pattern, 1},       {"score", c->score, ATTUNE_SCORE_EXPRESSION},
-                {"sinks", c->sinks, 1},           {"lse", c->lse, 1}};
+  } ranges[] = {{"dtype", c->dtype, ATTUNE_BF16},
+                {"mask_bounds", c->mask_bounds, ATTUNE_MASK_BOUNDS_WINDOW},
+                {"has_mask_expr", c->has_mask_expr, 1},
+                {"score", c->score, ATTUNE_SCORE_EXPRESSION},
+                {"sinks", c->sinks, 1},
+                {"lse", c->lse, 1}};
   for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
     if (ranges[i].value < 0 || ranges[i].value > ranges[i].limit) {
       return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be from 0 to %d", ranges[i].name, ranges[i].value,
                          ranges[i].limit);
     }
   }
-  const bool has_expressions = c->pattern || c->score == ATTUNE_SCORE_EXPRESSION;
-  if (has_expressions != (c->expressions > 0)) {
+  const bool has_expressions = c->has_mask_expr || c->score == ATTUNE_SCORE_EXPRESSION;
+  if (has_expressions != (c->expression_hash > 0)) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                       "expressions is %d, with pattern %d and score %d; it names what those two have", c->expressions,
-                       c->pattern, c->score);
+                       "expression_hash is %d, with has_mask_expr %d and score %d; it names what those two have",
+                       c->expression_hash, c->has_mask_expr, c->score);
   }
-  if (c->list_block < 0 || c->list_block > ATTUNE_BLOCK_SIZE_MAX || c->list_block % 16 != 0) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "list_block is %d; it must be a multiple of 16 up to %d", c->list_block,
-                       ATTUNE_BLOCK_SIZE_MAX);
+  if (c->sparse_block_size < 0 || c->sparse_block_size > ATTUNE_BLOCK_SIZE_MAX || c->sparse_block_size % 16 != 0) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "sparse_block_size is %d; it must be a multiple of 16 up to %d",
+                       c->sparse_block_size, ATTUNE_BLOCK_SIZE_MAX);
   }
   const int32_t dims[2] = {c->head_dim, c->head_dim_v};
   const attune_operation operation = attune_config_operation(c);
@@ -63,19 +66,19 @@ static attune_status check_residence(const attune_config *c, const attune_device
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %s bytes of shared memory, this device allows %s",
                        grouped(needs, shared), grouped(allows, device->shared_per_block));
   }
-  if (c->blocks < 1 || c->blocks > device->blocks_per_sm) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "blocks is %d; an SM of this device holds from 1 to %d", c->blocks,
-                       device->blocks_per_sm);
+  if (c->min_blocks_per_sm < 1 || c->min_blocks_per_sm > device->blocks_per_sm) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "min_blocks_per_sm is %d; an SM of this device holds from 1 to %d",
+                       c->min_blocks_per_sm, device->blocks_per_sm);
   }
-  if (c->blocks * threads > device->threads_per_sm) {
+  if (c->min_blocks_per_sm * threads > device->threads_per_sm) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %d threads for %d blocks on an SM, this device has %d",
-                       c->blocks * threads, c->blocks, device->threads_per_sm);
+                       c->min_blocks_per_sm * threads, c->min_blocks_per_sm, device->threads_per_sm);
   }
-  const int64_t together = c->blocks * (shared + device->shared_reserved);
+  const int64_t together = c->min_blocks_per_sm * (shared + device->shared_reserved);
   if (together > device->shared_per_sm) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG,
                        "needs %s bytes of shared memory for %d blocks on an SM, this device has %s",
-                       grouped(needs, together), c->blocks, grouped(allows, device->shared_per_sm));
+                       grouped(needs, together), c->min_blocks_per_sm, grouped(allows, device->shared_per_sm));
   }
   return ATTUNE_OK;
 }
@@ -94,19 +97,20 @@ static attune_status check_ranges(const attune_config *c) {
 
 /* A split takes its share of the tiles between the first and the last visible one. */
 static attune_status check_splits(const attune_config *c) {
-  if (c->splits == 1 || (!c->pattern && c->list_block == 0)) return ATTUNE_OK;
+  if (c->splits == 1 || (!c->has_mask_expr && c->sparse_block_size == 0)) return ATTUNE_OK;
   return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                     "splits is %d; it must be 1 with a mask expression or lists, which leave out tiles", c->splits);
+                     "splits is %d; it must be 1 with a mask expression or a block mask, which leave out tiles",
+                     c->splits);
 }
 
-/* A tile lies in one listed block. The reference family goes by rows, and takes any. */
-static attune_status check_lists(const attune_config *c) {
-  if (c->list_block == 0 || c->family == ATTUNE_FAMILY_REFERENCE) return ATTUNE_OK;
+/* A tile lies in one block of the mask. The reference family goes by rows, and takes any. */
+static attune_status check_block_mask(const attune_config *c) {
+  if (c->sparse_block_size == 0 || c->family == ATTUNE_FAMILY_REFERENCE) return ATTUNE_OK;
   if (attune_config_operation(c) != ATTUNE_OPERATION_FORWARD) return ATTUNE_OK;
-  if (c->tile_m > 0 && c->tile_n > 0 && c->list_block % c->tile_m == 0 && c->list_block % c->tile_n == 0)
+  if (c->tile_m > 0 && c->tile_n > 0 && c->sparse_block_size % c->tile_m == 0 && c->sparse_block_size % c->tile_n == 0)
     return ATTUNE_OK;
-  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tiles of %d x %d do not divide listed blocks of %d x %d", c->tile_m,
-                     c->tile_n, c->list_block, c->list_block);
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tiles of %d x %d do not divide the mask's blocks of %d x %d", c->tile_m,
+                     c->tile_n, c->sparse_block_size, c->sparse_block_size);
 }
 
 attune_status attune_config_legal(const attune_config *config, const attune_device *device) {
@@ -119,7 +123,7 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
   if ((status = check_computed(config))) return status;
   if ((status = check_ranges(config))) return status;
   if ((status = check_splits(config))) return status;
-  if ((status = check_lists(config))) return status;
+  if ((status = check_block_mask(config))) return status;
   if ((status = family->legal(config, device))) return status;
   return check_residence(config, device);
 }

@@ -123,7 +123,7 @@ attune_status attune_steps_of(attune_steps *out, const attune_config *config, co
 /* ---- block masks ---- */
 
 attune_status attune_config_block_mask(attune_config *out, attune_problem *mask, const attune_problem *problem) {
-  if (out == NULL || mask == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "config of lists: null pointer");
+  if (out == NULL || mask == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "config of a block mask: null pointer");
   const attune_status status = attune_problem_check(problem);
   if (status) return status;
   if (problem->block_size == 0)

@@ -41,10 +41,10 @@ int attune_tensor_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const
                             const attune_problem *p) {
   const int32_t rows_kv = config->tile_n / config->cluster; /* what each block of a cluster loads for all */
   out[0] = packed(box_of(ATTUNE_TENSOR_Q, config->head_dim, p->seqlen_q, p->heads_q, p->batch, &p->q, config->tile_m),
-                  config->heads_packed);
+                  config->pack_gqa);
   out[1] = box_of(ATTUNE_TENSOR_K, config->head_dim, p->seqlen_k, p->heads_kv, p->batch, &p->k, rows_kv);
   out[2] = box_of(ATTUNE_TENSOR_V, config->head_dim_v, p->seqlen_k, p->heads_kv, p->batch, &p->v, rows_kv);
   out[3] = packed(box_of(ATTUNE_TENSOR_O, config->head_dim_v, p->seqlen_q, p->heads_q, p->batch, &p->o, config->tile_m),
-                  config->heads_packed);
+                  config->pack_gqa);
   return config->splits > 1 ? ATTUNE_TENSOR_MAPS - 1 : ATTUNE_TENSOR_MAPS; /* a split leaves its part of O by itself */
 }

@@ -11,14 +11,14 @@ static const attune_config_field schedule[] = {
 
 static attune_status legal(const attune_config *c, const attune_device *device) {
   (void)device;
-  if (c->list_block > 0) return ATTUNE_OK;
-  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "list_block is %d; a block mask has a block of queries and keys",
-                     c->list_block);
+  if (c->sparse_block_size > 0) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "sparse_block_size is %d; a block mask has a block of queries and keys",
+                     c->sparse_block_size);
 }
 
 static void layout(attune_layout *out, const attune_config *config) {
-  attune_layout_constant(out, "tile_m", config->list_block, "queries of a block");
-  attune_layout_constant(out, "tile_n", config->list_block, "keys of a block");
+  attune_layout_constant(out, "tile_m", config->sparse_block_size, "queries of a block");
+  attune_layout_constant(out, "tile_n", config->sparse_block_size, "keys of a block");
 }
 
 static int registers(const attune_config *config) {

@@ -67,9 +67,9 @@ extern const char *const attune_persistent_words[], *const attune_order_words[];
                               .meaning = "O is rescaled only when a row's maximum has grown by 2^8"
 #define ATTUNE_FIELD_ORDER                                                                                             \
   ATTUNE_FIELD(order), .prefix = "", .words = attune_order_words, .meaning = "which tile a block takes"
-#define ATTUNE_FIELD_BLOCKS                                                                                            \
-  ATTUNE_FIELD(blocks), .prefix = "b", .absent = ATTUNE_NEVER_ABSENT, .low = 1,                                        \
-                        .meaning = "blocks that an SM should hold"
+#define ATTUNE_FIELD_MIN_BLOCKS_PER_SM                                                                                 \
+  ATTUNE_FIELD(min_blocks_per_sm), .prefix = "b", .absent = ATTUNE_NEVER_ABSENT, .low = 1,                             \
+                                   .meaning = "blocks that an SM should hold"
 #define ATTUNE_FIELD_SPLITS                                                                                            \
   ATTUNE_FIELD(splits), .prefix = "split", .absent = 1, .low = 1, .high = ATTUNE_SPLITS_MAX,                           \
                         .axis_of = attune_splits_axis, .refine = attune_splits_refine,                                 \

@@ -6,7 +6,7 @@
 #include "generator/families/family.h"
 
 /* Its own fields. */
-enum { Q_REGISTERS };
+enum { Q_IN_REGS };
 
 enum { FIRST_ARCH = 80, FRAGMENT = 16, WARPS_MAX = 8, ROWS_MAX = 64, TILE_N_MAX = 256, STAGES_MAX = 4 };
 
@@ -37,7 +37,7 @@ static int registers_least(const attune_config *config) {
   const int rows = rows_of_warp(config);
   const int s = rows * config->tile_n / 32;
   const int o = rows * padded(config->head_dim_v) / 32;
-  const int q = config->own[Q_REGISTERS] ? rows * padded(config->head_dim) / 64 : 0;
+  const int q = config->own[Q_IN_REGS] ? rows * padded(config->head_dim) / 64 : 0;
   return s + o + q;
 }
 
@@ -77,7 +77,7 @@ static attune_status check_registers(const attune_config *c, const attune_device
     return attune_fail(
         ATTUNE_ILLEGAL_CONFIG,
         "a thread needs %d registers for S, O and Q alone, %d blocks of %d threads leave it %d of this SM's %d", least,
-        c->blocks, c->warps * 32, cap, device->registers_per_sm);
+        c->min_blocks_per_sm, c->warps * 32, cap, device->registers_per_sm);
   }
   return ATTUNE_OK;
 }
@@ -103,7 +103,7 @@ static void warps_axis(attune_axis *out, const attune_config *config, const attu
 /* Without a bound all tiles are equally long: only the order of heads matters. */
 static void order_axis(attune_axis *out, const attune_config *config, const attune_problem *problem) {
   (void)problem;
-  if (config->bound == ATTUNE_BOUND_NONE) out->count = 2;
+  if (config->mask_bounds == ATTUNE_MASK_BOUNDS_NONE) out->count = 2;
 }
 
 static const attune_config_field schedule[] = {
@@ -111,13 +111,13 @@ static const attune_config_field schedule[] = {
     {ATTUNE_FIELD_TILE_N, .low = FRAGMENT, .high = TILE_N_MAX, .axis = {{16, 32, 48, 64, 80, 96, 112, 128}, 8}},
     {ATTUNE_FIELD_WARPS, .low = 1, .high = WARPS_MAX, .axis = {{1, 2, 4, 8}, 4}, .axis_of = warps_axis},
     {ATTUNE_FIELD_STAGES, .low = 1, .high = STAGES_MAX, .axis = {{1, 2, 3, 4}, 4}},
-    {ATTUNE_OWN_FIELD(Q_REGISTERS, "q_registers"), .prefix = "qr", .flag = true, .high = 1, .axis = {{0, 1}, 2},
+    {ATTUNE_OWN_FIELD(Q_IN_REGS, "q_in_regs"), .prefix = "q_in_regs", .flag = true, .high = 1, .axis = {{0, 1}, 2},
      .meaning = "Q's fragments stay in registers, else they come from shared memory at every tile"},
     {ATTUNE_FIELD_LAZY_RESCALE, .axis = {{0, 1}, 2}},
-    {ATTUNE_FIELD_ORDER, .high = ATTUNE_ORDER_LONGEST, .axis_of = order_axis,
-     .axis = {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, 4}},
+    {ATTUNE_FIELD_ORDER, .high = ATTUNE_ORDER_LPT, .axis_of = order_axis,
+     .axis = {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LPT}, 4}},
     {ATTUNE_FIELD_SPLITS},
-    {ATTUNE_FIELD_BLOCKS, .high = INT32_MAX, .axis = {{1, 2, 3}, 3}},
+    {ATTUNE_FIELD_MIN_BLOCKS_PER_SM, .high = INT32_MAX, .axis = {{1, 2, 3}, 3}},
 };
 
 /* ---- cost ---- */
@@ -131,7 +131,7 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
   /* The fewer rows a warp owns, the more often K and V leave shared memory: once for every warp. */
   *out = (attune_cost){
       .matrix_flops = 2 * m * n * (depth + width),
-      .shared_bytes = kv_bytes * (c->warps + 1) + (c->own[Q_REGISTERS] ? 0 : q_bytes),
+      .shared_bytes = kv_bytes * (c->warps + 1) + (c->own[Q_IN_REGS] ? 0 : q_bytes),
       .loaded_bytes = kv_bytes,
       .exponentials = m * n * (softcap ? 3 : 1),
       .float_operations = m * n * (softcap ? 7 : 4) + (c->lazy_rescale ? 0.1 : 1) * m * width,

@@ -10,11 +10,9 @@ enum {
 };
 
 static const attune_config_field schedule[] = {
-    {ATTUNE_FIELD_TILE_M, .low = TILE_M, .high = TILE_M},
-    {ATTUNE_FIELD_TILE_N, .low = TILE_N, .high = TILE_N},
-    {ATTUNE_FIELD_WARPS, .low = WARPS, .high = WARPS},
-    {ATTUNE_FIELD_STAGES, .low = 1, .high = 1},
-    {ATTUNE_FIELD_BLOCKS, .high = 1},
+    {ATTUNE_FIELD_TILE_M, .low = TILE_M, .high = TILE_M}, {ATTUNE_FIELD_TILE_N, .low = TILE_N, .high = TILE_N},
+    {ATTUNE_FIELD_WARPS, .low = WARPS, .high = WARPS},    {ATTUNE_FIELD_STAGES, .low = 1, .high = 1},
+    {ATTUNE_FIELD_MIN_BLOCKS_PER_SM, .high = 1},
 };
 
 static attune_status legal(const attune_config *config, const attune_device *device) {

@@ -23,7 +23,7 @@ enum {
   TILE_N_MAX = 256,
   STAGES_MAX = 4,
   BLOCKS_MAX = 3,
-  POLYNOMIAL_MAX = 16,
+  EXP2_EMULATION_MAX = 16,
   PACKED_MAX = 8, /* a thread's two rows are eight apart, and of one head */
   CLUSTER_MAX = 2,
   PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
@@ -48,14 +48,14 @@ static int accumulators(const attune_config *c) {
 
 static int registers_at_entry(const attune_config *c) {
   enum { SM_REGISTERS = 65536 };
-  const int share = SM_REGISTERS / (c->warps * 32 * c->blocks) / 8 * 8;
+  const int share = SM_REGISTERS / (c->warps * 32 * c->min_blocks_per_sm) / 8 * 8;
   return share < ATTUNE_REGISTERS_MAX ? share : ATTUNE_REGISTERS_MAX;
 }
 
 /* What a consumer has once the producer has given its own away. */
 static int registers_of_consumer(const attune_config *c) {
-  enum { PRODUCER = 32 };                                               /* at least */
-  if (consumers(c) == 1 && c->blocks == 1) return ATTUNE_REGISTERS_MAX; /* nothing is exchanged */
+  enum { PRODUCER = 32 };                                                          /* at least */
+  if (consumers(c) == 1 && c->min_blocks_per_sm == 1) return ATTUNE_REGISTERS_MAX; /* nothing is exchanged */
   return (registers_at_entry(c) * (consumers(c) + 1) - PRODUCER) / consumers(c) / 8 * 8;
 }
 
@@ -90,7 +90,7 @@ static void add_pipelines(attune_layout *out, const attune_config *c, int q_stag
 static void layout(attune_layout *out, const attune_config *c) {
   enum { WORK_SLOTS = 2, QUEUE_SLOTS = 8 }; /* tiles of queries, of keys that a warp may be ahead */
   const int q_stages = 1 + c->own[Q_PREFETCH], k = panels(c->head_dim), v = panels(c->head_dim_v);
-  const bool dynamic = c->persistent == ATTUNE_PERSISTENT_DYNAMIC, masks = c->pattern || c->list_block > 0;
+  const bool dynamic = c->persistent == ATTUNE_PERSISTENT_DYNAMIC, masks = c->has_mask_expr || c->sparse_block_size > 0;
   add_tiles(out, "q", q_stages, c->own[O_STAGING] == ATTUNE_O_IN_Q && v > k ? v : k, c->tile_m);
   add_tiles(out, "k", c->stages, k, c->tile_n);
   add_tiles(out, "v", c->stages, v, c->tile_n);
@@ -145,7 +145,7 @@ static attune_status check_shape(const attune_config *c) {
 
 /* The blocks of a cluster go through the same tiles of keys, step by step. */
 static bool sees_all_keys(const attune_config *c) {
-  return c->bound == ATTUNE_BOUND_NONE && !c->pattern && c->list_block == 0;
+  return c->mask_bounds == ATTUNE_MASK_BOUNDS_NONE && !c->has_mask_expr && c->sparse_block_size == 0;
 }
 
 static attune_status check_cluster(const attune_config *c) {
@@ -155,10 +155,11 @@ static attune_status check_cluster(const attune_config *c) {
                        c->cluster, c->persistent);
   }
   if (c->cluster == 1 || sees_all_keys(c)) return ATTUNE_OK;
-  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                     "cluster is %d; it must be 1 with a bound, a pattern or lists, where neighbouring tiles of queries"
-                     " see different keys",
-                     c->cluster);
+  return attune_fail(
+      ATTUNE_ILLEGAL_CONFIG,
+      "cluster is %d; it must be 1 with a causal, window, expression or block mask, where neighbouring tiles"
+      " of queries see different keys",
+      c->cluster);
 }
 
 static attune_status check_o_place(const attune_config *c) {
@@ -167,17 +168,17 @@ static attune_status check_o_place(const attune_config *c) {
                      c->tile_m, c->tile_n);
 }
 
-/* What tells tiles and keys apart by head and query, or lists them, takes a tile to be of one head. */
+/* What tells tiles and keys apart by head and query, or by a block mask, takes a tile to be of one head. */
 static attune_status check_packing(const attune_config *c) {
-  const int32_t n = c->heads_packed;
+  const int32_t n = c->pack_gqa;
   if (n == 1) return ATTUNE_OK;
   if ((n & (n - 1)) != 0) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "heads_packed is %d; it must be 1, 2, 4 or %d", n, PACKED_MAX);
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "pack_gqa is %d; it must be 1, 2, 4 or %d", n, PACKED_MAX);
   }
-  if (!c->pattern && c->list_block == 0 && c->score != ATTUNE_SCORE_EXPRESSION) return ATTUNE_OK;
-  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                     "heads_packed is %d; it must be 1 with expressions or lists, which take a tile to be of one head",
-                     n);
+  if (!c->has_mask_expr && c->sparse_block_size == 0 && c->score != ATTUNE_SCORE_EXPRESSION) return ATTUNE_OK;
+  return attune_fail(
+      ATTUNE_ILLEGAL_CONFIG,
+      "pack_gqa is %d; it must be 1 with expressions or a block mask, which take a tile to be of one head", n);
 }
 
 /* ptxas holds one product's accumulators and addresses against what a thread has before the exchange (C7602). */
@@ -222,9 +223,9 @@ static attune_status serves(const attune_config *config, const attune_problem *p
                  {"k", &p->k, p->seqlen_k, p->heads_kv},
                  {"v", &p->v, p->seqlen_k, p->heads_kv},
                  {"o", &p->o, p->seqlen_q, p->heads_q}};
-  if (p->heads_q / p->heads_kv % config->heads_packed != 0) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "heads_packed is %d; it must divide the %d query heads on a key head",
-                       config->heads_packed, p->heads_q / p->heads_kv);
+  if (p->heads_q / p->heads_kv % config->pack_gqa != 0) {
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "pack_gqa is %d; it must divide the %d query heads on a key head",
+                       config->pack_gqa, p->heads_q / p->heads_kv);
   }
   for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
     const struct {
@@ -250,7 +251,7 @@ static attune_status serves(const attune_config *config, const attune_problem *p
 #define REFINE(name) static void name(attune_axis *out, const attune_config *config)
 
 static bool has_bound(const attune_config *c) {
-  return c->bound != ATTUNE_BOUND_NONE;
+  return c->mask_bounds != ATTUNE_MASK_BOUNDS_NONE;
 }
 
 AXIS(warps_axis) {
@@ -317,12 +318,12 @@ AXIS(order_axis) {
   /* Blocks that take their tiles in fixed rounds need rounds that are alike, or that shrink from first to last. Those
    * that count are best off with the long ones first, too. */
   if (has_bound(config) && config->persistent)
-    *out = (attune_axis){.values = {ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST}, .count = 2};
+    *out = (attune_axis){.values = {ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LPT}, .count = 2};
 }
 /* In fixed rounds the same blocks would get the longest tile of every section. */
 REFINE(refine_order) {
   if (has_bound(config) && config->persistent == ATTUNE_PERSISTENT_DYNAMIC)
-    *out = (attune_axis){.values = {ATTUNE_ORDER_SECTIONS}, .count = 1};
+    *out = (attune_axis){.values = {ATTUNE_ORDER_L2_SECTIONS}, .count = 1};
 }
 
 /* The most of a group: a power of two. */
@@ -333,11 +334,11 @@ static int heads_to_pack(const attune_problem *p) {
   return most;
 }
 /* Few queries leave a tile's rows empty, unless other heads' fill them. */
-AXIS(heads_packed_axis) {
+AXIS(pack_gqa_axis) {
   if (problem != NULL && problem->seqlen_q < config->tile_m && heads_to_pack(problem) > 1)
     *out = (attune_axis){.values = {1, heads_to_pack(problem)}, .count = 2};
 }
-REFINE(refine_heads_packed) {
+REFINE(refine_pack_gqa) {
   (void)config;
   *out = (attune_axis){.values = {2, 4, 8}, .count = 3};
 }
@@ -347,13 +348,13 @@ REFINE(refine_cluster) {
 }
 
 /* Of one warpgroup up to three blocks, of two two: what is more leaves too few registers for each. */
-AXIS(blocks_axis) {
+AXIS(min_blocks_per_sm_axis) {
   (void)problem;
   *out = (attune_axis){.values = {1, 2, 3}, .count = BLOCKS_MAX + 1 - consumers(config)};
 }
 
-static const char *const pingpong_words[] = {"free", "turns", "tokens", NULL};
-static const char *const o_staging_words[] = {"oq", "ob", "ov", NULL};
+static const char *const pingpong_words[] = {"none", "mma", "softmax", NULL};
+static const char *const o_staging_words[] = {"q", "own", "v", NULL};
 
 static const attune_config_field schedule[] = {
     {ATTUNE_FIELD_TILE_M, .low = ROWS, .high = ROWS * CONSUMERS_MAX, .axis = {{64, 128, 192}, 3}},
@@ -362,39 +363,39 @@ static const attune_config_field schedule[] = {
     {ATTUNE_FIELD_WARPS, .low = 8, .high = 4 * (CONSUMERS_MAX + 1), .axis_of = warps_axis},
     {ATTUNE_FIELD_STAGES, .low = 1, .high = STAGES_MAX, .axis = {{1, 2, 3, 4}, 4}},
     {ATTUNE_FIELD_LAZY_RESCALE, .axis = {{0, 1}, 2}},
-    {ATTUNE_OWN_FIELD(Q_PREFETCH, "q_prefetch"), .prefix = "qq", .flag = true, .high_of = q_prefetch_high,
+    {ATTUNE_OWN_FIELD(Q_PREFETCH, "q_prefetch"), .prefix = "q_prefetch", .flag = true, .high_of = q_prefetch_high,
      .axis = {{0, 1}, 2}, .meaning = "the next tile's Q is loaded while this one's is worked on"},
-    {ATTUNE_OWN_FIELD(INTRA_WG_OVERLAP, "overlap"), .prefix = "overlap", .flag = true, .high = 1, .axis = {{0, 1}, 2},
-     .meaning = "the softmax of a tile runs beside the products of its neighbours"},
-    {ATTUNE_OWN_FIELD(PINGPONG, "rotation"), .prefix = "", .words = pingpong_words, .high_of = pingpong_high,
+    {ATTUNE_OWN_FIELD(INTRA_WG_OVERLAP, "intra_wg_overlap"), .prefix = "intra_wg_overlap", .flag = true, .high = 1,
+     .axis = {{0, 1}, 2}, .meaning = "the softmax of a tile runs beside the products of its neighbours"},
+    {ATTUNE_OWN_FIELD(PINGPONG, "pingpong"), .prefix = "pingpong_", .words = pingpong_words, .high_of = pingpong_high,
      .axis_of = pingpong_axis, .refine = refine_pingpong,
-     .meaning = "what warpgroups take turns at: the matrix units (turns), the exponentials (tokens)"},
-    {ATTUNE_OWN_FIELD(HALF_TILES, "halves"), .prefix = "halves", .flag = true, .high_of = half_tiles_high,
+     .meaning = "what warpgroups take turns at: the matrix units (mma), the exponentials (softmax)"},
+    {ATTUNE_OWN_FIELD(HALF_TILES, "half_tiles"), .prefix = "half_tiles", .flag = true, .high_of = half_tiles_high,
      .axis_of = half_tiles_axis, .meaning = "a warpgroup leaves out half a tile of which its rows see no key"},
-    {ATTUNE_OWN_FIELD(RESCALE_BEFORE_PV, "rescale_before"), .prefix = "before", .flag = true,
+    {ATTUNE_OWN_FIELD(RESCALE_BEFORE_PV, "rescale_before_pv"), .prefix = "rescale_before_pv", .flag = true,
      .high_of = rescale_before_pv_high, .refine = refine_rescale_before_pv,
      .meaning = "O is rescaled before P V is started, not once it has been"},
-    {ATTUNE_OWN_FIELD(P_IN_SMEM, "p_shared"), .prefix = "ps", .flag = true, .high = 1, .refine = refine_p_in_smem,
-     .meaning = "P passes through shared memory, else it stays in registers"},
-    {ATTUNE_OWN_FIELD(O_STAGING, "o_place"), .prefix = "", .words = o_staging_words, .high = ATTUNE_O_IN_V,
+    {ATTUNE_OWN_FIELD(P_IN_SMEM, "p_in_smem"), .prefix = "p_in_smem", .flag = true, .high = 1,
+     .refine = refine_p_in_smem, .meaning = "P passes through shared memory, else it stays in registers"},
+    {ATTUNE_OWN_FIELD(O_STAGING, "o_staging"), .prefix = "o_staging_", .words = o_staging_words, .high = ATTUNE_O_IN_V,
      .refine = refine_o_staging,
-     .meaning = "O leaves through Q's slot (oq), shared memory of its own (ob), the last V's slot (ov)"},
-    {ATTUNE_OWN_FIELD(EXP2_EMULATION, "polynomial"), .prefix = "poly", .high = POLYNOMIAL_MAX,
+     .meaning = "O leaves through Q's slot (q), shared memory of its own (own), the last V's slot (v)"},
+    {ATTUNE_OWN_FIELD(EXP2_EMULATION, "exp2_emulation"), .prefix = "exp2_emulation", .high = EXP2_EMULATION_MAX,
      .refine = refine_exp2_emulation, .meaning = "one of so many exponentials is a polynomial on the FMA units"},
-    {ATTUNE_FIELD(persistent), .prefix = "", .words = attune_persistent_words, .high = ATTUNE_PERSISTENT_DYNAMIC,
-     .axis = {{ATTUNE_PERSISTENT_NONE, ATTUNE_PERSISTENT_ROUNDS}, 2}, .refine = refine_persistent,
+    {ATTUNE_FIELD(persistent), .prefix = "persistent_", .words = attune_persistent_words,
+     .high = ATTUNE_PERSISTENT_DYNAMIC, .axis = {{ATTUNE_PERSISTENT_NONE, ATTUNE_PERSISTENT_STATIC}, 2},
+     .refine = refine_persistent,
      .meaning = "a block goes through many tiles: of fixed rounds, or as a counter gives them out"},
-    {ATTUNE_FIELD_ORDER, .high = ATTUNE_ORDER_SECTIONS, .axis_of = order_axis, .refine = refine_order,
-     .axis = {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LONGEST,
-               ATTUNE_ORDER_SECTIONS},
+    {ATTUNE_FIELD_ORDER, .high = ATTUNE_ORDER_L2_SECTIONS, .axis_of = order_axis, .refine = refine_order,
+     .axis = {{ATTUNE_ORDER_LINEAR, ATTUNE_ORDER_HEADS, ATTUNE_ORDER_REVERSED, ATTUNE_ORDER_LPT,
+               ATTUNE_ORDER_L2_SECTIONS},
               5}},
-    {ATTUNE_FIELD(heads_packed), .prefix = "pack", .absent = 1, .low = 1, .high = PACKED_MAX,
-     .axis_of = heads_packed_axis, .refine = refine_heads_packed,
-     .meaning = "query heads of a group whose rows share a tile"},
+    {ATTUNE_FIELD(pack_gqa), .prefix = "pack_gqa", .absent = 1, .low = 1, .high = PACKED_MAX, .axis_of = pack_gqa_axis,
+     .refine = refine_pack_gqa, .meaning = "query heads of a group whose rows share a tile"},
     {ATTUNE_FIELD_SPLITS},
     {ATTUNE_FIELD(cluster), .prefix = "c", .absent = 1, .low = 1, .high = CLUSTER_MAX, .refine = refine_cluster,
      .meaning = "blocks with neighbouring tiles that share out the loads of K and V"},
-    {ATTUNE_FIELD_BLOCKS, .high = BLOCKS_MAX, .axis_of = blocks_axis},
+    {ATTUNE_FIELD_MIN_BLOCKS_PER_SM, .high = BLOCKS_MAX, .axis_of = min_blocks_per_sm_axis},
 };
 
 static void print_primitives(struct attune_buffer *out, const attune_config *config) {
@@ -406,23 +407,23 @@ static void print_primitives(struct attune_buffer *out, const attune_config *con
 
 /* ---- cost ---- */
 
-/* Fitted on an H100 (templates/notes/model.md): three warpgroups hide more than two, and gain from turns, which cost
- * two a little; from tokens they lose, and two gain a little. */
+/* Fitted on an H100 (templates/notes/model.md): three warpgroups hide more than two, and gain from ping-pong of the
+ * MMAs, which costs two a little; from ping-pong of the softmax they lose, and two gain a little. */
 static double serial_share(const attune_config *c) {
   enum { SERIALISED = 8 }; /* that many lacking: ptxas serialises all such (C7512; 166 of 166 compiled) */
   if (lacking_registers(c) >= SERIALISED) return 1;
   static const double shares[4] = {1, 0.5, 0.4, 0.3};
-  const int together = consumers(c) * c->blocks;
-  static const double rotations[3][2] = {{0, 0}, {0.05, -0.15}, {-0.02, 0.1}}; /* of up to two, of three */
-  const double turns = rotations[c->own[PINGPONG]][consumers(c) == 3];
-  return shares[together < 4 ? together - 1 : 3] + (c->own[INTRA_WG_OVERLAP] ? 0 : 0.2) + turns;
+  const int together = consumers(c) * c->min_blocks_per_sm;
+  static const double pingpong[3][2] = {{0, 0}, {0.05, -0.15}, {-0.02, 0.1}}; /* of up to two, of three */
+  const double alternation = pingpong[c->own[PINGPONG]][consumers(c) == 3];
+  return shares[together < 4 ? together - 1 : 3] + (c->own[INTRA_WG_OVERLAP] ? 0 : 0.2) + alternation;
 }
 
 static void cost(attune_cost *out, const attune_config *c, const attune_problem *problem) {
   const double depth = (c->head_dim + 15) / 16 * 16, width = c->head_dim_v;
   const double m = c->tile_m, n = c->tile_n;
   const bool softcap = problem->softcap > 0;
-  const double by_polynomial = c->own[EXP2_EMULATION] ? 1.0 / c->own[EXP2_EMULATION] : 0;
+  const double emulated = c->own[EXP2_EMULATION] ? 1.0 / c->own[EXP2_EMULATION] : 0;
   const double q_panel_bytes = 2.0 * m * PANEL * panels(c->head_dim);
   *out = (attune_cost){
       .matrix_flops = 2 * m * n * (depth + width),
@@ -430,8 +431,8 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
       .shared_bytes =
           2 * n * (depth + width) * (consumers(c) + 1) + 2 * m * depth + (c->own[P_IN_SMEM] ? 4 * m * n : 0),
       .loaded_bytes = 2 * n * (depth + width) / c->cluster,
-      .exponentials = m * n * ((softcap ? 3 : 1) - by_polynomial),
-      .float_operations = m * n * ((softcap ? 7 : 4) + 9 * by_polynomial) + (c->lazy_rescale ? 0.1 : 1) * m * width,
+      .exponentials = m * n * ((softcap ? 3 : 1) - emulated),
+      .float_operations = m * n * ((softcap ? 7 : 4) + 9 * emulated) + (c->lazy_rescale ? 0.1 : 1) * m * width,
       /* Waits and descriptors are some 300 in the profile, whatever tile_n. */
       .latency_clocks = c->stages == 1   ? 800
                         : c->stages == 2 ? 320

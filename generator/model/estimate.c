@@ -113,7 +113,7 @@ static key_span keys_of_rows(const attune_problem *p, int64_t begin, int64_t end
 }
 
 static key_span keys_of_tile(const attune_config *c, const attune_problem *p, int64_t tile) {
-  const int64_t queries = c->tile_m / c->heads_packed;
+  const int64_t queries = c->tile_m / c->pack_gqa;
   return keys_of_rows(p, tile * queries, (tile + 1) * queries);
 }
 
@@ -125,8 +125,8 @@ static double steps_with_halves(const attune_config *c, const attune_problem *p,
   const int64_t half = c->tile_n / 2, groups = c->tile_m / ROWS;
   double sum = 0, most = 0;
   for (int64_t g = 0; g < groups; g++) {
-    const int64_t row = (tile * c->tile_m + g * ROWS) / c->heads_packed;
-    const key_span keys = keys_of_rows(p, row, row + ROWS / c->heads_packed);
+    const int64_t row = (tile * c->tile_m + g * ROWS) / c->pack_gqa;
+    const key_span keys = keys_of_rows(p, row, row + ROWS / c->pack_gqa);
     if (row >= p->seqlen_q || keys.end <= keys.begin) continue;
     const int64_t first = keys.begin / half, last = (keys.end - 1) / half; /* halves that are seen */
     const int64_t alone = first / 2 == last / 2 ? (first == last) : first % 2 + (last % 2 == 0);
@@ -147,7 +147,7 @@ static double steps_of_tile(const attune_config *c, const attune_problem *p, boo
 /* From at most 8 tiles, evenly spread, the first and the last among them. */
 static steps count_steps(const attune_config *config, const attune_problem *problem, bool half_tiles, int64_t tiles) {
   enum { SAMPLES = 8 };
-  const int64_t count = config->bound == ATTUNE_BOUND_NONE ? 1 : tiles < SAMPLES ? tiles : SAMPLES;
+  const int64_t count = config->mask_bounds == ATTUNE_MASK_BOUNDS_NONE ? 1 : tiles < SAMPLES ? tiles : SAMPLES;
   steps result = {0, 0};
   for (int64_t i = 0; i < count; i++) {
     const double n = steps_of_tile(config, problem, half_tiles, count == 1 ? 0 : i * (tiles - 1) / (count - 1));
@@ -193,7 +193,7 @@ static steps count_pattern_steps(const attune_config *config, const attune_probl
 static steps steps_of(const attune_config *config, const attune_problem *problem, bool half_tiles, int64_t tiles,
                       attune_estimate_memo *memo) {
   attune_expression *mask = NULL;
-  if (!attune_problem_has_pattern(problem)) return count_steps(config, problem, half_tiles, tiles);
+  if (!attune_problem_has_mask_expr(problem)) return count_steps(config, problem, half_tiles, tiles);
   for (int i = 0; i < memo->count; i++)
     if (memo->shapes[i].tile_m == config->tile_m && memo->shapes[i].tile_n == config->tile_n)
       return (steps){memo->shapes[i].mean, memo->shapes[i].longest};
@@ -243,7 +243,7 @@ static double traffic_bytes(const attune_config *config, const attune_problem *p
   const double once = attune_problem_bytes(problem);
   const double kv =
       2.0 * problem->batch * problem->heads_kv * problem->seqlen_k * (double)(problem->head_dim + problem->head_dim_v);
-  const bool heads_first = config->order == ATTUNE_ORDER_HEADS || config->order == ATTUNE_ORDER_LONGEST;
+  const bool heads_first = config->order == ATTUNE_ORDER_HEADS || config->order == ATTUNE_ORDER_LPT;
   if (!heads_first || kv < 0.8 * (double)device->l2_bytes) return once;
   const double sharing = fmin(tiles, fmax(1, slots / heads)); /* blocks of one head at work at once */
   const double visible = attune_problem_flops(problem) / (2.0 * (problem->head_dim + problem->head_dim_v) * heads *
@@ -260,8 +260,8 @@ static double partial_bytes(const attune_config *config, const attune_problem *p
 /* How much of the longest block's time passes at the end while SMs run empty, for blocks of unequal length. */
 static double tail_share(int32_t order) {
   switch (order) {
-  case ATTUNE_ORDER_LONGEST:
-  case ATTUNE_ORDER_SECTIONS:
+  case ATTUNE_ORDER_LPT:
+  case ATTUNE_ORDER_L2_SECTIONS:
     return 0.1;
   case ATTUNE_ORDER_REVERSED:
     return 0.35;
@@ -335,10 +335,10 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   steps n = steps_of(config, p, step.half_tiles, launch.tiles_m, memo);
   n.mean = fmax(1, n.mean / config->splits);
   n.longest = fmax(1, ceil(n.longest / config->splits));
-  const int32_t one_in = attune_problem_one_in(p);
-  if (one_in > 1) {
-    n.mean /= one_in;
-    n.longest /= one_in;
+  const int32_t denominator = attune_problem_density_denominator(p);
+  if (denominator > 1) {
+    n.mean /= denominator;
+    n.longest /= denominator;
   }
   const double grid = launch.grid, slots = speed.sms * occupancy;
   const double spilled = (double)spill_bytes * launch.threads;
@@ -369,6 +369,6 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   const int start = LAUNCH_MICROSECONDS + (config->persistent == ATTUNE_PERSISTENT_DYNAMIC ? CLEAR_MICROSECONDS : 0) +
                     (config->splits > 1 ? COMBINE_MICROSECONDS : 0);
   const double seconds = fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * start;
-  const bool all_known = !attune_problem_has_pattern(p) && p->block_size == 0; /* how much work there is */
+  const bool all_known = !attune_problem_has_mask_expr(p) && p->block_size == 0; /* how much work there is */
   return all_known ? fmax(seconds, attune_problem_floor(p, device)) : seconds;
 }

@@ -24,11 +24,11 @@ void attune_canonical_scale(attune_problem *problem) {
   if (isnan(problem->scale)) problem->scale = (float)(1 / sqrt((double)problem->head_dim));
 }
 
-attune_bound attune_problem_bound(const attune_problem *problem) {
+attune_mask_bounds attune_problem_mask_bounds(const attune_problem *problem) {
   attune_problem p = *problem;
   attune_canonical_mask(&p);
-  if (p.window_left != ATTUNE_UNBOUNDED) return ATTUNE_BOUND_WINDOW;
-  return p.window_right != ATTUNE_UNBOUNDED ? ATTUNE_BOUND_CAUSAL : ATTUNE_BOUND_NONE;
+  if (p.window_left != ATTUNE_UNBOUNDED) return ATTUNE_MASK_BOUNDS_WINDOW;
+  return p.window_right != ATTUNE_UNBOUNDED ? ATTUNE_MASK_BOUNDS_CAUSAL : ATTUNE_MASK_BOUNDS_NONE;
 }
 
 attune_score attune_problem_score(const attune_problem *problem) {
@@ -38,5 +38,5 @@ attune_score attune_problem_score(const attune_problem *problem) {
 }
 
 bool attune_problem_is_sparse(const attune_problem *problem) {
-  return attune_problem_has_pattern(problem) || problem->block_size > 0;
+  return attune_problem_has_mask_expr(problem) || problem->block_size > 0;
 }

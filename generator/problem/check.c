@@ -120,7 +120,7 @@ attune_status attune_check_block_density(const attune_problem_field *field, cons
   if (!(p->block_density >= 0 && p->block_density <= 1))
     return attune_fail(ATTUNE_BAD_SIZE, "%s is %g; it must be from 0 to 1", field->name, (double)p->block_density);
   if (p->block_density > 0 && p->block_size == 0)
-    return attune_fail(ATTUNE_BAD_SIZE, "%s is %g, but there is no block_size: set it to list blocks", field->name,
+    return attune_fail(ATTUNE_BAD_SIZE, "%s is %g, but there is no block_size: set it for a block mask", field->name,
                        (double)p->block_density);
   return ATTUNE_OK;
 }

@@ -20,21 +20,23 @@ const char *attune_class_parse_window(attune_problem *p, attune_text *text) {
 }
 
 void attune_class_print_density(attune_buffer *out, const attune_problem *p) {
-  if (attune_problem_one_in(p) > 0) attune_buffer_print(out, ".in%d", attune_problem_one_in(p));
+  if (attune_problem_density_denominator(p) > 0)
+    attune_buffer_print(out, ".in%d", attune_problem_density_denominator(p));
 }
 
 const char *attune_class_parse_density(attune_problem *p, attune_text *text) {
-  int32_t one_in = 0;
-  if (p->block_size > 0 && attune_text_number(text, "in", &one_in) && one_in > 0) p->block_density = 1 / (float)one_in;
+  int32_t denominator = 0;
+  if (p->block_size > 0 && attune_text_number(text, "in", &denominator) && denominator > 0)
+    p->block_density = 1 / (float)denominator;
   return NULL;
 }
 
 void attune_class_print_mask_expr(attune_buffer *out, const attune_problem *p) {
-  if (attune_problem_has_pattern(p)) attune_buffer_add_text(out, ".pattern");
+  if (attune_problem_has_mask_expr(p)) attune_buffer_add_text(out, ".mask_expr");
 }
 
 const char *attune_class_parse_mask_expr(attune_problem *p, attune_text *text) {
-  if (attune_text_word(text, "pattern")) p->mask_expr = attune_expression_unknown;
+  if (attune_text_word(text, "mask_expr")) p->mask_expr = attune_expression_unknown;
   return NULL;
 }
 
@@ -67,12 +69,12 @@ const char *attune_class_parse_score_expr(attune_problem *p, attune_text *text) 
 }
 
 void attune_class_print_hash(attune_buffer *out, const attune_problem *p) {
-  const int32_t hash = attune_problem_expressions(p);
+  const int32_t hash = attune_problem_expression_hash(p);
   if (hash != 0) attune_buffer_print(out, ".x%d", hash);
 }
 
 const char *attune_class_parse_hash(attune_problem *p, attune_text *text) {
   (void)attune_text_number(text, "x", &p->expression_hash);
   if ((p->mask_expr != NULL || p->score_expr != NULL) == (p->expression_hash > 0)) return NULL;
-  return "x and a number where there is a pattern or an expression, and only there";
+  return "x and a number where there is mask_expr or expression, and only there";
 }

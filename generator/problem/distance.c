@@ -8,16 +8,16 @@ double attune_distance_axis(int32_t a, int32_t b) {
 }
 
 void attune_distance_place(attune_buffer *out, int32_t *window, const attune_problem *p) {
-  const attune_bound bound = attune_problem_bound(p);
-  *window = bound == ATTUNE_BOUND_WINDOW ? p->window_left + 1 : 0;
-  attune_buffer_print(out, ".bound%d.score%d.pattern%d.x%d", (int)bound, (int)attune_problem_score(p),
-                      attune_problem_has_pattern(p), attune_problem_expressions(p));
+  const attune_mask_bounds bound = attune_problem_mask_bounds(p);
+  *window = bound == ATTUNE_MASK_BOUNDS_WINDOW ? p->window_left + 1 : 0;
+  attune_buffer_print(out, ".mask_bounds%d.score%d.mask_expr%d.x%d", (int)bound, (int)attune_problem_score(p),
+                      attune_problem_has_mask_expr(p), attune_problem_expression_hash(p));
 }
 
 double attune_distance_window(const attune_problem *wanted, const attune_problem *tuned) {
-  const attune_bound bound = attune_problem_bound(wanted);
-  if (bound != attune_problem_bound(tuned)) return INFINITY;
-  return bound == ATTUNE_BOUND_WINDOW ? attune_distance_axis(wanted->window_left + 1, tuned->window_left + 1) : 0;
+  const attune_mask_bounds bound = attune_problem_mask_bounds(wanted);
+  if (bound != attune_problem_mask_bounds(tuned)) return INFINITY;
+  return bound == ATTUNE_MASK_BOUNDS_WINDOW ? attune_distance_axis(wanted->window_left + 1, tuned->window_left + 1) : 0;
 }
 
 /* The kernel depends on how a score becomes an exponent, not on the values of scale and softcap. */
@@ -26,14 +26,14 @@ double attune_distance_score(const attune_problem *wanted, const attune_problem 
 }
 
 double attune_distance_density(const attune_problem *wanted, const attune_problem *tuned) {
-  const int32_t a = attune_problem_one_in(wanted), b = attune_problem_one_in(tuned);
+  const int32_t a = attune_problem_density_denominator(wanted), b = attune_problem_density_denominator(tuned);
   return a > 0 && b > 0 ? attune_distance_axis(a, b) : 0;
 }
 
 /* The kernel is made anew from the schedule. Another score may want another one, another mask surely does. */
 double attune_distance_expressions(const attune_problem *wanted, const attune_problem *tuned) {
-  const bool has_mask = attune_problem_has_pattern(wanted);
-  if (has_mask != attune_problem_has_pattern(tuned)) return INFINITY;
-  if (attune_problem_expressions(wanted) == attune_problem_expressions(tuned)) return 0;
+  const bool has_mask = attune_problem_has_mask_expr(wanted);
+  if (has_mask != attune_problem_has_mask_expr(tuned)) return INFINITY;
+  if (attune_problem_expression_hash(wanted) == attune_problem_expression_hash(tuned)) return 0;
   return has_mask ? INFINITY : 1;
 }

@@ -41,7 +41,7 @@ static const char *score_text(const attune_problem *problem) {
   return is_only(text, "score") ? "" : text;
 }
 
-bool attune_problem_has_pattern(const attune_problem *problem) {
+bool attune_problem_has_mask_expr(const attune_problem *problem) {
   return mask_text(problem)[0] != '\0';
 }
 
@@ -162,11 +162,11 @@ static int32_t number_of(const attune_expression *mask, const attune_expression 
   return number != 0 ? number : 1;
 }
 
-int32_t attune_problem_expressions(const attune_problem *problem) {
+int32_t attune_problem_expression_hash(const attune_problem *problem) {
   attune_expression *mask = NULL, *score = NULL;
   int32_t number = 0;
   if (attune_problem_expressions_unknown(problem)) return problem->expression_hash;
-  if (!attune_problem_has_pattern(problem) && !attune_problem_changes_score(problem)) return 0;
+  if (!attune_problem_has_mask_expr(problem) && !attune_problem_changes_score(problem)) return 0;
   if (attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem) == ATTUNE_OK &&
       attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, problem) == ATTUNE_OK)
     number = number_of(mask, score, problem);

@@ -163,7 +163,7 @@ static attune_status parse_part(attune_problem *p, attune_text *text, const attu
     return ATTUNE_OK;
   }
   if (field->kind == ATTUNE_FIELD_WORD)
-    found = attune_text_one_of(text, field->words, &value);
+    found = attune_text_one_of(text, "", field->words, &value);
   else
     found = attune_text_number(text, field->prefix, &value);
   if (!found && !field->optional) return missing(text, field);

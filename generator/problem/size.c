@@ -14,11 +14,11 @@ attune_range attune_block_range(int64_t index, int32_t block, int32_t seqlen) {
   return (attune_range){(int32_t)(index * block), (int32_t)(end < seqlen ? end : seqlen) - 1};
 }
 
-int32_t attune_problem_one_in(const attune_problem *problem) {
+int32_t attune_problem_density_denominator(const attune_problem *problem) {
   enum { MOST = 1 << 16 };
   if (problem->block_size == 0 || !(problem->block_density > 0)) return 0;
-  const double one_in = exp2(round(-log2((double)problem->block_density)));
-  return one_in < MOST ? (int32_t)one_in : MOST;
+  const double denominator = exp2(round(-log2((double)problem->block_density)));
+  return denominator < MOST ? (int32_t)denominator : MOST;
 }
 
 /* Sum over i in [0, rows) of i + first, clamped to [0, limit]. */

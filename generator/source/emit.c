@@ -121,10 +121,11 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
   const attune_family_row *family = attune_family_find(config->family);
   if (family->operation == ATTUNE_OPERATION_FORWARD) {
     attune_buffer_add_text(out, " * Launch: a grid of tiles_m x heads_q x batch");
-    if (config->heads_packed > 1) attune_buffer_print(out, " / %d", config->heads_packed);
+    if (config->pack_gqa > 1) attune_buffer_print(out, " / %d", config->pack_gqa);
     if (config->splits > 1) attune_buffer_print(out, " x %d", config->splits);
     attune_buffer_add_text(out, " blocks");
-    if (config->persistent) attune_buffer_print(out, ", or %d for each multiprocessor if that is less", config->blocks);
+    if (config->persistent)
+      attune_buffer_print(out, ", or %d for each multiprocessor if that is less", config->min_blocks_per_sm);
     if (config->cluster > 1) attune_buffer_print(out, ", in clusters of %d", config->cluster);
     attune_buffer_add_text(out, ";\n *   ");
   } else {

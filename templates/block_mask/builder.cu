@@ -3,7 +3,7 @@
  *
  * Building takes two launches, since a row begins where all before it end: the first counts, the second adds up what
  * the rows before it count, and fills in. Nothing is shared between blocks of the grid, and there is no memory for what
- * is not listed. A tile of tiles.h is here a whole block: list_block queries x list_block keys. */
+ * is not listed. A tile of tiles.h is here a whole block: sparse_block_size queries x sparse_block_size keys. */
 #include "../parts/layout.h"
 #include "../parts/tile_walk.h"
 
@@ -80,15 +80,15 @@ ATTUNE_DEVICE block_row find_block_row(const attune_block_mask_arguments &a, int
   return at;
 }
 
-#if PATTERN
+#if HAS_MASK_EXPR
 /* What the mask expression says of a block, for all heads and batches that the list is for. */
 ATTUNE_DEVICE sparse_block block_of_expression(const attune_block_mask_arguments &a, const block_row &at, int column) {
-  const verdict seen =
-      is_seen<range, unknown>(a.problem, a.problem.list_batch > 1 ? range(at.batch) : range(0, a.problem.batch - 1),
-                              a.problem.list_heads > 1 ? range(at.head) : range(0, a.problem.heads_q - 1),
-                              range(at.row_begin, minimum(at.row_begin + list_block, at.seqlen_q) - 1),
-                              range(column * list_block, minimum((column + 1) * list_block, at.seqlen_k) - 1),
-                              range(at.seqlen_q), range(at.seqlen_k));
+  const verdict seen = is_seen<range, unknown>(
+      a.problem, a.problem.list_batch > 1 ? range(at.batch) : range(0, a.problem.batch - 1),
+      a.problem.list_heads > 1 ? range(at.head) : range(0, a.problem.heads_q - 1),
+      range(at.row_begin, minimum(at.row_begin + sparse_block_size, at.seqlen_q) - 1),
+      range(column * sparse_block_size, minimum((column + 1) * sparse_block_size, at.seqlen_k) - 1), range(at.seqlen_q),
+      range(at.seqlen_k));
   sparse_block found = {seen.maybe ? column : -1, seen.always};
   return found;
 }
@@ -96,7 +96,7 @@ ATTUNE_DEVICE sparse_block block_of_expression(const attune_block_mask_arguments
 
 /* The i-th candidate. */
 ATTUNE_DEVICE sparse_block find_block(const attune_block_mask_arguments &a, const block_row &at, int i) {
-#if PATTERN
+#if HAS_MASK_EXPR
   sparse_block found = {-1, false};
 #else
   sparse_block found = {-1, true};
@@ -115,7 +115,7 @@ ATTUNE_DEVICE sparse_block find_block(const attune_block_mask_arguments &a, cons
     if (load_constant_8((const char *)a.work.source + at.index * columns + column)) found.column = column;
     return found;
   }
-#if PATTERN
+#if HAS_MASK_EXPR
   return block_of_expression(a, at, column);
 #else
   found.column = column;

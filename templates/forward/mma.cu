@@ -42,7 +42,7 @@ ATTUNE_DEVICE void multiply_qk(float (&s)[atoms][tile_n / 8][4], warp_state &war
 
 #pragma unroll
   for (int k = 0; k < depth / 16; k++) {
-#if !Q_REGISTERS
+#if !Q_IN_REGS
 #pragma unroll
     for (int m = 0; m < atoms; m++)
       ldmatrix_x4(warp.q[m][0], q_rows + m * 16 * pitch_k + k * 32);
@@ -53,7 +53,7 @@ ATTUNE_DEVICE void multiply_qk(float (&s)[atoms][tile_n / 8][4], warp_state &war
       ldmatrix_x4(keys, k_rows + n * 16 * pitch_k + k * 32);
 #pragma unroll
       for (int m = 0; m < atoms; m++) {
-#if Q_REGISTERS
+#if Q_IN_REGS
         const unsigned(&q)[4] = warp.q[m][k];
 #else
         const unsigned(&q)[4] = warp.q[m][0];
@@ -148,7 +148,7 @@ struct no {
   static constexpr bool value = false;
 };
 
-ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+ATTUNE_KERNEL(threads, min_blocks_per_sm) KERNEL_NAME(const attune_arguments problem) {
 #if SPLITS > 1
   launch_dependent_grid(); // the splits' combination
 #endif
@@ -184,7 +184,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
 
   // load_k and load_v copy the tile that copying is at, which another() moves on; false: there is none.
   const char *k_first = copy_source<head_dim>(k, k_row_bytes), *v_first = copy_source<head_dim_v>(v, v_row_bytes);
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
   tile_walk working = first_of_walk(problem, at), copying = working;
   auto another = [&]() {
     if (copying.more) {
@@ -246,7 +246,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     cp_async_commit();
   }
 #endif
-#if Q_REGISTERS
+#if Q_IN_REGS
   cp_async_wait<stages == 1 ? 2 : stages - 1>(); // all but Q, which is the oldest group
   barrier();
 #pragma unroll
@@ -260,7 +260,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   int i = 0, slot = 0;
   auto step = [&](auto masked) {
     float s[atoms][tile_n / 8][4];
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
     const int key = working.tile * tile_n;
 #else
     const int key = (at.last_tile - i) * tile_n;
@@ -296,7 +296,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     i++;
     slot = slot == stages - 1 ? 0 : slot + 1;
   };
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
   for (bool left = at.tiles > 0; left;) {
     if (working.full)
       step(no());
@@ -311,7 +311,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
   while (i < at.tiles && at.last_tile - i >= at.full_begin)
     step(no());
 #endif
-#if BOUND_WINDOW && !PATTERN && !LIST_BLOCK
+#if MASK_BOUNDS_WINDOW && !HAS_MASK_EXPR && !SPARSE_BLOCK_SIZE
   while (i < at.tiles)
     step(yes());
 #endif

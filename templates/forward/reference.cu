@@ -21,7 +21,7 @@ ATTUNE_DEVICE float element(const char *from, int d) {
   return value;
 }
 
-ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
+ATTUNE_KERNEL(threads, min_blocks_per_sm) KERNEL_NAME(const attune_arguments problem) {
   const int lane = thread_index() % 32;
   const int warp = thread_index() / 32;
   const int flat_head = block_index() / problem.tiles_m;
@@ -50,7 +50,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     o[c] = 0.0f;
 
   auto attend = [&](int first, int end, bool full) {
-#if PATTERN
+#if HAS_MASK_EXPR
     if (!full &&
         !classify_tile(problem, batch, head, row, row, first, minimum(first + 32, end) - 1, at.seqlen_q, at.seqlen_k)
              .maybe)
@@ -81,7 +81,7 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
       score = changed_score(problem, at.constants, score * problem.cap_scale, bias, batch, head, row, first + lane,
                             at.seqlen_q, at.seqlen_k);
 #endif
-#if PATTERN
+#if HAS_MASK_EXPR
       if (!full && !is_seen<integer, float>(problem, batch, head, row, first + lane, at.seqlen_q, at.seqlen_k))
         score = -infinity();
 #endif
@@ -110,12 +110,12 @@ ATTUNE_KERNEL(threads, blocks) KERNEL_NAME(const attune_arguments problem) {
     }
     warp_barrier(); // P is read before the next keys overwrite it
   };
-#if LIST_BLOCK
+#if SPARSE_BLOCK_SIZE
   const sparse_row blocks_of_row = sparse_row_of(problem, at);
   for (int i = 0; i < blocks_of_row.count; i++) {
     const sparse_block block = sparse_block_at(problem, blocks_of_row, i);
     if (block.column < 0) continue;
-    const int begin = block.column * list_block, end = minimum(keys.end, begin + list_block);
+    const int begin = block.column * sparse_block_size, end = minimum(keys.end, begin + sparse_block_size);
     for (int first = maximum(keys.begin, begin); first < end; first += 32)
       attend(first, end, block.full);
   }

@@ -23,13 +23,13 @@
 ATTUNE_DEVICE void init_pipelines(const smem_map &smem) {
   for (int i = 0; i < q_stages; i++) {
     mbarrier_init(smem.q_full + 8 * i, 1);
-#if O_PLACE_OQ
+#if O_STAGING_Q
     mbarrier_init(smem.o_full + 8 * i, 4 * consumers); // every warp
 #else
     mbarrier_init(smem.q_empty + 8 * i, 4 * consumers); // every warp
 #endif
   }
-#if !O_PLACE_OQ
+#if !O_STAGING_Q
   mbarrier_init(smem.o_full, 4 * consumers);
   mbarrier_init(smem.o_empty, 1);
 #endif
@@ -40,7 +40,7 @@ ATTUNE_DEVICE void init_pipelines(const smem_map &smem) {
     mbarrier_init(smem.k_empty + 8 * i, warpgroup_arrivals * consumers * cluster);
     mbarrier_init(smem.v_empty + 8 * i, warpgroup_arrivals * consumers * cluster);
   }
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
   for (int i = 0; i < queue_slots; i++) {
     mbarrier_init(smem.queue_full + 8 * i, 1);
     mbarrier_init(smem.queue_empty + 8 * i, 1);
@@ -56,7 +56,7 @@ ATTUNE_DEVICE void init_pipelines(const smem_map &smem) {
   mbarrier_init_fence();
 }
 
-ATTUNE_KERNEL(threads, blocks)
+ATTUNE_KERNEL(threads, min_blocks_per_sm)
 #if CLUSTER > 1
 ATTUNE_CLUSTER(cluster)
 #endif
@@ -74,12 +74,12 @@ KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
 #endif
   const int group = warp_uniform(thread_index() / 128) - 1;
   if (group < 0) {
-#if TILE_M > 64 || BLOCKS > 1
+#if TILE_M > 64 || MIN_BLOCKS_PER_SM > 1
     setmaxnreg_dec<producer_registers>();
 #endif
     const int warp = warp_uniform(thread_index() / 32);
     if (warp == 0) run_load_kv_warp(problem, maps, shared, smem);
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
     if (warp == 1) run_mask_warp(problem, smem);
 #endif
     if (warp == 2) run_load_q_store_o_warp(problem, maps, shared, smem);
@@ -87,7 +87,7 @@ KERNEL_NAME(const attune_arguments problem, ATTUNE_MAPS(maps)) {
     if (warp == 3 && thread_index() % 32 == 0) schedule_tiles(problem, smem);
 #endif
   } else {
-#if TILE_M > 64 || BLOCKS > 1
+#if TILE_M > 64 || MIN_BLOCKS_PER_SM > 1
     setmaxnreg_inc<consumer_registers>();
 #endif
     run_consumer(problem, shared, smem, group);

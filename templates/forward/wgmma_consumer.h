@@ -62,13 +62,13 @@ ATTUNE_DEVICE void rescale_o(row_state &row) {
 
 /* O is rescaled before P V is started, or once it has been. */
 ATTUNE_DEVICE void rescale_before_pv(row_state &row) {
-#if RESCALE_BEFORE
+#if RESCALE_BEFORE_PV
   rescale_o(row);
   fence_registers(row.o);
 #endif
 }
 ATTUNE_DEVICE void rescale_after_pv(row_state &row) {
-#if !RESCALE_BEFORE
+#if !RESCALE_BEFORE_PV
   rescale_o(row);
 #endif
 }
@@ -114,7 +114,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
   const float log2_scale = problem.log2_scale, slack = score_slack(log2_scale);
   const unsigned long long k_first = descriptor_k_major(shared + k_offset),
                            v_first = descriptor_n_major(shared + v_offset, kv_panel_bytes);
-#if O_PLACE_OQ
+#if O_STAGING_Q
   pipeline<q_stages> q = {smem.q_full, 0}; // O leaves through it: it has no empty barrier
 #else
   pipeline<q_stages> q = {smem.q_full, smem.q_empty};
@@ -125,7 +125,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
   work_tile w = {};
   row_state row;
   probabilities p;
-#if P_SHARED
+#if P_IN_SMEM
   p.tile = shared + p_offset;
   p.row = warp_row + lane / 4;
 #endif
@@ -133,7 +133,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
   float shift[2];
   int tile = 0;                   // of keys
   bool full = false, more = true; // nothing is masked in it; others follow
-#if HALVES
+#if HALF_TILES
   visible_keys seen = {}; // by the warpgroup's rows
 #endif
 
@@ -147,7 +147,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
   // To the next tile, once its K is there.
   auto wait_k = [&]() {
     k.wait();
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
     const int word = warp_uniform(lane == 0 ? load_shared_int(smem.k_tile + 4 * k.slot) : 0);
     tile = word >> 2;
     more = word & 2;
@@ -171,7 +171,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
     k.advance();
   };
   auto release_v = [&](bool last) {
-#if O_PLACE_OV
+#if O_STAGING_V
     if (last) return; // O leaves through it
 #endif
     release(v.empty_barrier());
@@ -182,23 +182,23 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
 
   // A warpgroup starts its products only when the one before it has started its own.
   auto begin_products = [&]() {
-#if ROTATION_TURNS
+#if PINGPONG_MMA
     named_barrier_sync(PINGPONG_BARRIER + group, 256);
 #endif
   };
   auto end_products = [&]() {
-#if ROTATION_TURNS
+#if PINGPONG_MMA
     named_barrier_arrive(PINGPONG_BARRIER + (group + 1) % consumers, 256);
 #endif
   };
   // It begins its softmax only when the one before it has ended its own.
   auto begin_softmax = [&]() {
-#if ROTATION_TOKENS
+#if PINGPONG_SOFTMAX
     named_barrier_sync(PINGPONG_BARRIER + group, 256);
 #endif
   };
   auto end_softmax = [&]() {
-#if ROTATION_TOKENS
+#if PINGPONG_SOFTMAX
     named_barrier_arrive(PINGPONG_BARRIER + (group + 1) % consumers, 256);
 #endif
   };
@@ -211,7 +211,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
     if (!full) mask_scores(s, problem, w, query, key);
   };
 
-#if !OVERLAP
+#if !INTRA_WG_OVERLAP
   auto step = [&](float(&s)[tile_n / 2]) {
     begin_products();
     multiply_qk(s, q_operand(), k_operand());
@@ -246,7 +246,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
     begin_softmax();
     mask_tile(s, tile * tile_n);
     update_max(row, s, log2_scale);
-#if HALVES
+#if HALF_TILES
     rescale_after_pv(row); // O is not 0 after a half tile
 #endif
     find_shifts(shift, row.softmax, s, log2_scale);
@@ -300,7 +300,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
   /* ---- runs of tiles, from the right bound to the left one ---- */
 
   auto is_at_left_bound = [&]() {
-#if HALVES && BOUND_WINDOW
+#if HALF_TILES && MASK_BOUNDS_WINDOW
     return seen.begin >= tile * tile_n + tile_n / 2;
 #else
     return false;
@@ -312,7 +312,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
   auto run_full_tiles = [&]() {
     float s[tile_n / 2];
     bool met = false;
-#if OVERLAP
+#if INTRA_WG_OVERLAP
     first_half(s);
     while (more) {
       wait_k();
@@ -332,10 +332,10 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
     return met;
   };
 
-#if HALVES
+#if HALF_TILES
   // Where no product has brought together those for whom one arrives.
   auto sync_warpgroup = [&]() {
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
     warp_barrier();
 #else
     named_barrier_sync(WARPGROUP_BARRIER + group, 128);
@@ -387,12 +387,12 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
   auto run_tile = [&]() {
     clear(row);
     tile = w.last_tile + 1;
-#if HALVES
+#if HALF_TILES
     seen = keys_of_rows(problem, query_of(w, group * 64), query_of(w, group * 64 + 63), w.shift, w.seqlen_k);
 #endif
     q.wait();
     wait_k();
-#if HALVES
+#if HALF_TILES
     if (run_half_tiles() && run_full_tiles()) run_half_tiles();
 #else
     run_full_tiles();
@@ -401,24 +401,24 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
 
   // Hands O to the load-Q/store-O warp.
   auto finish_tile = [&]() {
-#if !O_PLACE_OQ
+#if !O_STAGING_Q
     warp_barrier(); // no product has brought the lanes together where all was left out
     if (lane == 0) q.release();
     o.acquire();
 #endif
-#if O_PLACE_OV
+#if O_STAGING_V
     named_barrier_sync(CONSUMERS_BARRIER, 128 * consumers); // all have read the last V
     if (group == 0 && thread_index() % 128 == 0) store_shared_32(smem.o_slot, (unsigned)v.slot);
     leave_o(row, problem, w, shared + v_offset + v.slot * v_slot_bytes, warp_row);
     v.advance();
-#elif O_PLACE_OB
+#elif O_STAGING_OWN
     leave_o(row, problem, w, shared + o_offset, warp_row);
 #else
     leave_o(row, problem, w, shared + q_offset + q.slot * q_slot_bytes, warp_row);
 #endif
     fence_proxy_async(); // TMA reads it
     warp_barrier();
-#if O_PLACE_OQ
+#if O_STAGING_Q
     if (lane == 0) mbarrier_arrive(smem.o_full + 8 * q.slot);
 #else
     if (lane == 0) o.commit();
@@ -427,7 +427,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
     q.advance();
   };
 
-#if ROTATION_TURNS || ROTATION_TOKENS
+#if PINGPONG_MMA || PINGPONG_SOFTMAX
   if (group == consumers - 1) named_barrier_arrive(PINGPONG_BARRIER, 256); // the first turn
 #endif
   while (next_work(w, scheduler, problem, warp_row)) {

@@ -6,7 +6,7 @@
 #include "../parts/tile_walk.h"
 
 // Arrivals of a warpgroup when it releases a slot of K or V.
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
 constexpr int warpgroup_arrivals = 4; // of each warp, which also reads the tile word
 #else
 constexpr int warpgroup_arrivals = 1; // a product or a barrier has brought the warps together
@@ -14,7 +14,7 @@ constexpr int warpgroup_arrivals = 1; // a product or a barrier has brought the 
 
 /* ---- the mask warp: finds the tiles that expression or block mask leave ---- */
 
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
 /* A tile in a word: its number, whether others follow, whether it is full. */
 ATTUNE_DEVICE unsigned tile_word(const tile_walk &walk, bool more) {
   return (unsigned)(walk.tile * 4 + more * 2 + walk.full);
@@ -56,7 +56,7 @@ ATTUNE_DEVICE void run_load_kv_warp(const attune_arguments &problem, const attun
   const bool elected = thread_index() % 32 == 0;
   pipeline<stages> k = {smem.k_full, smem.k_empty}, v = {smem.v_full, smem.v_empty};
   unsigned landed_parities = 0; // a bit for each slot of V
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
   pipeline<queue_slots> queue = {smem.queue_full, smem.queue_empty};
 #endif
   tile_scheduler scheduler = {smem};
@@ -64,7 +64,7 @@ ATTUNE_DEVICE void run_load_kv_warp(const attune_arguments &problem, const attun
   while (scheduler.next(w, problem)) {
     const int kv_head = w.head / problem.group;
     const bool ragged = problem.seqlens_k && w.last_tile * tile_n + tile_n > w.seqlen_k; // V has to end with zeros
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
     // What the mask warp found next, in all lanes.
     auto next_word = [&]() {
       int found = 0;
@@ -81,7 +81,7 @@ ATTUNE_DEVICE void run_load_kv_warp(const attune_arguments &problem, const attun
     auto load_k = [&](int tile) {
       if (elected) {
         k.acquire();
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
         store_shared_32(smem.k_tile + 4 * k.slot, (unsigned)word);
 #endif
         k.expect(k_slot_bytes);
@@ -111,7 +111,7 @@ ATTUNE_DEVICE void run_load_kv_warp(const attune_arguments &problem, const attun
       v.advance();
     };
     // V's tiles come one after K's: a consumer asks for the next K before it asks for this V.
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
     load_k(word >> 2);
     while (word & 2) {
       const int before = word >> 2;
@@ -142,7 +142,7 @@ ATTUNE_DEVICE void run_load_kv_warp(const attune_arguments &problem, const attun
 
 /* ---- the load-Q/store-O warp: O leaves through Q's slot, through one of its own, or through the last V's ---- */
 
-#if O_PLACE_OQ
+#if O_STAGING_Q
 constexpr int o_slots = q_stages;
 #else
 constexpr int o_slots = 1;
@@ -150,7 +150,7 @@ constexpr int o_slots = 1;
 
 /* Tiles whose Q is asked for before the first one's O leaves. Where O lies in V's slot no index may be waited for then:
  * the load-K/V warp, which needs the slot, comes to request the next one only afterwards. */
-#if O_PLACE_OQ || O_PLACE_OV && PERSISTENT_DYNAMIC
+#if O_STAGING_Q || O_STAGING_V && PERSISTENT_DYNAMIC
 constexpr int tiles_in_hand = q_stages;
 #else
 constexpr int tiles_in_hand = q_stages + 1;
@@ -160,7 +160,7 @@ constexpr int tiles_in_hand = q_stages + 1;
 ATTUNE_DEVICE void store_o_rows(const attune_arguments &problem, const work_tile &w, shared_address from) {
   constexpr int chunks = head_dim_v / 8;
 #pragma unroll 1
-  for (int c = thread_index() % 32; c < (w.seqlen_q - w.row_begin) * heads_packed * chunks; c += 32) {
+  for (int c = thread_index() % 32; c < (w.seqlen_q - w.row_begin) * pack_gqa * chunks; c += 32) {
     const int row = c / chunks, chunk = c % chunks;
     store_global_128(o_address(problem, w, row, chunk),
                      load_shared_128(from + swizzled_chunk(q_panel_bytes, row, chunk)));
@@ -169,7 +169,7 @@ ATTUNE_DEVICE void store_o_rows(const attune_arguments &problem, const work_tile
   warp_barrier();
 }
 
-#if O_PLACE_OV
+#if O_STAGING_V
 /* Releases V's slot for the warpgroups that have left their O there. */
 ATTUNE_DEVICE void release_for_consumers(shared_address empty) {
   for (int i = 0; i < warpgroup_arrivals * consumers; i++)
@@ -185,7 +185,7 @@ ATTUNE_DEVICE void release_for_consumers(shared_address empty) {
 ATTUNE_DEVICE void run_load_q_store_o_warp(const attune_arguments &problem, const attune_tensor_maps &maps,
                                            shared_address shared, const smem_map &smem) {
   const bool elected = thread_index() % 32 == 0;
-#if O_PLACE_OQ
+#if O_STAGING_Q
   // Q's slot has no empty barrier: consumers write O into it and arrive on o_full; then O is sent and Q loaded anew.
   pipeline<q_stages> q = {smem.q_full, 0};
   pipeline<o_slots> o = {smem.o_full, 0};
@@ -219,7 +219,7 @@ ATTUNE_DEVICE void run_load_q_store_o_warp(const attune_arguments &problem, cons
   auto load_next_q = [&]() {
     if (!next_to_come()) return;
     if (elected) {
-#if !O_PLACE_OQ
+#if !O_STAGING_Q
       q.acquire();
 #endif
       q.expect(k_panels * q_panel_bytes);
@@ -231,10 +231,10 @@ ATTUNE_DEVICE void run_load_q_store_o_warp(const attune_arguments &problem, cons
     load_next_q();
   while (next_to_leave()) {
     o.wait_warp();
-#if O_PLACE_OV
+#if O_STAGING_V
     const int v_slot = warp_uniform(elected ? load_shared_int(smem.o_slot) : 0);
     [[maybe_unused]] const shared_address from = shared + v_offset + v_slot * v_slot_bytes;
-#elif O_PLACE_OB
+#elif O_STAGING_OWN
     [[maybe_unused]] const shared_address from = shared + o_offset;
 #else
     [[maybe_unused]] const shared_address from = shared + q_offset + o.slot * q_slot_bytes;
@@ -245,11 +245,11 @@ ATTUNE_DEVICE void run_load_q_store_o_warp(const attune_arguments &problem, cons
     else if (elected)
       store_o(maps.o, w, from);
 #endif
-#if !O_PLACE_OQ
+#if !O_STAGING_Q
     if (elected) o.release();
 #endif
     o.advance();
-#if O_PLACE_OV
+#if O_STAGING_V
     if (elected) release_for_consumers(smem.v_empty + 8 * v_slot);
 #endif
     load_next_q();

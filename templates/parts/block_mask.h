@@ -1,14 +1,14 @@
-/* A block mask as a sparse matrix (attune_block_mask of attune.h): for each row of blocks of list_block x list_block
- * the columns that are not empty, ascending, and whether they are full. */
+/* A block mask as a sparse matrix (attune_block_mask of attune.h): for each row of blocks of sparse_block_size x
+ * sparse_block_size the columns that are not empty, ascending, and whether they are full. */
 #pragma once
 #include "tiles.h"
-#if LIST_BLOCK
+#if SPARSE_BLOCK_SIZE
 
 ATTUNE_DEVICE int block_rows(const attune_arguments &problem) {
-  return (problem.seqlen_q + list_block - 1) / list_block;
+  return (problem.seqlen_q + sparse_block_size - 1) / sparse_block_size;
 }
 ATTUNE_DEVICE int block_columns(const attune_arguments &problem) {
-  return (problem.seqlen_k + list_block - 1) / list_block;
+  return (problem.seqlen_k + sparse_block_size - 1) / sparse_block_size;
 }
 
 /* A row of blocks: `count` of them from `first` on. */
@@ -20,7 +20,7 @@ struct sparse_row {
 ATTUNE_DEVICE sparse_row sparse_row_of(const attune_arguments &problem, const query_tile &at) {
   const int mask =
       (problem.list_batch > 1 ? at.batch : 0) * problem.list_heads + (problem.list_heads > 1 ? at.head : 0);
-  const int *row = problem.list_rows + (long long)mask * block_rows(problem) + at.row_begin / list_block;
+  const int *row = problem.list_rows + (long long)mask * block_rows(problem) + at.row_begin / sparse_block_size;
   const int first = maximum(load_constant_int(row), 0);
   const int end = minimum(load_constant_int(row + 1), problem.list_capacity);
   sparse_row found = {first, end > first ? minimum(end - first, block_columns(problem)) : 0};
@@ -42,7 +42,7 @@ ATTUNE_DEVICE sparse_block sparse_block_at(const attune_arguments &problem, cons
 /* The index-th tile where the mask brings an order of rows. A mask that is for several heads or batches is gone through
  * once for each, so that the keys of one stay in L2. false: the order names a row that there is not. */
 ATTUNE_DEVICE bool decode_row_order(int &flat_head, int &tile, const attune_arguments &problem, int index) {
-  constexpr int parts = list_block / tile_m;
+  constexpr int parts = sparse_block_size / tile_m;
   const int rows = block_rows(problem), all = rows * problem.list_batch * problem.list_heads;
   const int copy = index / (all * parts);
   const int row = load_constant_int(problem.list_order + index % (all * parts) / parts);

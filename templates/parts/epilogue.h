@@ -19,7 +19,7 @@ ATTUNE_DEVICE float sum_of_row(float sum) {
 #if SPLITS > 1
 /* The number of a row among the rows of all splits: where its part is left. */
 ATTUNE_DEVICE long long partial_row(const attune_arguments &problem, const work_tile &w, int row) {
-  const int flat_head = w.flat_head + row % heads_packed;
+  const int flat_head = w.flat_head + row % pack_gqa;
   return ((long long)w.split * problem.batch * problem.heads_q + flat_head) * problem.seqlen_q + query_of(w, row);
 }
 
@@ -48,8 +48,8 @@ ATTUNE_DEVICE void store_o_partial(const attune_arguments &problem, const work_t
 
 #if LSE
 ATTUNE_DEVICE void store_lse(const attune_arguments &problem, const work_tile &w, int row, float lse) {
-  store_global_float(
-      problem.lse + ((long long)(w.flat_head + row % heads_packed) * problem.seqlen_q + query_of(w, row)), lse);
+  store_global_float(problem.lse + ((long long)(w.flat_head + row % pack_gqa) * problem.seqlen_q + query_of(w, row)),
+                     lse);
 }
 #endif
 

@@ -45,7 +45,7 @@ ATTUNE_DEVICE void zero_v_tail(shared_address v, int limit) {
 
 /* A box of Q's tile, or of O's: packed heads come before queries in their maps. */
 ATTUNE_DEVICE void load_q(shared_address to, const attune_tensor_map &map, const work_tile &w, shared_address full) {
-#if HEADS_PACKED > 1
+#if PACK_GQA > 1
   load_panels<k_panels, q_panel_bytes>(to, map, w.head, w.row_begin, w.batch, full, evict_first);
 #else
   load_panels<k_panels, q_panel_bytes>(to, map, w.row_begin, w.head, w.batch, full, evict_first);
@@ -55,7 +55,7 @@ ATTUNE_DEVICE void load_q(shared_address to, const attune_tensor_map &map, const
 ATTUNE_DEVICE void store_o(const attune_tensor_map &map, const work_tile &w, shared_address from) {
 #pragma unroll
   for (int p = 0; p < v_panels; p++)
-#if HEADS_PACKED > 1
+#if PACK_GQA > 1
     tma_store(map, p * 64, w.head, w.row_begin, w.batch, from + p * q_panel_bytes, evict_first);
 #else
     tma_store(map, p * 64, w.row_begin, w.head, w.batch, from + p * q_panel_bytes, evict_first);

@@ -2,7 +2,7 @@
  * perhaps some. */
 #pragma once
 #include "parameters.h"
-#if PATTERN
+#if HAS_MASK_EXPR
 #include "expressions.h"
 
 ATTUNE_DEVICE verdict classify_tile(const attune_arguments &problem, int batch, int head, int first_row, int last_row,

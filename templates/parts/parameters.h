@@ -4,48 +4,48 @@
 #pragma once
 #define FAMILY_MMA 0
 #define DTYPE_BF16 1
-#define BOUND_CAUSAL 1 /* a right bound only */
-#define BOUND_WINDOW 0 /* left and right bounds */
-#define PATTERN 1      /* a mask expression */
-#define LIST_BLOCK 128 /* as `list_block` below; 0: no lists */
+#define MASK_BOUNDS_CAUSAL 1  /* a right bound only */
+#define MASK_BOUNDS_WINDOW 0  /* left and right bounds */
+#define HAS_MASK_EXPR 1       /* a mask expression */
+#define SPARSE_BLOCK_SIZE 128 /* as `sparse_block_size` below; 0: no lists */
 #define SCORE_NEGATED 0
 #define SCORE_SOFTCAP 0
 #define SCORE_EXPRESSION 0
 #define SINKS 0
 #define LSE 1
-#define Q_REGISTERS 0
+#define Q_IN_REGS 0
 #define STAGES 1 /* as `stages` below */
 #define LAZY_RESCALE 0
 #define Q_PREFETCH 1
-#define OVERLAP 1
-#define ROTATION_TURNS 1
-#define ROTATION_TOKENS 0
-#define HALVES 1
-#define RESCALE_BEFORE 0
-#define P_SHARED 0
-#define O_PLACE_OQ 0         // O leaves through Q's slot
-#define O_PLACE_OB 0         // through one of its own
-#define O_PLACE_OV 1         // through the last V's
-#define POLYNOMIAL 4         /* as `polynomial` below; 0: none */
+#define INTRA_WG_OVERLAP 1
+#define PINGPONG_MMA 1
+#define PINGPONG_SOFTMAX 0
+#define HALF_TILES 1
+#define RESCALE_BEFORE_PV 0
+#define P_IN_SMEM 0
+#define O_STAGING_Q 0        // O leaves through Q's slot
+#define O_STAGING_OWN 0      // through one of its own
+#define O_STAGING_V 1        // through the last V's
+#define EXP2_EMULATION 4     /* as `exp2_emulation` below; 0: none */
 #define PERSISTENT_DYNAMIC 0 /* items come from a counter */
-#define HEADS_PACKED 1       /* as `heads_packed` below */
+#define PACK_GQA 1           /* as `pack_gqa` below */
 #define TILE_M 128           /* as `tile_m` below */
 #define SPLITS 2             /* as `splits` below */
 #define CLUSTER 2            /* as `cluster` below */
 #define ORDER_REVERSED 0
 #define ORDER_HEADS 0
-#define ORDER_LONGEST 0
-#define ORDER_SECTIONS 0
+#define ORDER_LPT 0
+#define ORDER_L2_SECTIONS 0
 constexpr int head_dim = 128;
 constexpr int head_dim_v = 128;
-constexpr int list_block = 128;
+constexpr int sparse_block_size = 128;
 constexpr int tile_m = 128;
 constexpr int tile_n = 64;
 constexpr int warps = 4;
 constexpr int stages = 1;
-constexpr int polynomial = 4;
-constexpr int heads_packed = 1;
+constexpr int exp2_emulation = 4;
+constexpr int pack_gqa = 1;
 constexpr int splits = 2;
 constexpr int cluster = 2;
-constexpr int blocks = 2;
+constexpr int min_blocks_per_sm = 2;
 #define KERNEL_NAME attune_forward

@@ -15,10 +15,10 @@ struct work_tile : query_tile {
 
 /* What a row of the tile is. */
 ATTUNE_DEVICE int head_of(const work_tile &w, int row) {
-  return w.head + row % heads_packed;
+  return w.head + row % pack_gqa;
 }
 ATTUNE_DEVICE int query_of(const work_tile &w, int row) {
-  return w.row_begin + row / heads_packed;
+  return w.row_begin + row / pack_gqa;
 }
 
 ATTUNE_DEVICE int divide(int n, const attune_divisor &by) {
@@ -36,32 +36,32 @@ ATTUNE_DEVICE int divide(int n, [[maybe_unused]] int d, [[maybe_unused]] const a
 }
 
 ATTUNE_DEVICE unsigned count_tiles(const attune_arguments &problem) {
-  return (unsigned)(problem.tiles_m * (problem.heads_q / heads_packed) * problem.batch) * splits;
+  return (unsigned)(problem.tiles_m * (problem.heads_q / pack_gqa) * problem.batch) * splits;
 }
 
 /* ---- order ---- */
 
-#if ORDER_SECTIONS
+#if ORDER_L2_SECTIONS
 constexpr int section_bytes = 16 << 20; // keys and values of the heads that are worked on together, for L2's sake
 #endif
 
 /* flat_head: of groups of packed heads. */
 ATTUNE_DEVICE void decode_order(int &flat_head, int &tile, const attune_arguments &problem, int index) {
-#if ORDER_SECTIONS
-  const int key_bytes = 2 * (head_dim + head_dim_v), heads = problem.heads_q / heads_packed * problem.batch;
-  const int section = maximum(1, section_bytes / key_bytes / problem.seqlen_k) * problem.group / heads_packed;
+#if ORDER_L2_SECTIONS
+  const int key_bytes = 2 * (head_dim + head_dim_v), heads = problem.heads_q / pack_gqa * problem.batch;
+  const int section = maximum(1, section_bytes / key_bytes / problem.seqlen_k) * problem.group / pack_gqa;
   const int before = index / (section * problem.tiles_m) * section; // heads of the sections before
   const int inside = index - before * problem.tiles_m, across = minimum(section, heads - before);
   flat_head = before + inside % across;
   tile = inside / across;
-#elif ORDER_HEADS || ORDER_LONGEST
-  tile = divide(index, problem.heads_q / heads_packed * problem.batch, problem.by_heads);
-  flat_head = index - tile * (problem.heads_q / heads_packed) * problem.batch;
+#elif ORDER_HEADS || ORDER_LPT
+  tile = divide(index, problem.heads_q / pack_gqa * problem.batch, problem.by_heads);
+  flat_head = index - tile * (problem.heads_q / pack_gqa) * problem.batch;
 #else
   flat_head = divide(index, problem.tiles_m, problem.by_tiles_m);
   tile = index - flat_head * problem.tiles_m;
 #endif
-#if ORDER_REVERSED || ORDER_LONGEST || ORDER_SECTIONS
+#if ORDER_REVERSED || ORDER_LPT || ORDER_L2_SECTIONS
   tile = problem.tiles_m - 1 - tile;
 #endif
 }
@@ -74,17 +74,17 @@ ATTUNE_DEVICE bool decode_tile(work_tile &w, const attune_arguments &problem, in
   w.split = divide(tile_index, problem.by_work_tiles);
   tile_index -= w.split * problem.work_tiles;
 #endif
-#if LIST_BLOCK
+#if SPARSE_BLOCK_SIZE
   if (problem.list_order) {
     if (!decode_row_order(w.flat_head, tile, problem, tile_index)) return false;
   } else
 #endif
     decode_order(w.flat_head, tile, problem, tile_index);
-  w.batch = divide(w.flat_head, problem.heads_q / heads_packed, problem.by_heads_q);
-  w.head = w.flat_head - w.batch * (problem.heads_q / heads_packed);
-#if HEADS_PACKED > 1
-  w.head *= heads_packed;
-  w.flat_head *= heads_packed;
+  w.batch = divide(w.flat_head, problem.heads_q / pack_gqa, problem.by_heads_q);
+  w.head = w.flat_head - w.batch * (problem.heads_q / pack_gqa);
+#if PACK_GQA > 1
+  w.head *= pack_gqa;
+  w.flat_head *= pack_gqa;
 #endif
 #if CLUSTER > 1
   // The blocks see the same keys; one whose tile has no rows goes along, since the others wait for what it loads.

@@ -3,7 +3,7 @@
 #pragma once
 #include "fragment.h"
 #include "tiles.h"
-#if PATTERN
+#if HAS_MASK_EXPR
 #include "expressions.h"
 #endif
 
@@ -118,14 +118,14 @@ ATTUNE_DEVICE void mask_scores(fragment &s, const attune_arguments &problem, con
     first[half] = keys.begin - column;
     last[half] = keys.end - 1 - column;
   }
-#if BOUND_WINDOW || PATTERN || LIST_BLOCK
+#if MASK_BOUNDS_WINDOW || HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
   if (key >= at.full_end * tile_n)
 #endif
     mask_where(s, [&](int half, int c) { return c > last[half]; });
-#if BOUND_WINDOW
+#if MASK_BOUNDS_WINDOW
   if (key < at.full_begin * tile_n) mask_where(s, [&](int half, int c) { return c < first[half]; });
 #endif
-#if PATTERN
+#if HAS_MASK_EXPR
   mask_where(s, [&](int half, int c) {
     return !is_seen<integer, float>(problem, at.batch, at.head, row + half * 8, integer(column, c), at.seqlen_q,
                                     at.seqlen_k);

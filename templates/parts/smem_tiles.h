@@ -18,7 +18,7 @@ constexpr int q_stages = 2;
 #else
 constexpr int q_stages = 1;
 #endif
-#if PATTERN || LIST_BLOCK
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
 constexpr int has_mask_warp = 1;
 #else
 constexpr int has_mask_warp = 0;

@@ -71,7 +71,7 @@ ATTUNE_DEVICE bool may_exceed_threshold(const softmax_rows &rows, const fragment
   return grown;
 }
 
-#if POLYNOMIAL
+#if EXP2_EMULATION
 /* exp2(x) of x up to 127 on the FMA units: 2^i by the exponent's bits, 2^f for f from -1/2 to 1/2 by the polynomial of
  * degree 4 with the least relative error, 2.7e-6. 0 below 2^-127, and a NaN stays one. */
 ATTUNE_DEVICE float exp2_polynomial(float x) {
@@ -88,8 +88,8 @@ ATTUNE_DEVICE float exp2_polynomial(float x) {
 
 /* exp2 of a thread's i-th score. */
 ATTUNE_DEVICE float exp2_of_score(float x, int i) {
-#if POLYNOMIAL
-  if (i % polynomial == polynomial - 1) return exp2_polynomial(x);
+#if EXP2_EMULATION
+  if (i % exp2_emulation == exp2_emulation - 1) return exp2_polynomial(x);
 #endif
   return exp2_approximate(x);
 }

@@ -10,14 +10,14 @@ struct tile_walk {
   bool full, more;          // nothing is masked in it; others follow
   int window;               // what is below was not looked at yet: tiles; with a block mask, places in the row
   unsigned kept, kept_full; // of the 32 from there on: still to come, full
-#if LIST_BLOCK
+#if SPARSE_BLOCK_SIZE
   sparse_row row;
   int looked_at; // this lane's tile
 #endif
 };
 
-#if LIST_BLOCK
-constexpr int tiles_of_block = list_block / tile_n;
+#if SPARSE_BLOCK_SIZE
+constexpr int tiles_of_block = sparse_block_size / tile_n;
 #endif
 
 /* ---- tiles of keys for a tile of queries ---- */
@@ -27,7 +27,7 @@ ATTUNE_DEVICE bool is_within(const query_tile &at, int tile) {
 }
 
 ATTUNE_DEVICE bool has_unseen(const tile_walk &walk, const query_tile &at) {
-#if LIST_BLOCK
+#if SPARSE_BLOCK_SIZE
   return walk.window > 0;
 #else
   return walk.window > at.last_tile - at.tiles + 1;
@@ -39,7 +39,7 @@ ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const 
   walk.window -= 32;
   int tile = walk.window + thread_index() % 32;
   bool seen = false, full = false;
-#if LIST_BLOCK
+#if SPARSE_BLOCK_SIZE
   if (tile >= 0) {
     const sparse_block block = sparse_block_at(problem, walk.row, tile / tiles_of_block);
     tile = block.column * tiles_of_block + tile % tiles_of_block;
@@ -47,7 +47,7 @@ ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const 
     full = block.full;
   }
   walk.looked_at = tile;
-#elif PATTERN
+#elif HAS_MASK_EXPR
   if (is_within(at, tile)) {
     const verdict found =
         classify_tile(problem, at.batch, at.head, at.row_begin, minimum(at.row_begin + tile_m, at.seqlen_q) - 1,
@@ -67,7 +67,7 @@ ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const 
 ATTUNE_DEVICE tile_walk start_walk(const attune_arguments &problem, const query_tile &at) {
   tile_walk walk = {};
   walk.tile = (problem.seqlen_k + tile_n - 1) / tile_n;
-#if LIST_BLOCK
+#if SPARSE_BLOCK_SIZE
   walk.row = sparse_row_of(problem, at);
   walk.window = walk.row.count * tiles_of_block;
 #else
@@ -78,7 +78,7 @@ ATTUNE_DEVICE tile_walk start_walk(const attune_arguments &problem, const query_
 
 /* ---- tiles of queries for a tile of keys: by bounds and expression ---- */
 
-#if !LIST_BLOCK
+#if !SPARSE_BLOCK_SIZE
 
 ATTUNE_DEVICE bool is_within(const key_tile &at, int tile) {
   return tile > at.last_tile - at.tiles && tile <= at.last_tile;
@@ -93,7 +93,7 @@ ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const 
   walk.window -= 32;
   const int tile = walk.window + thread_index() % 32;
   bool seen = is_within(at, tile), full = true;
-#if PATTERN
+#if HAS_MASK_EXPR
   if (seen) {
     const verdict found = classify_tile(problem, at.batch, at.head, tile * tile_queries,
                                         minimum((tile + 1) * tile_queries, at.seqlen_q) - 1, at.key_begin,
@@ -121,7 +121,7 @@ ATTUNE_DEVICE tile_walk start_walk(const attune_arguments &problem, const key_ti
 /* To the highest of the 32. */
 ATTUNE_DEVICE void take_tile(tile_walk &walk) {
   const int bit = highest_bit(walk.kept);
-#if LIST_BLOCK
+#if SPARSE_BLOCK_SIZE
   walk.tile = shuffle(walk.looked_at, bit);
 #else
   walk.tile = walk.window + bit;

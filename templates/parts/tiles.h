@@ -6,11 +6,11 @@
 #include "expressions.h"
 #endif
 
-/* Row r of a tile is query r / heads_packed of the tile's head plus r % heads_packed. */
-constexpr int tile_queries = tile_m / heads_packed;
-constexpr int rows_apart = 8 / heads_packed; // in queries: a thread's two rows
+/* Row r of a tile is query r / pack_gqa of the tile's head plus r % pack_gqa. */
+constexpr int tile_queries = tile_m / pack_gqa;
+constexpr int rows_apart = 8 / pack_gqa; // in queries: a thread's two rows
 
-/* tile_m rows of one head, or of heads_packed heads from that one on. A tile of keys is full if every row sees all of
+/* tile_m rows of one head, or of pack_gqa heads from that one on. A tile of keys is full if every row sees all of
  * it. */
 struct query_tile {
   int head, batch;
@@ -45,10 +45,10 @@ ATTUNE_DEVICE bool find_keys(query_tile &at, const attune_arguments &problem, in
   at.full_begin = 0;
   at.full_end = at.seqlen_k / tile_n;
   const int row_last = minimum(at.row_begin + tile_queries, at.seqlen_q) - 1;
-#if BOUND_CAUSAL || BOUND_WINDOW
+#if MASK_BOUNDS_CAUSAL || MASK_BOUNDS_WINDOW
   at.full_end = minimum(at.full_end, maximum(at.row_begin + at.shift + problem.window_right + 1, 0) / tile_n);
 #endif
-#if BOUND_WINDOW
+#if MASK_BOUNDS_WINDOW
   at.full_begin = (maximum(0, row_last + at.shift - problem.window_left) + tile_n - 1) / tile_n;
 #endif
   const visible_keys keys = keys_of_rows(problem, at.row_begin, row_last, at.shift, at.seqlen_k);
@@ -84,10 +84,10 @@ ATTUNE_DEVICE bool find_rows(key_tile &at, const attune_arguments &problem, int 
   at.full_begin = 0;
   at.full_end = at.seqlen_q / tile_queries;
   const int key_last = minimum(at.key_begin + tile_n, at.seqlen_k) - 1;
-#if BOUND_CAUSAL || BOUND_WINDOW
+#if MASK_BOUNDS_CAUSAL || MASK_BOUNDS_WINDOW
   at.full_begin = (maximum(0, key_last - at.shift - problem.window_right) + tile_queries - 1) / tile_queries;
 #endif
-#if BOUND_WINDOW
+#if MASK_BOUNDS_WINDOW
   at.full_end = minimum(at.full_end, maximum(at.key_begin - at.shift + problem.window_left + 1, 0) / tile_queries);
 #endif
   const visible_rows rows = rows_of_keys(problem, at.key_begin, key_last, at.shift, at.seqlen_q);

@@ -15,7 +15,7 @@ template <int n> ATTUNE_DEVICE void issue_qk(float (&s)[n], unsigned long long q
 /* P of a tile: of the thread, the A-operands of the products P V; or a place in shared memory, of which the warpgroup
  * owns 64 rows. The functions that take it are for as many of its columns as 16 steps. */
 struct probabilities {
-#if P_SHARED
+#if P_IN_SMEM
   shared_address tile;
   int row; // the thread's first
 #else
@@ -24,19 +24,19 @@ struct probabilities {
 };
 
 template <int steps> ATTUNE_DEVICE void fence_probabilities(probabilities &p) {
-#if !P_SHARED
+#if !P_IN_SMEM
   fence_registers((unsigned(&)[steps][4])p.fragments);
 #endif
 }
 
 /* Starts O += P V. */
 template <int steps> ATTUNE_DEVICE void issue_pv(float (&o)[head_dim_v / 2], probabilities &p, unsigned long long v) {
-#if P_SHARED
+#if P_IN_SMEM
   const unsigned long long matrix = descriptor_k_major(p.tile + p.row / 64 * 64 * row_bytes);
 #endif
 #pragma unroll
   for (int n = 0; n < steps; n++)
-#if P_SHARED
+#if P_IN_SMEM
     wgmma_ss_n_major(o, matrix + (n / 4 * q_panel_bytes + n % 4 * 32) / 16, v + n * 16 * row_bytes / 16, true);
 #else
     wgmma_rs(o, p.fragments[n], v + n * 16 * row_bytes / 16, true);
@@ -77,7 +77,7 @@ ATTUNE_DEVICE void store_row(shared_address tile, int row, const float (&c)[coun
 
 /* The accumulator layout of S is, packed, the A-operand layout of P. */
 template <int steps> ATTUNE_DEVICE void pack_probabilities(probabilities &p, const float (&s)[steps * 8]) {
-#if P_SHARED
+#if P_IN_SMEM
 #pragma unroll
   for (int half = 0; half < 2; half++)
     store_row(p.tile, p.row + half * 8, s, half, 1.0f);

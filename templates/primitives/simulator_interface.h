@@ -77,7 +77,7 @@ struct attune_host_calls {
   void (*load_tile_multicast)(unsigned to, const struct attune_tensor_map *map, const int at[4], unsigned barrier,
                               unsigned blocks, int line);      /* blocks: as bits */
   void (*hold_registers)(const void *at, int words, int line); /* fence_registers */
-  void (*length_beyond)(int length, int bound, int line); /* of a sequence: it does not return */
+  void (*length_beyond)(int length, int bound, int line);      /* of a sequence: it does not return */
 };
 
 #endif

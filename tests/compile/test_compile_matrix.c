@@ -25,7 +25,7 @@ static const char *const classes[] = {
     "forward.fp16.d8.b1.h1.kv1.q300.k500.causal.softcap",
     "forward.bf16.d192.v128.b2.h16.kv16.q4096.k4096.causal.lse",
     "forward.fp16.d96.b1.h16.kv16.q8192.k8192.causal.w1024,0.negated",
-    "forward.bf16.d128.b1.h16.kv16.q4096.k4096.causal.list128.in8",
+    "forward.bf16.d128.b1.h16.kv16.q4096.k4096.causal.block_mask128.in8",
 };
 enum { CLASSES = sizeof classes / sizeof *classes };
 

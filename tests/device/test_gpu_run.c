@@ -371,11 +371,14 @@ int main(void) {
   test_graph("CUDA graph", NULL);
   test_threads("8 threads share a plan", NULL);
   if (attune_backend_device(machine)->arch == 90) { /* blocks that count in a workspace */
-    test_graph("CUDA graph with a counter",
-               "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.qq.overlap.dynamic.longest.b1");
-    test_graph("CUDA graph with splits", "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.qq.overlap.split3.b1");
-    test_threads("8 threads, 8 counters",
-                 "forward.wgmma.fp16.d64.causal.m64.n64.w8.s2.lazy.qq.overlap.dynamic.longest.b1");
+    test_graph(
+        "CUDA graph with a counter",
+        "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.q_prefetch.intra_wg_overlap.persistent_dynamic.lpt.b1");
+    test_graph("CUDA graph with splits",
+               "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.q_prefetch.intra_wg_overlap.split3.b1");
+    test_threads(
+        "8 threads, 8 counters",
+        "forward.wgmma.fp16.d64.causal.m64.n64.w8.s2.lazy.q_prefetch.intra_wg_overlap.persistent_dynamic.lpt.b1");
   }
   test_cost("CPU of a run", "forward.mma.fp16.d64.causal.m64.n64.w4.s1.lazy.b1");
   test_cost("CPU of a run, tensor maps", "forward.wgmma.fp16.d64.causal.m64.n64.w8.s2.lazy.b1");

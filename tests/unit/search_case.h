@@ -45,8 +45,8 @@ static inline double steps(int a, int b) {
 }
 static inline double valley(const attune_config *c) {
   return 1e-3 * (1 + 0.10 * steps(c->tile_m, 128) + 0.08 * steps(c->tile_n, 64) + 0.2 * steps(c->warps, 4) +
-                 0.05 * abs(c->stages - 2) + 0.04 * (attune_config_value(c, "q_registers") == 0) +
-                 0.03 * (c->order != ATTUNE_ORDER_LONGEST) + 0.02 * abs(c->blocks - 2));
+                 0.05 * abs(c->stages - 2) + 0.04 * (attune_config_value(c, "q_in_regs") == 0) +
+                 0.03 * (c->order != ATTUNE_ORDER_LPT) + 0.02 * abs(c->min_blocks_per_sm - 2));
 }
 static inline double flat(const attune_config *c) {
   return (void)c, 1e-3;

@@ -54,10 +54,11 @@ static void emit_prints_what_its_config_reproduces(void **state) {
   expect(run("emit --arch sm_90 --head-dim 64 --config %s", config), 2, "is for head_dim 128, the problem has 64");
   object = json_of(run("emit --arch sm_90 --head-dim 128 --density 0.1 --sinks --json"));
   found = run("emit --arch sm_90 --config %s", text_at(object, "config"));
-  assert_non_null(strstr(text_at(object, "config"), "forward.wgmma.bf16.d128.list128.sinks."));
+  assert_non_null(strstr(text_at(object, "config"), "forward.wgmma.bf16.d128.block_mask128.sinks."));
   assert_string_equal(found->out, text_at(object, "code"));
   json_decref(object);
-  expect(run("emit --arch sm_90 --config block_mask.warp.list64.w4"), 0, "Launch: one warp for each row of blocks");
+  expect(run("emit --arch sm_90 --config block_mask.warp.block_mask64.w4"), 0,
+         "Launch: one warp for each row of blocks");
   expect(run("emit --arch sm_90 --head-dim 128 --mask causal --dtype fp16 --config %s", config), 2,
          "is for dtype bf16, the problem has fp16");
   expect(run("emit --arch sm_90 --family reference --config %s", config), 2, "contradict");

@@ -15,16 +15,16 @@ static const attune_config usual = {
     .dtype = ATTUNE_BF16,
     .head_dim = 128,
     .head_dim_v = 128,
-    .bound = ATTUNE_BOUND_CAUSAL,
+    .mask_bounds = ATTUNE_MASK_BOUNDS_CAUSAL,
     .tile_m = 128,
     .tile_n = 64,
     .warps = 4,
     .stages = 1,
-    .order = ATTUNE_ORDER_LONGEST,
-    .heads_packed = 1,
+    .order = ATTUNE_ORDER_LPT,
+    .pack_gqa = 1,
     .splits = 1,
     .cluster = 1,
-    .blocks = 2,
+    .min_blocks_per_sm = 2,
 };
 
 static void set_named(attune_config *config, const char *name, int32_t value) {
@@ -57,26 +57,27 @@ static void test_text(void **unused) {
   char text[ATTUNE_TEXT_MAX], symbol[ATTUNE_TEXT_MAX + 8];
   attune_config config = usual;
   assert_int_equal(attune_config_print(text, &config), ATTUNE_OK);
-  assert_string_equal(text, "forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2");
+  assert_string_equal(text, "forward.mma.bf16.d128.causal.m128.n64.w4.s1.lpt.b2");
   assert_int_equal(attune_config_symbol(symbol, &config), ATTUNE_OK);
-  assert_string_equal(symbol, "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_longest_b2");
+  assert_string_equal(symbol, "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_lpt_b2");
   config.head_dim_v = 64;
-  config.bound = ATTUNE_BOUND_WINDOW;
+  config.mask_bounds = ATTUNE_MASK_BOUNDS_WINDOW;
   config.score = ATTUNE_SCORE_SOFTCAP;
   config.lse = 1;
-  set_named(&config, "q_registers", 1);
+  set_named(&config, "q_in_regs", 1);
   config.lazy_rescale = 1;
   config.order = ATTUNE_ORDER_LINEAR;
   assert_int_equal(attune_config_print(text, &config), ATTUNE_OK);
-  assert_string_equal(text, "forward.mma.bf16.d128.v64.window.softcap.lse.m128.n64.w4.s1.qr.lazy.b2");
+  assert_string_equal(text, "forward.mma.bf16.d128.v64.window.softcap.lse.m128.n64.w4.s1.q_in_regs.lazy.b2");
 }
 
 /* What stores and workloads hold stays what it was. */
 static void test_persistent_text(void **unused) {
   (void)unused;
-  static const char *const texts[] = {"forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.qq.overlap.b1",
-                                      "forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.qq.overlap.persistent.b1",
-                                      "forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.qq.overlap.dynamic.longest.b1"};
+  static const char *const texts[] = {
+      "forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.q_prefetch.intra_wg_overlap.b1",
+      "forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_static.b1",
+      "forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_dynamic.lpt.b1"};
   for (int32_t i = ATTUNE_PERSISTENT_NONE; i <= ATTUNE_PERSISTENT_DYNAMIC; i++) {
     attune_config config;
     assert_int_equal(attune_config_parse(&config, texts[i]), ATTUNE_OK);
@@ -136,11 +137,11 @@ static void check_fields_of(const char *usual_text) {
 
 static void test_every_field_matters(void **unused) {
   (void)unused;
-  check_fields_of("forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2");
-  check_fields_of("forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.qq.overlap.persistent.b1");
+  check_fields_of("forward.mma.bf16.d128.causal.m128.n64.w4.s1.lpt.b2");
+  check_fields_of("forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_static.b1");
   check_fields_of("forward.reference.bf16.d64.m4.n32.w4.s1.b1");
   check_fields_of("combine.warp.bf16.v128.w4.split8");
-  check_fields_of("block_mask.warp.list64.w4");
+  check_fields_of("block_mask.warp.block_mask64.w4");
 }
 
 static void test_random_round_trips(void **unused) {
@@ -148,7 +149,7 @@ static void test_random_round_trips(void **unused) {
   uint64_t state = 1;
   for (int n = 0; n < 20000; n++) {
     attune_config config = {
-        .family = n % ATTUNE_FAMILY_COUNT, .heads_packed = 1, .splits = 1, .cluster = 1, .blocks = 1};
+        .family = n % ATTUNE_FAMILY_COUNT, .pack_gqa = 1, .splits = 1, .cluster = 1, .min_blocks_per_sm = 1};
     for (int i = 0; i < attune_config_field_count(config.family); i++) {
       state = state * 6364136223846793005u + 1442695040888963407u;
       const int32_t random = (int32_t)(state >> 34);
@@ -163,7 +164,7 @@ static void test_random_round_trips(void **unused) {
  * itself or is refused. */
 static void test_only_canonical_text(void **unused) {
   (void)unused;
-  static const char base[] = "forward.mma.bf16.d128.v64.causal.negated.lse.m128.n64.w4.s1.qr.lazy.longest.b2";
+  static const char base[] = "forward.mma.bf16.d128.v64.causal.negated.lse.m128.n64.w4.s1.q_in_regs.lazy.lpt.b2";
   static const char characters[] = ".0129 -+adfhlmnqrsvwxz,_";
   char text[sizeof base + 2], printed[ATTUNE_TEXT_MAX];
   attune_config config;
@@ -197,16 +198,17 @@ static void test_refused(void **unused) {
       {"forward", "column 8: expected reference|mma|wgmma"},
       {"forward.cutlass.bf16", "column 9: expected reference|mma|wgmma"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1",
-       "column 37: expected qr, lazy, reversed|heads|longest|sections, split<splits>, b<blocks>"},
+       "column 37: expected q_in_regs, lazy, reversed|heads|lpt|l2_sections, split<splits>, b<min_blocks_per_sm>"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.", "column 41: expected the end"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b2.b2", "column 41: expected the end"},
       {"forward.mma.bf16.d128.v128.m128.n64.w4.s1.b2", "column 23: leave this part out"},
       {"forward.mma.bf16.d128.none.m128.n64.w4.s1.b2", "column 23: leave this part out"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.linear.b2", "column 38: leave this part out"},
       {"forward.wgmma.bf16.d128.m128.n64.w12.s1.c1.b1", "column 41: leave this part out"},
-      {"forward.mma.bf16.d128.m128.n64.w4.s1.none.b2", "column 38: expected qr, lazy"},
-      {"forward.mma.bf16.d64.m64.n64.w4.s1.dynamic.b1", "column 36: expected"}, /* other families have these */
-      {"forward.mma.bf16.d64.m64.n64.w4.s1.pack2.b1", "column 36: expected"},
+      {"forward.mma.bf16.d128.m128.n64.w4.s1.none.b2", "column 38: expected q_in_regs, lazy"},
+      {"forward.mma.bf16.d64.m64.n64.w4.s1.persistent_dynamic.b1",
+       "column 36: expected"}, /* other families have these */
+      {"forward.mma.bf16.d64.m64.n64.w4.s1.pack_gqa2.b1", "column 36: expected"},
       {"forward.wgmma.bf16.d128.m128.n64.w12.s1.none.b2", "column 41: leave this part out"},
       {"forward.mma.bf16.d0128.m128.n64.w4.s1.b2", "column 18: expected d<head_dim>"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b4294967298", "column 38"},
@@ -250,7 +252,7 @@ static void test_operations(void **unused) {
   assert_int_equal(attune_config_block_mask(&two, &mask, &other), ATTUNE_OK);
   assert_int_equal(attune_config_compare(&one, &two), 0);
   assert_int_equal(attune_config_print(text, &one), ATTUNE_OK);
-  assert_string_equal(text, "block_mask.warp.causal.list64.w4");
+  assert_string_equal(text, "block_mask.warp.causal.block_mask64.w4");
   assert_int_equal(attune_config_operation(&one), ATTUNE_OPERATION_BLOCK_MASK);
   assert_int_equal(
       attune_config_parse(&config, "forward.mma.bf16.d64.v128.window.softcap.lse.m128.n64.w4.s1.split8.b2"), ATTUNE_OK);
@@ -269,7 +271,7 @@ static void test_operations(void **unused) {
 static void test_simplest_first(void **unused) {
   (void)unused;
   attune_config plain = usual, tricky = usual;
-  set_named(&tricky, "q_registers", 1);
+  set_named(&tricky, "q_in_regs", 1);
   tricky.tile_m = 64; /* smaller, but the trick weighs more */
   assert_true(attune_config_compare(&plain, &tricky) < 0);
   tricky = usual;
@@ -293,10 +295,10 @@ static void test_of_problem(void **unused) {
                                     .dtype = ATTUNE_FP16,
                                     .head_dim = 72,
                                     .head_dim_v = 40,
-                                    .bound = ATTUNE_BOUND_WINDOW,
+                                    .mask_bounds = ATTUNE_MASK_BOUNDS_WINDOW,
                                     .score = ATTUNE_SCORE_NEGATED,
                                     .lse = 1,
-                                    .heads_packed = 1, /* family mma has no such fields */
+                                    .pack_gqa = 1, /* family mma has no such fields */
                                     .cluster = 1};
   attune_config_of_problem(&config, ATTUNE_FAMILY_MMA, &p);
   assert_memory_equal(&config, &expected, sizeof config);

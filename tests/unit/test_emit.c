@@ -284,8 +284,8 @@ static void strip_comments(char *text) {
 static const char *const texts[] = {
     "forward.reference.fp16.d40.v72.window.softcap.lse.m4.n32.w4.s1.b1",
     "forward.reference.bf16.d256.m4.n32.w4.s1.b1",
-    "forward.mma.bf16.d128.causal.lse.m128.n64.w4.s1.longest.b2",
-    "forward.mma.fp16.d72.v40.window.negated.m64.n48.w4.s3.qr.lazy.reversed.b1",
+    "forward.mma.bf16.d128.causal.lse.m128.n64.w4.s1.lpt.b2",
+    "forward.mma.fp16.d72.v40.window.negated.m64.n48.w4.s3.q_in_regs.lazy.reversed.b1",
     "forward.mma.bf16.d64.softcap.m128.n128.w4.s2.heads.b1",
 };
 enum { TEXT_COUNT = sizeof texts / sizeof *texts };
@@ -315,7 +315,8 @@ static void test_templates(void **unused) {
         assert_null(strstr(source, gone[g]));
       if (target == ATTUNE_TARGET_CUDA) assert_null(strstr(source, "#include"));
       /* Not one parameter in capitals is left. */
-      static const char *const parameters[] = {"DTYPE_", "BOUND_", "SCORE_", "LSE", "Q_REGISTERS", "ORDER_", "STAGES"};
+      static const char *const parameters[] = {"DTYPE_",    "MASK_BOUNDS_", "SCORE_", "LSE",
+                                               "Q_IN_REGS", "ORDER_",       "STAGES"};
       for (size_t p = 0; p < sizeof parameters / sizeof *parameters; p++)
         assert_null(strstr(source, parameters[p]));
       free(source);

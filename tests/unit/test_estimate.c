@@ -53,7 +53,7 @@ static void test_defaults_near_what_is_known(void **unused) {
       assert_int_equal(attune_config_default(&c, &p, &d), ATTUNE_OK);
       assert_true(c.tile_m >= 128 && c.tile_n >= 32 && c.tile_n <= 192);
       if (c.family == ATTUNE_FAMILY_WGMMA)
-        assert_true(c.stages >= 2 && attune_config_value(&c, "overlap") && c.lazy_rescale);
+        assert_true(c.stages >= 2 && attune_config_value(&c, "intra_wg_overlap") && c.lazy_rescale);
       else
         assert_int_equal(c.tile_m / c.warps, head_dim == 256 ? 16 : 32);
     }
@@ -110,13 +110,13 @@ static void test_preferences(void **unused) {
   const attune_problem causal = grid_point(128, 8192, ATTUNE_MASK_CAUSAL);
   const attune_problem full = grid_point(128, 8192, ATTUNE_MASK_NONE);
   /* The longest tiles first. */
-  assert_true(estimate("forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2", &causal, &d) <
+  assert_true(estimate("forward.mma.bf16.d128.causal.m128.n64.w4.s1.lpt.b2", &causal, &d) <
               estimate("forward.mma.bf16.d128.causal.m128.n64.w4.s1.b2", &causal, &d));
   /* Fewer passes over K and V in shared memory with 32 rows a warp. */
   assert_true(estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &full, &d) <
               estimate("forward.mma.bf16.d128.m128.n64.w8.s1.b1", &full, &d));
   /* Causal is cheaper, nearly by half. */
-  const double half = estimate("forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2", &causal, &d) /
+  const double half = estimate("forward.mma.bf16.d128.causal.m128.n64.w4.s1.lpt.b2", &causal, &d) /
                       estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &full, &d);
   assert_true(half > 0.5 && half < 0.7);
   /* A tile of 128 rows is wasted on one query. */
@@ -128,14 +128,17 @@ static void test_preferences(void **unused) {
   assert_true(estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &full, &d) * 10 <
               estimate("forward.reference.bf16.d128.m4.n32.w4.s1.b1", &full, &d));
   /* Blocks of 64 rows are held up by L2, from which a cluster loads half. */
-  assert_true(estimate("forward.wgmma.bf16.d128.m64.n96.w8.s2.lazy.overlap.c2.b1", &full, &d) <
-              0.9 * estimate("forward.wgmma.bf16.d128.m64.n96.w8.s2.lazy.overlap.b1", &full, &d));
+  assert_true(estimate("forward.wgmma.bf16.d128.m64.n96.w8.s2.lazy.intra_wg_overlap.c2.b1", &full, &d) <
+              0.9 * estimate("forward.wgmma.bf16.d128.m64.n96.w8.s2.lazy.intra_wg_overlap.b1", &full, &d));
   /* Spills cost. */
   const attune_config c = config_of("forward.mma.bf16.d128.m128.n64.w4.s1.b2");
   assert_true(attune_estimate(&c, &full, &d, 255, 0) < attune_estimate(&c, &full, &d, 255, 400));
   /* A counter that has to be cleared costs a microsecond or so. */
-  const double counted = estimate("forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.qq.overlap.dynamic.b1", &full, &d) -
-                         estimate("forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.qq.overlap.persistent.b1", &full, &d);
+  const double counted =
+      estimate("forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_dynamic.b1", &full,
+               &d) -
+      estimate("forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_static.b1", &full,
+               &d);
   assert_true(counted > 0.5e-6 && counted < 2e-6);
   /* Head by head the last tiles leave more of a small causal grid empty than tile by tile. */
   const attune_problem few = grid_point(128, 16384, ATTUNE_MASK_CAUSAL);
@@ -156,16 +159,16 @@ static void test_sparse(void **unused) {
   assert_int_equal(attune_pattern_expression(mask_expr, "butterfly:128"), ATTUNE_OK);
   p.mask_expr = mask_expr;
   char whole[ATTUNE_TEXT_MAX], across[ATTUNE_TEXT_MAX], number[16];
-  snprintf(number, sizeof number, "x%d", attune_problem_expressions(&p));
-  snprintf(whole, sizeof whole, "forward.mma.bf16.d128.pattern.%s.m128.n64.w4.s1.b2", number);
-  snprintf(across, sizeof across, "forward.mma.bf16.d128.pattern.%s.m128.n96.w4.s1.b2", number);
+  snprintf(number, sizeof number, "x%d", attune_problem_expression_hash(&p));
+  snprintf(whole, sizeof whole, "forward.mma.bf16.d128.mask_expr.%s.m128.n64.w4.s1.b2", number);
+  snprintf(across, sizeof across, "forward.mma.bf16.d128.mask_expr.%s.m128.n96.w4.s1.b2", number);
   const attune_problem full = grid_point(128, 16384, ATTUNE_MASK_NONE);
   const double dense = estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &full, &d);
   assert_true(estimate(across, &p, &d) > 4 * estimate(whole, &p, &d));
   assert_true(estimate(whole, &p, &d) < 0.2 * dense);
   attune_problem lists = grid_point(128, 16384, ATTUNE_MASK_NONE);
   lists.block_size = 128;
-  const char *config = "forward.mma.bf16.d128.list128.m128.n64.w4.s1.b2";
+  const char *config = "forward.mma.bf16.d128.block_mask128.m128.n64.w4.s1.b2";
   const double unknown = estimate(config, &lists, &d);
   lists.block_density = 0.5f;
   const double half = estimate(config, &lists, &d);
@@ -233,7 +236,7 @@ static void name_group(char out[64], const measured_row *row) {
   if (row->seconds < 5e-5)
     snprintf(out, 64, "short");
   else
-    snprintf(out, 64, "%s %s d%d", attune_family_name((attune_family)c.family), bounds[c.bound], (int)c.head_dim);
+    snprintf(out, 64, "%s %s d%d", attune_family_name((attune_family)c.family), bounds[c.mask_bounds], (int)c.head_dim);
 }
 
 static void test_measured(void **unused) {

@@ -335,8 +335,9 @@ static void test_workspace(void **state) {
   fixture *f = *state;
   attune_plan *plan;
   _Alignas(16) uint32_t workspace[8];
-  assert_ok(attune_plan_create_with(&plan, context, &f->problem,
-                                    "forward.wgmma.bf16.d16.causal.lse.m64.n16.w8.s2.qq.dynamic.longest.b1"));
+  assert_ok(
+      attune_plan_create_with(&plan, context, &f->problem,
+                              "forward.wgmma.bf16.d16.causal.lse.m64.n16.w8.s2.q_prefetch.persistent_dynamic.lpt.b1"));
   const size_t size = attune_plan_workspace(plan);
   assert_int_equal(size, sizeof *workspace);
   assert_int_equal(attune_run(plan, &f->tensors, workspace, size - 1, NULL), ATTUNE_WORKSPACE_TOO_SMALL);

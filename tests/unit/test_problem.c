@@ -124,7 +124,7 @@ static attune_problem resolved(attune_mask mask, int left, int right, int seqlen
   p.seqlen_q = seqlen_q;
   p.seqlen_k = seqlen_k;
   assert_int_equal(attune_problem_resolve(&out, &p), ATTUNE_OK);
-  assert_int_equal(attune_problem_bound(&p), attune_problem_bound(&out));
+  assert_int_equal(attune_problem_mask_bounds(&p), attune_problem_mask_bounds(&out));
   attune_problem again;
   assert_int_equal(attune_problem_resolve(&again, &out), ATTUNE_OK);
   assert_memory_equal(&again, &out, sizeof out);
@@ -149,7 +149,7 @@ static void test_masks(void **unused) {
           for (int r = 0; r < (mask == ATTUNE_MASK_NONE ? 10 : 2); r++) {
             attune_problem p = resolved((attune_mask)mask, sides[l], sides[r], q, k);
             const bool bounded = p.window_left != ATTUNE_UNBOUNDED || p.window_right != ATTUNE_UNBOUNDED;
-            assert_int_equal(bounded, attune_problem_bound(&p) != ATTUNE_BOUND_NONE);
+            assert_int_equal(bounded, attune_problem_mask_bounds(&p) != ATTUNE_MASK_BOUNDS_NONE);
             double pairs = 0;
             for (int kk = k; kk >= 1; kk--) {
               for (int qq = q; qq >= 1; qq--) {
@@ -178,16 +178,16 @@ static void test_masks(void **unused) {
 static void test_bound_and_score(void **unused) {
   (void)unused;
   attune_problem p = resolved(ATTUNE_MASK_NONE, -1, -1, 64, 64);
-  assert_int_equal(attune_problem_bound(&p), ATTUNE_BOUND_NONE);
+  assert_int_equal(attune_problem_mask_bounds(&p), ATTUNE_MASK_BOUNDS_NONE);
   p = resolved(ATTUNE_MASK_CAUSAL, -1, -1, 64, 64);
-  assert_int_equal(attune_problem_bound(&p), ATTUNE_BOUND_CAUSAL);
+  assert_int_equal(attune_problem_mask_bounds(&p), ATTUNE_MASK_BOUNDS_CAUSAL);
   assert_int_equal(p.window_right, 0);
   p = resolved(ATTUNE_MASK_NONE, -1, 5, 64, 64);
-  assert_int_equal(attune_problem_bound(&p), ATTUNE_BOUND_CAUSAL);
+  assert_int_equal(attune_problem_mask_bounds(&p), ATTUNE_MASK_BOUNDS_CAUSAL);
   p = resolved(ATTUNE_MASK_CAUSAL, 9, -1, 64, 64);
-  assert_int_equal(attune_problem_bound(&p), ATTUNE_BOUND_WINDOW);
+  assert_int_equal(attune_problem_mask_bounds(&p), ATTUNE_MASK_BOUNDS_WINDOW);
   p = resolved(ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, -1, -1, 1, 64); /* decoding: nothing is hidden */
-  assert_int_equal(attune_problem_bound(&p), ATTUNE_BOUND_NONE);
+  assert_int_equal(attune_problem_mask_bounds(&p), ATTUNE_MASK_BOUNDS_NONE);
 
   assert_int_equal(attune_problem_score(&p), ATTUNE_SCORE_PLAIN);
   p.scale = -0.5f;
@@ -271,7 +271,7 @@ static attune_problem expressive(const char *mask, const char *score) {
 
 static int32_t number_of(attune_problem p) {
   if (attune_problem_check(&p) != ATTUNE_OK) fail_msg("%s", attune_message());
-  return attune_problem_expressions(&p);
+  return attune_problem_expression_hash(&p);
 }
 
 static void test_class_of_expressions(void **unused) {
@@ -280,11 +280,11 @@ static void test_class_of_expressions(void **unused) {
     const char *mask, *score, *parts; /* parts: %d is the number */
     bool bias, sinks, lse;
   } cases[] = {
-      {"k <= q", "", ".pattern.x%d", false, false, false},
+      {"k <= q", "", ".mask_expr.x%d", false, false, false},
       {"", "score * 2", ".expression.x%d", false, false, false},
-      {"k <= q + n", "score + slope[head] * (k - q)", ".pattern.expression.sinks.x%d.lse", false, true, true},
+      {"k <= q + n", "score + slope[head] * (k - q)", ".mask_expr.expression.sinks.x%d.lse", false, true, true},
       {"", "", ".expression.x%d", true, false, false}, /* as score + bias */
-      {"k < n", "bias", ".pattern.expression.x%d.lse", true, false, true},
+      {"k < n", "bias", ".mask_expr.expression.x%d.lse", true, false, true},
       {"", "", ".sinks", false, true, false},
       {" (1) ", "((score) )", "", false, false, false},
       {"1", "score", ".sinks.lse", false, true, true},
@@ -301,10 +301,10 @@ static void test_class_of_expressions(void **unused) {
     assert_int_equal(attune_problem_print(text, &p), ATTUNE_OK);
     assert_string_equal(text, expected);
     assert_int_equal(number > 0, strstr(cases[i].parts, ".x") != NULL);
-    assert_int_equal(attune_problem_has_pattern(&p), strstr(text, ".pattern") != NULL);
+    assert_int_equal(attune_problem_has_mask_expr(&p), strstr(text, ".mask_expr") != NULL);
     assert_int_equal(attune_problem_changes_score(&p), strstr(text, ".expression") != NULL);
     if (attune_problem_parse(&parsed, text) != ATTUNE_OK) fail_msg("%s", attune_message());
-    assert_int_equal(attune_problem_expressions(&parsed), number);
+    assert_int_equal(attune_problem_expression_hash(&parsed), number);
     assert_int_equal(attune_problem_score(&parsed), attune_problem_score(&p));
     assert_int_equal(parsed.want_sinks, p.want_sinks);
     assert_int_equal(attune_problem_print(again, &parsed), ATTUNE_OK);
@@ -314,14 +314,14 @@ static void test_class_of_expressions(void **unused) {
   static const struct {
     const char *parts, *says;
   } bad[] = {
-      {".pattern", "expected x and a number where there is a pattern"},
+      {".mask_expr", "expected x and a number where there is mask_expr"},
       {".x5", "expected x and a number"},
       {".expression.lse", "expected x and a number"},
-      {".pattern.x0", "expected x and a number"},
-      {".pattern.x05", "expected x and a number"},
-      {".pattern.x5.sinks", "expected the end"},
-      {".expression.pattern.x5", "expected "},
-      {".pattern.x99999999999", "expected x and"},
+      {".mask_expr.x0", "expected x and a number"},
+      {".mask_expr.x05", "expected x and a number"},
+      {".mask_expr.x5.sinks", "expected the end"},
+      {".expression.mask_expr.x5", "expected "},
+      {".mask_expr.x99999999999", "expected x and"},
       {".softcap.expression.x5", "canonical form"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -456,8 +456,8 @@ static void test_emit_of_class(void **unused) {
   assert_int_equal(attune_problem_print(text, &p), ATTUNE_OK);
   assert_int_equal(attune_problem_parse(&parsed, text), ATTUNE_OK);
   assert_int_equal(attune_config_reference(&config, &parsed), ATTUNE_OK);
-  assert_int_equal(config.expressions, attune_problem_expressions(&p));
-  assert_true(config.pattern == 1 && config.score == ATTUNE_SCORE_EXPRESSION);
+  assert_int_equal(config.expression_hash, attune_problem_expression_hash(&p));
+  assert_true(config.has_mask_expr == 1 && config.score == ATTUNE_SCORE_EXPRESSION);
   assert_int_equal(attune_emit(&source, &config, &parsed, ATTUNE_TARGET_HOST), ATTUNE_BAD_EXPRESSION);
   assert_non_null(strstr(attune_message(), "of which only this number is known"));
   assert_int_equal(attune_emit(&source, &config, NULL, ATTUNE_TARGET_CUDA), ATTUNE_BAD_EXPRESSION);
@@ -496,10 +496,10 @@ static void test_place(void **unused) {
       "forward.bf16.d128.b4.h16.kv4.q512.k512.w99,5",
       "forward.bf16.d128.b4.h16.kv4.q512.k512.w199,5",
       "forward.bf16.d128.b4.h16.kv4.q512.k512.softcap",
-      "forward.bf16.d128.b4.h16.kv4.q512.k512.pattern.x7",
-      "forward.bf16.d128.b4.h16.kv4.q512.k512.pattern.x8",
-      "forward.bf16.d128.b4.h16.kv4.q512.k512.list64",
-      "forward.bf16.d128.b4.h16.kv4.q512.k512.list128",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.mask_expr.x7",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.mask_expr.x8",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.block_mask64",
+      "forward.bf16.d128.b4.h16.kv4.q512.k512.block_mask128",
       "forward.bf16.d128.b4.h16.kv4.q512.k512.sinks",
       "forward.bf16.d128.b4.h16.kv4.q512.k512.lse",
   };
@@ -542,11 +542,11 @@ static void test_lists(void **unused) {
     int32_t one_in;
   } cases[] = {
       {0, 0, "", 0},
-      {128, 0, ".list128", 0},
-      {64, 1, ".list64.in1", 1},
-      {16, 0.1f, ".list16.in8", 8},
-      {128, 0.0215f, ".list128.in64", 64},
-      {128, 1e-30f, ".list128.in65536", 65536},
+      {128, 0, ".block_mask128", 0},
+      {64, 1, ".block_mask64.in1", 1},
+      {16, 0.1f, ".block_mask16.in8", 8},
+      {128, 0.0215f, ".block_mask128.in64", 64},
+      {128, 1e-30f, ".block_mask128.in65536", 65536},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     attune_problem p, parsed;
@@ -557,7 +557,7 @@ static void test_lists(void **unused) {
     snprintf(expected, sizeof expected, "forward.bf16.d64.b1.h1.kv1.q1.k1%s", cases[i].parts);
     assert_int_equal(attune_problem_print(text, &p), ATTUNE_OK);
     assert_string_equal(text, expected);
-    assert_int_equal(attune_problem_one_in(&p), cases[i].one_in);
+    assert_int_equal(attune_problem_density_denominator(&p), cases[i].one_in);
     assert_int_equal(attune_problem_is_sparse(&p), cases[i].block > 0);
     if (attune_problem_parse(&parsed, text) != ATTUNE_OK) fail_msg("%s", attune_message());
     assert_int_equal(parsed.block_size, cases[i].block);
@@ -566,11 +566,11 @@ static void test_lists(void **unused) {
     assert_true(isinf(attune_problem_distance(&p, &parsed)));
   }
   attune_problem a, b;
-  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q512.k512.list64.in8"), ATTUNE_OK);
-  assert_int_equal(attune_problem_parse(&b, "forward.bf16.d64.b1.h1.kv1.q512.k512.list64.in2"), ATTUNE_OK);
+  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q512.k512.block_mask64.in8"), ATTUNE_OK);
+  assert_int_equal(attune_problem_parse(&b, "forward.bf16.d64.b1.h1.kv1.q512.k512.block_mask64.in2"), ATTUNE_OK);
   assert_true(attune_problem_distance(&a, &b) == 2);
-  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.list64.in3"), ATTUNE_BAD_ARGUMENT);
-  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.list20"), ATTUNE_UNSUPPORTED);
+  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.block_mask64.in3"), ATTUNE_BAD_ARGUMENT);
+  assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.block_mask20"), ATTUNE_UNSUPPORTED);
   assert_int_equal(attune_problem_parse(&a, "forward.bf16.d64.b1.h1.kv1.q1.k1.in8"), ATTUNE_BAD_ARGUMENT);
 }
 

@@ -368,8 +368,9 @@ static void test_tensor_maps(void **state) {
   fixture *f = *state;
   attune_plan *plan;
   f->problem.batch = 100;
-  assert_int_equal(attune_plan_create_with(&plan, f->context, &f->problem,
-                                           "forward.wgmma.bf16.d64.m128.n96.w12.s2.qq.overlap.persistent.b1"),
+  assert_int_equal(attune_plan_create_with(
+                       &plan, f->context, &f->problem,
+                       "forward.wgmma.bf16.d64.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_static.b1"),
                    ATTUNE_OK);
   f->tensors.k = memory + 64;
   for (int run = 1; run <= 2; run++) {
@@ -398,8 +399,9 @@ static void test_workspace_is_cleared(void **state) {
   int stream;
   f->problem.mask = ATTUNE_MASK_CAUSAL;
   assert_int_equal(
-      attune_plan_create_with(&plan, f->context, &f->problem,
-                              "forward.wgmma.bf16.d64.causal.m128.n96.w12.s2.qq.overlap.dynamic.longest.b1"),
+      attune_plan_create_with(
+          &plan, f->context, &f->problem,
+          "forward.wgmma.bf16.d64.causal.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_dynamic.lpt.b1"),
       ATTUNE_OK);
   assert_int_equal(attune_run(plan, &f->tensors, workspace, sizeof workspace, &stream), ATTUNE_OK);
   fake_record seen = record();
@@ -425,8 +427,9 @@ static void test_only_the_combination_starts_early(void **state) {
   static const struct {
     const char *config;
     int launches, programmatic;
-  } plans[] = {{"forward.wgmma.bf16.d64.m128.n96.w12.s2.qq.overlap.persistent.b1", 1, 0},
-               {"forward.wgmma.bf16.d64.m128.n96.w12.s2.qq.overlap.persistent.split2.b1", 2, 1}};
+  } plans[] = {
+      {"forward.wgmma.bf16.d64.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_static.b1", 1, 0},
+      {"forward.wgmma.bf16.d64.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_static.split2.b1", 2, 1}};
   for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
     attune_plan *plan;
     assert_int_equal(attune_plan_create_with(&plan, f->context, &f->problem, plans[i].config), ATTUNE_OK);

@@ -525,8 +525,8 @@ static void test_a_second_search_has_nothing_to_do(void **state) {
 /* The best schedule has a value that the space leaves out. */
 static double refined(const attune_config *c) {
   return 1e-3 * (1 + 0.10 * steps(c->tile_m, 128) + 0.08 * steps(c->tile_n, 128) + 0.05 * abs(c->stages - 2) +
-                 0.02 * (attune_config_value(c, "overlap") == 0) +
-                 0.03 * (attune_config_value(c, "rotation") != ATTUNE_PINGPONG_SOFTMAX));
+                 0.02 * (attune_config_value(c, "intra_wg_overlap") == 0) +
+                 0.03 * (attune_config_value(c, "pingpong") != ATTUNE_PINGPONG_SOFTMAX));
 }
 
 static void test_refinements_are_found_and_known_again(void **state) {
@@ -538,7 +538,7 @@ static void test_refinements_are_found_and_known_again(void **state) {
     bench.machine = attune_fake_machine("sm_90");
     attune_fake_gpu.seconds = refined;
     assert_int_equal(tune(&bench), ATTUNE_OK);
-    assert_int_equal(attune_config_value(&bench.result.best, "rotation"), ATTUNE_PINGPONG_SOFTMAX);
+    assert_int_equal(attune_config_value(&bench.result.best, "pingpong"), ATTUNE_PINGPONG_SOFTMAX);
     assert_int_equal(bench.result.reused > 0, process);
     assert_int_equal(bench.result.measured > 0, !process);
   }
@@ -547,13 +547,15 @@ static void test_refinements_are_found_and_known_again(void **state) {
 
 /* A time for each tile shape. */
 static double by_shape(const attune_config *c) {
-  return 1e-3 * (1 + 0.1 * steps(c->tile_m, 128) + 0.001 * c->tile_n + 0.05 * steps(c->warps, 8) + 0.01 * c->blocks);
+  return 1e-3 * (1 + 0.1 * steps(c->tile_m, 128) + 0.001 * c->tile_n + 0.05 * steps(c->warps, 8) +
+                 0.01 * c->min_blocks_per_sm);
 }
 
 /* That time for a few configs of the shape; the others take longer than any of another shape. */
 static double best_of_shape(const attune_config *c) {
-  return by_shape(c) + 1e-3 * (abs(c->stages - 2) + (attune_config_value(c, "overlap") == 0) + (c->lazy_rescale == 0) +
-                               (c->order != 0) + (c->persistent == 0) + (attune_config_value(c, "halves") != 0));
+  return by_shape(c) +
+         1e-3 * (abs(c->stages - 2) + (attune_config_value(c, "intra_wg_overlap") == 0) + (c->lazy_rescale == 0) +
+                 (c->order != 0) + (c->persistent == 0) + (attune_config_value(c, "half_tiles") != 0));
 }
 
 /* Which shapes were tried with values that the space leaves out. */

@@ -18,8 +18,9 @@ enum { ROWS = 3, COLUMNS = 3 }; /* blocks of 64 in 150 queries and 170 keys */
 /* All divide blocks of 64. */
 static const family_schedules schedules[ATTUNE_FAMILY_COUNT] = {
     {"m4.n32.w4.s1.b1"},
-    {"m64.n32.w4.s2.lazy.b1", "m32.n64.w2.s1.qr.heads.b1"},
-    {"m64.n32.w8.s2.lazy.qq.overlap.persistent.b1", "m64.n64.w8.s3.b1", "m64.n32.w8.s2.lazy.qq.overlap.dynamic.b1"},
+    {"m64.n32.w4.s2.lazy.b1", "m32.n64.w2.s1.q_in_regs.heads.b1"},
+    {"m64.n32.w8.s2.lazy.q_prefetch.intra_wg_overlap.persistent_static.b1", "m64.n64.w8.s3.b1",
+     "m64.n32.w8.s2.lazy.q_prefetch.intra_wg_overlap.persistent_dynamic.b1"},
 };
 
 typedef struct {
@@ -178,7 +179,7 @@ static void tiles_that_do_not_divide_are_refused(void **state) {
   problem_of(&problem, &given, LISTS);
   config_of(&config, ATTUNE_FAMILY_MMA, "m128.n64.w4.s2.b1", &problem);
   assert_int_equal(attune_config_legal(&config, attune_backend_device(machines[0])), ATTUNE_ILLEGAL_CONFIG);
-  assert_non_null(strstr(attune_message(), "tiles of 128 x 64 do not divide listed blocks of 64 x 64"));
+  assert_non_null(strstr(attune_message(), "tiles of 128 x 64 do not divide the mask's blocks of 64 x 64"));
 }
 
 int main(void) {

@@ -266,7 +266,7 @@ static void bad_runs(void **state) {
   built_lists built;
   attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_EXPRESSION};
   problem_of(&problem, &given, "\"block_size\":16");
-  if (attune_plan_create_with(&plan, context, &problem, "forward.reference.bf16.d64.list16.m4.n32.w4.s1.b1") !=
+  if (attune_plan_create_with(&plan, context, &problem, "forward.reference.bf16.d64.block_mask16.m4.n32.w4.s1.b1") !=
       ATTUNE_OK)
     fail_msg("%s", attune_message());
   attune_block_mask_builder *builder = lister_of(&problem);

@@ -24,103 +24,117 @@ static const char *const configs[] = {
     "reference.bf16.d64.window.softcap.lse.m4.n32.w4.s1.b1",
     "reference.fp16.d256.v128.negated.m4.n32.w4.s1.b1",
     "mma.bf16.d8.m16.n16.w1.s1.b1",
-    "mma.bf16.d8.v256.lse.m32.n32.w2.s2.qr.b1",
+    "mma.bf16.d8.v256.lse.m32.n32.w2.s2.q_in_regs.b1",
     "mma.fp16.d24.m32.n16.w1.s1.lazy.b1",
-    "mma.bf16.d24.v40.causal.m64.n32.w4.s1.qr.longest.b1",
+    "mma.bf16.d24.v40.causal.m64.n32.w4.s1.q_in_regs.lpt.b1",
     "mma.bf16.d40.lse.m64.n48.w2.s2.b1",
     "mma.fp16.d40.v8.window.lse.m64.n32.w4.s3.lazy.heads.b1",
     "mma.bf16.d64.m64.n64.w4.s1.b1",
     "mma.bf16.d64.lse.m64.n64.w4.s2.b1",
-    "mma.bf16.d64.m64.n64.w4.s3.qr.b1",
-    "mma.bf16.d64.lse.m128.n64.w4.s2.qr.lazy.b1",
-    "mma.fp16.d64.lse.m128.n32.w8.s1.qr.lazy.b1",
+    "mma.bf16.d64.m64.n64.w4.s3.q_in_regs.b1",
+    "mma.bf16.d64.lse.m128.n64.w4.s2.q_in_regs.lazy.b1",
+    "mma.fp16.d64.lse.m128.n32.w8.s1.q_in_regs.lazy.b1",
     "mma.fp16.d64.m64.n128.w2.s2.b1",
     "mma.bf16.d64.causal.lse.m64.n64.w4.s1.b1",
     "mma.bf16.d64.causal.lse.m64.n32.w4.s2.reversed.b1",
-    "mma.bf16.d64.causal.lse.m128.n64.w4.s3.lazy.longest.b1",
-    "mma.fp16.d64.causal.m32.n64.w2.s1.qr.heads.b1",
-    "mma.fp16.d64.causal.lse.m64.n16.w1.s4.qr.lazy.b1",
+    "mma.bf16.d64.causal.lse.m128.n64.w4.s3.lazy.lpt.b1",
+    "mma.fp16.d64.causal.m32.n64.w2.s1.q_in_regs.heads.b1",
+    "mma.fp16.d64.causal.lse.m64.n16.w1.s4.q_in_regs.lazy.b1",
     "mma.bf16.d64.window.lse.m64.n64.w4.s1.b1",
-    "mma.bf16.d64.window.lse.m64.n32.w4.s2.longest.b1",
-    "mma.bf16.d64.window.lse.m32.n16.w2.s3.qr.lazy.b1",
+    "mma.bf16.d64.window.lse.m64.n32.w4.s2.lpt.b1",
+    "mma.bf16.d64.window.lse.m32.n16.w2.s3.q_in_regs.lazy.b1",
     "mma.fp16.d64.window.m128.n32.w8.s2.lazy.reversed.b1",
     "mma.bf16.d64.negated.lse.m64.n64.w4.s2.b1",
     "mma.bf16.d64.causal.negated.lse.m64.n32.w4.s1.lazy.b1",
     "mma.fp16.d64.softcap.lse.m64.n64.w4.s2.lazy.b1",
-    "mma.bf16.d64.causal.softcap.m64.n32.w4.s1.qr.b1",
-    "mma.bf16.d64.window.softcap.lse.m64.n32.w4.s2.qr.lazy.b1",
+    "mma.bf16.d64.causal.softcap.m64.n32.w4.s1.q_in_regs.b1",
+    "mma.bf16.d64.window.softcap.lse.m64.n32.w4.s2.q_in_regs.lazy.b1",
     "mma.bf16.d64.window.negated.lse.m64.n32.w4.s1.b1",
     "mma.bf16.d64.v128.lse.m64.n64.w4.s2.b1",
-    "mma.fp16.d80.causal.lse.m64.n64.w4.s2.qr.b1",
+    "mma.fp16.d80.causal.lse.m64.n64.w4.s2.q_in_regs.b1",
     "mma.bf16.d80.v72.m64.n80.w4.s1.lazy.b1",
     "mma.bf16.d128.lse.m64.n64.w4.s2.b1",
-    "mma.fp16.d128.causal.lse.m64.n32.w4.s1.qr.lazy.longest.b1",
+    "mma.fp16.d128.causal.lse.m64.n32.w4.s1.q_in_regs.lazy.lpt.b1",
     "mma.bf16.d128.window.m64.n48.w4.s2.b1",
     "mma.bf16.d192.v128.causal.lse.m64.n32.w4.s2.lazy.b1",
     "mma.fp16.d200.v136.lse.m32.n32.w2.s1.b1",
     "mma.bf16.d256.lse.m64.n32.w4.s2.b1",
-    "mma.fp16.d256.causal.lse.m64.n32.w4.s1.qr.b1",
+    "mma.fp16.d256.causal.lse.m64.n32.w4.s1.q_in_regs.b1",
     "mma.bf16.d256.v8.window.lse.m32.n32.w2.s2.lazy.b1",
     "mma.bf16.d64.lse.m32.n16.w2.s2.split3.b1",
     "mma.fp16.d24.v40.causal.m16.n16.w1.s1.split7.b1",
-    "mma.bf16.d64.window.softcap.lse.m64.n32.w4.s3.qr.lazy.longest.split2.b1",
-    "wgmma.bf16.d64.lse.m64.n48.w8.s2.lazy.overlap.split5.b1",
-    "wgmma.fp16.d24.v200.causal.lse.m64.n32.w8.s1.lazy.halves.ob.dynamic.longest.split3.b1",
-    "wgmma.bf16.d64.window.lse.m128.n128.w12.s2.overlap.turns.ov.persistent.reversed.split2.b1",
-    "wgmma.bf16.d64.lse.m64.n64.w8.s2.lazy.qq.overlap.persistent.pack2.split4.b1",
-    "wgmma.bf16.d64.m64.n64.w8.s2.lazy.overlap.split2.c2.b1",
+    "mma.bf16.d64.window.softcap.lse.m64.n32.w4.s3.q_in_regs.lazy.lpt.split2.b1",
+    "wgmma.bf16.d64.lse.m64.n48.w8.s2.lazy.intra_wg_overlap.split5.b1",
+    "wgmma.fp16.d24.v200.causal.lse.m64.n32.w8.s1.lazy.half_tiles.o_staging_own.persistent_dynamic.lpt.split3.b1",
+    "wgmma.bf16.d64.window.lse.m128.n128.w12.s2.intra_wg_overlap.pingpong_mma.o_staging_v.persistent_static.reversed."
+    "split2.b1",
+    "wgmma.bf16.d64.lse.m64.n64.w8.s2.lazy.q_prefetch.intra_wg_overlap.persistent_static.pack_gqa2.split4.b1",
+    "wgmma.bf16.d64.m64.n64.w8.s2.lazy.intra_wg_overlap.split2.c2.b1",
     "wgmma.bf16.d8.m64.n16.w8.s1.b1",
-    "wgmma.fp16.d24.v200.lse.m64.n48.w8.s2.overlap.b1",
-    "wgmma.bf16.d40.v72.causal.lse.m64.n64.w8.s1.lazy.qq.overlap.persistent.longest.b1",
-    "wgmma.bf16.d64.lse.m128.n64.w12.s2.turns.b1",
-    "wgmma.fp16.d64.m192.n48.w16.s3.lazy.qq.overlap.turns.persistent.b1",
-    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.overlap.turns.sections.b1",
-    "wgmma.fp16.d64.causal.lse.m192.n64.w16.s4.qq.overlap.persistent.reversed.b1",
-    "wgmma.bf16.d64.window.lse.m64.n32.w8.s2.lazy.overlap.b1",
-    "wgmma.bf16.d64.window.softcap.m128.n16.w12.s3.overlap.turns.persistent.heads.b1",
-    "wgmma.fp16.d64.window.negated.lse.m128.n80.w12.s2.sections.b1",
-    "wgmma.bf16.d64.softcap.lse.m128.n128.w12.s1.lazy.turns.b1",
-    "wgmma.bf16.d96.v40.negated.m64.n64.w8.s3.overlap.b1",
-    "wgmma.bf16.d128.lse.m128.n64.w12.s2.lazy.qq.overlap.persistent.b1",
-    "wgmma.fp16.d128.causal.lse.m128.n48.w12.s2.lazy.overlap.turns.persistent.reversed.b1",
-    "wgmma.bf16.d192.v128.causal.lse.m128.n32.w12.s2.overlap.b1",
-    "wgmma.bf16.d256.window.lse.m64.n48.w8.s1.lazy.overlap.persistent.b1",
-    "wgmma.bf16.d64.causal.lse.m128.n64.w12.s3.lazy.qq.persistent.reversed.b2",
-    "wgmma.fp16.d64.m64.n48.w8.s2.lazy.overlap.b3",
-    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.halves.persistent.reversed.b1",
-    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.overlap.turns.halves.b1",
-    "wgmma.bf16.d64.window.softcap.lse.m128.n64.w12.s2.lazy.halves.persistent.longest.b1",
-    "wgmma.bf16.d64.lse.m128.n64.w12.s2.lazy.overlap.halves.b1",
-    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.tokens.before.persistent.reversed.b1",
-    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.overlap.tokens.halves.before.b1",
-    "wgmma.bf16.d128.lse.m128.n48.w12.s2.overlap.ps.poly4.b1",
-    "wgmma.fp16.d64.window.softcap.lse.m128.n96.w12.s2.lazy.qq.tokens.halves.ps.poly8.persistent.longest.b1",
-    "wgmma.fp16.d40.v72.causal.negated.lse.m64.n128.w8.s1.lazy.overlap.before.ps.poly2.b1",
-    "wgmma.bf16.d64.lse.m64.n64.w8.s2.lazy.overlap.pack2.b1",
-    "wgmma.fp16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.turns.halves.persistent.reversed.pack2.b1",
-    "wgmma.bf16.d40.v72.window.softcap.lse.m64.n64.w8.s2.lazy.qq.halves.dynamic.longest.pack4.b1",
-    "wgmma.bf16.d128.lse.m192.n48.w16.s2.overlap.ps.sections.pack8.b1",
-    "wgmma.fp16.d64.lse.m64.n64.w8.s2.lazy.qq.persistent.pack2.c2.b1",
-    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.overlap.turns.halves.ob.persistent.reversed.b1",
-    "wgmma.fp16.d40.v72.lse.m64.n64.w8.s2.lazy.qq.ps.ob.dynamic.heads.b1",
-    "wgmma.bf16.d128.v40.window.lse.m192.n64.w16.s2.lazy.qq.overlap.ob.persistent.longest.pack2.b1",
-    "wgmma.bf16.d64.causal.lse.m128.n128.w12.s1.lazy.overlap.turns.halves.ov.persistent.reversed.b1",
-    "wgmma.fp16.d40.v72.lse.m64.n64.w8.s2.lazy.ov.b2",
-    "wgmma.bf16.d64.v40.m64.n64.w8.s2.lazy.qq.ps.ov.persistent.c2.b1",
-    "wgmma.bf16.d128.window.lse.m64.n96.w8.s2.lazy.qq.overlap.halves.ov.dynamic.longest.pack2.b1",
-    "wgmma.bf16.d64.lse.m64.n48.w8.s2.lazy.overlap.c2.b1",
+    "wgmma.fp16.d24.v200.lse.m64.n48.w8.s2.intra_wg_overlap.b1",
+    "wgmma.bf16.d40.v72.causal.lse.m64.n64.w8.s1.lazy.q_prefetch.intra_wg_overlap.persistent_static.lpt.b1",
+    "wgmma.bf16.d64.lse.m128.n64.w12.s2.pingpong_mma.b1",
+    "wgmma.fp16.d64.m192.n48.w16.s3.lazy.q_prefetch.intra_wg_overlap.pingpong_mma.persistent_static.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.intra_wg_overlap.pingpong_mma.l2_sections.b1",
+    "wgmma.fp16.d64.causal.lse.m192.n64.w16.s4.q_prefetch.intra_wg_overlap.persistent_static.reversed.b1",
+    "wgmma.bf16.d64.window.lse.m64.n32.w8.s2.lazy.intra_wg_overlap.b1",
+    "wgmma.bf16.d64.window.softcap.m128.n16.w12.s3.intra_wg_overlap.pingpong_mma.persistent_static.heads.b1",
+    "wgmma.fp16.d64.window.negated.lse.m128.n80.w12.s2.l2_sections.b1",
+    "wgmma.bf16.d64.softcap.lse.m128.n128.w12.s1.lazy.pingpong_mma.b1",
+    "wgmma.bf16.d96.v40.negated.m64.n64.w8.s3.intra_wg_overlap.b1",
+    "wgmma.bf16.d128.lse.m128.n64.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_static.b1",
+    "wgmma.fp16.d128.causal.lse.m128.n48.w12.s2.lazy.intra_wg_overlap.pingpong_mma.persistent_static.reversed.b1",
+    "wgmma.bf16.d192.v128.causal.lse.m128.n32.w12.s2.intra_wg_overlap.b1",
+    "wgmma.bf16.d256.window.lse.m64.n48.w8.s1.lazy.intra_wg_overlap.persistent_static.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n64.w12.s3.lazy.q_prefetch.persistent_static.reversed.b2",
+    "wgmma.fp16.d64.m64.n48.w8.s2.lazy.intra_wg_overlap.b3",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.q_prefetch.intra_wg_overlap.half_tiles.persistent_static.reversed."
+    "b1",
+    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.intra_wg_overlap.pingpong_mma.half_tiles.b1",
+    "wgmma.bf16.d64.window.softcap.lse.m128.n64.w12.s2.lazy.half_tiles.persistent_static.lpt.b1",
+    "wgmma.bf16.d64.lse.m128.n64.w12.s2.lazy.intra_wg_overlap.half_tiles.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.q_prefetch.intra_wg_overlap.pingpong_softmax.rescale_before_pv."
+    "persistent_static.reversed.b1",
+    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.intra_wg_overlap.pingpong_softmax.half_tiles.rescale_before_pv.b1",
+    "wgmma.bf16.d128.lse.m128.n48.w12.s2.intra_wg_overlap.p_in_smem.exp2_emulation4.b1",
+    "wgmma.fp16.d64.window.softcap.lse.m128.n96.w12.s2.lazy.q_prefetch.pingpong_softmax.half_tiles.p_in_smem.exp2_"
+    "emulation8.persistent_static.lpt.b1",
+    "wgmma.fp16.d40.v72.causal.negated.lse.m64.n128.w8.s1.lazy.intra_wg_overlap.rescale_before_pv.p_in_smem.exp2_"
+    "emulation2.b1",
+    "wgmma.bf16.d64.lse.m64.n64.w8.s2.lazy.intra_wg_overlap.pack_gqa2.b1",
+    "wgmma.fp16.d64.causal.lse.m128.n32.w12.s2.lazy.q_prefetch.intra_wg_overlap.pingpong_mma.half_tiles.persistent_"
+    "static.reversed.pack_gqa2.b1",
+    "wgmma.bf16.d40.v72.window.softcap.lse.m64.n64.w8.s2.lazy.q_prefetch.half_tiles.persistent_dynamic.lpt.pack_gqa4."
+    "b1",
+    "wgmma.bf16.d128.lse.m192.n48.w16.s2.intra_wg_overlap.p_in_smem.l2_sections.pack_gqa8.b1",
+    "wgmma.fp16.d64.lse.m64.n64.w8.s2.lazy.q_prefetch.persistent_static.pack_gqa2.c2.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.intra_wg_overlap.pingpong_mma.half_tiles.o_staging_own.persistent_"
+    "static.reversed.b1",
+    "wgmma.fp16.d40.v72.lse.m64.n64.w8.s2.lazy.q_prefetch.p_in_smem.o_staging_own.persistent_dynamic.heads.b1",
+    "wgmma.bf16.d128.v40.window.lse.m192.n64.w16.s2.lazy.q_prefetch.intra_wg_overlap.o_staging_own.persistent_static."
+    "lpt.pack_gqa2.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n128.w12.s1.lazy.intra_wg_overlap.pingpong_mma.half_tiles.o_staging_v.persistent_"
+    "static.reversed.b1",
+    "wgmma.fp16.d40.v72.lse.m64.n64.w8.s2.lazy.o_staging_v.b2",
+    "wgmma.bf16.d64.v40.m64.n64.w8.s2.lazy.q_prefetch.p_in_smem.o_staging_v.persistent_static.c2.b1",
+    "wgmma.bf16.d128.window.lse.m64.n96.w8.s2.lazy.q_prefetch.intra_wg_overlap.half_tiles.o_staging_v.persistent_"
+    "persistent_dynamic.lpt.pack_gqa2.b1",
+    "wgmma.bf16.d64.lse.m64.n48.w8.s2.lazy.intra_wg_overlap.c2.b1",
     "wgmma.fp16.d64.m64.n32.w8.s1.heads.c2.b2",
-    "wgmma.bf16.d128.lse.m128.n64.w12.s2.lazy.qq.overlap.persistent.heads.c2.b1",
-    "wgmma.bf16.d64.m128.n64.w12.s3.lazy.qq.overlap.turns.ps.persistent.c2.b1",
-    "wgmma.fp16.d40.v72.softcap.lse.m192.n48.w16.s2.turns.persistent.sections.c2.b1",
-    "wgmma.bf16.d64.lse.m128.n32.w12.s4.lazy.overlap.halves.persistent.reversed.c2.b1",
-    "wgmma.bf16.d64.lse.m64.n64.w8.s1.dynamic.b1",
-    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.qq.overlap.dynamic.longest.b1",
-    "wgmma.fp16.d128.causal.lse.m192.n48.w16.s2.qq.overlap.turns.dynamic.reversed.b1",
-    "wgmma.bf16.d64.causal.m64.n32.w8.s3.lazy.qq.halves.dynamic.sections.b3",
-    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.lazy.overlap.turns.halves.dynamic.sections.b1",
-    "wgmma.bf16.d40.v72.window.softcap.lse.m128.n16.w12.s3.lazy.qq.dynamic.heads.b2",
-    "wgmma.fp16.d64.causal.lse.m192.n64.w16.s2.lazy.qq.overlap.tokens.halves.before.ps.poly4.dynamic.longest.b1",
+    "wgmma.bf16.d128.lse.m128.n64.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_static.heads.c2.b1",
+    "wgmma.bf16.d64.m128.n64.w12.s3.lazy.q_prefetch.intra_wg_overlap.pingpong_mma.p_in_smem.persistent_static.c2.b1",
+    "wgmma.fp16.d40.v72.softcap.lse.m192.n48.w16.s2.pingpong_mma.persistent_static.l2_sections.c2.b1",
+    "wgmma.bf16.d64.lse.m128.n32.w12.s4.lazy.intra_wg_overlap.half_tiles.persistent_static.reversed.c2.b1",
+    "wgmma.bf16.d64.lse.m64.n64.w8.s1.persistent_dynamic.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n32.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_dynamic.lpt.b1",
+    "wgmma.fp16.d128.causal.lse.m192.n48.w16.s2.q_prefetch.intra_wg_overlap.pingpong_mma.persistent_dynamic.reversed."
+    "b1",
+    "wgmma.bf16.d64.causal.m64.n32.w8.s3.lazy.q_prefetch.half_tiles.persistent_dynamic.l2_sections.b3",
+    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.lazy.intra_wg_overlap.pingpong_mma.half_tiles.persistent_dynamic.l2_"
+    "l2_sections.b1",
+    "wgmma.bf16.d40.v72.window.softcap.lse.m128.n16.w12.s3.lazy.q_prefetch.persistent_dynamic.heads.b2",
+    "wgmma.fp16.d64.causal.lse.m192.n64.w16.s2.lazy.q_prefetch.intra_wg_overlap.pingpong_softmax.half_tiles.rescale_"
+    "before_pv.p_in_smem.exp2_emulation4.persistent_dynamic.lpt.b1",
 };
 /* ThreadSanitizer checks the simulator's own threads, which do the same in each problem. */
 #if defined(__has_feature)
@@ -158,9 +172,9 @@ static void choose_mask(attune_problem *p, int32_t bound, int n) {
                 {ATTUNE_MASK_NONE, 0, 0},   {ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, 20, -1},
                 {ATTUNE_MASK_NONE, 70, -1}, {ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT, 0, -1},
                 {ATTUNE_MASK_NONE, 3, 90}};
-  if (bound == ATTUNE_BOUND_CAUSAL)
+  if (bound == ATTUNE_MASK_BOUNDS_CAUSAL)
     p->mask = causal[n % 4].mask, p->window_left = causal[n % 4].left, p->window_right = causal[n % 4].right;
-  if (bound == ATTUNE_BOUND_WINDOW)
+  if (bound == ATTUNE_MASK_BOUNDS_WINDOW)
     p->mask = window[n % 7].mask, p->window_left = window[n % 7].left, p->window_right = window[n % 7].right;
 }
 
@@ -212,14 +226,14 @@ static void choose(trial *out, const attune_config *config, int n) {
   p.batch = 1 + n % 2;
   p.heads_q = heads[n / 2 % 4][0];
   p.heads_kv = heads[n / 2 % 4][1];
-  if (config->heads_packed > 1) {
+  if (config->pack_gqa > 1) {
     p.heads_kv = 1 + n / 2 % 2;
-    p.heads_q = p.heads_kv * config->heads_packed * (1 + n / 4 % 2);
+    p.heads_q = p.heads_kv * config->pack_gqa * (1 + n / 4 % 2);
   }
   p.seqlen_q = lengths_q[n % 7];
   p.seqlen_k = lengths_k[n % 9];
   p.want_lse = config->lse;
-  choose_mask(&p, config->bound, n);
+  choose_mask(&p, config->mask_bounds, n);
   choose_score(&p, config->score, n);
   /* A tensor map describes no broadcast. */
   choose_strides(&p, config->family == ATTUNE_FAMILY_WGMMA ? n / 3 % 4 % 3 : n / 3);
@@ -230,7 +244,7 @@ static void choose(trial *out, const attune_config *config, int n) {
   }
   attune_config described;
   attune_config_of_problem(&described, (attune_family)config->family, &out->problem);
-  assert_in_range(described.bound, 0, config->bound); /* a mask that hides nothing here asks for less */
+  assert_in_range(described.mask_bounds, 0, config->mask_bounds); /* a mask that hides nothing here asks for less */
   assert_int_equal(described.score, config->score);
 }
 

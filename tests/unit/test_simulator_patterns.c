@@ -45,9 +45,11 @@ static const char *const cases[] = {
 
 static const family_schedules schedules[ATTUNE_FAMILY_COUNT] = {
     {"m4.n32.w4.s1.b1"},
-    {"m64.n32.w4.s2.lazy.b1", "m64.n48.w4.s1.qr.heads.b1"},
-    {"m128.n32.w12.s2.lazy.qq.overlap.turns.persistent.b1", "m128.n64.w12.s1.overlap.halves.b1",
-     "m192.n32.w16.s2.lazy.qq.overlap.turns.dynamic.b1", "m64.n64.w8.s1.halves.dynamic.heads.b1"},
+    {"m64.n32.w4.s2.lazy.b1", "m64.n48.w4.s1.q_in_regs.heads.b1"},
+    {"m128.n32.w12.s2.lazy.q_prefetch.intra_wg_overlap.pingpong_mma.persistent_static.b1",
+     "m128.n64.w12.s1.intra_wg_overlap.half_tiles.b1",
+     "m192.n32.w16.s2.lazy.q_prefetch.intra_wg_overlap.pingpong_mma.persistent_dynamic.b1",
+     "m64.n64.w8.s1.half_tiles.persistent_dynamic.heads.b1"},
 };
 
 static void check_case(void **state) {

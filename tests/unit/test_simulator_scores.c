@@ -21,13 +21,13 @@ typedef struct {
 static const family_schedule schedules[] = {
     {ATTUNE_FAMILY_REFERENCE, "m4.n32.w4.s1.b1"},
     {ATTUNE_FAMILY_MMA, "m64.n32.w4.s2.lazy.b1"},
-    {ATTUNE_FAMILY_MMA, "m64.n48.w4.s1.qr.b1"},
+    {ATTUNE_FAMILY_MMA, "m64.n48.w4.s1.q_in_regs.b1"},
     {ATTUNE_FAMILY_MMA, "m64.n32.w4.s2.lazy.split3.b1"},
-    {ATTUNE_FAMILY_WGMMA, "m128.n32.w12.s2.lazy.qq.overlap.turns.persistent.b1"},
-    {ATTUNE_FAMILY_WGMMA, "m128.n64.w12.s1.overlap.halves.b1"},
-    {ATTUNE_FAMILY_WGMMA, "m64.n64.w8.s1.halves.dynamic.heads.b1"},
-    {ATTUNE_FAMILY_WGMMA, "m64.n48.w8.s2.lazy.overlap.poly4.b1"},
-    {ATTUNE_FAMILY_WGMMA, "m64.n32.w8.s2.lazy.overlap.split2.b1"},
+    {ATTUNE_FAMILY_WGMMA, "m128.n32.w12.s2.lazy.q_prefetch.intra_wg_overlap.pingpong_mma.persistent_static.b1"},
+    {ATTUNE_FAMILY_WGMMA, "m128.n64.w12.s1.intra_wg_overlap.half_tiles.b1"},
+    {ATTUNE_FAMILY_WGMMA, "m64.n64.w8.s1.half_tiles.persistent_dynamic.heads.b1"},
+    {ATTUNE_FAMILY_WGMMA, "m64.n48.w8.s2.lazy.intra_wg_overlap.exp2_emulation4.b1"},
+    {ATTUNE_FAMILY_WGMMA, "m64.n32.w8.s2.lazy.intra_wg_overlap.split2.b1"},
 };
 
 /* ---- drawn biases that hide keys ---- */

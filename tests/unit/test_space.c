@@ -50,9 +50,9 @@ static void check_fits(const attune_config *c, const attune_problem *p, const at
   assert_true(launch.threads <= d->threads_per_block);
   assert_true(launch.shared_bytes > 0 && launch.shared_bytes <= d->shared_per_block);
   assert_int_equal(launch.shared_bytes % 16, 0);
-  assert_true(c->blocks * launch.threads <= d->threads_per_sm);
-  assert_true(c->blocks * (launch.shared_bytes + d->shared_reserved) <= d->shared_per_sm);
-  assert_true(attune_occupancy(c, d, 0) >= c->blocks);
+  assert_true(c->min_blocks_per_sm * launch.threads <= d->threads_per_sm);
+  assert_true(c->min_blocks_per_sm * (launch.shared_bytes + d->shared_reserved) <= d->shared_per_sm);
+  assert_true(attune_occupancy(c, d, 0) >= c->min_blocks_per_sm);
 }
 
 static bool visit(void *user, const attune_config *config, bool legal, const char *reason) {
@@ -96,7 +96,7 @@ static void test_everything_legal_fits(void **unused) {
         assert_true(t.legal[ATTUNE_FAMILY_MMA] < t.count[ATTUNE_FAMILY_MMA]);
         assert_true(t.legal[ATTUNE_FAMILY_WGMMA] < t.count[ATTUNE_FAMILY_WGMMA]);
         assert_int_equal(t.legal[ATTUNE_FAMILY_WGMMA] > 100, d.arch == 90 || d.arch == 0);
-        assert_int_equal(t.seen_order[ATTUNE_ORDER_LONGEST], mask == ATTUNE_MASK_CAUSAL);
+        assert_int_equal(t.seen_order[ATTUNE_ORDER_LPT], mask == ATTUNE_MASK_CAUSAL);
       }
     }
   }
@@ -165,24 +165,29 @@ static void test_reasons(void **unused) {
   refuse("forward.mma.bf16.d64.m64.n272.w4.s1.b1", "sm_90", "tile_n is 272; family mma takes it from 16 to 256");
   refuse("forward.mma.bf16.d64.m64.n64.w4.s5.b1", "sm_90", "stages is 5; family mma takes it from 1 to 4");
   refuse("forward.mma.bf16.d64.m64.n64.w9.s1.b1", "sm_90", "warps is 9; family mma takes it from 1 to 8");
-  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.b0", "sm_90", "blocks is 0");
+  refuse("forward.mma.bf16.d64.m64.n64.w4.s1.b0", "sm_90", "min_blocks_per_sm is 0");
   refuse("forward.mma.bf16.d16.m16.n16.w1.s1.b33", "sm_90", "an SM of this device holds from 1 to 32");
   refuse("forward.mma.bf16.d68.m64.n64.w4.s1.b1", "sm_90", "head_dim is 68; it must be a multiple of 8");
-  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.qq.b1", "sm_90", "q_prefetch is 1; family wgmma takes it from 0 to 0");
-  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.dynamic.c2.b1", "sm_90", "cluster is 2; it must be 1 with persistent 2");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.q_prefetch.b1", "sm_90",
+         "q_prefetch is 1; family wgmma takes it from 0 to 0");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.persistent_dynamic.c2.b1", "sm_90",
+         "cluster is 2; it must be 1 with persistent 2");
   refuse("forward.reference.bf16.d64.m8.n32.w4.s1.b1", "sm_90", "tile_m is 8; family reference takes it from 4 to 4");
-  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.tokens.b1", "sm_90", "rotation is 2; family wgmma takes it from 0 to 0");
-  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.before.b1", "sm_90", "rescale_before is 1");
-  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.poly17.b1", "sm_90",
-         "polynomial is 17; family wgmma takes it from 0 to 16");
-  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.pack3.b1", "sm_90", "heads_packed is 3; it must be 1, 2, 4 or 8");
-  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.pack16.b1", "sm_90",
-         "heads_packed is 16; family wgmma takes it from 1 to 8");
-  refuse("forward.wgmma.bf16.d64.list64.m64.n64.w8.s1.pack2.b1", "sm_90",
-         "heads_packed is 2; it must be 1 with expressions");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.pingpong_softmax.b1", "sm_90",
+         "pingpong is 2; family wgmma takes it from 0 to 0");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.rescale_before_pv.b1", "sm_90", "rescale_before_pv is 1");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.exp2_emulation17.b1", "sm_90",
+         "exp2_emulation is 17; family wgmma takes it from 0 to 16");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.pack_gqa3.b1", "sm_90", "pack_gqa is 3; it must be 1, 2, 4 or 8");
+  refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.pack_gqa16.b1", "sm_90",
+         "pack_gqa is 16; family wgmma takes it from 1 to 8");
+  refuse("forward.wgmma.bf16.d64.block_mask64.m64.n64.w8.s1.pack_gqa2.b1", "sm_90",
+         "pack_gqa is 2; it must be 1 with expressions");
   refuse("forward.wgmma.bf16.d64.m64.n64.w8.s1.c3.b1", "sm_90", "cluster is 3; family wgmma takes it from 1 to 2");
-  refuse("forward.wgmma.bf16.d64.causal.m64.n64.w8.s1.c2.b1", "sm_90", "it must be 1 with a bound, a pattern or lists");
-  refuse("forward.wgmma.bf16.d64.list64.m64.n64.w8.s1.c2.b1", "sm_90", "it must be 1 with a bound, a pattern or lists");
+  refuse("forward.wgmma.bf16.d64.causal.m64.n64.w8.s1.c2.b1", "sm_90",
+         "it must be 1 with a causal, window, expression or block mask");
+  refuse("forward.wgmma.bf16.d64.block_mask64.m64.n64.w8.s1.c2.b1", "sm_90",
+         "it must be 1 with a causal, window, expression or block mask");
   attune_config config;
   attune_device old = device_of("sm_80");
   old.arch = 75;
@@ -203,16 +208,16 @@ static bool look_around(void *user, const attune_config *config, bool legal, con
   (void)reason;
   assert_int_not_equal(attune_config_compare(config, s->centre), 0);
   s->met++;
-  s->refined += attune_config_value(config, "rotation") == ATTUNE_PINGPONG_SOFTMAX ||
-                attune_config_value(config, "rescale_before") || attune_config_value(config, "p_shared") ||
-                attune_config_value(config, "o_place") || attune_config_value(config, "polynomial") > 0 ||
-                config->persistent == ATTUNE_PERSISTENT_DYNAMIC || config->heads_packed > 1;
+  s->refined += attune_config_value(config, "pingpong") == ATTUNE_PINGPONG_SOFTMAX ||
+                attune_config_value(config, "rescale_before_pv") || attune_config_value(config, "p_in_smem") ||
+                attune_config_value(config, "o_staging") || attune_config_value(config, "exp2_emulation") > 0 ||
+                config->persistent == ATTUNE_PERSISTENT_DYNAMIC || config->pack_gqa > 1;
   if (config->tile_m != s->centre->tile_m) {
     s->rows_changed++;
     assert_int_equal(config->warps, 4 * (config->tile_m / 64 + 1)); /* they follow */
-    assert_int_equal(attune_config_value(config, "rotation") == ATTUNE_PINGPONG_MMA, config->tile_m > 64);
+    assert_int_equal(attune_config_value(config, "pingpong") == ATTUNE_PINGPONG_MMA, config->tile_m > 64);
   }
-  if (config->tile_n % 32 != 0) assert_int_equal(attune_config_value(config, "halves"), 0);
+  if (config->tile_n % 32 != 0) assert_int_equal(attune_config_value(config, "half_tiles"), 0);
   if (!legal) assert_string_not_equal(reason, "");
   return true;
 }
@@ -222,13 +227,16 @@ static void test_near(void **unused) {
   const attune_device d = device_of("sm_90");
   attune_config centre;
   surroundings s = {.centre = &centre};
-  assert_int_equal(attune_config_parse(&centre, "forward.wgmma.bf16.d64.causal.m128.n64.w12.s2.lazy.qq.overlap.turns."
-                                                "halves.persistent.reversed.b1"),
-                   ATTUNE_OK);
+  assert_int_equal(
+      attune_config_parse(&centre,
+                          "forward.wgmma.bf16.d64.causal.m128.n64.w12.s2.lazy.q_prefetch.intra_wg_overlap.pingpong_mma."
+                          "half_tiles.persistent_static.reversed.b1"),
+      ATTUNE_OK);
   attune_space_near(&centre, &d, look_around, &s);
   assert_int_equal(s.rows_changed, 2);
   assert_int_equal(s.refined, 11); /* tokens, before, ps, ob, ov, poly4, poly8, dynamic, pack2, pack4, pack8 */
-  /* and tile_m 2, tile_n 13, stages 3, lazy, qq, overlap, free, halves, persistent, longest, b2 */
+  /* and tile_m 2, tile_n 13, stages 3, lazy, q_prefetch, intra_wg_overlap, no ping-pong, half_tiles, persistent_static,
+   * lpt, b2 */
   assert_int_equal(s.met, s.refined + 26);
 }
 
@@ -239,13 +247,13 @@ static void test_packing(void **unused) {
   attune_config config;
   attune_launch launch;
   p.batch = 3, p.heads_q = 16, p.heads_kv = 4, p.seqlen_q = 70;
-  assert_int_equal(attune_config_parse(&config, "forward.wgmma.bf16.d64.m128.n64.w12.s2.pack4.b1"), ATTUNE_OK);
+  assert_int_equal(attune_config_parse(&config, "forward.wgmma.bf16.d64.m128.n64.w12.s2.pack_gqa4.b1"), ATTUNE_OK);
   assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_OK);
   assert_int_equal(launch.tiles_m, 3); /* of 32 queries */
   assert_int_equal(launch.grid, 3 * 4 * 3);
   p.heads_kv = 8;
   assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_ILLEGAL_CONFIG);
-  assert_non_null(strstr(attune_message(), "heads_packed is 4; it must divide the 2 query heads on a key head"));
+  assert_non_null(strstr(attune_message(), "pack_gqa is 4; it must divide the 2 query heads on a key head"));
 }
 
 /* Few queries leave a tile's rows to other heads of the group: the most that divide it. */
@@ -259,11 +267,11 @@ static void test_packing_by_default(void **unused) {
   for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
     p.heads_kv = groups[i].heads_kv;
     assert_int_equal(attune_config_default(&config, &p, &d), ATTUNE_OK);
-    assert_int_equal(config.heads_packed, groups[i].packed);
+    assert_int_equal(config.pack_gqa, groups[i].packed);
   }
   p.seqlen_q = 4096;
   assert_int_equal(attune_config_default(&config, &p, &d), ATTUNE_OK);
-  assert_int_equal(config.heads_packed, 1);
+  assert_int_equal(config.pack_gqa, 1);
 }
 
 static void test_shared_bytes(void **unused) {
@@ -296,7 +304,8 @@ static void test_clusters(void **unused) {
   p.seqlen_q = 130;
   attune_config config;
   attune_launch launch;
-  assert_int_equal(attune_config_parse(&config, "forward.wgmma.bf16.d64.m64.n64.w8.s1.persistent.c2.b1"), ATTUNE_OK);
+  assert_int_equal(attune_config_parse(&config, "forward.wgmma.bf16.d64.m64.n64.w8.s1.persistent_static.c2.b1"),
+                   ATTUNE_OK);
   assert_int_equal(attune_launch_of(&launch, &config, &p), ATTUNE_OK);
   assert_int_equal(launch.tiles_m, 4);
   assert_int_equal(launch.grid, 84);
@@ -322,10 +331,12 @@ static void test_clusters_near(void **unused) {
   static const struct {
     const char *text;
     int clusters;
-  } cases[] = {{"forward.wgmma.bf16.d64.m128.n64.w12.s2.lazy.qq.overlap.persistent.b1", 1},
-               {"forward.wgmma.bf16.d64.causal.m128.n64.w12.s2.lazy.qq.overlap.persistent.reversed.b1", 0},
-               {"forward.wgmma.bf16.d64.list128.m128.n64.w12.s2.lazy.b1", 0},
-               {"forward.mma.bf16.d64.m128.n64.w4.s1.b1", 0}};
+  } cases[] = {
+      {"forward.wgmma.bf16.d64.m128.n64.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_static.b1", 1},
+      {"forward.wgmma.bf16.d64.causal.m128.n64.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_static.reversed.b1",
+       0},
+      {"forward.wgmma.bf16.d64.block_mask128.m128.n64.w12.s2.lazy.b1", 0},
+      {"forward.mma.bf16.d64.m128.n64.w4.s1.b1", 0}};
   const attune_device d = device_of("sm_90");
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     attune_config centre;
@@ -361,13 +372,13 @@ static void test_dynamic_where_uneven(void **unused) {
   static const struct {
     const char *before, *after;
     bool seen;
-  } cases[] = {{"", "persistent.b1", false},
+  } cases[] = {{"", "persistent_static.b1", false},
                {"", "b1", false},
-               {"causal.", "persistent.longest.b1", true},
-               {"causal.", "longest.b1", true},
-               {"window.", "persistent.reversed.b1", true},
-               {"pattern.x7.", "persistent.b1", true},
-               {"list128.", "persistent.b1", true}};
+               {"causal.", "persistent_static.lpt.b1", true},
+               {"causal.", "lpt.b1", true},
+               {"window.", "persistent_static.reversed.b1", true},
+               {"mask_expr.x7.", "persistent_static.b1", true},
+               {"block_mask128.", "persistent_static.b1", true}};
   const attune_device d = device_of("sm_90");
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     char text[ATTUNE_TEXT_MAX];
@@ -382,10 +393,10 @@ static void test_dynamic_where_uneven(void **unused) {
   attune_config config;
   bool seen[5] = {false};
   assert_int_equal(
-      attune_config_parse(&config, "forward.wgmma.bf16.d128.causal.m128.n64.w12.s2.lazy.dynamic.longest.b1"),
+      attune_config_parse(&config, "forward.wgmma.bf16.d128.causal.m128.n64.w12.s2.lazy.persistent_dynamic.lpt.b1"),
       ATTUNE_OK);
   attune_space_near(&config, &d, look_for_dynamic, seen);
-  assert_true(seen[ATTUNE_ORDER_REVERSED] && seen[ATTUNE_ORDER_LONGEST] && seen[ATTUNE_ORDER_SECTIONS]);
+  assert_true(seen[ATTUNE_ORDER_REVERSED] && seen[ATTUNE_ORDER_LPT] && seen[ATTUNE_ORDER_L2_SECTIONS]);
   assert_false(seen[ATTUNE_ORDER_LINEAR] || seen[ATTUNE_ORDER_HEADS]);
 }
 
@@ -397,8 +408,8 @@ static void test_persistent_launch(void **unused) {
     int resident, blocks, workspace;
   } cases[] = {
       {"forward.wgmma.bf16.d64.m64.n64.w8.s1.b2", 0, 16 * 4 * 20, 0},
-      {"forward.wgmma.bf16.d64.m64.n64.w8.s1.qq.persistent.b2", 2, 264, 0},
-      {"forward.wgmma.bf16.d64.m64.n64.w8.s1.qq.dynamic.b2", 2, 264, 4},
+      {"forward.wgmma.bf16.d64.m64.n64.w8.s1.q_prefetch.persistent_static.b2", 2, 264, 0},
+      {"forward.wgmma.bf16.d64.m64.n64.w8.s1.q_prefetch.persistent_dynamic.b2", 2, 264, 4},
   };
   const attune_device d = device_of("sm_90");
   attune_problem p = problem_of(64, ATTUNE_MASK_NONE);
@@ -433,7 +444,7 @@ static void test_default(void **unused) {
       assert_int_equal(attune_config_default(&again, &p, &d), ATTUNE_OK);
       assert_memory_equal(&config, &again, sizeof config);
       assert_int_equal(config.family, d.arch == 90 || d.arch == 0 ? ATTUNE_FAMILY_WGMMA : ATTUNE_FAMILY_MMA);
-      assert_int_equal(config.bound, attune_problem_bound(&p));
+      assert_int_equal(config.mask_bounds, attune_problem_mask_bounds(&p));
       assert_int_equal(attune_config_legal(&config, &d), ATTUNE_OK);
       assert_int_equal(attune_config_reference(&reference, &p), ATTUNE_OK);
       assert_int_equal(attune_config_legal(&reference, &d), ATTUNE_OK);

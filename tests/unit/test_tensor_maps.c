@@ -75,7 +75,8 @@ static void test_strided_tensors(void **state) {
   set_up(&f);
   f.problem.q = (attune_strides){.batch = 300 * 1024, .seqlen = 1024, .heads = 128};
   f.problem.v = (attune_strides){.batch = 64 * 500, .seqlen = 64, .heads = 128 * 500};
-  const fake_record seen = maps_of_run(&f, "forward.wgmma.bf16.d64.m128.n96.w12.s2.qq.overlap.persistent.b1");
+  const fake_record seen =
+      maps_of_run(&f, "forward.wgmma.bf16.d64.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_static.b1");
   const unsigned of_m[4] = {64, 128, 1, 1}, of_n[4] = {64, 96, 1, 1};
   const unsigned long long q[4] = {64, 300, 8, 2}, k[4] = {64, 500, 2, 2};
   assert_map(&seen.map[0], of_m, q, (const unsigned long long[]){2 * 1024, 2 * 128, 2 * 300 * 1024});
@@ -92,7 +93,8 @@ static void test_one_batch_and_head(void **state) {
   set_up(&f);
   f.problem.batch = f.problem.heads_q = f.problem.heads_kv = 1;
   f.problem.q = (attune_strides){.batch = 0, .seqlen = 64, .heads = 0};
-  const fake_record seen = maps_of_run(&f, "forward.wgmma.bf16.d64.m128.n96.w12.s2.qq.overlap.persistent.b1");
+  const fake_record seen =
+      maps_of_run(&f, "forward.wgmma.bf16.d64.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_static.b1");
   for (int i = 0; i < 4; i++) {
     const bool of_queries = i == 0 || i == 3;
     assert_map(&seen.map[i], (const unsigned[]){64, of_queries ? 128 : 96, 1, 1},
@@ -106,7 +108,8 @@ static void test_packed_heads(void **state) {
   fixture f;
   (void)state;
   set_up(&f);
-  const fake_record seen = maps_of_run(&f, "forward.wgmma.bf16.d64.m128.n96.w12.s2.qq.overlap.persistent.pack4.b1");
+  const fake_record seen = maps_of_run(
+      &f, "forward.wgmma.bf16.d64.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_static.pack_gqa4.b1");
   const unsigned of_m[4] = {64, 4, 32, 1}, of_n[4] = {64, 96, 1, 1};
   const unsigned long long q[4] = {64, 8, 300, 2}, k[4] = {64, 500, 2, 2};
   const unsigned long long of_q[3] = {2 * 64, 2 * 8 * 64, 2 * 300 * 8 * 64};
@@ -120,7 +123,8 @@ static void test_clusters(void **state) {
   fixture f;
   (void)state;
   set_up(&f);
-  const fake_record seen = maps_of_run(&f, "forward.wgmma.bf16.d64.m128.n96.w12.s2.qq.overlap.persistent.c2.b1");
+  const fake_record seen =
+      maps_of_run(&f, "forward.wgmma.bf16.d64.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_static.c2.b1");
   assert_int_equal(seen.map[0].box[1], 128);
   assert_int_equal(seen.map[1].box[1], 48);
   assert_int_equal(seen.map[2].box[1], 48);

@@ -24,7 +24,7 @@ typedef enum { NONE, CAUSAL, WINDOW } bound;
 
 static const char parameters_text[] = "constexpr int tile_m = 4;\n"
                                       "constexpr int tile_n = 8;\n"
-                                      "constexpr int heads_packed = 1;\n";
+                                      "constexpr int pack_gqa = 1;\n";
 
 /* has_mask below says the same. */
 static const char expression_text[] =
@@ -62,10 +62,10 @@ static attune_host_runner *runner;
 static char *kernel_source(bound b, bool expression) {
   const attune_parameter parameters[] = {
       {"DTYPE_BF16", 1},
-      {"BOUND_CAUSAL", b == CAUSAL},
-      {"BOUND_WINDOW", b == WINDOW},
-      {"PATTERN", expression},
-      {"LIST_BLOCK", 0},
+      {"MASK_BOUNDS_CAUSAL", b == CAUSAL},
+      {"MASK_BOUNDS_WINDOW", b == WINDOW},
+      {"HAS_MASK_EXPR", expression},
+      {"SPARSE_BLOCK_SIZE", 0},
       {"SCORE_EXPRESSION", 0},
       {"SPLITS", 1},
   };

@@ -266,7 +266,7 @@ static void a_bias_ends_with_its_sequence(void **state) {
 
 static void the_workspace_has_its_size_and_no_more(void **state) {
   (void)state;
-  static const char config[] = "forward.wgmma.bf16.d64.m64.n64.w8.s2.lazy.overlap.dynamic.b1";
+  static const char config[] = "forward.wgmma.bf16.d64.m64.n64.w8.s2.lazy.intra_wg_overlap.persistent_dynamic.b1";
   attune_problem problem = small_problem();
   problem.head_dim = problem.head_dim_v = 64;
   problem.dtype = ATTUNE_BF16;

@@ -227,12 +227,12 @@ attune_status attune_problem_of_config(attune_problem *out, const attune_flags *
   if (config.head_dim > 0) out->head_dim = config.head_dim; /* 0: the operation does not have it */
   if (config.head_dim_v > 0) out->head_dim_v = config.head_dim_v;
   out->seqlen_q = out->seqlen_k = LONG_ENOUGH;
-  if (config.bound == ATTUNE_BOUND_CAUSAL) out->mask = ATTUNE_MASK_CAUSAL;
-  if (config.bound == ATTUNE_BOUND_WINDOW) out->window_left = out->window_right = LONG_ENOUGH / 4;
+  if (config.mask_bounds == ATTUNE_MASK_BOUNDS_CAUSAL) out->mask = ATTUNE_MASK_CAUSAL;
+  if (config.mask_bounds == ATTUNE_MASK_BOUNDS_WINDOW) out->window_left = out->window_right = LONG_ENOUGH / 4;
   if (config.score == ATTUNE_SCORE_NEGATED) out->scale = -1.0f;
   if (config.score == ATTUNE_SCORE_SOFTCAP) out->softcap = 50.0f;
   out->want_lse = config.lse;
   out->want_sinks = config.sinks;
-  out->block_size = config.list_block;
+  out->block_size = config.sparse_block_size;
   return attune_problem_check(out);
 }

@@ -61,7 +61,7 @@ static bool count_outdated(void *user, const attune_measurement *row) {
     counts->outdated++;
   else if (!attune_result_is_current(row, &config, NULL)) {
     /* The class does not tell which expressions are compiled in. */
-    if (attune_problem_expressions(&problem) != 0)
+    if (attune_problem_expression_hash(&problem) != 0)
       counts->unknown++;
     else
       counts->outdated++;

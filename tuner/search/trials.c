@@ -264,7 +264,8 @@ int attune_trials_sample(const attune_trials *trials, uint64_t seed, int size, a
 
 static bool same_shape(const attune_config *a, const attune_config *b) {
   return a->family == b->family && a->tile_m == b->tile_m && a->tile_n == b->tile_n && a->warps == b->warps &&
-         attune_config_value(a, "q_registers") == attune_config_value(b, "q_registers") && a->blocks == b->blocks;
+         attune_config_value(a, "q_in_regs") == attune_config_value(b, "q_in_regs") &&
+         a->min_blocks_per_sm == b->min_blocks_per_sm;
 }
 
 static bool shape_is_new(const attune_trials *trials, attune_trial *const *picked, int count,

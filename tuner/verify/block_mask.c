@@ -120,7 +120,7 @@ attune_status attune_host_block_mask_of_mask(attune_host_block_mask *out, const 
                                              int32_t heads, const uint8_t *mask) {
   dense_mask self = {mask, heads, attune_blocks_of(problem->seqlen_q, problem->block_size),
                      attune_blocks_of(problem->seqlen_k, problem->block_size),
-                     attune_problem_has_pattern(problem) ? ATTUNE_SEEN_PARTIAL : ATTUNE_SEEN_WHOLE};
+                     attune_problem_has_mask_expr(problem) ? ATTUNE_SEEN_PARTIAL : ATTUNE_SEEN_WHOLE};
   return attune_host_block_mask_make(out, problem, batch, heads, seen_by_mask, &self);
 }
 
@@ -141,6 +141,6 @@ static attune_seen seen_by_chance(void *user, int32_t batch, int32_t head, int32
 attune_status attune_host_block_mask_draw(attune_host_block_mask *out, const attune_problem *problem, uint64_t seed) {
   const double density = problem->block_density > 0 ? (double)problem->block_density : 0.25;
   chance self = {seed * 2862933555777941757u + 3037000493u, (uint64_t)(density * 4294967296.0),
-                 attune_problem_has_pattern(problem) ? ATTUNE_SEEN_PARTIAL : ATTUNE_SEEN_WHOLE};
+                 attune_problem_has_mask_expr(problem) ? ATTUNE_SEEN_PARTIAL : ATTUNE_SEEN_WHOLE};
   return attune_host_block_mask_make(out, problem, problem->batch, problem->heads_q, seen_by_chance, &self);
 }

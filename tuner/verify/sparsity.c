@@ -71,7 +71,7 @@ static int64_t count_row(attune_sparsity *out, const attune_problem *p, const at
 
 /* Something is hidden, and what it is is known. */
 static bool countable(const attune_problem *p, const attune_expression *mask) {
-  if (attune_problem_has_pattern(p)) return mask != NULL;
+  if (attune_problem_has_mask_expr(p)) return mask != NULL;
   return p->block_size > 0 || p->mask != ATTUNE_MASK_NONE || bounded(p->window_left) || bounded(p->window_right);
 }
 
