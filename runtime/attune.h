@@ -123,7 +123,8 @@ typedef struct {
    * where query q sees key k, besides what mask and window say: "q / 128 == k / 128 || k < 64". score_expr is the new
    * score, from `score` = scale * q.k: "score + slope[head] * (k - q)"; it excludes softcap. Both know batch, head, q,
    * k, seqlen_q, seqlen_k and the params. An index outside an array gives 0, as does an int divided by 0; int is 32
-   * bits and wraps; float is 32 bits, and each operation without `score` is rounded once. */
+   * bits and wraps; float is 32 bits, and where a comparison, int() or floor() follows each operation
+   * that does not depend on `score` is rounded once. */
   const char *mask_expr, *score_expr;
   const attune_param *params; /* param_count of them, at most 8; NULL where there are none */
   int32_t param_count;

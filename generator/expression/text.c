@@ -15,6 +15,7 @@ typedef struct {
   bool emits;
   int32_t most_seqlen; /* if it emits */
   int whole;           /* a constant that is printed as what it is, or -1 */
+  bool rounded;        /* floats turn into something else, which depends on their last place */
 } printer;
 
 /* The shortest text that reads back as the same float, and as a float. */
@@ -100,8 +101,14 @@ static bool contains_score(const attune_expression *tree, int place) {
   return found;
 }
 
-/* An operation on floats that a compiler may not fuse with the next one, so that it gives the same everywhere:
- * comparisons depend on the last place. With the score, whose own last place varies, it may, which is faster. */
+/* Whether the node's value depends on the last place of its operands, if they are floats. */
+static bool decides(const node *n) {
+  if (n->kind == CALL) return n->index == INT || n->index == FLOOR;
+  return n->kind == TO_TRUTH || (n->kind == BINARY && n->type == TRUTH);
+}
+
+/* An operation on floats that a compiler may not fuse with the next one, so that it gives the same everywhere. What
+ * decides nothing it may fuse, which is faster, and what depends on the score, whose own last place varies. */
 static bool emit_rounded(const printer *p, int place) {
   static const char *const names[BINARY_COUNT] = {[PLUS] = "rounded_sum",
                                                   [MINUS] = "rounded_difference",
@@ -109,14 +116,16 @@ static bool emit_rounded(const printer *p, int place) {
                                                   [DIVIDE] = "rounded_quotient"};
   const node *n = &p->tree->nodes[place];
   if (!p->emits || n->type != REAL) return false;
-  const bool fused = contains_score(p->tree, place);
+  const bool fused = !p->rounded || contains_score(p->tree, place);
   if (fused && n->index != DIVIDE) return false;
   print_list(p, fused ? "quotient" : names[n->index], n, 2);
   return true;
 }
 
-static void print_node(const printer *p, int place) {
-  const node *n = &p->tree->nodes[place];
+static void print_node(const printer *outer, int place) {
+  const node *n = &outer->tree->nodes[place];
+  printer inner = *outer, *p = &inner;
+  inner.rounded = outer->rounded || decides(n);
   if (p->emits && emit_constant(p, place)) return;
   switch (n->kind) {
   case LITERAL_INTEGER:
@@ -176,11 +185,11 @@ static void print_node(const printer *p, int place) {
 }
 
 void attune_expression_print(attune_buffer *out, const attune_expression *expression) {
-  print_node(&(printer){out, expression, false, 0, -1}, expression->root);
+  print_node(&(printer){out, expression, false, 0, -1, false}, expression->root);
 }
 
 void attune_expression_emit(attune_buffer *out, const attune_expression *expression, int32_t most_seqlen) {
-  print_node(&(printer){out, expression, true, most_seqlen, -1}, expression->root);
+  print_node(&(printer){out, expression, true, most_seqlen, -1, false}, expression->root);
 }
 
 int attune_expression_constants(const attune_expression *expression) {
@@ -193,5 +202,5 @@ bool attune_expression_constant_is_int(const attune_expression *expression, int 
 
 void attune_expression_emit_constant(attune_buffer *out, const attune_expression *expression, int constant,
                                      int32_t most_seqlen) {
-  print_node(&(printer){out, expression, true, most_seqlen, constant}, expression->constants[constant]);
+  print_node(&(printer){out, expression, true, most_seqlen, constant, true}, expression->constants[constant]);
 }

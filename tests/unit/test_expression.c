@@ -363,7 +363,7 @@ static void test_emitted(void **unused) {
   } cases[] = {
       {SCORE, "score + (k - q)", "(score + small<real>((k - q)))", 1 << 20},
       {SCORE, "score + k * q", "(score + real((k * q)))", 1 << 20},
-      {SCORE, "score + slope[head] * (k - q)", "(score + rounded_product(item.c0, real((k - q))))", ATTUNE_UNBOUNDED},
+      {SCORE, "score + slope[head] * (k - q)", "(score + (item.c0 * real((k - q))))", ATTUNE_UNBOUNDED},
       {SCORE, "cap * tanh(score / cap)", "(param_cap * hyperbolic_tangent(quotient(score, param_cap)))",
        ATTUNE_UNBOUNDED},
       {SCORE, "score > 0 ? 0.5 : 2", "select((score > real(0.0f)), real(0.5f), real(2.0f))", ATTUNE_UNBOUNDED},
@@ -372,8 +372,9 @@ static void test_emitted(void **unused) {
       {SCORE, "float(q) + int(score) + 1e30", "(((real(q)) + real(truncated(score))) + real(1e+30f))",
        ATTUNE_UNBOUNDED},
       {SCORE, "1.0", "real(1.0f)", ATTUNE_UNBOUNDED},
-      {SCORE, "min(q, k) + max(q, 1.5)", "rounded_sum(real(smaller(q, k)), larger(real(q), real(1.5f)))",
-       ATTUNE_UNBOUNDED},
+      {SCORE, "min(q, k) + max(q, 1.5)", "(real(smaller(q, k)) + larger(real(q), real(1.5f)))", ATTUNE_UNBOUNDED},
+      {SCORE, "q / 3.0 + floor(q / 3.0)",
+       "(quotient(real(q), real(3.0f)) + rounded_down(rounded_quotient(real(q), real(3.0f))))", ATTUNE_UNBOUNDED},
       {MASK, "q * 0.7 - k * 0.7 == 0",
        "(rounded_difference(rounded_product(real(q), real(0.7f)), rounded_product(real(k), "
        "real(0.7f))) == real(0.0f))",
