@@ -24,7 +24,7 @@ static char folder[32];
 
 typedef struct {
   int exit_code;
-  char out[65536], err[16384];
+  char out[1 << 18], err[16384];
 } result;
 
 static inline void read_back(char *out, size_t size, const char *name) {

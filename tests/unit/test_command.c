@@ -216,7 +216,7 @@ static void verify_finds_kernels_right(void **state) {
   assert_int_equal(found->exit_code, 0);
   assert_true(json_is_true(json_object_get(object, "passed")));
   json_t *cases = json_object_get(object, "cases");
-  assert_int_equal(json_array_size(cases), 4);
+  assert_int_equal(json_array_size(cases), 5);
   assert_int_equal(json_integer_value(json_object_get(json_array_get(cases, 0), "rows_checked")), 80);
   json_decref(object);
   write_qkv("in", "");
