@@ -9,7 +9,6 @@
 #include "generator/expression/expression.h"
 #include "generator/families/family.h"
 #include "generator/source/embedded.h"
-#include "generator/source/lexer.h"
 #include "generator/source/preprocess.h"
 #include "generator/source/prune.h"
 
@@ -223,17 +222,13 @@ static attune_status preprocess(char **out, const attune_config *config, const g
   return attune_preprocess(out, &input);
 }
 
-/* Appends the text with the word replaced. */
-static void add_replaced(attune_buffer *out, const char *text, const char *word, const char *by) {
-  attune_token t;
-  const char *copied = text;
-  for (const char *at = text; attune_next_token(&t, &at, NULL);) {
-    if (!attune_token_is(&t, word)) continue;
-    attune_buffer_add(out, copied, (size_t)(t.start - copied));
+/* Appends the text with each `what` replaced. */
+static void add_replaced(attune_buffer *out, const char *text, const char *what, const char *by) {
+  for (const char *found; (found = strstr(text, what)) != NULL; text = found + strlen(what)) {
+    attune_buffer_add(out, text, (size_t)(found - text));
     attune_buffer_add_text(out, by);
-    copied = at;
   }
-  attune_buffer_add_text(out, copied);
+  attune_buffer_add_text(out, text);
 }
 
 attune_status attune_emit(char **source, const attune_config *config, const attune_problem *problem,

@@ -97,11 +97,14 @@ static int newlines(const char *from, const char *to) {
   return count;
 }
 
-/* The end of the declaration that begins at `at`: past its ';', or the '}' that no ';' follows. */
+/* The end of the declaration that begins at `at`: past its ';', or the '}' that no ';' follows. Of all characters these
+ * alone matter: brackets, ends, and what begins a comment or a literal. */
 static const char *end_of_declaration(const char *at) {
   int depth = 0;
   attune_token t;
-  while (attune_next_token(&t, &at, NULL)) {
+  for (;;) {
+    at += strcspn(at, "()[]{};/\"'");
+    if (!attune_next_token(&t, &at, NULL)) return at;
     const char symbol = t.kind == ATTUNE_TOKEN_SYMBOL ? *t.start : '\0';
     if (symbol == '(' || symbol == '[' || symbol == '{') depth++;
     if (symbol == ')' || symbol == ']' || symbol == '}') depth--;
@@ -112,7 +115,6 @@ static const char *end_of_declaration(const char *at) {
     attune_token next;
     if (!attune_next_token(&next, &ahead, NULL) || !attune_token_in(&next, "; ,")) return at;
   }
-  return at;
 }
 
 static const char *end_of_directive(const char *at) {
