@@ -26,20 +26,13 @@ static int registers(const attune_config *config) {
   return 40;
 }
 
-static void cost(attune_cost *out, const attune_config *config, const attune_problem *problem) {
-  (void)config, (void)problem;
-  *out = (attune_cost){.outside_clocks = 4000};
-}
-
 const attune_family_row attune_family_block_mask_row = {
     .name = "warp",
     .operation = ATTUNE_OPERATION_BLOCK_MASK,
     .template_path = "templates/block_mask/builder.cu",
-    .speed = -1,
     .legal = legal,
     .schedule = schedule,
     .schedule_count = sizeof schedule / sizeof *schedule,
     .layout = layout,
     .registers = registers,
-    .cost = cost,
 };

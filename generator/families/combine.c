@@ -1,6 +1,5 @@
 /* Operation combine, family warp: the second step of a config that splits the keys. A warp adds up a row's partial
  * results (templates/forward/combine.cu). */
-#include "generator/base/status.h"
 #include "generator/families/family.h"
 
 enum { WARPS = 4 };
@@ -23,20 +22,13 @@ static int registers(const attune_config *config) {
   return 32 + config->head_dim_v / 32;
 }
 
-static void cost(attune_cost *out, const attune_config *config, const attune_problem *problem) {
-  (void)config, (void)problem;
-  *out = (attune_cost){.outside_clocks = 2000};
-}
-
 const attune_family_row attune_family_combine_row = {
     .name = "warp",
     .operation = ATTUNE_OPERATION_COMBINE,
     .template_path = "templates/forward/combine.cu",
-    .speed = -1,
     .legal = legal,
     .schedule = schedule,
     .schedule_count = sizeof schedule / sizeof *schedule,
     .layout = layout,
     .registers = registers,
-    .cost = cost,
 };

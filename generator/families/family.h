@@ -29,7 +29,7 @@ typedef struct {
   const char *name;
   attune_operation operation;
   const char *template_path;
-  /* Families are tried for the default in falling order of speed; the slowest has 0. */
+  /* Families of the forward pass are tried for the default in falling order of speed; the slowest has 0. */
   int speed;
   /* ATTUNE_ILLEGAL_CONFIG with the limit. The caller has checked the fields that follow from the problem, and the
    * ranges of the table. */
@@ -45,6 +45,7 @@ typedef struct {
   attune_status (*serves)(const attune_config *config, const attune_problem *problem);
   bool tensor_maps; /* the kernel's second argument is attune_tensor_maps */
   int32_t own_arch; /* the only architecture whose instructions it uses, 0: any from its first one on */
+  /* NULL: the model does not know it, and takes it to be the slowest. */
   void (*cost)(attune_cost *out, const attune_config *config, const attune_problem *problem);
 } attune_family_row;
 

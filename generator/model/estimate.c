@@ -322,7 +322,7 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
                                 int registers, int spill_bytes, attune_estimate_memo *memo) {
   attune_launch launch;
   const attune_family_row *family = attune_family_find(config->family);
-  if (family == NULL || attune_launch_of(&launch, config, p)) return INFINITY;
+  if (family == NULL || family->cost == NULL || attune_launch_of(&launch, config, p)) return INFINITY;
   const int occupancy = attune_occupancy(config, device, registers);
   if (occupancy == 0) return INFINITY;
   if (registers <= 0) spill_bytes = spill_estimate(config, device);
