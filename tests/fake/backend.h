@@ -18,7 +18,7 @@ typedef struct {
   int interrupt_at;                                /* sets interrupted at that launch; 0: never */
   bool no_host_compiler;                           /* kernels for "host" do not compile */
   bool no_nvrtc;                                   /* kernels for anything else do not */
-  unsigned compile_microseconds, check_microseconds;
+  double compile_seconds, check_seconds;           /* of the time that attune_now tells */
   /* what happened */
   volatile sig_atomic_t interrupted;
   int launches, fills, compiled, verifiers;
