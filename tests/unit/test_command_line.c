@@ -205,11 +205,11 @@ static void a_workload_is_benched_into_one_document(void **state) {
   assert_non_null(file);
   fputs("{\"format\": \"attune-workload-1\", \"problems\": [\n"
         "{\"name\": \"first\", \"head_dim\": 16, \"seqlen_q\": 20},\n"
-        "{\"name\": \"large scale\", \"head_dim\": 16, \"seqlen_q\": 20, \"scale\": 2000},\n"
+        "{\"name\": \"small blocks\", \"head_dim\": 16, \"seqlen_q\": 20, \"block_size\": 16},\n"
         "{\"name\": \"last\", \"head_dim\": 16, \"seqlen_q\": 30, \"mask\": \"causal\"}]}\n",
         file);
   fclose(file);
-  const result *found = run("bench --device host --family mma --workload three.json --json");
+  const result *found = run("bench --device host --family wgmma --workload three.json --json");
   json_t *object = json_of(found);
   assert_int_equal(json_array_size(json_object_get(object, "problems")), 3);
   assert_int_equal(found->exit_code, 1);
