@@ -1,5 +1,6 @@
 /* What the verbs share: beginning, failing, and which device and config the flags mean. */
 #include "tuner/command/command.h"
+#include "tuner/files/file.h"
 
 #include <math.h>
 #include <string.h>
@@ -82,7 +83,9 @@ int attune_verb_failed(const attune_flags *flags, attune_status status) {
 }
 
 bool attune_verb_begin(attune_flags *flags, int *exit_code, int argc, char **argv) {
-  const attune_status status = attune_flags_parse(flags, argc, argv);
+  attune_status status = attune_flags_parse(flags, argc, argv);
+  if (status == ATTUNE_OK && flags->json && flags->output && attune_file_is_standard(flags->output))
+    status = attune_fail(ATTUNE_BAD_ARGUMENT, "--json and --output - both write to standard output: drop one of them");
   *exit_code = status == ATTUNE_OK ? 0 : attune_verb_failed(flags, status);
   if (status == ATTUNE_OK && flags->help) attune_help_verb(attune_verb_of(argv[0]));
   return status == ATTUNE_OK && !flags->help;

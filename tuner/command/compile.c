@@ -5,20 +5,20 @@
 #include "tuner/command/command.h"
 #include "tuner/files/file.h"
 
-static void print(const attune_kernel *kernel, const attune_launch *launch, int occupancy) {
-  printf("config           %s\n", kernel->config);
-  printf("architecture     %s\n", kernel->arch);
-  printf("compiler         %s, options %s\n", kernel->compiler, kernel->options);
-  if (kernel->registers >= 0) printf("registers        %d a thread\n", kernel->registers);
-  if (kernel->spill_bytes >= 0) printf("spills           %d bytes a thread\n", kernel->spill_bytes);
+static void print(FILE *to, const attune_kernel *kernel, const attune_launch *launch, int occupancy) {
+  fprintf(to, "config           %s\n", kernel->config);
+  fprintf(to, "architecture     %s\n", kernel->arch);
+  fprintf(to, "compiler         %s, options %s\n", kernel->compiler, kernel->options);
+  if (kernel->registers >= 0) fprintf(to, "registers        %d a thread\n", kernel->registers);
+  if (kernel->spill_bytes >= 0) fprintf(to, "spills           %d bytes a thread\n", kernel->spill_bytes);
   char remark[160];
-  if (attune_kernel_remark(remark, sizeof remark, kernel)) printf("remark           %s\n", remark);
-  if (kernel->shared_static >= 0) printf("static shared    %d bytes\n", kernel->shared_static);
-  printf("dynamic shared   %d bytes\n", launch->shared_bytes);
-  printf("threads          %d a block\n", launch->threads);
-  if (occupancy >= 0) printf("occupancy        %d blocks an SM\n", occupancy);
-  printf("binary           %zu bytes\n", kernel->binary_size);
-  printf("compiled in      %.3f s\n", kernel->compile_seconds);
+  if (attune_kernel_remark(remark, sizeof remark, kernel)) fprintf(to, "remark           %s\n", remark);
+  if (kernel->shared_static >= 0) fprintf(to, "static shared    %d bytes\n", kernel->shared_static);
+  fprintf(to, "dynamic shared   %d bytes\n", launch->shared_bytes);
+  fprintf(to, "threads          %d a block\n", launch->threads);
+  if (occupancy >= 0) fprintf(to, "occupancy        %d blocks an SM\n", occupancy);
+  fprintf(to, "binary           %zu bytes\n", kernel->binary_size);
+  fprintf(to, "compiled in      %.3f s\n", kernel->compile_seconds);
 }
 
 static json_t *to_json(const attune_kernel *kernel, const attune_launch *launch, int occupancy) {
@@ -53,7 +53,7 @@ static attune_status compile(const attune_flags *flags) {
   if (flags->json)
     status = attune_print_json(to_json(kernel, &launch, occupancy));
   else
-    print(kernel, &launch, occupancy);
+    print(flags->output && attune_file_is_standard(flags->output) ? stderr : stdout, kernel, &launch, occupancy);
 out:
   free(kernel);
   return status;

@@ -4,6 +4,7 @@
 
 #include "generator/base/status.h"
 #include "tuner/command/command.h"
+#include "tuner/files/file.h"
 #include "tuner/files/qkv.h"
 #include "tuner/verify/verifier.h"
 
@@ -148,8 +149,10 @@ static attune_status report(const work *self, const attune_flags *flags, const a
                                        "problem", attune_problem_to_json(problem, NULL), "class", text, "config",
                                        attune_plan_config(self->plan), "source", attune_plan_source(self->plan),
                                        "output", flags->output));
-  printf("device   %s\nproblem  %s\nconfig   %s (%s)\nwritten  %s\n", attune_context_device(self->context), text,
-         attune_plan_config(self->plan), attune_plan_source(self->plan), flags->output);
+  /* Standard output may be what was written. */
+  FILE *to = attune_file_is_standard(flags->output) ? stderr : stdout;
+  fprintf(to, "device   %s\nproblem  %s\nconfig   %s (%s)\nwritten  %s\n", attune_context_device(self->context), text,
+          attune_plan_config(self->plan), attune_plan_source(self->plan), flags->output);
   return ATTUNE_OK;
 }
 

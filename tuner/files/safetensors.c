@@ -1,12 +1,8 @@
 /* Files of tensors: eight bytes of header length, a JSON header, the tensors' bytes. A file is checked whole before
  * anything of it is used, since headers lie: every tensor must lie inside the file, have the size that its shape and
  * dtype say, and the tensors must cover the data without gap or overlap, as the format asks. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "generator/base/status.h"
 #include "tuner/files/file.h"
@@ -187,61 +183,23 @@ out:
   return ATTUNE_OK;
 }
 
-static attune_status read_whole(unsigned char **out, size_t *size, const char *path) {
-  attune_status status = ATTUNE_OK;
-  unsigned char *bytes = NULL;
-  struct stat about;
-  size_t done = 0;
-  const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0 || fstat(descriptor, &about) != 0) {
-    status = attune_fail(ATTUNE_BAD_FILE, "cannot open: %s", strerror(errno));
-    goto out;
-  }
-  if (!S_ISREG(about.st_mode)) {
-    status = attune_fail(ATTUNE_BAD_FILE, "not a regular file");
-    goto out;
-  }
-  *size = (size_t)about.st_size;
-  bytes = malloc(*size + 1);
-  if (bytes == NULL) {
-    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a file of %zu bytes", *size);
-    goto out;
-  }
-  while (done < *size) {
-    const ssize_t step = read(descriptor, bytes + done, *size - done);
-    if (step < 0 && errno == EINTR) continue;
-    if (step <= 0) {
-      status = attune_fail(ATTUNE_BAD_FILE, "cannot read byte %zu of %zu: %s", done, *size,
-                           step < 0 ? strerror(errno) : "the file became shorter");
-      goto out;
-    }
-    done += (size_t)step;
-  }
-out:
-  if (descriptor >= 0) close(descriptor);
-  if (status != ATTUNE_OK)
-    free(bytes);
-  else
-    *out = bytes;
-  return status;
-}
-
 /* The same failure, with the path in front of the message. */
 static attune_status name_file(attune_status status, const char *path) {
   return status == ATTUNE_OK ? status : attune_fail(status, "%s: %s", path, attune_message());
 }
 
 attune_status attune_safetensors_read(attune_safetensors **out, const char *path) {
-  unsigned char *bytes = NULL;
-  size_t size = 0;
+  char *bytes;
+  size_t size;
   *out = NULL;
-  attune_status status = read_whole(&bytes, &size, path);
-  if (status == ATTUNE_OK) status = attune_safetensors_parse(out, bytes, size);
+  attune_status status = attune_file_read(&bytes, &size, path, SIZE_MAX / 4);
+  if (status != ATTUNE_OK) return status;
+  status = attune_safetensors_parse(out, bytes, size);
   if (status != ATTUNE_OK) {
     free(bytes);
     return name_file(status, path);
   }
-  (*out)->owned = bytes;
+  (*out)->owned = (unsigned char *)bytes;
   return ATTUNE_OK;
 }
 
