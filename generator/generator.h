@@ -71,6 +71,8 @@ int32_t attune_problem_density_denominator(const attune_problem *problem);
  * problem that was parsed from the text of its class knows this number alone (expression_hash); it cannot be compiled.
  * The problem passed attune_problem_check. */
 int32_t attune_problem_expression_hash(const attune_problem *problem);
+/* The same, for who must tell a number from one that could not be made for want of memory. */
+attune_status attune_problem_number_expressions(int32_t *out, const attune_problem *problem);
 /* The problem class: everything that a tuned choice depends on, as text, e.g.
  *   forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal
  * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded),

@@ -37,7 +37,7 @@ extern "C" {
  * do it; another implementation may. */
 typedef enum {
   ATTUNE_OK = 0,
-  ATTUNE_OUT_OF_MEMORY = 1,   /* host memory */
+  ATTUNE_OUT_OF_MEMORY = 1,   /* of the host, or of the device */
   ATTUNE_BAD_ARGUMENT = 2,    /* null pointer, negative enumerator, struct_size that no version had */
   ATTUNE_BAD_HEAD_DIM = 3,    /* head_dim or head_dim_v is not positive */
   ATTUNE_BAD_HEADS = 4,       /* heads_q is not a multiple of heads_kv */

@@ -21,10 +21,13 @@ static const struct {
 
 /* A class knows its expressions' number only; the texts are those of a problem that has the same. */
 static attune_status problem_of_class(attune_problem *out, const char *class_text, const attune_problem *like) {
-  const attune_status status = attune_problem_parse(out, class_text);
+  attune_status status = attune_problem_parse(out, class_text);
   const int32_t number = status == ATTUNE_OK ? attune_problem_expression_hash(out) : 0;
+  int32_t same = 0;
   if (number == 0) return status;
-  if (like == NULL || attune_problem_expression_hash(like) != number) {
+  if (like != NULL) status = attune_problem_number_expressions(&same, like);
+  if (status == ATTUNE_OUT_OF_MEMORY) return status;
+  if (same != number) {
     return attune_fail(ATTUNE_BAD_EXPRESSION, "the expressions of %s are not at hand", class_text);
   }
   attune_problem_take_expressions(out, like);

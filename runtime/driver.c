@@ -44,6 +44,7 @@ static void initialise(void) {
     return;
   }
   global.status = result == CUDA_ERROR_STUB_LIBRARY ? ATTUNE_NO_DRIVER : ATTUNE_DRIVER_FAILED;
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) global.status = ATTUNE_OUT_OF_MEMORY;
   snprintf(global.message, sizeof global.message,
            "cuInit failed: %s (%s); check the driver with nvidia-smi, or use the device \"host\"", name, text);
 }
@@ -80,6 +81,6 @@ attune_status attune_driver_get(const attune_driver **out) {
 }
 
 attune_status attune_driver_failed(const attune_driver *driver, CUresult result, const char *call) {
-  return attune_fail(ATTUNE_DRIVER_FAILED, "%s failed: %s (%s)", call, error_name(driver, result),
-                     error_string(driver, result));
+  const attune_status status = result == CUDA_ERROR_OUT_OF_MEMORY ? ATTUNE_OUT_OF_MEMORY : ATTUNE_DRIVER_FAILED;
+  return attune_fail(status, "%s failed: %s (%s)", call, error_name(driver, result), error_string(driver, result));
 }

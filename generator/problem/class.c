@@ -69,7 +69,8 @@ const char *attune_class_parse_score_expr(attune_problem *p, attune_text *text) 
 }
 
 void attune_class_print_hash(attune_buffer *out, const attune_problem *p) {
-  const int32_t hash = attune_problem_expression_hash(p);
+  int32_t hash;
+  if (attune_problem_number_expressions(&hash, p) == ATTUNE_OUT_OF_MEMORY) out->failed = true;
   if (hash != 0) attune_buffer_print(out, ".x%d", hash);
 }
 

@@ -22,11 +22,18 @@ const char *attune_problem_score_expr(const attune_problem *problem) {
   return problem->score_expr != NULL ? problem->score_expr : "";
 }
 
-/* Whether the text says no more than the word, in any parentheses. */
+static int count_of(const char *text, size_t length, char wanted) {
+  int count = 0;
+  for (size_t i = 0; i < length; i++)
+    count += text[i] == wanted;
+  return count;
+}
+
+/* Whether the text says no more than the word, in any pairs of parentheses. */
 static bool is_only(const char *text, const char *word) {
-  const char *first = text + strspn(text, " (");
-  const size_t length = strlen(word);
-  return strncmp(first, word, length) == 0 && strspn(first + length, " )") == strlen(first + length);
+  const char *first = text + strspn(text, " ("), *after = first + strlen(word);
+  if (strncmp(first, word, strlen(word)) != 0 || strspn(after, " )") != strlen(after)) return false;
+  return count_of(text, (size_t)(first - text), '(') == count_of(after, strlen(after), ')');
 }
 
 /* What is compiled in: "" where there is none, or it does nothing. */
@@ -148,29 +155,40 @@ bool attune_problem_expressions_unknown(const attune_problem *problem) {
 }
 
 /* Over what is compiled: names and types of params, and what the lengths make of conversions, are in it. */
-static int32_t number_of(const attune_expression *mask, const attune_expression *score, const attune_problem *problem) {
+static attune_status number_of(int32_t *out, const attune_expression *mask, const attune_expression *score,
+                               const attune_problem *problem) {
   attune_buffer text = {0};
   char digest[65];
   attune_expressions_write(&text, problem, mask, score);
-  int32_t number = 1; /* without memory for the text; the source that it names is hashed as a whole anyway */
-  if (!text.failed && text.length > 0) {
+  attune_status status = ATTUNE_OK;
+  *out = 1;
+  if (text.failed) {
+    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the text of expressions");
+  } else if (text.length > 0) {
     attune_sha256(digest, text.text, text.length);
     digest[8] = '\0';
-    number = (int32_t)(strtoul(digest, NULL, 16) & 0x7fffffff);
+    const int32_t number = (int32_t)(strtoul(digest, NULL, 16) & 0x7fffffff);
+    if (number != 0) *out = number;
   }
   attune_buffer_free(&text);
-  return number != 0 ? number : 1;
+  return status;
+}
+
+attune_status attune_problem_number_expressions(int32_t *out, const attune_problem *problem) {
+  attune_expression *mask = NULL, *score = NULL;
+  *out = problem->expression_hash;
+  if (attune_problem_expressions_unknown(problem)) return ATTUNE_OK;
+  *out = 0;
+  if (!attune_problem_has_mask_expr(problem) && !attune_problem_changes_score(problem)) return ATTUNE_OK;
+  attune_status status = attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem);
+  if (status == ATTUNE_OK) status = attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, problem);
+  if (status == ATTUNE_OK) status = number_of(out, mask, score, problem);
+  free(mask);
+  free(score);
+  return status;
 }
 
 int32_t attune_problem_expression_hash(const attune_problem *problem) {
-  attune_expression *mask = NULL, *score = NULL;
-  int32_t number = 0;
-  if (attune_problem_expressions_unknown(problem)) return problem->expression_hash;
-  if (!attune_problem_has_mask_expr(problem) && !attune_problem_changes_score(problem)) return 0;
-  if (attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem) == ATTUNE_OK &&
-      attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, problem) == ATTUNE_OK)
-    number = number_of(mask, score, problem);
-  free(mask);
-  free(score);
-  return number;
+  int32_t number;
+  return attune_problem_number_expressions(&number, problem) == ATTUNE_OK ? number : 0;
 }

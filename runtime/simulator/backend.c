@@ -39,7 +39,8 @@ typedef struct {
 static attune_status open_object(host_loaded *loaded, const attune_kernel *kernel) {
   loaded->file = memfd_create(loaded->symbol, MFD_CLOEXEC);
   if (loaded->file < 0)
-    return attune_fail(ATTUNE_DRIVER_FAILED, "memfd_create for %s: %s", loaded->symbol, strerror(errno));
+    return attune_fail(errno == ENOMEM ? ATTUNE_OUT_OF_MEMORY : ATTUNE_DRIVER_FAILED, "memfd_create for %s: %s",
+                       loaded->symbol, strerror(errno));
   const char *bytes = kernel->binary;
   for (size_t done = 0; done < kernel->binary_size;) {
     ssize_t n = write(loaded->file, bytes + done, kernel->binary_size - done);
@@ -50,8 +51,11 @@ static attune_status open_object(host_loaded *loaded, const attune_kernel *kerne
   char path[64];
   snprintf(path, sizeof path, "/proc/self/fd/%d", loaded->file);
   loaded->object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!loaded->object) return attune_fail(ATTUNE_DRIVER_FAILED, "cannot load %s: %s", loaded->symbol, dlerror());
-  return ATTUNE_OK;
+  if (loaded->object) return ATTUNE_OK;
+  const char *why = dlerror();
+  if (!why) why = "out of memory";                                                   /* for the message, too */
+  const bool memory = strstr(why, "llocate memory") || strstr(why, "out of memory"); /* the loader has no other sign */
+  return attune_fail(memory ? ATTUNE_OUT_OF_MEMORY : ATTUNE_DRIVER_FAILED, "cannot load %s: %s", loaded->symbol, why);
 }
 
 static attune_status bind(host_loaded *loaded) {

@@ -560,7 +560,7 @@ static void test_memory(void **state) {
   inject("cuMemHostRegister_v2", 2, 1);
   assert_false(attune_memory_pin(machine, bytes, sizeof bytes));
   inject("cuMemAlloc_v2", 2, 1);
-  assert_int_equal(attune_memory_allocate(&device, machine, 12345), ATTUNE_DRIVER_FAILED);
+  assert_int_equal(attune_memory_allocate(&device, machine, 12345), ATTUNE_OUT_OF_MEMORY);
   assert_null(device);
   assert_says("12345 bytes");
   assert_says("CUDA_ERROR_OUT_OF_MEMORY");
@@ -582,7 +582,7 @@ static void test_timer(void **state) {
   assert_says("CUDA_ERROR_ILLEGAL_ADDRESS");
   attune_timer_destroy(timer);
   inject("cuEventCreate", 2, 1);
-  assert_int_equal(attune_timer_create(&timer, machine), ATTUNE_DRIVER_FAILED);
+  assert_int_equal(attune_timer_create(&timer, machine), ATTUNE_OUT_OF_MEMORY);
   assert_null(timer);
 }
 

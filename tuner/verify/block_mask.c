@@ -75,12 +75,15 @@ attune_status attune_host_block_mask_make(attune_host_block_mask *out, const att
   const int64_t rows = attune_blocks_of(problem->seqlen_q, problem->block_size),
                 columns = attune_blocks_of(problem->seqlen_k, problem->block_size);
   const int64_t all = rows * batch * heads;
-  int64_t count = 0, room = 0;
+  int64_t count = 0, room = 64;
   attune_status status = ATTUNE_OK;
   *out = (attune_host_block_mask){0};
   if (all >= INT32_MAX) return attune_fail(ATTUNE_BAD_SIZE, "%lld rows of blocks; lists take 2^31 - 2", (long long)all);
   out->rows = malloc((size_t)(all + 1) * sizeof *out->rows);
   if (out->rows == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %lld rows of blocks", (long long)all);
+  /* Never NULL, since C adds no 0 to NULL. */
+  out->blocks = malloc((size_t)room * sizeof *out->blocks);
+  if (out->blocks == NULL) status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a block mask");
   for (int64_t row = 0; row < all && status == ATTUNE_OK; row++) {
     out->rows[row] = (int32_t)count;
     for (int64_t column = 0; column < columns && status == ATTUNE_OK; column++) {
