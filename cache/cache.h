@@ -3,7 +3,8 @@
  * timeout).
  *
  * It never turns a working call into an error: a damaged row is a miss, a damaged file is set aside and rebuilt, an
- * unwritable place means memory. Only a file from a newer version, and explicit imports and exports, fail. */
+ * unwritable place means memory. A file that was never a store is left alone. Only a file from a newer version, and
+ * explicit imports and exports, fail. */
 #ifndef ATTUNE_CACHE_H
 #define ATTUNE_CACHE_H
 
@@ -32,14 +33,18 @@ typedef struct {
   const char *const *read_only; /* NULL-terminated paths of shipped files, opened immutable, asked after the user file;
                                    or NULL. $ATTUNE_SYSTEM_DATABASE adds more, separated by colons */
   bool frozen;                  /* never write, never create */
-  attune_locate *locate;        /* NULL: choices are stored without a position, until somebody opens the file with it */
+  bool required; /* ATTUNE_STORE_FAILED where the user's file exists and cannot be read, or, unless frozen, cannot be
+                    written now */
+  attune_locate *locate; /* NULL: choices are stored without a position, until somebody opens the file with it */
 } attune_store_options;
 
-/* Fails with ATTUNE_STORE_TOO_NEW, ATTUNE_OUT_OF_MEMORY or ATTUNE_BAD_ARGUMENT only. */
+/* Fails with ATTUNE_STORE_TOO_NEW, ATTUNE_OUT_OF_MEMORY or ATTUNE_BAD_ARGUMENT only, unless the file is required. */
 attune_status attune_store_open(attune_store **out, const attune_store_options *options);
 void attune_store_close(attune_store *store);
 /* Where it writes, or would if it were not frozen; ":memory:" if what it writes is not kept. */
 const char *attune_store_path(const attune_store *store);
+/* Memory stands in for a user's file that cannot be written: what is put is lost with the store. */
+bool attune_store_is_forgetful(const attune_store *store);
 /* "" or the one warning of this store ("cannot write /x: Permission denied; this run is not remembered"); owned by
  * store. */
 const char *attune_store_warning(const attune_store *store);
@@ -67,7 +72,7 @@ void attune_kernel_key(attune_kernel *kernel);
  * hash are checked: a damaged row is deleted and is a miss. */
 attune_status attune_store_find_kernel(attune_store *store, attune_kernel **out, const char *key);
 /* The same where the compiler cannot be asked its version: the newest kernel of named's config, arch and source_sha256,
- * whatever compiler made it. */
+ * whatever compiler made it; of its options too, unless they are NULL or "". */
 attune_status attune_store_find_kernel_of_source(attune_store *store, attune_kernel **out, const attune_kernel *named);
 /* The same without a source: the kernel of named's config, arch, compiler, options and library. */
 attune_status attune_store_find_kernel_of_library(attune_store *store, attune_kernel **out, const attune_kernel *named);
@@ -167,8 +172,9 @@ typedef struct {
 } attune_store_counts;
 /* Over the user file and the shipped ones; damaged: rows and files since the store was opened. */
 attune_status attune_store_count(attune_store *store, attune_store_counts *out);
-/* JSON of the user file's measurements (not of binaries), sorted, same content same bytes; malloc'ed. */
-attune_status attune_store_export(attune_store *store, char **json);
+/* JSON of the measurements that match (NULL: all) in all files, shipped ones too; no binaries. Sorted, same content
+ * same bytes; malloc'ed. */
+attune_status attune_store_export(attune_store *store, const attune_measurement_filter *filter, char **json);
 /* All or nothing; duplicates are ignored. The message has the line of a syntax fault, or which
  * row and field does not fit. */
 attune_status attune_store_import(attune_store *store, const char *json, size_t size, int64_t *added);

@@ -11,7 +11,7 @@
 /* Closes *db unless the fault leaves it to be set aside. */
 static attune_sqlite_error settle(sqlite3 **db, attune_sqlite_error fault, char reason[256]) {
   if (fault == ATTUNE_SQLITE_UNUSABLE || fault == ATTUNE_SQLITE_DROPPED) {
-    snprintf(reason, 256, "%s", attune_sqlite_error_reason(*db));
+    snprintf(reason, 256, "%s", attune_sqlite_error_reason(*db, fault));
   }
   if (fault != ATTUNE_SQLITE_NONE && fault != ATTUNE_SQLITE_DAMAGED) {
     sqlite3_close(*db);
@@ -40,8 +40,21 @@ static int set_journal(sqlite3 *db, const char *path) {
   return fault == ATTUNE_SQLITE_MEMORY || fault == ATTUNE_SQLITE_DAMAGED ? code : SQLITE_OK;
 }
 
+/* SQLite finds a file that never was a database damaged too. */
+static attune_sqlite_error leave_foreign(sqlite3 **db, attune_sqlite_error fault, const char *path) {
+  if (fault != ATTUNE_SQLITE_DAMAGED || attune_path_is_ours(*db, path)) return fault;
+  sqlite3_close(*db);
+  *db = NULL;
+  return ATTUNE_SQLITE_FOREIGN;
+}
+
 attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, char reason[256]) {
   *out = NULL;
+  const char *other = attune_path_not_a_file(path);
+  if (other) {
+    snprintf(reason, 256, "it is %s", other);
+    return ATTUNE_SQLITE_UNUSABLE;
+  }
   int error = attune_path_make_folders(path);
   if (error == ENOMEM) return ATTUNE_SQLITE_MEMORY;
   if (error) {
@@ -63,7 +76,7 @@ attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, char r
     if (code != SQLITE_OK) fault = attune_sqlite_error_of(code);
   }
   if (fault == ATTUNE_SQLITE_OLD) fault = attune_schema_migrate(*out);
-  return settle(out, fault, reason);
+  return leave_foreign(out, settle(out, fault, reason), path);
 }
 
 /* "file:" address of path, with what is special in one escaped. NULL: no memory. */
@@ -111,10 +124,15 @@ static bool has_log(const char *path) {
 attune_sqlite_error attune_database_open_reader(sqlite3 **out, const char *path, bool shipped, char reason[256]) {
   *out = NULL;
   attune_sqlite_error fault = ATTUNE_SQLITE_UNUSABLE;
+  const char *other = attune_path_not_a_file(path);
+  if (other) {
+    snprintf(reason, 256, "it is %s", other);
+    return fault;
+  }
   if (!shipped && has_log(path)) fault = open_address(out, path, "mode=ro&readonly_shm=1", reason);
   /* Immutable: no lock is taken and no file is made beside it, not even for a database that was left in WAL mode. */
   if (fault == ATTUNE_SQLITE_UNUSABLE) fault = open_address(out, path, "immutable=1", reason);
-  return fault;
+  return leave_foreign(out, fault, path);
 }
 
 attune_sqlite_error attune_database_open_memory(sqlite3 **out) {

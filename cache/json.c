@@ -92,12 +92,14 @@ static char *join_lines(char **lines, int count) {
   return NULL;
 }
 
-/* The user's own rows: what was shipped need not be shipped back. */
-static int select_own(attune_store *store, sqlite3 *db, void *data) {
-  bool own = db == store->top;
-  for (int i = 0; i < store->own_readers; i++)
-    own |= db == store->readers[i];
-  return own ? attune_row_list_select(data, store, db, "measurements", NULL, "id") : SQLITE_OK;
+typedef struct {
+  const attune_measurement_filter *filter;
+  attune_row_list rows;
+} export_data;
+
+static int select_rows(attune_store *store, sqlite3 *db, void *data) {
+  export_data *export = data;
+  return attune_row_list_select(&export->rows, store, db, "measurements", export->filter, "id");
 }
 
 static char *text_of_rows(const attune_row_list *rows) {
@@ -114,15 +116,14 @@ static char *text_of_rows(const attune_row_list *rows) {
   return text;
 }
 
-attune_status attune_store_export(attune_store *store, char **json) {
+attune_status attune_store_export(attune_store *store, const attune_measurement_filter *filter, char **json) {
   if (!store || !json) return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_export: an argument is NULL");
   *json = NULL;
-  attune_row_list rows = {0};
-  attune_status status = attune_store_read(store, select_own, &rows);
-  if (!status && !(*json = text_of_rows(&rows))) {
-    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory left for the JSON of %d measurements", rows.count);
-  }
-  attune_row_list_clear(&rows, 0);
+  export_data export = {.filter = filter};
+  attune_status status = attune_store_read(store, select_rows, &export);
+  if (!status && !(*json = text_of_rows(&export.rows)))
+    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory left for the JSON of %d measurements", export.rows.count);
+  attune_row_list_clear(&export.rows, 0);
   return status;
 }
 

@@ -106,6 +106,19 @@ static int delete_row(attune_store *store, sqlite3 *db, void *data) {
   return run_on_key(db, "DELETE FROM kernels WHERE key = ?1", find->key, 0);
 }
 
+/* Code for this processor is run by this process with all its rights, so it comes from no file that others can write.
+ * There a row's architecture counts only if its key was made of it. */
+static bool is_refused(attune_store *store, sqlite3 *db, const attune_kernel *found) {
+  attune_kernel named = *found;
+  if (attune_path_is_private(db)) return false;
+  attune_kernel_key(&named);
+  if (strcmp(found->arch, "host") != 0 && strcmp(named.key, found->key) == 0) return false;
+  attune_store_warn(store,
+                    "%s: its kernels for the simulator are not run, since others can write it, its log or its folder",
+                    sqlite3_db_filename(db, "main"));
+  return true;
+}
+
 static int find_row(attune_store *store, sqlite3 *db, void *data) {
   find_data *find = data;
   bool damaged = false, stale = false;
@@ -127,6 +140,11 @@ static int find_row(attune_store *store, sqlite3 *db, void *data) {
   if (code == SQLITE_OK) code = finalized;
   if (code != SQLITE_OK && code != SQLITE_DONE) return code;
   if (damaged) store->damaged++;
+  if (find->found && is_refused(store, db, find->found)) {
+    free(find->found);
+    find->found = NULL;
+    return SQLITE_OK;
+  }
   /* Neither of these is worth a failed call or a wait: a damaged row stays a miss, and a use goes unnoted. */
   if (db == store->top && (damaged || (find->found && stale))) {
     sqlite3_busy_timeout(db, 0);
@@ -189,9 +207,9 @@ attune_status attune_store_find_kernel_of_source(attune_store *store, attune_ker
   if (!store || !out || !named)
     return attune_fail(ATTUNE_BAD_ARGUMENT, "attune_store_find_kernel_of_source: an argument is NULL");
   find_key_data find = {.sql = "SELECT key FROM kernels WHERE config = ?1 AND arch = ?2 AND source_sha256 = ?3"
-                               " ORDER BY created DESC, key LIMIT 1",
-                        .fields = {named->config, named->arch, named->source_sha256},
-                        .count = 3};
+                               " AND (?4 = '' OR options = ?4) ORDER BY created DESC, key LIMIT 1",
+                        .fields = {named->config, named->arch, named->source_sha256, named->options},
+                        .count = 4};
   return find_by(store, out, &find);
 }
 

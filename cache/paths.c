@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 static attune_status join(char **out, const char *head, const char *tail) {
@@ -89,6 +90,62 @@ bool attune_path_on_network(const char *path) {
   return false;
 }
 
+const char *attune_path_not_a_file(const char *path) {
+  struct stat file;
+  if (stat(path, &file) != 0 || S_ISREG(file.st_mode)) return NULL;
+  if (S_ISDIR(file.st_mode)) return "a folder";
+  return S_ISFIFO(file.st_mode) ? "a FIFO, not a file" : "a device or a socket, not a file";
+}
+
+/* As SQLite sees it: the log may have what the file has not yet. */
+static bool has_our_identity(sqlite3 *db) {
+  sqlite3_stmt *statement;
+  bool ours = false;
+  if (sqlite3_prepare_v2(db, "PRAGMA application_id", -1, &statement, NULL) == SQLITE_OK)
+    ours = sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_int(statement, 0) == 0x4174756e;
+  sqlite3_finalize(statement);
+  return ours;
+}
+
+bool attune_path_is_ours(sqlite3 *db, const char *path) {
+  enum { HEADER = 8192, IDENTITY = 68 }; /* the schema begins in the first page, which has 4,096 bytes */
+  static const unsigned char identity[] = {0x41, 0x74, 0x75, 0x6e};
+  static const char kernels[] = "CREATE TABLE kernels", measurements[] = "CREATE TABLE measurements";
+  unsigned char header[HEADER];
+  if (has_our_identity(db)) return true;
+  const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const ssize_t size = file >= 0 ? read(file, header, sizeof header) : 0;
+  if (file >= 0) close(file);
+  if (size <= 0) return false;
+  if (size >= IDENTITY + 4 && memcmp(header, "SQLite format 3", 16) == 0 &&
+      memcmp(header + IDENTITY, identity, sizeof identity) == 0)
+    return true;
+  return memmem(header, (size_t)size, kernels, sizeof kernels - 1) &&
+         memmem(header, (size_t)size, measurements, sizeof measurements - 1);
+}
+
+/* Whether the file, where there is one, belongs to this user or root, and is written by no other. */
+static bool is_private(const char *path) {
+  struct stat file;
+  if (stat(path, &file) != 0) return errno == ENOENT;
+  return (file.st_uid == geteuid() || file.st_uid == 0) && (file.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+bool attune_path_is_private(sqlite3 *db) {
+  const char *path = sqlite3_db_filename(db, "main"); /* absolute, links followed */
+  if (!path || !*path) return true;
+  char *folder = strdup(path), *log = NULL;
+  bool private = folder && join(&log, path, "-wal") == ATTUNE_OK;
+  if (private) {
+    *(strrchr(folder, '/') + 1) = 0;
+    /* The folder first: nobody else can then put another file in the place of the one that is open. */
+    private = is_private(folder) && is_private(path) && is_private(log) && !attune_path_moved(db);
+  }
+  free(folder);
+  free(log);
+  return private;
+}
+
 /* Renames path + suffix to aside + suffix; a file that is not there is no fault. */
 static int rename_part(const char *path, const char *aside, const char *suffix) {
   char *from = NULL, *to = NULL;
@@ -115,6 +172,17 @@ static attune_status find_free_name(char **out, const char *path) {
   return attune_fail(ATTUNE_STORE_FAILED, "%s.damaged-1 to -9999 all exist; delete some", path);
 }
 
+/* Anybody who may read a folder can lock it, for ever: the wait is bounded. */
+static bool take_turn(int folder) {
+  enum { STEP_MILLISECONDS = 10 };
+  const struct timespec step = {.tv_nsec = STEP_MILLISECONDS * 1000000};
+  for (int waited = 0; flock(folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; waited += STEP_MILLISECONDS) {
+    if (waited >= ATTUNE_BUSY_MILLISECONDS) return false;
+    nanosleep(&step, NULL);
+  }
+  return true; /* also where the file system has no locks */
+}
+
 attune_status attune_path_set_aside(char **out, sqlite3 *db) {
   *out = NULL;
   attune_status status = ATTUNE_OK;
@@ -126,7 +194,10 @@ attune_status attune_path_set_aside(char **out, sqlite3 *db) {
   /* Processes that see the damage at once take turns, so that the second does not set aside what the first has rebuilt.
    */
   folder = open_folder(path);
-  if (folder >= 0) flock(folder, LOCK_EX);
+  if (folder >= 0 && !take_turn(folder)) {
+    status = attune_fail(ATTUNE_STORE_FAILED, "its folder is locked by another process");
+    goto out;
+  }
   if (attune_path_moved(db)) goto out;
   sqlite3_close(db);
   db = NULL;

@@ -28,7 +28,10 @@ attune_sqlite_error attune_sqlite_error_of(int sqlite_code) {
   }
 }
 
-const char *attune_sqlite_error_reason(sqlite3 *db) {
+const char *attune_sqlite_error_reason(sqlite3 *db, attune_sqlite_error fault) {
+  /* By the fault alone, since a rollback has reset what db remembers of it. */
+  if (fault == ATTUNE_SQLITE_DROPPED)
+    return (sqlite3_errcode(db) & 0xff) == SQLITE_TOOBIG ? "the row is too big" : "it is locked by another process";
   int number = sqlite3_system_errno(db);
   const char *text = number ? strerrordesc_np(number) : NULL;
   return text ? text : sqlite3_errmsg(db);

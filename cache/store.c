@@ -84,7 +84,7 @@ static attune_status replace_damaged(attune_store *store, sqlite3 **db, attune_s
   if (status == ATTUNE_OUT_OF_MEMORY) return status;
   if (status) {
     *fault = ATTUNE_SQLITE_UNUSABLE;
-    snprintf(reason, 256, "it is damaged and cannot be renamed");
+    snprintf(reason, 256, "it is damaged and cannot be renamed: %.180s", attune_message());
     return ATTUNE_OK;
   }
   if (aside) {
@@ -98,6 +98,10 @@ static attune_status replace_damaged(attune_store *store, sqlite3 **db, attune_s
 /* Makes db, which was opened from the path with that fault, the top; or else memory. */
 static attune_status take_user(attune_store *store, sqlite3 *db, attune_sqlite_error fault, char reason[256]) {
   /* Once in the life of a store: what breaks twice is not the file's fault. */
+  if (fault == ATTUNE_SQLITE_DAMAGED && !attune_path_is_ours(db, store->path)) {
+    sqlite3_close(db);
+    fault = ATTUNE_SQLITE_FOREIGN;
+  }
   if (fault == ATTUNE_SQLITE_DAMAGED && store->set_aside == 0) {
     attune_status status = replace_damaged(store, &db, &fault, reason);
     if (status) return status;
@@ -112,7 +116,7 @@ static attune_status take_user(attune_store *store, sqlite3 *db, attune_sqlite_e
   case ATTUNE_SQLITE_MEMORY:
     return out_of_memory();
   case ATTUNE_SQLITE_FOREIGN:
-    attune_store_warn(store, "%s is not Attune's and was left alone; this run is not remembered", store->path);
+    attune_store_warn(store, "%s is not a store of Attune and was left alone; this run is not remembered", store->path);
     break;
   case ATTUNE_SQLITE_DAMAGED:
     sqlite3_close(db);
@@ -190,10 +194,10 @@ static attune_status add_reader(attune_store *store, const char *path, bool ship
     attune_store_warn(store, "%s was written by a newer version of Attune; nothing is read from it", path);
     break;
   case ATTUNE_SQLITE_OLD:
-    attune_store_warn(store, "%s is empty; nothing is read from it", path);
+    if (shipped) attune_store_warn(store, "%s is empty; nothing is read from it", path);
     break;
   case ATTUNE_SQLITE_FOREIGN:
-    attune_store_warn(store, "%s is not Attune's; nothing is read from it", path);
+    attune_store_warn(store, "%s is not a store of Attune; nothing is read from it", path);
     break;
   case ATTUNE_SQLITE_DAMAGED:
     sqlite3_close(db);
@@ -233,6 +237,26 @@ static int count_parts(const char *list) {
 
 /* ---- the whole ---- */
 
+/* A write that is taken back: it needs the lock, and the journal where there is no WAL. */
+static int try_write(sqlite3 *db) {
+  int code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+  if (code == SQLITE_OK) code = sqlite3_exec(db, "UPDATE measurements SET id = id WHERE id = -1", NULL, NULL, NULL);
+  if (!sqlite3_get_autocommit(db)) sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+  return code;
+}
+
+/* Whether the user's file does what the store is opened for. */
+static attune_status check_required(attune_store *store) {
+  if (store->frozen ? atomic_load(&store->warned) : atomic_load(&store->forgetful))
+    return attune_fail(ATTUNE_STORE_FAILED, "%s", store->warning);
+  if (store->frozen) return ATTUNE_OK;
+  const attune_sqlite_error fault = attune_sqlite_error_of(try_write(store->top));
+  if (fault == ATTUNE_SQLITE_MEMORY) return out_of_memory();
+  if (fault == ATTUNE_SQLITE_NONE) return ATTUNE_OK;
+  return attune_fail(ATTUNE_STORE_FAILED, "cannot write %s: %s", store->path,
+                     attune_sqlite_error_reason(store->top, fault));
+}
+
 static attune_status open_all(attune_store *store, const attune_store_options *options) {
   const char *system = secure_getenv("ATTUNE_SYSTEM_DATABASE");
   const char *const *shipped = options->read_only;
@@ -256,6 +280,7 @@ static attune_status open_all(attune_store *store, const attune_store_options *o
     status = exists(store->path) ? add_reader(store, store->path, false) : ATTUNE_OK;
   else
     status = open_user(store);
+  if (!status && store->required) status = check_required(store);
   for (int i = 0; !status && shipped && shipped[i]; i++)
     status = add_reader(store, shipped[i], true);
   return status || !system ? status : add_system_files(store, system);
@@ -283,6 +308,7 @@ attune_status attune_store_open(attune_store **out, const attune_store_options *
   }
   store->frozen = options->frozen;
   store->locate = options->locate;
+  store->required = options->required;
   store->cache_limit = cache_limit();
   attune_status status = open_all(store, options);
   if (status) {
@@ -306,6 +332,10 @@ void attune_store_close(attune_store *store) {
 
 const char *attune_store_path(const attune_store *store) {
   return atomic_load(&store->forgetful) ? ":memory:" : store->path;
+}
+
+bool attune_store_is_forgetful(const attune_store *store) {
+  return atomic_load(&store->forgetful);
 }
 
 const char *attune_store_warning(const attune_store *store) {

@@ -26,8 +26,8 @@ typedef enum {
   ATTUNE_SQLITE_FOREIGN, /* another program's database */
 } attune_sqlite_error;
 attune_sqlite_error attune_sqlite_error_of(int sqlite_code);
-/* Why the last call on db failed, in words; static or owned by db. */
-const char *attune_sqlite_error_reason(sqlite3 *db);
+/* Why a call on db failed with that fault, in words; static or owned by db. */
+const char *attune_sqlite_error_reason(sqlite3 *db, attune_sqlite_error fault);
 
 /* ---- paths.c: paths and folders ---- */
 
@@ -37,6 +37,13 @@ attune_status attune_path_choose(char **out, const char *explicit_path);
 int attune_path_make_folders(const char *path);
 /* Locks of WAL do not reach across machines. */
 bool attune_path_on_network(const char *path);
+/* NULL, or what stands at path that SQLite would block on or destroy: a folder, a FIFO, a device. */
+const char *attune_path_not_a_file(const char *path);
+/* Whether the open file, which SQLite finds damaged, was Attune's: it has the application_id, or the schema's text. */
+bool attune_path_is_ours(sqlite3 *db, const char *path);
+/* Whether only this user and root can change the open file: none of its folder, itself and its log belongs to or can be
+ * written by somebody else. A database in memory is. */
+bool attune_path_is_private(sqlite3 *db);
 /* Renames a damaged file to NAME.damaged-N, *out (malloc'ed). If another process was faster, *out is NULL. Closes db.
  */
 attune_status attune_path_set_aside(char **out, sqlite3 *db);
@@ -89,6 +96,7 @@ struct attune_store {
   int64_t cache_limit;   /* bytes of binaries */
   int64_t damaged;       /* rows and files, since the store was opened */
   int set_aside;         /* files, since the store was opened */
+  bool required;         /* what the user's file cannot do fails */
   atomic_bool forgetful; /* memory stands in for a file that cannot be used */
   atomic_bool warned;    /* warning is set, and never changes again */
   char warning[1024];

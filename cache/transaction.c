@@ -17,7 +17,7 @@ static bool top_is_file(const attune_store *store) {
 /* What a fault at the top is answered with; *again if the step may be tried once more. */
 static attune_status repair_top(attune_store *store, attune_sqlite_error fault, bool required, bool *again) {
   *again = false;
-  const char *reason = attune_sqlite_error_reason(store->top);
+  const char *reason = attune_sqlite_error_reason(store->top, fault);
   if (fault == ATTUNE_SQLITE_MEMORY || !top_is_file(store)) return out_of_memory();
   if (fault == ATTUNE_SQLITE_DAMAGED) {
     *again = true;
@@ -70,7 +70,8 @@ static attune_status read_top(attune_store *store, attune_store_step *step, void
   if (!store->top) return ATTUNE_OK;
   int code = step(store, store->top, data);
   *done = code == SQLITE_DONE;
-  switch (attune_sqlite_error_of(code)) {
+  const attune_sqlite_error fault = attune_sqlite_error_of(code);
+  switch (fault) {
   case ATTUNE_SQLITE_NONE:
     return ATTUNE_OK;
   case ATTUNE_SQLITE_MEMORY:
@@ -79,7 +80,7 @@ static attune_status read_top(attune_store *store, attune_store_step *step, void
     if (top_is_file(store)) return attune_store_rebuild(store);
     return attune_store_reopen(store);
   default:
-    attune_store_warn(store, "cannot read %s: %s", store->path, attune_sqlite_error_reason(store->top));
+    attune_store_warn(store, "cannot read %s: %s", store->path, attune_sqlite_error_reason(store->top, fault));
     return ATTUNE_OK;
   }
 }

@@ -182,6 +182,7 @@ static bool is_compiler_missing(attune_status status) {
  * carries its store depends on no NVRTC. NULL if there is none. */
 static attune_kernel *find_of_source(attune_store *store, const kernel_name *name, const char *arch) {
   attune_kernel named = {.config = name->config, .arch = arch, .source_sha256 = name->sha256};
+  if (is_host(arch)) named.options = name->options; /* they name the processor */
   attune_kernel *found = NULL;
   return attune_store_find_kernel_of_source(store, &found, &named) == ATTUNE_OK ? found : NULL;
 }

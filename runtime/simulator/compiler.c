@@ -18,6 +18,21 @@ extern char **environ;
 static const char *const options[] = {"-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-x", "c++"};
 enum { OPTIONS = sizeof options / sizeof options[0] };
 
+/* Stands behind the options, so that machines of several kinds can share a store. No option asks for more than every
+ * processor of a kind has, so the kind is enough. */
+static const char processor[] =
+#if defined __x86_64__
+    "for x86_64";
+#elif defined __aarch64__
+    "for aarch64";
+#elif defined __riscv
+    "for riscv";
+#elif defined __powerpc64__
+    "for ppc64";
+#else
+    "for this machine";
+#endif
+
 /* Runs argv without a shell; its stdout and stderr go to the descriptor. In a process group of its own, so that Ctrl-C
  * on a terminal ends what the application decides to end and never a compilation alone. *exit_code is -1 if it did not
  * exit by itself, and 0 where an application that ignores SIGCHLD keeps the answer from us: the output then tells. */
@@ -97,7 +112,8 @@ typedef struct {
 static attune_status workshop_open(workshop *out) {
   const char *root = getenv("TMPDIR");
   if (!root || !*root) root = "/tmp";
-  int n = snprintf(out->folder, sizeof out->folder, "%s/attune-XXXXXX", root);
+  /* A name that begins with '-' would be an option to the compiler. */
+  int n = snprintf(out->folder, sizeof out->folder, "%s%s/attune-XXXXXX", *root == '/' ? "" : "./", root);
   if (n < 0 || n >= (int)sizeof out->folder || !mkdtemp(out->folder)) {
     out->folder[0] = '\0';
     return attune_fail(ATTUNE_COMPILE_FAILED, "cannot make a folder in %s: %s; set TMPDIR to a writable one", root,
@@ -164,14 +180,13 @@ static attune_status find_compiler(char name[512], char version[64]) {
 
 attune_status attune_compiler_host(char compiler[64], char text[256]) {
   char name[512];
-  attune_status status = find_compiler(name, compiler);
-  if (status != ATTUNE_OK) return status;
   text[0] = '\0';
   for (int i = 0; i < OPTIONS; i++) {
-    if (i > 0) strcat(text, " ");
     strcat(text, options[i]);
+    strcat(text, " ");
   }
-  return ATTUNE_OK;
+  strcat(text, processor);
+  return find_compiler(name, compiler);
 }
 
 static const char *end_of(const char *log) {

@@ -23,7 +23,7 @@ static attune_store *open_memory(void) {
 
 static char *export_json(attune_store *store) {
   char *json;
-  must(attune_store_export(store, &json) == ATTUNE_OK, "export");
+  must(attune_store_export(store, NULL, &json) == ATTUNE_OK, "export");
   return json;
 }
 

@@ -268,7 +268,7 @@ static void shipped_files_that_cannot_be_read_are_one_warning(void **state) {
   setenv("ATTUNE_SYSTEM_DATABASE", in_folder("absent.db"), 1);
   const char *read_only[] = {in_folder("junk.db"), in_folder("new.db"), NULL};
   attune_store *store = open_store_with(&(attune_store_options){.path = ":memory:", .read_only = read_only});
-  assert_non_null(strstr(attune_store_warning(store), "junk.db is damaged"));
+  assert_non_null(strstr(attune_store_warning(store), "junk.db is not a store of Attune"));
   put(store, measurement("a", 1));
   assert_int_equal(count(store).measurements, 1);
   assert_false(file_exists("absent.db"));
@@ -304,7 +304,7 @@ static void frozen_neither_creates_nor_writes(void **state) {
   write_file("junk.db", "this is no database, but it is long enough to be looked at as one..............", 80);
   frozen.path = in_folder("junk.db");
   store = open_store_with(&frozen);
-  assert_non_null(strstr(attune_store_warning(store), "damaged"));
+  assert_non_null(strstr(attune_store_warning(store), "not a store of Attune"));
   assert_int_equal(count(store).measurements, 0);
   attune_store_close(store);
   assert_int_equal(count_files("junk.db*"), 1);
@@ -338,7 +338,7 @@ static void another_programs_database_is_left_alone(void **state) {
     char *before, *after;
     size_t size = read_file(&before, "x.db");
     attune_store *store = open_store("x.db");
-    assert_non_null(strstr(attune_store_warning(store), "not Attune's"));
+    assert_non_null(strstr(attune_store_warning(store), "not a store of Attune"));
     assert_string_equal(attune_store_path(store), ":memory:");
     put(store, measurement("a", 1));
     assert_int_equal(count(store).measurements, 1);

@@ -30,17 +30,64 @@ static void expect_rebuilt(int aside) {
   attune_store_close(store);
 }
 
-static void what_is_no_database_is_set_aside(void **state) {
+/* A mistyped path, a model's weights say: nothing happens to them, whoever opens them. */
+static void what_never_was_a_store_is_left_alone(void **state) {
   (void)state;
-  for (int i = 1; i <= 2; i++) {
+  for (int frozen = 0; frozen < 2; frozen++) {
+    char *bytes;
+    attune_store_options options = {.path = in_folder("x.db"), .frozen = frozen};
     write_file("x.db", junk, sizeof junk);
-    expect_rebuilt(i);
-    char name[64], *bytes;
-    snprintf(name, sizeof name, "x.db.damaged-%d", i);
-    assert_int_equal(read_file(&bytes, name), sizeof junk);
+    attune_store *store = open_store_with(&options);
+    put(store, measurement("a", 1));
+    assert_non_null(strstr(attune_store_warning(store), "x.db is not a store of Attune"));
+    attune_store_close(store);
+    options.required = true;
+    assert_int_equal(attune_store_open(&store, &options), ATTUNE_STORE_FAILED);
+    assert_non_null(strstr(attune_message(), "x.db is not a store of Attune"));
+    assert_int_equal(read_file(&bytes, "x.db"), sizeof junk);
     assert_memory_equal(bytes, junk, sizeof junk);
     free(bytes);
+    assert_int_equal(count_files("*"), 1);
   }
+}
+
+static void a_damaged_store_is_set_aside(void **state) {
+  (void)state;
+  for (int i = 1; i <= 2; i++) {
+    attune_store_close(open_store("x.db"));
+    sql("x.db", "DROP TABLE measurements");
+    expect_rebuilt(i);
+  }
+}
+
+/* Opening a FIFO would block, and a folder is none of ours. */
+static void what_is_no_file_is_said_at_once(void **state) {
+  (void)state;
+  assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0);
+  assert_int_equal(mkdir(in_folder("sub"), 0700), 0);
+  const char *const names[] = {"fifo", "sub"}, *const says[] = {"it is a FIFO", "it is a folder"};
+  for (int i = 0; i < 4; i++) {
+    attune_store *store = open_store_with(&(attune_store_options){.path = in_folder(names[i / 2]), .frozen = i % 2});
+    assert_non_null(strstr(attune_store_warning(store), says[i / 2]));
+    attune_store_close(store);
+  }
+}
+
+static void a_required_store_is_tried_before_use(void **state) {
+  (void)state;
+  attune_store *store;
+  attune_store_options options = {.path = in_folder("x.db"), .required = true};
+  attune_store_close(open_store_with(&options));
+  sqlite3 *other;
+  assert_int_equal(sqlite3_open(in_folder("x.db"), &other), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(attune_store_open(&store, &options), ATTUNE_STORE_FAILED);
+  assert_non_null(strstr(attune_message(), "x.db: it is locked by another process"));
+  sqlite3_close(other);
+  options.path = in_folder("absent/x.db");
+  options.frozen = true;
+  attune_store_close(open_store_with(&options)); /* nothing there to read is no fault */
+  assert_false(file_exists("absent"));
 }
 
 static void fill(const char *name) {
@@ -77,8 +124,9 @@ static void use_everything(const char *name) {
   put_kernel(store, kernel("new", "binary", 6));
   count(store);
   if (*attune_store_warning(store)) {
-    assert_non_null(strstr(attune_store_warning(store), "set aside"));
-    assert_true(count(store).damaged > 0);
+    const bool foreign = strstr(attune_store_warning(store), "not a store of Attune") != NULL;
+    assert_true(foreign || strstr(attune_store_warning(store), "set aside"));
+    assert_true(foreign || count(store).damaged > 0);
   }
   attune_store_close(store);
 }
@@ -286,7 +334,10 @@ static void on_a_network_there_is_no_wal(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
   const struct CMUnitTest tests[] = {
-      TEST(what_is_no_database_is_set_aside),
+      TEST(what_never_was_a_store_is_left_alone),
+      TEST(a_damaged_store_is_set_aside),
+      TEST(what_is_no_file_is_said_at_once),
+      TEST(a_required_store_is_tried_before_use),
       TEST(damage_anywhere_fails_no_call),
       TEST(a_truncated_file_fails_no_call),
       TEST(an_empty_file_is_a_new_store),

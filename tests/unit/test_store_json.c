@@ -4,7 +4,7 @@
 /* Not inlined: gcc 12 takes what it returns for a pointer to its variable. */
 __attribute__((noinline)) static char *export_json(attune_store *store) {
   char *json;
-  if (attune_store_export(store, &json)) fail_msg("%s", attune_message());
+  if (attune_store_export(store, NULL, &json)) fail_msg("%s", attune_message());
   return json;
 }
 
@@ -86,7 +86,7 @@ static void samples_and_digits_survive(void **state) {
   attune_store_close(store);
 }
 
-static void shipped_rows_are_not_exported(void **state) {
+static void shipped_rows_are_exported_and_filters_apply(void **state) {
   (void)state;
   attune_store *store = open_store("shipped.db");
   put(store, dated("shipped", "2026-01-01T00:00:00Z"));
@@ -97,6 +97,11 @@ static void shipped_rows_are_not_exported(void **state) {
         open_store_with(&(attune_store_options){.path = in_folder("x.db"), .read_only = read_only, .frozen = frozen});
     put(store, dated("own", "2026-01-01T00:00:00Z"));
     char *json = export_json(store);
+    assert_non_null(strstr(json, "shipped"));
+    assert_non_null(strstr(json, "own"));
+    free(json);
+    const attune_measurement_filter filter = {.config = "own"};
+    assert_int_equal(attune_store_export(store, &filter, &json), ATTUNE_OK);
     assert_null(strstr(json, "shipped"));
     assert_non_null(strstr(json, "own"));
     free(json);
@@ -247,7 +252,7 @@ int main(void) {
       TEST(an_export_reads_like_this),
       TEST(the_same_content_is_the_same_bytes),
       TEST(samples_and_digits_survive),
-      TEST(shipped_rows_are_not_exported),
+      TEST(shipped_rows_are_exported_and_filters_apply),
       TEST(faults_say_where),
       TEST(what_is_optional_may_be_absent),
       TEST(what_version_1_exported_is_imported),

@@ -229,7 +229,7 @@ static char *document;
 
 static attune_status export_all(void) {
   char *json;
-  attune_status status = attune_store_export(store, &json);
+  attune_status status = attune_store_export(store, NULL, &json);
   free(json);
   return status;
 }
@@ -301,7 +301,7 @@ static void every_allocation_may_fail(void **state) {
   attune_store *shipped = open_store("shipped.db");
   put(shipped, measurement("shipped", 1));
   put_kernel(shipped, kernel("found", "binary", 6));
-  assert_int_equal(attune_store_export(shipped, &document), ATTUNE_OK);
+  assert_int_equal(attune_store_export(shipped, NULL, &document), ATTUNE_OK);
   attune_store_close(shipped);
   sqlite3_int64 used = sqlite3_memory_used();
   for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {

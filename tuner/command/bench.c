@@ -155,7 +155,7 @@ int attune_verb_bench(int argc, char **argv) {
   if (!attune_verb_begin(&flags, &code, argc, argv)) return code;
   attune_status status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&bench.machine, &device, &flags);
-  if (status == ATTUNE_OK) status = attune_verb_open_store(&bench.store, &flags);
+  if (status == ATTUNE_OK) status = attune_verb_open_store(&bench.store, &flags, ATTUNE_STORE_CACHE);
   if (status == ATTUNE_OK) status = bench_all(&bench, items, count);
   code = status == ATTUNE_OK ? attune_exit_code(bench.failed) : attune_verb_failed(&flags, status);
   free(items);

@@ -110,7 +110,7 @@ int attune_verb_explain(int argc, char **argv) {
   if (!attune_verb_begin(&flags, &code, argc, argv)) return code;
   attune_status status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&machine, &device, &flags);
-  if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);
+  if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags, ATTUNE_STORE_READ);
   if (status == ATTUNE_OK && flags.json) list = json_array();
   for (int i = 0; status == ATTUNE_OK && i < count; i++)
     status = explain(&items[i], &device, store, flags.block_size, list);

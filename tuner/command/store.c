@@ -1,5 +1,4 @@
 /* attune store: what is stored, in and out as JSON, and forgetting it. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,14 +126,11 @@ static attune_status list(attune_store *store, const attune_flags *flags, const 
   return status;
 }
 
-static attune_status export_rows(attune_store *store, const char *path) {
+static attune_status export_rows(attune_store *store, const selection *selection, const char *path) {
   char *json;
-  attune_status status = attune_store_export(store, &json);
+  attune_status status = attune_store_export(store, &selection->filter, &json);
   if (status != ATTUNE_OK) return status;
-  if (path)
-    status = attune_file_write(path, json, strlen(json));
-  else if (fputs(json, stdout) < 0 || fflush(stdout) != 0)
-    status = attune_fail(ATTUNE_BAD_FILE, "cannot write to standard output: %s", strerror(errno));
+  status = attune_file_write(path ? path : "-", json, strlen(json));
   free(json);
   return status;
 }
@@ -147,6 +143,7 @@ static attune_status import_rows(attune_store *store, const attune_flags *flags)
   if (status != ATTUNE_OK) return status;
   status = attune_store_import(store, json, size, &added);
   free(json);
+  if (status == ATTUNE_BAD_JSON) return attune_fail(status, "%s: %s", flags->rest[1], attune_message());
   if (status != ATTUNE_OK) return status;
   if (flags->json)
     return attune_print_json(json_pack("{s:s, s:I}", "store", attune_store_path(store), "added", (json_int_t)added));
@@ -208,7 +205,7 @@ static attune_status perform(action action, attune_store *store, const attune_fl
   case LIST:
     return list(store, flags, selection);
   case EXPORT:
-    return export_rows(store, flags->rest_count == 2 ? flags->rest[1] : NULL);
+    return export_rows(store, selection, flags->rest_count == 2 ? flags->rest[1] : NULL);
   case IMPORT:
     return import_rows(store, flags);
   case FORGET:
@@ -227,7 +224,9 @@ int attune_verb_store(int argc, char **argv) {
   action action;
   attune_status status = action_of(&action, &flags);
   if (status == ATTUNE_OK) status = select_rows(&selection, &flags);
-  if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);
+  if (status == ATTUNE_OK)
+    status = attune_verb_open_store(&store, &flags,
+                                    action == IMPORT || action == FORGET ? ATTUNE_STORE_WRITE : ATTUNE_STORE_READ);
   if (status == ATTUNE_OK) status = perform(action, store, &flags, &selection);
   if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
   if (store) attune_store_close(store);

@@ -214,7 +214,7 @@ int attune_verb_tune(int argc, char **argv) {
         attune_fail(ATTUNE_WOULD_COMPILE, "ATTUNE_FROZEN is set, and tuning compiles and writes: unset it to tune");
   if (status == ATTUNE_OK) status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&machine, &device, &flags);
-  if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags);
+  if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags, ATTUNE_STORE_WRITE);
   if (status == ATTUNE_OK && !(outcomes = calloc((size_t)count, sizeof *outcomes)))
     status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %d problems", count);
   if (status != ATTUNE_OK) {
@@ -229,6 +229,8 @@ int attune_verb_tune(int argc, char **argv) {
     print_table(items, outcomes, begun, attune_store_path(store), &device);
   for (int i = 0; i < begun && (code == 0 || i + 1 == begun); i++) /* the first fault's, or that of the interruption */
     if (code == 0 || outcomes[i].status == ATTUNE_INTERRUPTED) code = attune_exit_code(outcomes[i].status);
+  if (*attune_store_warning(store)) fprintf(stderr, "attune: %s\n", attune_store_warning(store));
+  if (code == 0 && attune_store_is_forgetful(store)) code = 1;
   if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
 out:
   free(outcomes);

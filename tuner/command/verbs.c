@@ -5,9 +5,11 @@
 
 #include "tuner/command/verbs.h"
 
-attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags) {
-  attune_store_options options = {
-      .path = flags->database, .frozen = attune_frozen_by_environment(), .locate = attune_problem_locate};
+attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags, attune_store_use use) {
+  attune_store_options options = {.path = flags->database,
+                                  .frozen = use == ATTUNE_STORE_READ || attune_frozen_by_environment(),
+                                  .required = use != ATTUNE_STORE_CACHE,
+                                  .locate = attune_problem_locate};
   attune_status status = attune_store_open(out, &options);
   if (status == ATTUNE_OK && *attune_store_warning(*out)) fprintf(stderr, "attune: %s\n", attune_store_warning(*out));
   return status;

@@ -7,8 +7,13 @@
 #include "tuner/command/command.h"
 #include "tuner/search/search.h"
 
+typedef enum {
+  ATTUNE_STORE_READ,  /* nothing is created, renamed or written; a file that cannot be read is an error */
+  ATTUNE_STORE_CACHE, /* goes on in memory where it must */
+  ATTUNE_STORE_WRITE, /* what cannot be written is an error */
+} attune_store_use;
 /* The store of --database, frozen where the environment says so; its warning, if it has one, goes to stderr. */
-attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags);
+attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags, attune_store_use use);
 /* --arch: that architecture's device and no machine; else the machine of --device, which the caller closes. */
 attune_status attune_verb_open_device(attune_backend **machine, attune_device *device, const attune_flags *flags);
 /* The items of --workload, or the one problem of the flags. */

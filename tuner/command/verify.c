@@ -35,7 +35,7 @@ static attune_status choose(verification *self) {
 }
 
 static attune_status prepare(verification *self) {
-  attune_status status = attune_verb_open_store(&self->store, self->flags);
+  attune_status status = attune_verb_open_store(&self->store, self->flags, ATTUNE_STORE_CACHE);
   if (status == ATTUNE_OK)
     status = attune_backend_open(&self->machine, attune_device_name(self->flags), self->flags->seed);
   if (status == ATTUNE_OK) status = choose(self);
