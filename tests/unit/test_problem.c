@@ -378,6 +378,11 @@ static void test_numbers(void **unused) {
   bias.want_bias = plus_bias.want_bias = 1;
   assert_int_equal(number_of(bias), number_of(plus_bias));
   assert_int_equal(number_of(expressive("1", "score")), 0);
+  static const char *const odd[] = {"1))))", "(((1", "((1)", "(1))"};
+  for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+    const attune_problem problem = expressive(odd[i], "score");
+    assert_int_equal(attune_problem_check(&problem), ATTUNE_BAD_EXPRESSION);
+  }
   assert_int_equal(number_of(expressive("", "")), 0);
   assert_int_not_equal(number_of(expressive("1 + 0", "")), 0);
   assert_int_not_equal(number_of(expressive("", "-score")), 0);

@@ -5,11 +5,16 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/backend.h"
@@ -219,6 +224,52 @@ static void a_log_comes_back_and_no_file_stays(void **state) {
   unsetenv("TMPDIR");
 }
 
+/* Whatever ends the process, and even where nothing can be caught. */
+static void a_killed_process_leaves_no_folder(void **state) {
+  (void)state;
+  enum { TRIES = 6000 };
+  const struct timespec step = {.tv_nsec = 10000000};
+  char folder[] = "/tmp/attune-test-XXXXXX", pattern[64];
+  glob_t found;
+  assert_non_null(mkdtemp(folder));
+  snprintf(pattern, sizeof pattern, "%s/attune-*", folder);
+  const pid_t child = fork();
+  if (child == 0) {
+    attune_compiled compiled;
+    setenv("TMPDIR", folder, 1);
+    for (;;)
+      (void)attune_compile_host(&compiled, "int x;\n", "fine");
+  }
+  while (glob(pattern, 0, NULL, &found) != 0)
+    nanosleep(&step, NULL);
+  globfree(&found);
+  assert_int_equal(kill(child, SIGKILL), 0);
+  assert_int_equal(waitpid(child, NULL, 0), child);
+  int tries = 0;
+  while (rmdir(folder) != 0 && tries++ < TRIES)
+    nanosleep(&step, NULL);
+  assert_true(tries < TRIES);
+}
+
+static void a_folder_with_a_dash_is_no_option(void **state) {
+  (void)state;
+  char folder[] = "/tmp/attune-test-XXXXXX";
+  assert_non_null(mkdtemp(folder));
+  const int before = open(".", O_RDONLY | O_DIRECTORY);
+  attune_compiled compiled;
+  assert_int_equal(chdir(folder), 0);
+  assert_int_equal(mkdir("-E", 0700), 0);
+  setenv("TMPDIR", "-E", 1);
+  assert_int_equal(attune_compile_host(&compiled, "int x;\n", "fine"), ATTUNE_OK);
+  unsetenv("TMPDIR");
+  free(compiled.binary);
+  free(compiled.log);
+  assert_int_equal(rmdir("-E"), 0);
+  assert_int_equal(fchdir(before), 0);
+  close(before);
+  assert_int_equal(rmdir(folder), 0);
+}
+
 /* As servers do; the kernel's exit code is then lost, its file is not. */
 static void an_application_may_ignore_its_children(void **state) {
   (void)state;
@@ -261,6 +312,8 @@ int main(void) {
       cmocka_unit_test(the_seed_can_come_from_outside),
       cmocka_unit_test(a_missing_compiler_is_named),
       cmocka_unit_test(a_log_comes_back_and_no_file_stays),
+      cmocka_unit_test(a_killed_process_leaves_no_folder),
+      cmocka_unit_test(a_folder_with_a_dash_is_no_option),
       cmocka_unit_test(an_application_may_ignore_its_children),
   };
   return cmocka_run_group_tests_name("host_machine", tests, set_up, tear_down);

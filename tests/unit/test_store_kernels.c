@@ -180,18 +180,45 @@ static void a_library_finds_its_kernels_without_a_source(void **state) {
   attune_store_close(store);
 }
 
+/* What a processor runs is taken from no file that somebody else can write, whatever its rows say they are. */
+static void code_from_files_of_others_is_not_run(void **state) {
+  (void)state;
+  attune_kernel host = kernel("host", "binary", 6), *found;
+  host.arch = "host";
+  attune_kernel_key(&host);
+  attune_store *store = open_store("x.db");
+  put_kernel(store, host);
+  put_kernel(store, kernel("device", "binary", 6));
+  const struct {
+    const char *name;
+    mode_t mode;
+    bool taken;
+  } cases[] = {{"x.db", 0644, true}, {"x.db", 0664, false}, {"x.db", 0646, false}, {"x.db", 0600, true},
+               {".", 0720, false},   {".", 0702, false},    {".", 0755, true},     {"x.db-wal", 0666, false}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    assert_int_equal(chmod(in_folder("x.db"), 0600), 0);
+    assert_int_equal(chmod(in_folder("."), 0700), 0);
+    assert_int_equal(chmod(in_folder(cases[i].name), cases[i].mode), 0);
+    assert_int_equal(attune_store_find_kernel(store, &found, host.key), ATTUNE_OK);
+    assert_int_equal(found != NULL, cases[i].taken);
+    free(found);
+    assert_true(has_kernel(store, "device"));
+    if (!cases[i].taken) assert_non_null(strstr(attune_store_warning(store), "others can write"));
+  }
+  sql("x.db", "UPDATE kernels SET arch = 'sm_90' WHERE config = 'host'");
+  assert_int_equal(attune_store_find_kernel(store, &found, host.key), ATTUNE_OK);
+  assert_null(found);
+  attune_store_close(store);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_field_changes_the_key),
-      cmocka_unit_test(the_key_is_the_hash_of_netstrings),
-      TEST(a_kernel_comes_back_as_it_went_in),
-      TEST(a_kernel_put_again_replaces_the_first),
-      TEST(incomplete_kernels_are_refused),
-      TEST(a_damaged_row_is_deleted_and_a_miss),
-      TEST(the_least_recently_used_make_room),
-      TEST(a_limit_that_is_no_number_is_the_default),
-      TEST(a_library_finds_its_kernels_without_a_source),
+      cmocka_unit_test(every_field_changes_the_key), cmocka_unit_test(the_key_is_the_hash_of_netstrings),
+      TEST(a_kernel_comes_back_as_it_went_in),       TEST(a_kernel_put_again_replaces_the_first),
+      TEST(incomplete_kernels_are_refused),          TEST(a_damaged_row_is_deleted_and_a_miss),
+      TEST(the_least_recently_used_make_room),       TEST(a_limit_that_is_no_number_is_the_default),
+      TEST(code_from_files_of_others_is_not_run),    TEST(a_library_finds_its_kernels_without_a_source),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
