@@ -184,7 +184,7 @@ static void bad_input_writes_nothing(void **state) {
   expect(run("run --input in --output out --device host --json"), 1, "ATTUNE_BAD_FILE");
   truncate_file("in", 1000);
   expect(run("run --input in --output out --device host"), 1, "attune: in: ");
-  expect(run("run --input nowhere --output out --device host"), 1, "nowhere: cannot open: No such file");
+  expect(run("run --input nowhere --output out --device host"), 1, "nowhere: cannot read: No such file");
   write_qkv("in", "");
   expect(run("run --input in --output nowhere/out --device host"), 1, "nowhere/out: cannot create");
   expect(run("run --input in --output out --device cuda:99 --json"), 1, "ATTUNE_NO_");
