@@ -110,7 +110,7 @@ ATTUNE_DEVICE void attend(warp_state &warp, shared_address q_rows, shared_addres
 #pragma unroll
   for (int m = 0; m < atoms; m++) {
     float shift[2];
-    find_shifts(shift, warp.rows[m], s[m], problem.log2_scale);
+    find_shifts<may_mask>(shift, warp.rows[m], s[m], problem.log2_scale);
     exponentiate<0, tile_n / 8>(warp.rows[m], s[m], shift, problem.log2_scale);
   }
 }

@@ -221,7 +221,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
     mask_tile(s, tile * tile_n);
     update_max_lazy(row, s, log2_scale, slack);
     rescale_o(row);
-    find_shifts(shift, row.softmax, s, log2_scale);
+    find_shifts<true>(shift, row.softmax, s, log2_scale);
     exponentiate<0, tile_n / 8>(row.softmax, s, shift, log2_scale);
     end_softmax();
     pack_probabilities<steps>(p, s);
@@ -249,7 +249,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
 #if HALF_TILES
     rescale_after_pv(row); // O is not 0 after a half tile
 #endif
-    find_shifts(shift, row.softmax, s, log2_scale);
+    find_shifts<true>(shift, row.softmax, s, log2_scale);
     exponentiate<0, tile_n / 8>(row.softmax, s, shift, log2_scale);
     end_softmax();
     pack_probabilities<steps>(p, s);
@@ -272,7 +272,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
     begin_softmax();
     mask_tile(s, tile * tile_n);
     update_max_lazy(row, s, log2_scale, slack);
-    find_shifts(shift, row.softmax, s, log2_scale);
+    find_shifts<true>(shift, row.softmax, s, log2_scale);
     exponentiate<0, tile_n / 16>(row.softmax, s, shift, log2_scale);
     fence_registers(s); // now, beside the product
     wgmma_wait<0>();
@@ -362,7 +362,7 @@ ATTUNE_DEVICE void run_consumer(const attune_arguments &problem, shared_address 
       mask_tile(s, key);
       update_max(row, s, log2_scale);
       rescale_o(row);
-      find_shifts(shift, row.softmax, s, log2_scale);
+      find_shifts<true>(shift, row.softmax, s, log2_scale);
       exponentiate<0, tile_n / 16>(row.softmax, s, shift, log2_scale);
       pack_probabilities<steps / 2>(p, s);
       multiply_pv<steps / 2>(row.o, p, v_operand() + half * (tile_n / 2 * row_bytes / 16));

@@ -25,6 +25,10 @@ ATTUNE_DEVICE long long partial_row(const attune_arguments &problem, const work_
 
 /* Of a row its largest score and its sum: their logarithm together would be too coarse where scores are large. */
 ATTUNE_DEVICE void store_softmax_partial(const attune_arguments &problem, long long part, float max, float sum) {
+#if !SCORE_EXPRESSION
+  // Without the factor that the shift's rounding left in the sum: other splits have another.
+  if (sum != 0.0f) sum *= exp2_approximate(-multiply_add(max, problem.log2_scale, -shift_of(max, problem.log2_scale)));
+#endif
   store_global_float(problem.softmax_partial + 2 * part, max);
   store_global_float(problem.softmax_partial + 2 * part + 1, sum);
 }

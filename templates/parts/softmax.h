@@ -45,10 +45,22 @@ ATTUNE_DEVICE bool exceeds_threshold(const softmax_rows &rows, const float (&hig
          (high[1] - rows.max[1]) * log2_scale > rescale_threshold;
 }
 
+/* The exponent of a score is score * log2_scale - shift, in one instruction that does not round the product. So the
+ * maximum's own exponent is not 0 but what rounded this shift: a factor that is common to the row's weights and its
+ * sum. It stays common from one maximum to the next, since take_max goes from shift to shift. */
+ATTUNE_DEVICE float shift_of(float max, float log2_scale) {
+  return rounded_product(max, log2_scale);
+}
+
 /* Takes a row's new maximum; gives what O is to be multiplied with. may_mask: scores may be -inf. */
 template <bool may_mask> ATTUNE_DEVICE float take_max(softmax_rows &rows, int half, float high, float log2_scale) {
+#if SCORE_EXPRESSION
+  const float growth = (rows.max[half] - high) * log2_scale; // as find_shifts may subtract maxima, it does not overflow
+#else
+  const float growth = rounded_difference(shift_of(rows.max[half], log2_scale), shift_of(high, log2_scale));
+#endif
   // A row that has seen no key yet has maximum -inf, and -inf - -inf is not a number.
-  const float factor = may_mask && high == -infinity() ? 1.0f : exp2_approximate((rows.max[half] - high) * log2_scale);
+  const float factor = may_mask && high == -infinity() ? 1.0f : exp2_approximate(growth);
   rows.max[half] = high;
   rows.sum[half] *= factor;
   return factor;
@@ -94,14 +106,14 @@ ATTUNE_DEVICE float exp2_of_score(float x, int i) {
   return exp2_approximate(x);
 }
 
-/* The exponent of a score is score * log2_scale - shift, in one instruction that does not round the product. So the
- * maximum's own exponent is not 0 but what rounded shift = maximum * log2_scale: up to this shift at most 2^-11. */
+#if SCORE_EXPRESSION
+/* Up to this shift, its rounding is at most 2^-11. */
 constexpr float largest_shift = 8192.0f;
 
-/* The shifts of this tile. Beyond largest_shift the maximum is subtracted from the scores themselves, which is exact
- * near it and does not overflow: so it is with huge scores, and in rows of which a finite "minus infinity" has hidden
- * all keys so far. It is one test a tile. A row that has seen no key has scores of -inf, and shift 0. */
-template <class fragment>
+/* The shifts of this tile. Expressions give scores of any size: beyond largest_shift the maximum is subtracted from the
+ * scores themselves, which is exact near it and does not overflow. So it is in rows of which a finite "minus infinity"
+ * has hidden all keys so far. It is one test a tile. A row that has seen no key has scores of -inf, and shift 0. */
+template <bool may_mask, class fragment>
 ATTUNE_DEVICE void find_shifts(float (&shift)[2], const softmax_rows &rows, fragment &s, float log2_scale) {
 #pragma unroll
   for (int half = 0; half < 2; half++)
@@ -120,6 +132,17 @@ ATTUNE_DEVICE void find_shifts(float (&shift)[2], const softmax_rows &rows, frag
         score_at(s, n, half, e) -= high;
   }
 }
+#else
+/* The shifts of this tile; a row that has seen no key has scores of -inf, and shift 0. Right while P, which the shift's
+ * rounding multiplies by up to 2^(|shift| / 2^24), does not overflow: in fp16, and with a maximum that has grown by
+ * 2^rescale_threshold, to |shift| of 2^27. */
+template <bool may_mask, class fragment>
+ATTUNE_DEVICE void find_shifts(float (&shift)[2], const softmax_rows &rows, fragment &, float log2_scale) {
+#pragma unroll
+  for (int half = 0; half < 2; half++)
+    shift[half] = may_mask && rows.max[half] == -infinity() ? 0.0f : shift_of(rows.max[half], log2_scale);
+}
+#endif
 
 /* From scores to probabilities, in place: columns 8 first to 8 end - 1. */
 template <int first, int end, class fragment>

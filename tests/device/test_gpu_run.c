@@ -375,7 +375,7 @@ int main(void) {
         "CUDA graph with a counter",
         "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.q_prefetch.intra_wg_overlap.persistent_dynamic.lpt.b1");
     test_graph("CUDA graph with splits",
-               "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.q_prefetch.intra_wg_overlap.split3.b1");
+               "forward.wgmma.bf16.d128.causal.lse.m64.n64.w8.s2.lazy.intra_wg_overlap.split3.b1");
     test_threads(
         "8 threads, 8 counters",
         "forward.wgmma.fp16.d64.causal.m64.n64.w8.s2.lazy.q_prefetch.intra_wg_overlap.persistent_dynamic.lpt.b1");

@@ -104,6 +104,11 @@ static void set_first(const attune_problem *problem, uint16_t *row, double first
   row[1] = attune_to_element(problem->dtype, second);
 }
 
+/* Beyond 2^26 only what an expression makes is right. */
+static void let_expression_make_scores(attune_problem *problem) {
+  problem->score_expr = "k < 0 ? 0 : score";
+}
+
 static void fill(huge_scores *out, attune_dtype dtype, float scale) {
   attune_problem_init(&out->problem);
   out->problem.dtype = dtype;
@@ -149,18 +154,21 @@ static void check_huge(const huge_scores *self, const char *what) {
 static void one_huge_score_has_the_exponent_0(void **state) {
   huge_scores *self = *state;
   fill(self, ATTUNE_BF16, 0.25f);
+  let_expression_make_scores(&self->problem);
   for (int i = 0; i < QUERIES; i++)
     set_first(&self->problem, self->q + i * DIM, 140000.0 + 1024 * i, 0.0);
   for (int i = 0; i < KEYS; i++)
     set_first(&self->problem, self->k + i * DIM, 140000.0, 0.0);
   check_huge(self, "equal scores of 5e9 and more");
   fill(self, ATTUNE_BF16, 1.0f);
+  let_expression_make_scores(&self->problem);
   for (int i = 0; i < QUERIES; i++)
     set_first(&self->problem, self->q + i * DIM, i % 2 ? -1e19 : 1e19, 0.0);
   for (int i = 0; i < KEYS; i++)
     set_first(&self->problem, self->k + i * DIM, i % 5 ? 1.7e19 : -1.7e19, 0.0);
   check_huge(self, "scores of +-1.7e38");
   fill(self, ATTUNE_BF16, 1e30f);
+  let_expression_make_scores(&self->problem);
   for (int i = 0; i < QUERIES; i++)
     set_first(&self->problem, self->q + i * DIM, i % 3 - 1, 0.0);
   for (int i = 0; i < KEYS; i++)
@@ -168,22 +176,21 @@ static void one_huge_score_has_the_exponent_0(void **state) {
   check_huge(self, "a scale of 1e30");
 }
 
-/* Scores of 2^27 + 16 j, times scale: steps of 1 between them, and the maximum rises from tile to tile. */
+/* Scores of 2^27 + 16 j, times scale: steps of 1 and of 8 between them, and the maximum rises from tile to tile. */
 static void differences_of_huge_scores_are_kept(void **state) {
   huge_scores *self = *state;
-  fill(self, ATTUNE_BF16, 0.0625f);
-  for (int i = 0; i < QUERIES; i++)
-    set_first(&self->problem, self->q + i * DIM, i % 2 ? 8192.0 : -8192.0, 16.0);
-  for (int i = 0; i < KEYS; i++)
-    set_first(&self->problem, self->k + i * DIM, 16384.0, (KEYS - i) / 12);
-  check_huge(self, "scores of 2^27");
-  self->problem.dtype = ATTUNE_FP16;
-  fill(self, ATTUNE_FP16, 0.0625f);
-  for (int i = 0; i < QUERIES; i++)
-    set_first(&self->problem, self->q + i * DIM, i % 2 ? 8192.0 : -8192.0, 16.0);
-  for (int i = 0; i < KEYS; i++)
-    set_first(&self->problem, self->k + i * DIM, 16384.0, (KEYS - i) / 12);
-  check_huge(self, "scores of 2^27 in fp16");
+  static const float scales[] = {0.0625f, 0.5f};
+  for (size_t s = 0; s < COUNT(scales); s++)
+    for (attune_dtype dtype = ATTUNE_FP16; dtype <= ATTUNE_BF16; dtype++)
+      for (int made = 0; made < 2; made++) { /* by an expression */
+        fill(self, dtype, scales[s]);
+        if (made) let_expression_make_scores(&self->problem);
+        for (int i = 0; i < QUERIES; i++)
+          set_first(&self->problem, self->q + i * DIM, i % 2 ? 8192.0 : -8192.0, 16.0);
+        for (int i = 0; i < KEYS; i++)
+          set_first(&self->problem, self->k + i * DIM, 16384.0, (KEYS - i) / 12);
+        check_huge(self, "scores of 2^23 and 2^26");
+      }
 }
 
 /* ---- what may not be read ---- */
