@@ -30,7 +30,7 @@ static double distance(double found, double expected) {
 }
 
 double attune_bound_of_bucket(const attune_verifier *v, int bucket) {
-  return 2.0 * v->rows.unfused_errors[bucket] + 1e-5;
+  return 2.0 * v->rows.unfused_errors[bucket] + 1e-5 + v->weight_rounding;
 }
 
 const char *attune_output_elements(const attune_verifier *v, attune_tensor_id id) {

@@ -224,12 +224,21 @@ static attune_status run_reference(attune_verifier *v) {
   return status == ATTUNE_OK ? keep_reference(v) : status;
 }
 
+/* attune.h, "Large scores": the unfused computation subtracts the maximum first, so that a row's largest weight is 1.
+ * Of drawn values that are no farther from 0 than 8 times their magnitude. */
+static double weight_rounding(const attune_problem *problem, const attune_drawing *drawing) {
+  enum { LARGE = 64 }; /* of q and k; scores are its square and more */
+  if (attune_problem_changes_score(problem) || !(drawing->magnitude >= LARGE)) return 0.0;
+  return 8.0 * drawing->magnitude_v * (problem->dtype == ATTUNE_FP16 ? 0x1p-10 : 0x1p-7);
+}
+
 attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *drawing) {
   void *drawn[ATTUNE_VERIFIED_TENSORS] = {NULL};
   attune_inputs inputs = v->inputs;
   const bool all = v->guard == 0; /* the simulator, where a run costs more than float64 does */
   forget_reference(v);
   attune_rows_free(&v->rows);
+  v->weight_rounding = weight_rounding(&v->problem, drawing);
   attune_status status = draw_lengths(v, drawing);
   inputs.seqlens[ATTUNE_QUERIES].array = v->lengths[ATTUNE_QUERIES];
   inputs.seqlens[ATTUNE_KEYS].array = v->lengths[ATTUNE_KEYS];

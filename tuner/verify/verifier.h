@@ -109,13 +109,15 @@ struct attune_verifier {
   float *values;                   /* of every 16-bit element, by its bits */
   bool *spoiled;    /* (batch, heads_kv, head_dim_v): some key's value is not finite there; NULL: none is */
   attune_rows rows; /* of the inputs that were drawn last */
+  double
+      weight_rounding; /* what O may be off for it, where scores are so large that not even a row's only weight is 1 */
   double reference_apart[ATTUNE_BUCKETS]; /* how far O may be from the reference family's */
   attune_program *reference;              /* made when first needed */
 };
 
 /* Elements of the output, as read back. */
 const char *attune_output_elements(const attune_verifier *verifier, attune_tensor_id id);
-/* twice the unfused error of the bucket plus 1e-5 */
+/* twice the unfused error of the bucket plus 1e-5, plus weight_rounding */
 double attune_bound_of_bucket(const attune_verifier *verifier, int bucket);
 void attune_compare_outputs(attune_verifier *verifier, attune_verdict *verdict);
 /* ATTUNE_OK, or a mismatch in verdict if the kernel wrote past its workspace. */
