@@ -83,14 +83,13 @@ static attune_status check_residence(const attune_config *c, const attune_device
   return ATTUNE_OK;
 }
 
-static attune_status check_ranges(const attune_config *c) {
-  for (int i = 0; i < attune_config_field_count(c->family); i++) {
-    const attune_config_field *field = attune_config_field_at(c->family, i);
-    if (!field->schedule) continue;
+static attune_status check_ranges(const attune_config *c, const attune_family_row *family) {
+  for (int i = 0; i < family->schedule_count; i++) {
+    const attune_config_field *field = &family->schedule[i];
     const int32_t value = attune_config_get(c, field), high = field->high_of != NULL ? field->high_of(c) : field->high;
     if (value < field->low || value > high)
       return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; family %s takes it from %d to %d", field->name, value,
-                         attune_family_name((attune_family)c->family), field->low, high);
+                         family->name, field->low, high);
   }
   return ATTUNE_OK;
 }
@@ -121,7 +120,7 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
   }
   attune_status status;
   if ((status = check_computed(config))) return status;
-  if ((status = check_ranges(config))) return status;
+  if ((status = check_ranges(config, family))) return status;
   if ((status = check_splits(config))) return status;
   if ((status = check_block_mask(config))) return status;
   if ((status = family->legal(config, device))) return status;

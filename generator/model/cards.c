@@ -95,6 +95,15 @@ const attune_card *attune_card_of_text(const char *text) {
   return NULL;
 }
 
+const attune_card *attune_card_of_key(const char *key) {
+  const size_t length = strlen(key);
+  for (int i = 0; i < CARD_COUNT; i++) {
+    const char end = strncmp(cards[i].keys, key, length) == 0 ? cards[i].keys[length] : 'x';
+    if (end == '\0' || end == ' ') return &cards[i];
+  }
+  return NULL;
+}
+
 const attune_card *attune_card_of_name(const char *name) {
   const attune_card *best = NULL;
   size_t longest = 0;

@@ -15,6 +15,8 @@ typedef struct {
 
 /* NULL where there is none. As people write it: "a10", "RTX-4090", "NVIDIA L40S". */
 const attune_card *attune_card_of_text(const char *text);
+/* By its usual key, exactly as in the table: for what is asked once a config. */
+const attune_card *attune_card_of_key(const char *key);
 /* By the driver's name: the longest name that it begins with. */
 const attune_card *attune_card_of_name(const char *name);
 /* The usual keys, with blanks between, and the nearest to a text or "". */

@@ -58,7 +58,7 @@ static void fill(attune_device *out, const attune_card *card) {
 }
 
 static const attune_card *typical(const architecture *row) {
-  return attune_card_of_text(row->card);
+  return attune_card_of_key(row->card);
 }
 
 /* The number of "sm_90", "sm_90a", "sm90", "compute_90", "90" and "9.0"; 0 of other texts. */
