@@ -112,4 +112,31 @@ static inline bool of_mma(const attune_config *config) {
   return config->family == ATTUNE_FAMILY_MMA;
 }
 
+/* Of all families but the reference. */
+typedef struct {
+  double best;
+  int candidates, legal;
+} space;
+
+static inline bool look_at(void *user, const attune_config *config, bool legal, const char *reason) {
+  space *space = user;
+  (void)reason;
+  if (config->family == ATTUNE_FAMILY_REFERENCE) return true;
+  space->candidates++;
+  space->legal += legal;
+  if (legal) space->best = fmin(space->best, valley(config));
+  return true;
+}
+
+static inline space space_of(const bench *bench) {
+  space space = {.best = INFINITY};
+  assert_int_equal(attune_space(&bench->problem, attune_backend_device(bench->machine), -1, look_at, &space),
+                   ATTUNE_OK);
+  return space;
+}
+
+static inline double best_possible(const bench *bench) {
+  return space_of(bench).best;
+}
+
 #endif
