@@ -1,0 +1,240 @@
+/* Runs on CUDA devices without a GPU: what is launched, what it costs, and threads that share a plan. */
+#include <pthread.h>
+#include <time.h>
+
+#include "tests/unit/cuda_case.h"
+
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+
+/* ---- what malloc is asked, counted by the linker's --wrap ---- */
+
+static int allocations;
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+void *__wrap_malloc(size_t size) {
+  __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+  return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size) {
+  __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+  return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size) {
+  __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+  return __real_realloc(old, size);
+}
+
+/* ---- runs ---- */
+
+static void test_launch_failure(void **state) {
+  fixture *f = *state;
+  attune_plan *plan = plan_of(f);
+  inject("cuLaunchKernelEx", 700, 1);
+  assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_DRIVER_FAILED);
+  assert_says("cuLaunchKernelEx");
+  assert_says("CUDA_ERROR_ILLEGAL_ADDRESS");
+  assert_int_equal(depth(), 0);
+  assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_OK);
+  attune_plan_destroy(plan);
+}
+
+/* Each run makes the maps of its own tensors, in boxes of the kernel's tiles; a persistent grid is as large as the GPU.
+ */
+static void test_tensor_maps(void **state) {
+  fixture *f = *state;
+  attune_plan *plan;
+  f->problem.batch = 100;
+  assert_int_equal(attune_plan_create_with(
+                       &plan, f->context, &f->problem,
+                       "forward.wgmma.bf16.d64.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_static.b1"),
+                   ATTUNE_OK);
+  f->tensors.k = memory + 64;
+  for (int run = 1; run <= 2; run++) {
+    f->tensors.v = memory + 128 * run;
+    assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_OK);
+    fake_record seen = record();
+    assert_int_equal(seen.maps, 4 * run);
+    assert_ptr_equal(seen.map[0].base, f->tensors.q);
+    assert_ptr_equal(seen.map[1].base, f->tensors.k);
+    assert_ptr_equal(seen.map[2].base, f->tensors.v);
+    assert_ptr_equal(seen.map[3].base, f->tensors.o);
+    assert_int_equal(seen.last.grid, 132);
+  }
+  inject("cuTensorMapEncodeTiled", 1, 1);
+  assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_DRIVER_FAILED);
+  assert_says("cuTensorMapEncodeTiled");
+  assert_int_equal(depth(), 0);
+  attune_plan_destroy(plan);
+}
+
+/* The clearing goes ahead of the launch, on its stream, so that a captured graph has both. */
+static void test_workspace_is_cleared(void **state) {
+  fixture *f = *state;
+  attune_plan *plan;
+  _Alignas(16) unsigned workspace[4] = {7, 7, 7, 7};
+  int stream;
+  f->problem.mask = ATTUNE_MASK_CAUSAL;
+  assert_int_equal(
+      attune_plan_create_with(
+          &plan, f->context, &f->problem,
+          "forward.wgmma.bf16.d64.causal.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_dynamic.lpt.b1"),
+      ATTUNE_OK);
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, sizeof workspace, &stream), ATTUNE_OK);
+  fake_record seen = record();
+  assert_ptr_equal(seen.last.arguments.counter, workspace);
+  assert_int_equal(workspace[0], 0);
+  assert_int_equal(workspace[1], 7);
+  assert_int_equal(seen.fill.before_launch, 0);
+  assert_int_equal(seen.launches, 1);
+  assert_ptr_equal(seen.fill.to, workspace);
+  assert_int_equal(seen.fill.size, attune_plan_workspace(plan));
+  assert_ptr_equal(seen.fill.stream, &stream);
+  inject("cuMemsetD8Async", 700, 1);
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, sizeof workspace, &stream), ATTUNE_DRIVER_FAILED);
+  assert_says("cuMemsetD8Async");
+  assert_int_equal(record().launches, 1);
+  assert_int_equal(depth(), 0);
+  attune_plan_destroy(plan);
+}
+
+/* The combination of splits may start early: it waits for them itself. Nothing else may, as it would not wait. */
+static void test_only_the_combination_starts_early(void **state) {
+  fixture *f = *state;
+  static const struct {
+    const char *config;
+    int launches, programmatic;
+  } plans[] = {
+      {"forward.wgmma.bf16.d64.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_static.b1", 1, 0},
+      {"forward.wgmma.bf16.d64.m128.n96.w12.s2.q_prefetch.intra_wg_overlap.persistent_static.split2.b1", 2, 1}};
+  for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
+    attune_plan *plan;
+    assert_int_equal(attune_plan_create_with(&plan, f->context, &f->problem, plans[i].config), ATTUNE_OK);
+    const size_t size = attune_plan_workspace(plan);
+    void *workspace = aligned_alloc(256, (size + 256) / 256 * 256);
+    const int before = record().launches;
+    const attune_status status = attune_run(plan, &f->tensors, workspace, size, NULL);
+    if (status != ATTUNE_OK) fail_msg("%s", attune_message());
+    assert_int_equal(record().launches, before + plans[i].launches);
+    assert_int_equal(record().last.programmatic, plans[i].programmatic);
+    free(workspace);
+    attune_plan_destroy(plan);
+  }
+}
+
+/* Whatever is current before a run is current after it. */
+static void test_context_balance(void **state) {
+  fixture *f = *state;
+  void *popped;
+  attune_plan *plan = plan_of(f);
+  fake_record before = record();
+  assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_OK); /* none is current */
+  assert_int_equal(depth(), 0);
+  assert_int_equal(record().pushes, before.pushes + 1);
+  assert_int_equal(push(primary(1)), 0); /* another device's */
+  assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_OK);
+  assert_ptr_equal(record().last.context, primary(0));
+  assert_int_equal(pop(&popped), 0);
+  assert_ptr_equal(popped, primary(1));
+  assert_int_equal(push(primary(0)), 0); /* its own: nothing to do */
+  before = record();
+  assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_OK);
+  assert_int_equal(record().pushes, before.pushes);
+  assert_int_equal(pop(&popped), 0);
+  assert_int_equal(depth(), 0);
+  attune_plan_destroy(plan);
+}
+
+static void test_run_allocates_nothing(void **state) {
+  fixture *f = *state;
+  attune_plan *plan = plan_of(f);
+  assert_true(allocations > 0); /* the counter works */
+  allocations = 0;
+  for (int i = 0; i < 100; i++)
+    assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_OK);
+  assert_int_equal(allocations, 0);
+  attune_plan_destroy(plan);
+}
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Of batches of runs the least mean: what the machine's other work cannot make look worse. Includes the stand-in's
+ * launch. */
+static void test_run_cost(void **state) {
+  fixture *f = *state;
+  enum { BATCHES = 20, RUNS = 2000 };
+  attune_plan *plan = plan_of(f);
+  double least = 1;
+  for (int b = 0; b < BATCHES; b++) {
+    double start = now();
+    for (int i = 0; i < RUNS; i++)
+      attune_run(plan, &f->tensors, NULL, 0, NULL);
+    double each = (now() - start) / RUNS;
+    if (each < least) least = each;
+  }
+  print_message("a run costs %.0f ns, the stand-in's launch included\n", least * 1e9);
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+  assert_true(least < 2e-6);
+#endif
+  attune_plan_destroy(plan);
+}
+
+typedef struct {
+  const attune_plan *plan;
+  attune_tensors tensors;
+  int failures;
+} runner;
+
+static void *run_many(void *user) {
+  runner *r = user;
+  for (int i = 0; i < 200; i++)
+    r->failures += attune_run(r->plan, &r->tensors, NULL, 0, NULL) != ATTUNE_OK;
+  r->failures += depth() != 0;
+  return NULL;
+}
+
+static void test_threads_share_a_plan(void **state) {
+  fixture *f = *state;
+  enum { THREADS = 8 };
+  pthread_t threads[THREADS];
+  runner runners[THREADS];
+  attune_plan *plan = plan_of(f);
+  int before = record().launches;
+  for (int i = 0; i < THREADS; i++) {
+    runners[i] = (runner){.plan = plan, .tensors = f->tensors};
+    assert_int_equal(pthread_create(&threads[i], NULL, run_many, &runners[i]), 0);
+  }
+  for (int i = 0; i < THREADS; i++) {
+    pthread_join(threads[i], NULL);
+    assert_int_equal(runners[i].failures, 0);
+  }
+  assert_int_equal(record().launches, before + 200 * THREADS);
+  attune_plan_destroy(plan);
+}
+
+int main(void) {
+  use_stand_ins();
+  const struct CMUnitTest tests[] = {
+      TEST(test_launch_failure),
+      TEST(test_tensor_maps),
+      TEST(test_workspace_is_cleared),
+      TEST(test_only_the_combination_starts_early),
+      TEST(test_context_balance),
+      TEST(test_run_allocates_nothing),
+      TEST(test_run_cost),
+      TEST(test_threads_share_a_plan),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
