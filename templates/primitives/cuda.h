@@ -7,8 +7,7 @@
 
 #define ATTUNE_DEVICE __device__ __forceinline__
 #define ATTUNE_MEMBER __device__ __forceinline__ // of a struct
-#define ATTUNE_KERNEL(threads, min_blocks_per_sm)                                                                      \
-  extern "C" __global__ void __launch_bounds__(threads, min_blocks_per_sm)
+#define ATTUNE_KERNEL(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)
 
 typedef unsigned shared_address;
 

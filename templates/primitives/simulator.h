@@ -7,7 +7,7 @@
 
 #define ATTUNE_DEVICE static inline
 #define ATTUNE_MEMBER
-#define ATTUNE_KERNEL(threads, min_blocks_per_sm) extern "C" __attribute__((visibility("default"))) void
+#define ATTUNE_KERNEL(threads, blocks) extern "C" __attribute__((visibility("default"))) void
 
 static const attune_host_calls *host;
 extern "C" __attribute__((visibility("default"))) void attune_host_bind(const attune_host_calls *calls) {

@@ -209,7 +209,7 @@ static void test_refused(void **unused) {
       {"forward.mma.bf16.d64.m64.n64.w4.s1.persistent_dynamic.b1",
        "column 36: expected"}, /* other families have these */
       {"forward.mma.bf16.d64.m64.n64.w4.s1.pack_gqa2.b1", "column 36: expected"},
-      {"forward.wgmma.bf16.d128.m128.n64.w12.s1.none.b2", "column 41: leave this part out"},
+      {"forward.wgmma.bf16.d128.m128.n64.w12.s1.persistent_none.b2", "column 41: leave this part out"},
       {"forward.mma.bf16.d0128.m128.n64.w4.s1.b2", "column 18: expected d<head_dim>"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b4294967298", "column 38"},
       {"forward.mma.bf16.d128.m128.n64.w4.s1.b-1", "column 38"},
