@@ -520,7 +520,7 @@ struct attune_divisor attune_divisor_of(int32_t d);
 
 /* ---- source ---- */
 
-typedef enum { ATTUNE_TARGET_CUDA = 0, ATTUNE_TARGET_HOST = 1 } attune_target;
+typedef enum { ATTUNE_TARGET_CUDA = 0, ATTUNE_TARGET_SIMULATOR = 1 } attune_target;
 
 /* The CUDA C++ (or host C++) of one kernel: same config and expressions, same bytes. No include path is needed. problem
  * has the expressions; it may be NULL where the config has none. *source is malloc'ed, NUL-terminated, owned by the

@@ -135,10 +135,10 @@ typedef struct {
   attune_strides bias;
   int32_t want_sinks; /* 1: each head has one more key, whose score is sinks[head] and whose value is zero */
   /* Not 0: of the keys that mask, window and mask_expr leave, a query sees those in blocks of block_size queries x
-   * block_size keys that are listed (attune_block_mask). A multiple of 16 up to ATTUNE_BLOCK_SIZE_MAX; tiles of a
+   * block_size keys that are kept (attune_block_mask). A multiple of 16 up to ATTUNE_BLOCK_SIZE_MAX; tiles of a
    * kernel must divide it, and those of the fast kernels divide 64 or 128. */
   int32_t block_size;
-  float block_density;     /* about which share of the blocks will be listed, for tuning; 0: not known */
+  float block_density;     /* about which share of the blocks will be kept, for tuning; 0: not known */
   int32_t expression_hash; /* 0, unless the problem was read from the text of its class, which names its expressions by
                               this number; such a problem is no input of plans and builders */
 } attune_problem;
@@ -167,15 +167,15 @@ typedef struct {
 } attune_value;
 
 /* Which blocks are seen: for each batch, head and row of blocks the columns of those that are, compressed sparse rows.
- * Memory grows with the blocks that are listed. The arrays are in device memory, borrowed for the time of a run;
+ * Memory grows with the blocks that are kept. The arrays are in device memory, borrowed for the time of a run;
  * another run may bring others. A mask that breaks these rules gives wrong results, and no access out of bounds.
  * attune_block_mask_builder_build writes the arrays; runs only read them. */
 typedef struct {
-  int32_t batch, heads; /* 1: the same lists for all, or as many as the problem has */
+  int32_t batch, heads; /* 1: the same mask for all, or as many as the problem has */
   int32_t *row_offsets; /* (batch * heads * ceil(seqlen_q / block_size) + 1): where each row begins in indices; the last
                            element is where the last one ends */
   int32_t *indices;     /* ascending in a row: 2 * column + 1, or 2 * column where mask_expr must also be asked */
-  int64_t capacity;     /* elements of indices; what row_offsets say beyond it is not listed */
+  int64_t capacity;     /* elements of indices; what row_offsets say beyond it is left out */
   int32_t *row_order;   /* the numbers of the rows, in the order in which they are begun, so that those with most
                              blocks come first; NULL: as the kernel likes */
   int64_t reserved[4];  /* 0 */
@@ -209,7 +209,7 @@ typedef struct {
   attune_value values[ATTUNE_PARAMS_MAX]; /* of the problem's params, in their order */
   const void *bias;                       /* where the problem wants it, elements of dtype */
   const float *sinks;                     /* (heads_q) where the problem wants them, natural logits */
-  attune_block_mask lists;                /* where the problem has a block_size */
+  attune_block_mask block_mask;           /* where the problem has a block_size */
 } attune_tensors;
 
 /* The message of this thread's last failing call: what failed, why, and what to do. Static memory of the thread, valid
@@ -301,7 +301,7 @@ ATTUNE_API attune_status attune_run(const attune_plan *plan, const attune_tensor
 typedef enum {
   ATTUNE_BLOCK_MASK_OF_EXPRESSION = 0, /* blocks in which the problem's mask_expr may be true of a key; those in which
                                      it is true of all are full. Without one: all blocks that mask and window leave */
-  ATTUNE_BLOCK_MASK_OF_BYTES = 1,      /* uint8_t (batch, heads, rows, columns) of the mask: not 0 is listed */
+  ATTUNE_BLOCK_MASK_OF_BYTES = 1,      /* uint8_t (batch, heads, rows, columns) of the mask: not 0 is kept */
   ATTUNE_BLOCK_MASK_OF_BLOCKS = 2      /* int32_t (count, 4): batch, head, row, column of each, ascending */
 } attune_block_mask_source_kind;
 /* What a block mask is built from. */
@@ -325,7 +325,7 @@ ATTUNE_API void attune_block_mask_builder_destroy(attune_block_mask_builder *bui
  * problem's; else 0); the caller owns it. */
 ATTUNE_API size_t attune_block_mask_builder_workspace(const attune_block_mask_builder *builder, int32_t batch,
                                                       int32_t heads);
-/* Enqueues on the stream what fills in row_offsets, indices and, if it is not NULL, row_order: each list's longest rows
+/* Enqueues on the stream what fills in row_offsets, indices and, if it is not NULL, row_order: each mask's longest rows
  * first. Blocks that mask and window hide are left out; blocks of OF_BYTES and OF_BLOCKS are full unless the problem
  * has a mask_expr. What does not fit in capacity is dropped, and the last element of row_offsets says how many there
  * are: a build of capacity 0 only counts. Blocks of the source that are out of order, or not of the problem, are

@@ -1,4 +1,4 @@
-/* Block lists, built and checked by a kernel of their own (templates/block_mask/builder.cu). */
+/* Block masks, built and checked by a kernel of their own (templates/block_mask/builder.cu). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,13 +64,13 @@ size_t attune_block_mask_builder_workspace(const attune_block_mask_builder *buil
   return (size_t)rows_of(builder, batch, heads) * sizeof(int32_t);
 }
 
-static attune_status check_sizes(const attune_block_mask_builder *builder, const attune_block_mask *lists) {
+static attune_status check_sizes(const attune_block_mask_builder *builder, const attune_block_mask *block_mask) {
   const attune_problem *p = &builder->program->problem;
-  const attune_status status = attune_block_mask_check_sizes(lists, p->batch, p->heads_q);
+  const attune_status status = attune_block_mask_check_sizes(block_mask, p->batch, p->heads_q);
   if (status != ATTUNE_OK) return status;
-  if (rows_of(builder, lists->batch, lists->heads) >= INT32_MAX)
-    return attune_fail(ATTUNE_UNSUPPORTED, "%lld rows of blocks; lists take 2^31 - 2",
-                       (long long)rows_of(builder, lists->batch, lists->heads));
+  if (rows_of(builder, block_mask->batch, block_mask->heads) >= INT32_MAX)
+    return attune_fail(ATTUNE_UNSUPPORTED, "%lld rows of blocks; block masks take 2^31 - 2",
+                       (long long)rows_of(builder, block_mask->batch, block_mask->heads));
   return ATTUNE_OK;
 }
 
@@ -90,42 +90,43 @@ static attune_status check_source(const attune_block_mask_source *source) {
 }
 
 attune_status attune_block_mask_builder_build(const attune_block_mask_builder *builder,
-                                              const attune_block_mask_source *source, const attune_block_mask *lists,
-                                              void *workspace, size_t workspace_size, attune_stream stream) {
-  if (!builder || !source || !lists)
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", !builder ? "builder" : source ? "lists" : "source");
-  attune_status status = check_sizes(builder, lists);
-  if (status == ATTUNE_OK) status = attune_block_mask_check_pointers(lists);
+                                              const attune_block_mask_source *source,
+                                              const attune_block_mask *block_mask, void *workspace,
+                                              size_t workspace_size, attune_stream stream) {
+  if (!builder || !source || !block_mask)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", !builder ? "builder" : source ? "mask" : "source");
+  attune_status status = check_sizes(builder, block_mask);
+  if (status == ATTUNE_OK) status = attune_block_mask_check_pointers(block_mask);
   if (status == ATTUNE_OK) status = check_source(source);
   if (status != ATTUNE_OK) return status;
   attune_steps steps;
-  status =
-      attune_block_mask_build_steps(&steps, &builder->config, &builder->program->problem, lists->batch, lists->heads);
+  status = attune_block_mask_build_steps(&steps, &builder->config, &builder->program->problem, block_mask->batch,
+                                         block_mask->heads);
   if (status != ATTUNE_OK) return status;
   const attune_program program = with_steps(builder, &steps);
-  attune_run_inputs run = {.source = *source, .built = *lists};
+  attune_run_inputs run = {.source = *source, .built = *block_mask};
   memcpy(run.tensors.values, source->values, sizeof run.tensors.values);
   return attune_enqueue(&program, &run, workspace, workspace_size, stream);
 }
 
 /* ---- checking ---- */
 
-static attune_status report_fault(const attune_block_mask_builder *builder, const attune_block_mask *lists, int64_t row,
-                                  int fault) {
+static attune_status report_fault(const attune_block_mask_builder *builder, const attune_block_mask *block_mask,
+                                  int64_t row, int fault) {
   static const char *const reasons[] = {
-      [ATTUNE_LIST_BAD_ROW] = "its begin and end in rows are not in order, or beyond capacity",
-      [ATTUNE_LIST_BAD_COLUMN] = "it lists a column that the keys do not have",
-      [ATTUNE_LIST_UNSORTED] = "its columns do not ascend, or one is there twice",
-      [ATTUNE_LIST_BAD_ORDER] = "order does not name it exactly once",
+      [ATTUNE_BLOCK_MASK_BAD_ROW] = "its begin and end in rows are not in order, or beyond capacity",
+      [ATTUNE_BLOCK_MASK_BAD_COLUMN] = "it has a column that the keys do not have",
+      [ATTUNE_BLOCK_MASK_UNSORTED] = "its columns do not ascend, or one is there twice",
+      [ATTUNE_BLOCK_MASK_BAD_ORDER] = "order does not name it exactly once",
   };
   const int64_t rows = attune_blocks_of(builder->program->problem.seqlen_q, builder->program->problem.block_size);
   const bool known = fault > 0 && fault < (int)(sizeof reasons / sizeof *reasons);
   return attune_fail(ATTUNE_BAD_BLOCK_MASK, "row %lld of blocks (batch %lld, head %lld): %s", (long long)(row % rows),
-                     (long long)(row / rows / lists->heads), (long long)(row / rows % lists->heads),
+                     (long long)(row / rows / block_mask->heads), (long long)(row / rows % block_mask->heads),
                      known ? reasons[fault] : "unknown fault");
 }
 
-static attune_status read_faults(const attune_block_mask_builder *builder, const attune_block_mask *lists,
+static attune_status read_faults(const attune_block_mask_builder *builder, const attune_block_mask *block_mask,
                                  const void *device, int64_t rows) {
   int32_t *faults = malloc((size_t)rows * sizeof *faults);
   if (!faults) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %lld rows of blocks", (long long)rows);
@@ -133,28 +134,29 @@ static attune_status read_faults(const attune_block_mask_builder *builder, const
   attune_status status = attune_backend_synchronize(machine);
   if (status == ATTUNE_OK) status = attune_memory_read(machine, faults, device, (size_t)rows * sizeof *faults);
   for (int64_t row = 0; row < rows && status == ATTUNE_OK; row++)
-    if (faults[row] != ATTUNE_LIST_SOUND) status = report_fault(builder, lists, row, faults[row]);
+    if (faults[row] != ATTUNE_BLOCK_MASK_SOUND) status = report_fault(builder, block_mask, row, faults[row]);
   free(faults);
   return status;
 }
 
 attune_status attune_block_mask_builder_check(const attune_block_mask_builder *builder,
-                                              const attune_block_mask *lists) {
-  if (!builder || !lists) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", builder ? "lists" : "builder");
-  attune_status status = check_sizes(builder, lists);
-  if (status == ATTUNE_OK) status = attune_block_mask_check_pointers(lists);
+                                              const attune_block_mask *block_mask) {
+  if (!builder || !block_mask) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", builder ? "mask" : "builder");
+  attune_status status = check_sizes(builder, block_mask);
+  if (status == ATTUNE_OK) status = attune_block_mask_check_pointers(block_mask);
   if (status != ATTUNE_OK) return status;
   attune_steps steps;
-  status =
-      attune_block_mask_check_steps(&steps, &builder->config, &builder->program->problem, lists->batch, lists->heads);
+  status = attune_block_mask_check_steps(&steps, &builder->config, &builder->program->problem, block_mask->batch,
+                                         block_mask->heads);
   if (status != ATTUNE_OK) return status;
   void *faults = NULL;
   status = attune_memory_allocate(&faults, builder->context->machine, (size_t)steps.workspace_bytes);
   if (status != ATTUNE_OK) return status;
   const attune_program program = with_steps(builder, &steps);
-  const attune_run_inputs run = {.tensors = {.lists = *lists}};
+  const attune_run_inputs run = {.tensors = {.block_mask = *block_mask}};
   status = attune_enqueue(&program, &run, faults, (size_t)steps.workspace_bytes, NULL);
-  if (status == ATTUNE_OK) status = read_faults(builder, lists, faults, rows_of(builder, lists->batch, lists->heads));
+  if (status == ATTUNE_OK)
+    status = read_faults(builder, block_mask, faults, rows_of(builder, block_mask->batch, block_mask->heads));
   attune_memory_free(builder->context->machine, faults);
   return status;
 }

@@ -35,7 +35,7 @@ static attune_status name_of(kernel_name *out, const attune_config *config, cons
                              const char *arch) {
   attune_status status = name_config(out, config, arch);
   if (status == ATTUNE_OK)
-    status = attune_emit(&out->source, config, problem, is_host(arch) ? ATTUNE_TARGET_HOST : ATTUNE_TARGET_CUDA);
+    status = attune_emit(&out->source, config, problem, is_host(arch) ? ATTUNE_TARGET_SIMULATOR : ATTUNE_TARGET_CUDA);
   if (status != ATTUNE_OK) return status;
   attune_sha256(out->sha256, out->source, strlen(out->source));
   return name_compiler(out, arch);

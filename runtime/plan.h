@@ -36,7 +36,7 @@ attune_status attune_tensors_read(attune_tensors *out, const attune_tensors *ten
 
 /* run.c: what is checked before a launch. */
 attune_status attune_check_pointer(const char *name, const void *pointer, uintptr_t alignment);
-attune_status attune_block_mask_check_sizes(const attune_block_mask *lists, int32_t batch, int32_t heads);
-attune_status attune_block_mask_check_pointers(const attune_block_mask *lists);
+attune_status attune_block_mask_check_sizes(const attune_block_mask *block_mask, int32_t batch, int32_t heads);
+attune_status attune_block_mask_check_pointers(const attune_block_mask *block_mask);
 
 #endif

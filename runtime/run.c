@@ -40,35 +40,36 @@ static attune_status check_values(const attune_problem *problem, const attune_te
   return ATTUNE_OK;
 }
 
-attune_status attune_block_mask_check_sizes(const attune_block_mask *lists, int32_t batch, int32_t heads) {
-  if ((lists->batch != 1 && lists->batch != batch) || (lists->heads != 1 && lists->heads != heads))
+attune_status attune_block_mask_check_sizes(const attune_block_mask *block_mask, int32_t batch, int32_t heads) {
+  if ((block_mask->batch != 1 && block_mask->batch != batch) || (block_mask->heads != 1 && block_mask->heads != heads))
     return attune_fail(ATTUNE_BAD_SIZE,
-                       "lists are for batch %d and heads %d; each must be 1 or the problem's %d and %d", lists->batch,
-                       lists->heads, batch, heads);
-  for (size_t i = 0; i < sizeof lists->reserved / sizeof *lists->reserved; i++)
-    if (lists->reserved[i])
-      return attune_fail(ATTUNE_UNSUPPORTED, "lists.reserved[%zu] is %lld; this library knows only 0", i,
-                         (long long)lists->reserved[i]);
-  if (lists->capacity < 0)
-    return attune_fail(ATTUNE_BAD_SIZE, "lists.capacity is %lld; it must not be negative", (long long)lists->capacity);
+                       "block_mask is for batch %d and heads %d; each must be 1 or the problem's %d and %d",
+                       block_mask->batch, block_mask->heads, batch, heads);
+  for (size_t i = 0; i < sizeof block_mask->reserved / sizeof *block_mask->reserved; i++)
+    if (block_mask->reserved[i])
+      return attune_fail(ATTUNE_UNSUPPORTED, "block_mask.reserved[%zu] is %lld; this library knows only 0", i,
+                         (long long)block_mask->reserved[i]);
+  if (block_mask->capacity < 0)
+    return attune_fail(ATTUNE_BAD_SIZE, "block_mask.capacity is %lld; it must not be negative",
+                       (long long)block_mask->capacity);
   return ATTUNE_OK;
 }
 
-attune_status attune_block_mask_check_pointers(const attune_block_mask *lists) {
-  attune_status status = attune_check_pointer("lists.row_offsets", lists->row_offsets, sizeof(int32_t));
-  if (status == ATTUNE_OK && lists->capacity > 0)
-    status = attune_check_pointer("lists.indices", lists->indices, sizeof(int32_t));
-  return status != ATTUNE_OK || !lists->row_order
+attune_status attune_block_mask_check_pointers(const attune_block_mask *block_mask) {
+  attune_status status = attune_check_pointer("block_mask.row_offsets", block_mask->row_offsets, sizeof(int32_t));
+  if (status == ATTUNE_OK && block_mask->capacity > 0)
+    status = attune_check_pointer("block_mask.indices", block_mask->indices, sizeof(int32_t));
+  return status != ATTUNE_OK || !block_mask->row_order
              ? status
-             : attune_check_pointer("lists.row_order", lists->row_order, sizeof(int32_t));
+             : attune_check_pointer("block_mask.row_order", block_mask->row_order, sizeof(int32_t));
 }
 
 /* The table of tensors has checked its pointers, but for the need of indices. */
-static attune_status check_block_mask(const attune_problem *problem, const attune_block_mask *lists) {
+static attune_status check_block_mask(const attune_problem *problem, const attune_block_mask *block_mask) {
   if (problem->block_size == 0) return ATTUNE_OK;
-  const attune_status status = attune_block_mask_check_sizes(lists, problem->batch, problem->heads_q);
-  if (status != ATTUNE_OK || lists->capacity == 0) return status;
-  return attune_check_pointer("lists.indices", lists->indices, sizeof(int32_t));
+  const attune_status status = attune_block_mask_check_sizes(block_mask, problem->batch, problem->heads_q);
+  if (status != ATTUNE_OK || block_mask->capacity == 0) return status;
+  return attune_check_pointer("block_mask.indices", block_mask->indices, sizeof(int32_t));
 }
 
 static attune_status check_inputs(const attune_problem *problem, const attune_run_inputs *run) {
@@ -76,7 +77,7 @@ static attune_status check_inputs(const attune_problem *problem, const attune_ru
   for (attune_tensor_id tensor = 0; tensor < ATTUNE_TENSOR_PARAM && status == ATTUNE_OK; tensor++)
     status = check_tensor(&attune_tensor_table[tensor], problem, attune_tensor_of_run(run, tensor));
   if (status == ATTUNE_OK) status = check_values(problem, &run->tensors);
-  return status == ATTUNE_OK ? check_block_mask(problem, &run->tensors.lists) : status;
+  return status == ATTUNE_OK ? check_block_mask(problem, &run->tensors.block_mask) : status;
 }
 
 attune_status attune_run(const attune_plan *plan, const attune_tensors *tensors, void *workspace, size_t workspace_size,

@@ -39,8 +39,8 @@ typedef struct {
   struct {
     const int32_t *array; /* (batch); NULL: `count` elements from `first` on, or none if count is 0 */
     int32_t first, count;
-  } seqlens[2];            /* by attune_side; none: every sequence is as long as the problem's bound */
-  attune_block_mask lists; /* in host memory; row_offsets is NULL: drawn with the problem's density */
+  } seqlens[2];                 /* by attune_side; none: every sequence is as long as the problem's bound */
+  attune_block_mask block_mask; /* in host memory; row_offsets is NULL: drawn with the problem's density */
 } attune_inputs;
 /* As attune_tensors has them; arrays lie in `inputs`. */
 void attune_inputs_values(attune_value out[ATTUNE_PARAMS_MAX], const attune_inputs *inputs);
@@ -61,28 +61,28 @@ attune_status attune_inputs_array(attune_inputs *inputs, attune_problem *problem
 
 /* ---- verify/block_mask.c ---- */
 
-/* Block lists in host memory; free them with attune_host_block_mask_free. */
+/* Block masks in host memory; free them with attune_host_block_mask_free. */
 typedef struct {
   attune_block_mask view;
   int32_t *rows, *blocks, *order;
 } attune_host_block_mask;
 /* What becomes of a block; called once for each, a row after the other. */
 typedef attune_seen attune_block_seen(void *user, int32_t batch, int32_t head, int32_t row, int32_t column);
-/* Lists for batch (1 or the problem's) and heads (likewise) of the problem's block_size. One list
+/* A mask for batch (1 or the problem's) and heads (likewise) of the problem's block_size. One mask
  * after the other, in each the longest rows first.
  * ATTUNE_BAD_SIZE beyond 2^31 - 1 blocks. */
 attune_status attune_host_block_mask_make(attune_host_block_mask *out, const attune_problem *problem, int32_t batch,
                                           int32_t heads, attune_block_seen *seen, void *user);
-/* Of a mask (batch, heads, rows, columns): not 0 is listed, and whole unless the problem has a mask expression. */
+/* Of a mask (batch, heads, rows, columns): not 0 is kept, and whole unless the problem has a mask expression. */
 attune_status attune_host_block_mask_of_mask(attune_host_block_mask *out, const attune_problem *problem, int32_t batch,
                                              int32_t heads, const uint8_t *mask);
 /* Every block by chance with the problem's density, or one in four where that is not known; for each head and batch. */
 attune_status attune_host_block_mask_draw(attune_host_block_mask *out, const attune_problem *problem, uint64_t seed);
-void attune_host_block_mask_free(attune_host_block_mask *lists);
+void attune_host_block_mask_free(attune_host_block_mask *block_mask);
 /* The same in a backend's memory; what was allocated is released by the caller, also after a failure. */
 attune_status attune_host_block_mask_upload(attune_block_mask *out, attune_backend *backend,
-                                            const attune_problem *problem, const attune_block_mask *lists);
-void attune_host_block_mask_release(attune_backend *backend, const attune_block_mask *lists);
+                                            const attune_problem *problem, const attune_block_mask *block_mask);
+void attune_host_block_mask_release(attune_backend *backend, const attune_block_mask *block_mask);
 
 /* ---- verify/sparsity.c ---- */
 
@@ -93,7 +93,7 @@ typedef struct {
   int32_t block;
   int64_t blocks, kept, whole, rows, all_rows, columns, longest;
   bool sampled; /* too many to look at them all */
-  bool drawn;   /* by lists that are drawn by chance, as a tuner does */
+  bool drawn;   /* by a block mask that is drawn by chance, as a tuner does */
 } attune_sparsity;
 attune_status attune_sparsity_of(attune_sparsity *out, const attune_problem *problem, const attune_inputs *inputs,
                                  int32_t block);
@@ -155,7 +155,7 @@ attune_status attune_verifier_launch(attune_verifier *verifier, const attune_pro
  * for the device and reads the outputs back. */
 attune_status attune_verifier_prepare(attune_verifier *verifier, size_t workspace_size);
 attune_status attune_verifier_compare(attune_verifier *verifier, attune_verdict *out);
-/* Device pointers; valid until the verifier is destroyed, those of block lists until it draws. */
+/* Device pointers; valid until the verifier is destroyed, those of block masks until it draws. */
 const attune_tensors *attune_verifier_tensors(const attune_verifier *verifier);
 /* Of the size that was prepared; valid until another size is. */
 void *attune_verifier_workspace(const attune_verifier *verifier);
@@ -187,7 +187,7 @@ attune_status attune_safetensors_write(const char *path, const attune_tensor *te
 typedef struct {
   attune_problem problem; /* of the flags in the table of problem fields, and of --problem FILE.json or CLASS-TEXT */
   attune_inputs given;
-  int32_t block_size; /* --block-size: of lists, and of what explain counts */
+  int32_t block_size; /* --block-size: of block masks, and of what explain counts */
   const char *device, *arch, *database, *family, *config, *input, *output, *workload;
   const char *like; /* --like: a card that need not be present */
   double sm_count, bandwidth,

@@ -4,9 +4,9 @@
 
 #include "generator/config/config.h"
 
-_Static_assert((int)ATTUNE_BLOCK_MASK_OF_EXPRESSION == (int)ATTUNE_LIST_OF_EXPRESSION &&
-                   (int)ATTUNE_BLOCK_MASK_OF_BYTES == (int)ATTUNE_LIST_OF_MASK &&
-                   (int)ATTUNE_BLOCK_MASK_OF_BLOCKS == (int)ATTUNE_LIST_OF_BLOCKS,
+_Static_assert((int)ATTUNE_BLOCK_MASK_OF_EXPRESSION == (int)ATTUNE_BLOCK_MASK_FROM_EXPRESSION &&
+                   (int)ATTUNE_BLOCK_MASK_OF_BYTES == (int)ATTUNE_BLOCK_MASK_FROM_BYTES &&
+                   (int)ATTUNE_BLOCK_MASK_OF_BLOCKS == (int)ATTUNE_BLOCK_MASK_FROM_BLOCKS,
                "the kernel knows sources by the same numbers");
 
 static const double log2_e = 1.4426950408889634;
@@ -84,14 +84,14 @@ void attune_arguments_of_tiles(struct attune_arguments *out, const attune_config
 }
 
 void attune_arguments_of_run(struct attune_block_mask_arguments *out, const attune_run_inputs *run) {
-  const attune_block_mask *mask = run->built.row_offsets != NULL ? &run->built : &run->tensors.lists;
+  const attune_block_mask *mask = run->built.row_offsets != NULL ? &run->built : &run->tensors.block_mask;
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
     const attune_value *value = &run->tensors.values[i];
     out->problem.values[i] = (struct attune_argument){value->array, value->count, value->integer, value->real};
   }
-  out->problem.list_capacity = mask->capacity < INT32_MAX ? (int)mask->capacity : INT32_MAX;
-  out->problem.list_batch = mask->batch;
-  out->problem.list_heads = mask->heads;
+  out->problem.block_mask_capacity = mask->capacity < INT32_MAX ? (int)mask->capacity : INT32_MAX;
+  out->problem.block_mask_batch = mask->batch;
+  out->problem.block_mask_heads = mask->heads;
   out->work.kind = (int)run->source.kind;
   out->work.count = run->source.count;
 }

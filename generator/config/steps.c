@@ -127,7 +127,7 @@ attune_status attune_config_block_mask(attune_config *out, attune_problem *mask,
   const attune_status status = attune_problem_check(problem);
   if (status) return status;
   if (problem->block_size == 0)
-    return attune_fail(ATTUNE_BAD_SIZE, "the problem has no block_size: set it to list blocks");
+    return attune_fail(ATTUNE_BAD_SIZE, "the problem has no block_size: set it for a block mask");
   attune_problem p = *problem;
   p.q = p.k = p.v = p.o = p.bias = (attune_strides){0};
   p.score_expr = NULL;
@@ -159,7 +159,7 @@ static attune_status check_rows(int64_t *rows, const attune_problem *problem, in
 
 attune_status attune_block_mask_build_steps(attune_steps *out, const attune_config *config,
                                             const attune_problem *problem, int32_t batch, int32_t heads) {
-  static const int work[] = {ATTUNE_LIST_COUNT, ATTUNE_LIST_FILL};
+  static const int work[] = {ATTUNE_BLOCK_MASK_COUNT, ATTUNE_BLOCK_MASK_FILL};
   int64_t rows;
   memset(out, 0, sizeof *out);
   const attune_status status = check_rows(&rows, problem, batch, heads);
@@ -185,7 +185,7 @@ attune_status attune_block_mask_check_steps(attune_steps *out, const attune_conf
   if (status != ATTUNE_OK) return status;
   add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, rows, false);
   attune_step *step = &out->steps[out->count++];
-  block_mask_step(step, config, problem, rows, ATTUNE_LIST_CHECK);
+  block_mask_step(step, config, problem, rows, ATTUNE_BLOCK_MASK_CHECK);
   bind(step, ATTUNE_TENSOR_ROW_OFFSETS, ATTUNE_ACCESS_READ);
   bind(step, ATTUNE_TENSOR_INDICES, ATTUNE_ACCESS_READ);
   bind(step, ATTUNE_TENSOR_ROW_ORDER, ATTUNE_ACCESS_READ);

@@ -87,14 +87,14 @@ static int64_t mask_rows(const attune_problem *p, const attune_block_mask *mask)
 }
 
 static void shape_offsets(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
-  flat(out, mask_rows(p, &run->tensors.lists) + 1);
+  flat(out, mask_rows(p, &run->tensors.block_mask) + 1);
 }
 static void shape_indices(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   (void)p;
-  flat(out, run->tensors.lists.capacity);
+  flat(out, run->tensors.block_mask.capacity);
 }
 static void shape_order(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
-  flat(out, mask_rows(p, &run->tensors.lists));
+  flat(out, mask_rows(p, &run->tensors.block_mask));
 }
 static void shape_built_offsets(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   flat(out, mask_rows(p, &run->built) + 1);
@@ -218,24 +218,24 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                              .option = "want_sinks",
                              .need = with_sinks,
                              .shape = shape_sinks},
-    [ATTUNE_TENSOR_ROW_OFFSETS] = {.name = "lists.row_offsets",
+    [ATTUNE_TENSOR_ROW_OFFSETS] = {.name = "block_mask.row_offsets",
                                    INTS,
-                                   RUN(tensors.lists.row_offsets),
-                                   ARGUMENT(problem.list_rows),
+                                   RUN(tensors.block_mask.row_offsets),
+                                   ARGUMENT(problem.block_mask_row_offsets),
                                    .option = "block_size",
                                    .need = with_block_mask,
                                    .shape = shape_offsets},
-    [ATTUNE_TENSOR_INDICES] = {.name = "lists.indices",
+    [ATTUNE_TENSOR_INDICES] = {.name = "block_mask.indices",
                                INTS,
-                               RUN(tensors.lists.indices),
-                               ARGUMENT(problem.list_blocks),
+                               RUN(tensors.block_mask.indices),
+                               ARGUMENT(problem.block_mask_indices),
                                .option = "block_size",
                                .need = with_block_mask_optional,
                                .shape = shape_indices},
-    [ATTUNE_TENSOR_ROW_ORDER] = {.name = "lists.row_order",
+    [ATTUNE_TENSOR_ROW_ORDER] = {.name = "block_mask.row_order",
                                  INTS,
-                                 RUN(tensors.lists.row_order),
-                                 ARGUMENT(problem.list_order),
+                                 RUN(tensors.block_mask.row_order),
+                                 ARGUMENT(problem.block_mask_row_order),
                                  .option = "block_size",
                                  .need = with_block_mask_optional,
                                  .shape = shape_order},
@@ -258,21 +258,21 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                                      OUTPUT,
                                      INTS,
                                      RUN(built.row_offsets),
-                                     ARGUMENT(work.rows),
+                                     ARGUMENT(work.row_offsets),
                                      .need = never,
                                      .shape = shape_built_offsets},
     [ATTUNE_TENSOR_BUILT_INDICES] = {.name = "built indices",
                                      OUTPUT,
                                      INTS,
                                      RUN(built.indices),
-                                     ARGUMENT(work.blocks),
+                                     ARGUMENT(work.indices),
                                      .need = never,
                                      .shape = shape_built_indices},
     [ATTUNE_TENSOR_BUILT_ORDER] = {.name = "built row_order",
                                    OUTPUT,
                                    INTS,
                                    RUN(built.row_order),
-                                   ARGUMENT(work.order),
+                                   ARGUMENT(work.row_order),
                                    .need = never,
                                    .shape = shape_built_order},
     [ATTUNE_TENSOR_ROW_COUNTS] =

@@ -94,7 +94,7 @@ attune_status attune_result_hash(char out[65], const attune_config *config, cons
   if (out == NULL || config == NULL || problem == NULL || arch == NULL) {
     return attune_fail(ATTUNE_BAD_ARGUMENT, "result hash: null pointer");
   }
-  const attune_target target = strcmp(arch, "host") == 0 ? ATTUNE_TARGET_HOST : ATTUNE_TARGET_CUDA;
+  const attune_target target = strcmp(arch, "host") == 0 ? ATTUNE_TARGET_SIMULATOR : ATTUNE_TARGET_CUDA;
   attune_problem contiguous = *problem;
   contiguous.q = contiguous.k = contiguous.v = contiguous.o = (attune_strides){0};
   attune_status status = attune_problem_resolve(&contiguous, &contiguous);

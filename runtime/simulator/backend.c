@@ -13,15 +13,15 @@
 
 typedef struct {
   attune_backend base;
-  attune_host_runner *runner;
+  attune_simulator_runner *runner;
   uint64_t seed;
 } host_machine;
 
 typedef struct {
   attune_loaded base;
-  attune_host_kernel *kernel;                     /* the same entry, */
-  attune_host_kernel_with_maps *kernel_with_maps; /* as what it takes */
-  attune_host_kernel_of_block_masks *kernel_of_block_masks;
+  attune_simulator_kernel *kernel;                     /* the same entry, */
+  attune_simulator_kernel_with_maps *kernel_with_maps; /* as what it takes */
+  attune_simulator_kernel_of_block_masks *kernel_of_block_masks;
   void *object; /* of dlopen */
   int file;
   char symbol[ATTUNE_TEXT_MAX + 8];
@@ -59,14 +59,14 @@ static attune_status open_object(host_loaded *loaded, const attune_kernel *kerne
 }
 
 static attune_status bind(host_loaded *loaded) {
-  void (*set)(const struct attune_host_calls *);
-  *(void **)&set = dlsym(loaded->object, "attune_host_bind");
+  void (*set)(const struct attune_simulator_calls *);
+  *(void **)&set = dlsym(loaded->object, "attune_simulator_bind");
   *(void **)&loaded->kernel = *(void **)&loaded->kernel_with_maps = *(void **)&loaded->kernel_of_block_masks =
       dlsym(loaded->object, loaded->symbol);
   if (!set || !loaded->kernel)
     return attune_fail(ATTUNE_DRIVER_FAILED, "%s is not in the kernel's binary",
-                       set ? loaded->symbol : "attune_host_bind");
-  set(&attune_host_runner_calls);
+                       set ? loaded->symbol : "attune_simulator_bind");
+  set(&attune_simulator_runner_calls);
   return ATTUNE_OK;
 }
 
@@ -103,7 +103,7 @@ static attune_status fill_map(struct attune_tensor_map *out, const attune_tensor
                        "swizzle; that of %s has type %d, interleave %d, swizzle %d, fill %d, %d columns",
                        attune_tensor_table[box->tensor].name, format->type, format->interleave, format->swizzle,
                        format->fill, box->columns);
-  attune_host_tensor_map_fill(out, base, box->size, box->stride, box->rows, box->inner);
+  attune_simulator_tensor_map_fill(out, base, box->size, box->stride, box->rows, box->inner);
   return ATTUNE_OK;
 }
 
@@ -112,29 +112,29 @@ static attune_status launch(const attune_loaded *base, const attune_call *call, 
   const host_loaded *loaded = (const host_loaded *)base;
   const host_machine *machine = (const host_machine *)base->machine;
   const attune_step *step = call->step;
-  attune_host_memory memory;
-  attune_status status = attune_host_memory_of(&memory, call);
+  attune_simulator_memory memory;
+  attune_status status = attune_simulator_memory_of(&memory, call);
   struct attune_tensor_maps maps;
   struct attune_tensor_map *const each[ATTUNE_TENSOR_MAPS] = {&maps.q, &maps.k, &maps.v, &maps.o};
   for (int i = 0; i < step->map_count && status == ATTUNE_OK; i++)
     status = fill_map(each[i], &step->maps[i], attune_tensor_of_arguments(call->arguments, step->maps[i].tensor));
   if (status != ATTUNE_OK) return status;
   const bool builds_masks = attune_config_operation(&step->config) == ATTUNE_OPERATION_BLOCK_MASK;
-  const attune_host_grid grid = {.kernel = loaded->kernel,
-                                 .kernel_with_maps = loaded->kernel_with_maps,
-                                 .kernel_of_block_masks = loaded->kernel_of_block_masks,
-                                 .name = loaded->symbol,
-                                 .blocks = attune_launch_blocks(&step->launch, &base->machine->device),
-                                 .threads = step->launch.threads,
-                                 .cluster = step->launch.cluster,
-                                 .shared_bytes = step->launch.shared_bytes,
-                                 .on_an_sm = step->config.min_blocks_per_sm,
-                                 .arguments = &call->arguments->problem,
-                                 .block_mask = builds_masks ? call->arguments : NULL,
-                                 .maps = step->map_count > 0 ? &maps : NULL,
-                                 .memory = &memory,
-                                 .seed = machine->seed};
-  return attune_host_run(machine->runner, &grid);
+  const attune_simulator_grid grid = {.kernel = loaded->kernel,
+                                      .kernel_with_maps = loaded->kernel_with_maps,
+                                      .kernel_of_block_masks = loaded->kernel_of_block_masks,
+                                      .name = loaded->symbol,
+                                      .blocks = attune_launch_blocks(&step->launch, &base->machine->device),
+                                      .threads = step->launch.threads,
+                                      .cluster = step->launch.cluster,
+                                      .shared_bytes = step->launch.shared_bytes,
+                                      .on_an_sm = step->config.min_blocks_per_sm,
+                                      .arguments = &call->arguments->problem,
+                                      .block_mask = builds_masks ? call->arguments : NULL,
+                                      .maps = step->map_count > 0 ? &maps : NULL,
+                                      .memory = &memory,
+                                      .seed = machine->seed};
+  return attune_simulator_run(machine->runner, &grid);
 }
 
 /* ---- memory ---- */
@@ -218,7 +218,7 @@ static attune_status timer_seconds(attune_timer *timer, double *seconds) {
 
 static void close_machine(attune_backend *base) {
   host_machine *machine = (host_machine *)base;
-  attune_host_runner_destroy(machine->runner);
+  attune_simulator_runner_destroy(machine->runner);
   free(machine);
 }
 
@@ -262,13 +262,13 @@ attune_status attune_backend_open_host(attune_backend **out, uint64_t seed) {
   machine->seed = seed;
   attune_status status = seed_of(&machine->seed);
   if (status == ATTUNE_OK) status = attune_device_of_arch(&machine->base.device, "host");
-  if (status == ATTUNE_OK) status = attune_host_runner_create(&machine->runner);
+  if (status == ATTUNE_OK) status = attune_simulator_runner_create(&machine->runner);
   if (status != ATTUNE_OK) {
     close_machine(&machine->base);
     return status;
   }
   snprintf(machine->base.device.name, sizeof machine->base.device.name, "host");
-  machine->base.device.sm_count = attune_host_cores();
+  machine->base.device.sm_count = attune_simulator_cores();
   snprintf(machine->base.name, sizeof machine->base.name, "host");
   snprintf(machine->base.arch, sizeof machine->base.arch, "host");
   *out = &machine->base;

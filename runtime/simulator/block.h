@@ -1,21 +1,22 @@
 /* One block at a time, or the blocks of one cluster together: their threads as coroutines, their barriers and
  * collectives, their asynchronous copies, and the judgement of everything they do. */
-#ifndef ATTUNE_HOST_BLOCK_H
-#define ATTUNE_HOST_BLOCK_H
+#ifndef ATTUNE_SIMULATOR_BLOCK_H
+#define ATTUNE_SIMULATOR_BLOCK_H
 
 #include "runtime/simulator/outputs.h"
 #include "templates/primitives/simulator_interface.h"
 
-typedef void attune_host_kernel(struct attune_arguments arguments);
-typedef void attune_host_kernel_of_block_masks(struct attune_block_mask_arguments arguments);
-typedef void attune_host_kernel_with_maps(struct attune_arguments arguments, const struct attune_tensor_maps *maps);
+typedef void attune_simulator_kernel(struct attune_arguments arguments);
+typedef void attune_simulator_kernel_of_block_masks(struct attune_block_mask_arguments arguments);
+typedef void attune_simulator_kernel_with_maps(struct attune_arguments arguments,
+                                               const struct attune_tensor_maps *maps);
 
 /* One launch. */
 typedef struct {
   /* The kernel, as what it takes: maps if they are given, block_mask if that is, else arguments alone. */
-  attune_host_kernel *kernel;
-  attune_host_kernel_with_maps *kernel_with_maps;
-  attune_host_kernel_of_block_masks *kernel_of_block_masks;
+  attune_simulator_kernel *kernel;
+  attune_simulator_kernel_with_maps *kernel_with_maps;
+  attune_simulator_kernel_of_block_masks *kernel_of_block_masks;
   const char *name;
   int blocks, threads, shared_bytes;
   int cluster;  /* blocks of a cluster, which run together; 0: as 1 */
@@ -23,22 +24,23 @@ typedef struct {
   const struct attune_arguments *arguments;
   const struct attune_tensor_maps *maps;
   const struct attune_block_mask_arguments *block_mask;
-  const attune_host_memory *memory;
+  const attune_simulator_memory *memory;
   uint64_t seed;
-  attune_host_outputs *outputs; /* of attune_host_run; NULL: who writes what is not noted */
-} attune_host_grid;
+  attune_simulator_outputs *outputs; /* of attune_simulator_run; NULL: who writes what is not noted */
+} attune_simulator_grid;
 
-typedef struct attune_host_block attune_host_block;
+typedef struct attune_simulator_block attune_simulator_block;
 
 /* What kernels call; the same for all. */
-extern const struct attune_host_calls attune_host_runner_calls;
+extern const struct attune_simulator_calls attune_simulator_runner_calls;
 
 /* A place to run blocks of up to `threads` threads, used by one operating-system thread at a time. */
-attune_status attune_host_block_create(attune_host_block **out, int threads);
-void attune_host_block_destroy(attune_host_block *block);
-int attune_host_block_threads(const attune_host_block *block);
+attune_status attune_simulator_block_create(attune_simulator_block **out, int threads);
+void attune_simulator_block_destroy(attune_simulator_block *block);
+int attune_simulator_block_threads(const attune_simulator_block *block);
 /* Runs the grid's cluster `index` to its end, which without clusters is the block. ATTUNE_KERNEL_FAULT, or
  * ATTUNE_OUT_OF_MEMORY: message has 1024 bytes. */
-attune_status attune_host_block_run(attune_host_block *block, char *message, const attune_host_grid *grid, int index);
+attune_status attune_simulator_block_run(attune_simulator_block *block, char *message,
+                                         const attune_simulator_grid *grid, int index);
 
 #endif

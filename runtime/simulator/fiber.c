@@ -34,7 +34,7 @@ static void enter(attune_fiber *fiber) {
   abort(); /* a fiber's function never returns */
 }
 
-#if ATTUNE_HOST_ASSEMBLY
+#if ATTUNE_SIMULATOR_ASSEMBLY
 
 /* Saves what the System V ABI preserves, swaps the stack pointers, restores. A fresh fiber's stack holds the same
  * frame, whose return address is the start routine and whose r12 is its argument. */

@@ -1,17 +1,17 @@
 /* Coroutines for the simulator: one per thread of a block, switched by hand. Sanitizers are notified of every switch.
  */
-#ifndef ATTUNE_HOST_FIBER_H
-#define ATTUNE_HOST_FIBER_H
+#ifndef ATTUNE_SIMULATOR_FIBER_H
+#define ATTUNE_SIMULATOR_FIBER_H
 
 #include <stddef.h>
 
 /* How the stack pointer and the registers that a call preserves are kept: on the stack itself where the switch is
  * written in assembly, else in a ucontext_t. */
-#if defined(__x86_64__) && !defined(ATTUNE_HOST_UCONTEXT)
-#define ATTUNE_HOST_ASSEMBLY 1
+#if defined(__x86_64__) && !defined(ATTUNE_SIMULATOR_UCONTEXT)
+#define ATTUNE_SIMULATOR_ASSEMBLY 1
 typedef void *attune_fiber_context;
 #else
-#define ATTUNE_HOST_ASSEMBLY 0
+#define ATTUNE_SIMULATOR_ASSEMBLY 0
 #include <ucontext.h>
 typedef ucontext_t attune_fiber_context;
 #endif

@@ -17,12 +17,12 @@ static float float_of_half(uint32_t element) {
   return float_of_bits(bits | (magnitude >= 0x7c00 ? 0x7f800000u : 0u) | (element & 0x8000) << 16);
 }
 
-void attune_host_unpack(float out[2], uint32_t word, bool bf16) {
+void attune_simulator_unpack(float out[2], uint32_t word, bool bf16) {
   out[0] = bf16 ? float_of_bits(word << 16) : float_of_half(word & 0xffff);
   out[1] = bf16 ? float_of_bits(word & 0xffff0000u) : float_of_half(word >> 16);
 }
 
-void attune_host_load_matrix(uint32_t *const out[32], const unsigned char *const rows[32], bool transposed) {
+void attune_simulator_load_matrix(uint32_t *const out[32], const unsigned char *const rows[32], bool transposed) {
   for (int m = 0; m < 4; m++) {
     uint16_t matrix[8][8];
     for (int r = 0; r < 8; r++)
@@ -35,7 +35,7 @@ void attune_host_load_matrix(uint32_t *const out[32], const unsigned char *const
   }
 }
 
-void attune_host_multiply(uint32_t *const out[32], const uint32_t *const in[32], bool bf16) {
+void attune_simulator_multiply(uint32_t *const out[32], const uint32_t *const in[32], bool bf16) {
   float a[16][16];
   union {
     vector row;
@@ -44,13 +44,13 @@ void attune_host_multiply(uint32_t *const out[32], const uint32_t *const in[32],
   for (int lane = 0; lane < 32; lane++) {
     int g = lane / 4, t = 2 * (lane % 4);
     const uint32_t *words = in[lane];
-    attune_host_unpack(&a[g][t], words[0], bf16);
-    attune_host_unpack(&a[g + 8][t], words[1], bf16);
-    attune_host_unpack(&a[g][t + 8], words[2], bf16);
-    attune_host_unpack(&a[g + 8][t + 8], words[3], bf16);
+    attune_simulator_unpack(&a[g][t], words[0], bf16);
+    attune_simulator_unpack(&a[g + 8][t], words[1], bf16);
+    attune_simulator_unpack(&a[g][t + 8], words[2], bf16);
+    attune_simulator_unpack(&a[g + 8][t + 8], words[3], bf16);
     for (int half = 0; half < 2; half++) {
       float pair[2];
-      attune_host_unpack(pair, words[4 + half], bf16);
+      attune_simulator_unpack(pair, words[4 + half], bf16);
       b[t + 8 * half].x[g] = pair[0];
       b[t + 8 * half + 1].x[g] = pair[1];
       memcpy(&c[g + 8 * half].x[t], &words[6 + 2 * half], sizeof pair);

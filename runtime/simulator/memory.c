@@ -7,7 +7,7 @@
 #include "generator/base/status.h"
 
 /* Widest stride first. A dimension of one element, or of stride 0, moves no address. */
-static void add_dimension(attune_host_tensor *tensor, uint64_t stride, uint64_t size) {
+static void add_dimension(attune_simulator_tensor *tensor, uint64_t stride, uint64_t size) {
   if (size <= 1 || stride == 0) return;
   int at = tensor->rank++;
   for (; at > 0 && tensor->stride[at - 1] < stride; at--) {
@@ -19,12 +19,12 @@ static void add_dimension(attune_host_tensor *tensor, uint64_t stride, uint64_t 
 }
 
 /* Rows that follow each other without a gap are one row: what is contiguous is checked without a division. */
-static void join_rows(attune_host_tensor *tensor) {
+static void join_rows(attune_simulator_tensor *tensor) {
   while (tensor->rank > 0 && tensor->stride[tensor->rank - 1] == tensor->row)
     tensor->row *= tensor->size[--tensor->rank];
 }
 
-static bool measure(attune_host_tensor *tensor) {
+static bool measure(attune_simulator_tensor *tensor) {
   tensor->extent = tensor->row;
   tensor->nested = true;
   for (int d = tensor->rank - 1; d >= 0; d--) {
@@ -39,11 +39,12 @@ static bool measure(attune_host_tensor *tensor) {
   return !__builtin_add_overflow(tensor->base, tensor->extent, &end);
 }
 
-attune_status attune_host_memory_add(attune_host_memory *memory, const char *name, const void *base,
-                                     attune_host_access allowed, int element_bytes, const attune_shape *shape) {
+attune_status attune_simulator_memory_add(attune_simulator_memory *memory, const char *name, const void *base,
+                                          attune_simulator_access allowed, int element_bytes,
+                                          const attune_shape *shape) {
   const uint64_t element = (uint64_t)element_bytes;
-  attune_host_tensor *tensor = &memory->tensors[memory->count];
-  *tensor = (attune_host_tensor){
+  attune_simulator_tensor *tensor = &memory->tensors[memory->count];
+  *tensor = (attune_simulator_tensor){
       .name = name, .base = (uintptr_t)base, .row = (uint64_t)shape->row * element, .allowed = allowed};
   if (!base || shape->row == 0) return ATTUNE_OK;
   for (int d = 0; d < 3; d++) {
@@ -61,10 +62,10 @@ attune_status attune_host_memory_add(attune_host_memory *memory, const char *nam
   return ATTUNE_OK;
 }
 
-attune_status attune_host_memory_of(attune_host_memory *out, const attune_call *call) {
-  static const attune_host_access allowed[] = {[ATTUNE_ACCESS_READ] = ATTUNE_HOST_READ,
-                                               [ATTUNE_ACCESS_WRITE] = ATTUNE_HOST_WRITE,
-                                               [ATTUNE_ACCESS_COUNT] = ATTUNE_HOST_COUNT};
+attune_status attune_simulator_memory_of(attune_simulator_memory *out, const attune_call *call) {
+  static const attune_simulator_access allowed[] = {[ATTUNE_ACCESS_READ] = ATTUNE_SIMULATOR_READ,
+                                                    [ATTUNE_ACCESS_WRITE] = ATTUNE_SIMULATOR_WRITE,
+                                                    [ATTUNE_ACCESS_COUNT] = ATTUNE_SIMULATOR_COUNT};
   attune_status status = ATTUNE_OK;
   out->count = 0;
   for (int i = 0; i < call->step->binding_count && status == ATTUNE_OK; i++) {
@@ -72,14 +73,15 @@ attune_status attune_host_memory_of(attune_host_memory *out, const attune_call *
     const attune_tensor_row *tensor = &attune_tensor_table[binding->tensor];
     attune_shape shape = {.row = binding->elements, .sizes = {1, 1, 1}};
     if (binding->elements == 0) tensor->shape(&shape, call->problem, call->run);
-    status = attune_host_memory_add(out, tensor->name, attune_tensor_of_arguments(call->arguments, binding->tensor),
+    status =
+        attune_simulator_memory_add(out, tensor->name, attune_tensor_of_arguments(call->arguments, binding->tensor),
                                     allowed[binding->access], attune_element_bytes(tensor->element), &shape);
   }
   return status;
 }
 
 /* Whether the bytes lie in one row of the tensor. */
-static bool holds(const attune_host_tensor *tensor, uint64_t offset, uint64_t size) {
+static bool holds(const attune_simulator_tensor *tensor, uint64_t offset, uint64_t size) {
   if (size > tensor->extent || offset > tensor->extent - size) return false;
   if (!tensor->nested) return true; /* rows overlap: any byte in the extent may be an element */
   for (int d = 0; d < tensor->rank; d++) {
@@ -90,24 +92,24 @@ static bool holds(const attune_host_tensor *tensor, uint64_t offset, uint64_t si
   return offset + size <= tensor->row;
 }
 
-static bool contains(const attune_host_tensor *tensor, uintptr_t at, int size) {
+static bool contains(const attune_simulator_tensor *tensor, uintptr_t at, int size) {
   return at >= tensor->base && holds(tensor, at - tensor->base, (uint64_t)size);
 }
 
 /* Bytes from the address to the tensor, 0 inside its extent. */
-static uint64_t distance(const attune_host_tensor *tensor, uintptr_t at) {
+static uint64_t distance(const attune_simulator_tensor *tensor, uintptr_t at) {
   if (at < tensor->base) return tensor->base - at;
   uint64_t offset = at - tensor->base;
   return offset < tensor->extent ? 0 : offset - tensor->extent;
 }
 
-static void explain(const attune_host_memory *memory, char reason[256], uintptr_t at, int size,
-                    attune_host_access access) {
+static void explain(const attune_simulator_memory *memory, char reason[256], uintptr_t at, int size,
+                    attune_simulator_access access) {
   static const char *const verbs[] = {"reads", "writes", "counts up"}, *const only[] = {"read", "write", "count up"};
   const char *verb = verbs[access];
-  const attune_host_tensor *near = NULL, *forbidden = NULL;
+  const attune_simulator_tensor *near = NULL, *forbidden = NULL;
   for (int i = 0; i < memory->count; i++) {
-    const attune_host_tensor *tensor = &memory->tensors[i];
+    const attune_simulator_tensor *tensor = &memory->tensors[i];
     if (contains(tensor, at, size)) forbidden = tensor;
     if (!near || distance(tensor, at) < distance(near, at)) near = tensor;
   }
@@ -130,8 +132,8 @@ static void explain(const attune_host_memory *memory, char reason[256], uintptr_
              size, at, distance(near, at), at < near->base ? "before" : "behind", near->name, near->extent);
 }
 
-bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256], const void *address, int size,
-                               attune_host_access access) {
+bool attune_simulator_memory_allows(const attune_simulator_memory *memory, char reason[256], const void *address,
+                                    int size, attune_simulator_access access) {
   uintptr_t at = (uintptr_t)address;
   if ((at & (uintptr_t)(size - 1)) == 0)
     for (int i = 0; i < memory->count; i++)
@@ -140,19 +142,20 @@ bool attune_host_memory_allows(const attune_host_memory *memory, char reason[256
   return false;
 }
 
-_Static_assert(sizeof(attune_host_tensor_map) <= sizeof(struct attune_tensor_map),
+_Static_assert(sizeof(attune_simulator_tensor_map) <= sizeof(struct attune_tensor_map),
                "a map holds what the simulator keeps");
 
-void attune_host_tensor_map_fill(struct attune_tensor_map *out, const void *base, const int64_t size[4],
-                                 const int64_t stride[3], int box_rows, int box_inner) {
-  attune_host_tensor_map map = {.base = base, .box_columns = 64, .box_rows = box_rows, .box_inner = box_inner};
+void attune_simulator_tensor_map_fill(struct attune_tensor_map *out, const void *base, const int64_t size[4],
+                                      const int64_t stride[3], int box_rows, int box_inner) {
+  attune_simulator_tensor_map map = {.base = base, .box_columns = 64, .box_rows = box_rows, .box_inner = box_inner};
   memcpy(map.size, size, sizeof map.size);
   memcpy(map.stride, stride, sizeof map.stride);
   *out = (struct attune_tensor_map){.opaque = {0}};
   memcpy(out->opaque, &map, sizeof map);
 }
 
-bool attune_host_tensor_map_row(int64_t place[3], const attune_host_tensor_map *map, const int at[4], int row) {
+bool attune_simulator_tensor_map_row(int64_t place[3], const attune_simulator_tensor_map *map, const int at[4],
+                                     int row) {
   place[0] = (int64_t)at[1] + row % map->box_inner;
   place[1] = (int64_t)at[2] + row / map->box_inner;
   place[2] = at[3];
@@ -161,8 +164,8 @@ bool attune_host_tensor_map_row(int64_t place[3], const attune_host_tensor_map *
   return true;
 }
 
-attune_host_tensor_map attune_host_tensor_map_of(const struct attune_tensor_map *map) {
-  attune_host_tensor_map out;
+attune_simulator_tensor_map attune_simulator_tensor_map_of(const struct attune_tensor_map *map) {
+  attune_simulator_tensor_map out;
   memcpy(&out, map->opaque, sizeof out);
   return out;
 }

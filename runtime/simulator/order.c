@@ -7,42 +7,42 @@ typedef int32_t vector __attribute__((vector_size(32)));
 
 enum {
   ALL_OF_ITSELF = INT32_MAX, /* what a thread knows of its own accesses */
-  NAMED_ROWS = ATTUNE_HOST_PARTS_MAX * ATTUNE_HOST_NAMED_MAX
+  NAMED_ROWS = ATTUNE_SIMULATOR_PARTS_MAX * ATTUNE_SIMULATOR_NAMED_MAX
 };
 
-void attune_host_order_reset(attune_host_order *order, int threads) {
+void attune_simulator_order_reset(attune_simulator_order *order, int threads) {
   order->time = 0;
   order->live = false;
   order->threads = threads;
   memset(order->fences, 0, sizeof order->fences);
-  attune_host_order_block_barrier(order); /* a stamp of 0 is before every barrier */
+  attune_simulator_order_block_barrier(order); /* a stamp of 0 is before every barrier */
 }
 
-void attune_host_order_release(attune_host_order *order) {
+void attune_simulator_order_release(attune_simulator_order *order) {
   free(order->rows);
   order->rows = NULL;
   order->capacity = 0;
 }
 
 /* Rows: the threads', the mbarriers' (two each), the named barriers', the groups'. */
-static int32_t *row(const attune_host_order *order, int index) {
+static int32_t *row(const attune_simulator_order *order, int index) {
   return order->rows + (size_t)index * (size_t)order->width;
 }
 
-int32_t *attune_host_order_open(const attune_host_order *order, int mbarrier) {
+int32_t *attune_simulator_order_open(const attune_simulator_order *order, int mbarrier) {
   return row(order, order->threads + 2 * mbarrier);
 }
 
-int32_t *attune_host_order_done(const attune_host_order *order, int mbarrier) {
+int32_t *attune_simulator_order_done(const attune_simulator_order *order, int mbarrier) {
   return row(order, order->threads + 2 * mbarrier + 1);
 }
 
-int32_t *attune_host_order_named(const attune_host_order *order, int part, int id) {
-  return row(order, order->threads + 2 * ATTUNE_HOST_MBARRIERS_MAX + part * ATTUNE_HOST_NAMED_MAX + id);
+int32_t *attune_simulator_order_named(const attune_simulator_order *order, int part, int id) {
+  return row(order, order->threads + 2 * ATTUNE_SIMULATOR_MBARRIERS_MAX + part * ATTUNE_SIMULATOR_NAMED_MAX + id);
 }
 
-static int32_t *row_of_group(const attune_host_order *order, int group) {
-  return row(order, order->threads + 2 * ATTUNE_HOST_MBARRIERS_MAX + NAMED_ROWS + group);
+static int32_t *row_of_group(const attune_simulator_order *order, int group) {
+  return row(order, order->threads + 2 * ATTUNE_SIMULATOR_MBARRIERS_MAX + NAMED_ROWS + group);
 }
 
 static int32_t earlier(uint32_t stamp) {
@@ -50,20 +50,20 @@ static int32_t earlier(uint32_t stamp) {
 }
 
 /* Of the past only what warp barriers ordered has to be recorded: block barriers order everything. */
-bool attune_host_order_start(attune_host_order *order) {
+bool attune_simulator_order_start(attune_simulator_order *order) {
   if (order->live) return true;
-  order->width = (ATTUNE_HOST_OF_THREAD + order->threads + 7) / 8 * 8;
-  int rows = order->threads + 2 * ATTUNE_HOST_MBARRIERS_MAX + NAMED_ROWS + ATTUNE_HOST_GROUPS_MAX;
+  order->width = (ATTUNE_SIMULATOR_OF_THREAD + order->threads + 7) / 8 * 8;
+  int rows = order->threads + 2 * ATTUNE_SIMULATOR_MBARRIERS_MAX + NAMED_ROWS + ATTUNE_SIMULATOR_GROUPS_MAX;
   size_t size = (size_t)rows * (size_t)order->width * sizeof *order->rows;
   if (size > order->capacity) {
-    attune_host_order_release(order);
+    attune_simulator_order_release(order);
     order->rows = aligned_alloc(32, size);
     if (!order->rows) return false;
     order->capacity = size;
   }
   memset(order->rows, 0, size);
   for (int t = 0; t < order->threads; t++) {
-    int32_t *warp = row(order, t) + ATTUNE_HOST_OF_THREAD + t / 32 * 32;
+    int32_t *warp = row(order, t) + ATTUNE_SIMULATOR_OF_THREAD + t / 32 * 32;
     for (int i = 0; i < 32; i++)
       warp[i] = i == t % 32 ? ALL_OF_ITSELF : earlier(order->warp_time[t / 32]);
   }
@@ -72,7 +72,7 @@ bool attune_host_order_start(attune_host_order *order) {
   return true;
 }
 
-void attune_host_order_join(const attune_host_order *order, int32_t *to, const int32_t *from) {
+void attune_simulator_order_join(const attune_simulator_order *order, int32_t *to, const int32_t *from) {
   vector *a = (vector *)(void *)to;
   const vector *b = (const vector *)(const void *)from;
   for (int i = 0; i < order->width / 8; i++) {
@@ -81,7 +81,7 @@ void attune_host_order_join(const attune_host_order *order, int32_t *to, const i
   }
 }
 
-static void meet(const attune_host_order *order, int32_t *to, const int32_t *from) {
+static void meet(const attune_simulator_order *order, int32_t *to, const int32_t *from) {
   vector *a = (vector *)(void *)to;
   const vector *b = (const vector *)(const void *)from;
   for (int i = 0; i < order->width / 8; i++) {
@@ -90,41 +90,41 @@ static void meet(const attune_host_order *order, int32_t *to, const int32_t *fro
   }
 }
 
-void attune_host_order_forget(const attune_host_order *order, int32_t *to) {
+void attune_simulator_order_forget(const attune_simulator_order *order, int32_t *to) {
   memset(to, 0, (size_t)order->width * sizeof *to);
 }
 
-void attune_host_order_give(attune_host_order *order, int32_t *to, int warp, uint32_t lanes) {
+void attune_simulator_order_give(attune_simulator_order *order, int32_t *to, int warp, uint32_t lanes) {
   for (int i = 0; i < 32; i++)
-    if (lanes >> i & 1) attune_host_order_join(order, to, row(order, warp * 32 + i));
+    if (lanes >> i & 1) attune_simulator_order_join(order, to, row(order, warp * 32 + i));
   for (int i = 0; i < 32; i++)
-    if (lanes >> i & 1) to[ATTUNE_HOST_OF_THREAD + warp * 32 + i] = (int32_t)order->time;
+    if (lanes >> i & 1) to[ATTUNE_SIMULATOR_OF_THREAD + warp * 32 + i] = (int32_t)order->time;
   order->time++;
 }
 
-void attune_host_order_take(attune_host_order *order, const int32_t *from, int warp, uint32_t lanes) {
+void attune_simulator_order_take(attune_simulator_order *order, const int32_t *from, int warp, uint32_t lanes) {
   for (int i = 0; i < 32; i++)
-    if (lanes >> i & 1) attune_host_order_join(order, row(order, warp * 32 + i), from);
+    if (lanes >> i & 1) attune_simulator_order_join(order, row(order, warp * 32 + i), from);
   order->stale[warp / 4] = true;
 }
 
-void attune_host_order_block_barrier(attune_host_order *order) {
+void attune_simulator_order_block_barrier(attune_simulator_order *order) {
   order->block_time = ++order->time;
-  for (int w = 0; w < ATTUNE_HOST_WARPS_MAX; w++)
+  for (int w = 0; w < ATTUNE_SIMULATOR_WARPS_MAX; w++)
     order->warp_time[w] = order->time;
 }
 
-void attune_host_order_warp_barrier(attune_host_order *order, int warp) {
+void attune_simulator_order_warp_barrier(attune_simulator_order *order, int warp) {
   if (order->live) {
     int32_t *all = row(order, warp * 32); /* the first lane's row collects, and gets its own entry back */
-    int32_t *own = all + ATTUNE_HOST_OF_THREAD + warp * 32;
+    int32_t *own = all + ATTUNE_SIMULATOR_OF_THREAD + warp * 32;
     for (int i = 1; i < 32; i++)
-      attune_host_order_join(order, all, row(order, warp * 32 + i));
+      attune_simulator_order_join(order, all, row(order, warp * 32 + i));
     for (int i = 0; i < 32; i++)
       own[i] = (int32_t)order->time;
     for (int i = 1; i < 32; i++) {
-      attune_host_order_join(order, row(order, warp * 32 + i), all);
-      row(order, warp * 32 + i)[ATTUNE_HOST_OF_THREAD + warp * 32 + i] = ALL_OF_ITSELF;
+      attune_simulator_order_join(order, row(order, warp * 32 + i), all);
+      row(order, warp * 32 + i)[ATTUNE_SIMULATOR_OF_THREAD + warp * 32 + i] = ALL_OF_ITSELF;
     }
     own[0] = ALL_OF_ITSELF;
     order->stale[warp / 4] = true;
@@ -132,14 +132,14 @@ void attune_host_order_warp_barrier(attune_host_order *order, int warp) {
   order->warp_time[warp] = ++order->time;
 }
 
-void attune_host_order_products_done(attune_host_order *order, int group) {
+void attune_simulator_order_products_done(attune_simulator_order *order, int group) {
   for (int t = group * 128; t < group * 128 + 128; t++)
-    row(order, t)[ATTUNE_HOST_OF_GROUP + group] = (int32_t)order->time;
+    row(order, t)[ATTUNE_SIMULATOR_OF_GROUP + group] = (int32_t)order->time;
   order->time++;
   order->stale[group] = true;
 }
 
-void attune_host_order_view(attune_host_order *order, int group) {
+void attune_simulator_order_view(attune_simulator_order *order, int group) {
   if (!order->stale[group]) return;
   order->stale[group] = false;
   int32_t *view = row_of_group(order, group);
@@ -152,9 +152,10 @@ static uint32_t larger(uint32_t a, uint32_t b) {
   return a > b ? a : b;
 }
 
-uint32_t attune_host_order_bound(const attune_host_order *order, const attune_host_viewer *viewer, int component) {
+uint32_t attune_simulator_order_bound(const attune_simulator_order *order, const attune_simulator_viewer *viewer,
+                                      int component) {
   uint32_t bound = order->block_time - 1;
-  int thread = component - ATTUNE_HOST_OF_THREAD;
+  int thread = component - ATTUNE_SIMULATOR_OF_THREAD;
   if (viewer->group >= 0) return larger(bound, (uint32_t)row_of_group(order, viewer->group)[component]);
   if (thread >= 0 && thread / 32 == viewer->warp) {
     if (viewer->lanes == 1u << thread % 32) return UINT32_MAX;
@@ -170,17 +171,17 @@ uint32_t attune_host_order_bound(const attune_host_order *order, const attune_ho
   return larger(bound, least);
 }
 
-void attune_host_order_fence(attune_host_order *order, int thread) {
+void attune_simulator_order_fence(attune_simulator_order *order, int thread) {
   uint32_t *fences = order->fences[thread];
-  memmove(fences, fences + 1, (ATTUNE_HOST_FENCES - 1) * sizeof *fences);
-  fences[ATTUNE_HOST_FENCES - 1] = ++order->time;
+  memmove(fences, fences + 1, (ATTUNE_SIMULATOR_FENCES - 1) * sizeof *fences);
+  fences[ATTUNE_SIMULATOR_FENCES - 1] = ++order->time;
 }
 
 /* A write that is older than all fences that are kept may have had its own: it is not held against the thread. */
-bool attune_host_order_fenced(const attune_host_order *order, int thread, uint32_t stamp, uint32_t bound) {
+bool attune_simulator_order_fenced(const attune_simulator_order *order, int thread, uint32_t stamp, uint32_t bound) {
   const uint32_t *fences = order->fences[thread];
   if (fences[0] > stamp) return true;
-  for (int i = 0; i < ATTUNE_HOST_FENCES; i++)
+  for (int i = 0; i < ATTUNE_SIMULATOR_FENCES; i++)
     if (fences[i] > stamp) return fences[i] <= bound;
   return false;
 }

@@ -20,26 +20,26 @@ typedef struct {
   write_word first, second; /* of the lower block, of the higher one */
 } double_write;
 
-struct attune_host_outputs {
-  const attune_host_memory *memory;
-  write_word *words[ATTUNE_HOST_TENSORS_MAX]; /* NULL: not an output */
+struct attune_simulator_outputs {
+  const attune_simulator_memory *memory;
+  write_word *words[ATTUNE_SIMULATOR_TENSORS_MAX]; /* NULL: not an output */
   pthread_mutex_t mutex;
   double_write found; /* the lowest: by tensor, place, and blocks */
 };
 
-attune_status attune_host_outputs_create(attune_host_outputs **out, const attune_host_memory *memory) {
-  attune_host_outputs *outputs = calloc(1, sizeof *outputs);
+attune_status attune_simulator_outputs_create(attune_simulator_outputs **out, const attune_simulator_memory *memory) {
+  attune_simulator_outputs *outputs = calloc(1, sizeof *outputs);
   *out = outputs;
   if (!outputs) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the simulator");
   outputs->memory = memory;
   outputs->found.tensor = -1;
   pthread_mutex_init(&outputs->mutex, NULL);
   for (int i = 0; i < memory->count; i++) {
-    const attune_host_tensor *tensor = &memory->tensors[i];
-    if (tensor->allowed != ATTUNE_HOST_WRITE) continue;
+    const attune_simulator_tensor *tensor = &memory->tensors[i];
+    if (tensor->allowed != ATTUNE_SIMULATOR_WRITE) continue;
     outputs->words[i] = calloc(tensor->extent / GRANULE + 2, sizeof *outputs->words[i]); /* pages that are used only */
     if (outputs->words[i]) continue;
-    attune_host_outputs_destroy(outputs);
+    attune_simulator_outputs_destroy(outputs);
     *out = NULL;
     return attune_fail(ATTUNE_OUT_OF_MEMORY, "the simulator has no memory to watch the %" PRIu64 " bytes of %s",
                        tensor->extent, tensor->name);
@@ -47,9 +47,9 @@ attune_status attune_host_outputs_create(attune_host_outputs **out, const attune
   return ATTUNE_OK;
 }
 
-void attune_host_outputs_destroy(attune_host_outputs *outputs) {
+void attune_simulator_outputs_destroy(attune_simulator_outputs *outputs) {
   if (!outputs) return;
-  for (int i = 0; i < ATTUNE_HOST_TENSORS_MAX; i++)
+  for (int i = 0; i < ATTUNE_SIMULATOR_TENSORS_MAX; i++)
     free(outputs->words[i]);
   pthread_mutex_destroy(&outputs->mutex);
   free(outputs);
@@ -65,14 +65,14 @@ static bool lower(const double_write *a, const double_write *b) {
   return block_of(a->second) != block_of(b->second) ? a->second < b->second : a->first < b->first;
 }
 
-static void note(attune_host_outputs *outputs, double_write found) {
+static void note(attune_simulator_outputs *outputs, double_write found) {
   pthread_mutex_lock(&outputs->mutex);
   if (lower(&found, &outputs->found)) outputs->found = found;
   pthread_mutex_unlock(&outputs->mutex);
 }
 
 /* The lowest block that came stays, so that the two lowest ones meet here whichever of them comes first. */
-static void write_granule(attune_host_outputs *outputs, int tensor, uint64_t granule, write_word word) {
+static void write_granule(attune_simulator_outputs *outputs, int tensor, uint64_t granule, write_word word) {
   write_word *at = &outputs->words[tensor][granule];
   write_word old = 0;
   while (!__atomic_compare_exchange_n(at, &old, word, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
@@ -83,13 +83,13 @@ static void write_granule(attune_host_outputs *outputs, int tensor, uint64_t gra
   }
 }
 
-void attune_host_outputs_write(attune_host_outputs *outputs, const void *address, int size, int block, int thread,
-                               int line) {
+void attune_simulator_outputs_write(attune_simulator_outputs *outputs, const void *address, int size, int block,
+                                    int thread, int line) {
   const uintptr_t at = (uintptr_t)address;
   const write_word word = ((write_word)block + 1) << (LINE_BITS + THREAD_BITS) | (write_word)thread << LINE_BITS |
                           ((write_word)line & ((1 << LINE_BITS) - 1));
   for (int i = 0; i < outputs->memory->count; i++) {
-    const attune_host_tensor *tensor = &outputs->memory->tensors[i];
+    const attune_simulator_tensor *tensor = &outputs->memory->tensors[i];
     if (!outputs->words[i] || at < tensor->base || at - tensor->base >= tensor->extent) continue;
     const uintptr_t first = tensor->base / GRANULE;
     for (uintptr_t granule = at / GRANULE; granule < (at + (uintptr_t)size) / GRANULE; granule++)
@@ -106,10 +106,10 @@ static int thread_of(write_word word) {
   return (int)(word >> LINE_BITS & ((1 << THREAD_BITS) - 1));
 }
 
-bool attune_host_outputs_apart(const attune_host_outputs *outputs, char *message, const char *kernel) {
+bool attune_simulator_outputs_apart(const attune_simulator_outputs *outputs, char *message, const char *kernel) {
   const double_write *found = &outputs->found;
   if (found->tensor < 0) return true;
-  const attune_host_tensor *tensor = &outputs->memory->tensors[found->tensor];
+  const attune_simulator_tensor *tensor = &outputs->memory->tensors[found->tensor];
   const uint64_t byte = found->granule * GRANULE - tensor->base % GRANULE;
   const int thread = thread_of(found->second);
   snprintf(message, 1024,

@@ -26,7 +26,7 @@ static const char *check(uint64_t descriptor) {
   return NULL;
 }
 
-const char *attune_host_k_major(uint32_t *chunks, int *count, uint64_t descriptor, int rows) {
+const char *attune_simulator_k_major(uint32_t *chunks, int *count, uint64_t descriptor, int rows) {
   uint32_t start = start_of(descriptor);
   const char *wrong = check(descriptor);
   if (wrong) return wrong;
@@ -39,7 +39,7 @@ const char *attune_host_k_major(uint32_t *chunks, int *count, uint64_t descripto
   return NULL;
 }
 
-const char *attune_host_n_major(uint32_t *chunks, int *count, uint64_t descriptor, int n) {
+const char *attune_simulator_n_major(uint32_t *chunks, int *count, uint64_t descriptor, int n) {
   uint32_t start = start_of(descriptor), panel = leading_of(descriptor);
   const char *wrong = check(descriptor);
   if (wrong) return wrong;
@@ -56,17 +56,17 @@ static void unpack_chunk(float out[8], const unsigned char *from, bool bf16) {
   uint32_t words[4];
   memcpy(words, from, sizeof words);
   for (int i = 0; i < 4; i++)
-    attune_host_unpack(out + 2 * i, words[i], bf16);
+    attune_simulator_unpack(out + 2 * i, words[i], bf16);
 }
 
-void attune_host_numbers_a(attune_host_numbers *numbers, const unsigned char *bytes, const uint32_t *chunks,
-                           bool bf16) {
+void attune_simulator_numbers_a(attune_simulator_numbers *numbers, const unsigned char *bytes, const uint32_t *chunks,
+                                bool bf16) {
   for (int i = 0; i < 128; i++)
     unpack_chunk(&numbers->a[i / 2][i % 2 * 8], bytes + chunks[i], bf16);
 }
 
-void attune_host_numbers_b(attune_host_numbers *numbers, const unsigned char *bytes, const uint32_t *chunks, int n,
-                           bool n_major, bool bf16) {
+void attune_simulator_numbers_b(attune_simulator_numbers *numbers, const unsigned char *bytes, const uint32_t *chunks,
+                                int n, bool n_major, bool bf16) {
   for (int i = 0; i < 2 * n; i++) {
     float x[8];
     unpack_chunk(x, bytes + chunks[i], bf16);
@@ -78,16 +78,16 @@ void attune_host_numbers_b(attune_host_numbers *numbers, const unsigned char *by
   }
 }
 
-void attune_host_numbers_registers(attune_host_numbers *numbers, const unsigned *const a[128], bool bf16) {
+void attune_simulator_numbers_registers(attune_simulator_numbers *numbers, const unsigned *const a[128], bool bf16) {
   for (int t = 0; t < 128; t++) {
     int row = t / 32 * 16 + t % 32 / 4, k = t % 4 * 2;
     for (int i = 0; i < 4; i++)
-      attune_host_unpack(&numbers->a[row + i % 2 * 8][k + i / 2 * 8], a[t][i], bf16);
+      attune_simulator_unpack(&numbers->a[row + i % 2 * 8][k + i / 2 * 8], a[t][i], bf16);
   }
 }
 
 /* Moves every thread's accumulators out of, or into, the rows of c. */
-static void move(attune_host_numbers *numbers, float *const c[128], int n, bool out) {
+static void move(attune_simulator_numbers *numbers, float *const c[128], int n, bool out) {
   for (int t = 0; t < 128; t++) {
     int row = t / 32 * 16 + t % 32 / 4;
     for (int i = 0; i < n / 2; i += 2) {
@@ -100,7 +100,7 @@ static void move(attune_host_numbers *numbers, float *const c[128], int n, bool 
   }
 }
 
-void attune_host_numbers_sum(attune_host_numbers *numbers, float *const c[128], int n, bool accumulate) {
+void attune_simulator_numbers_sum(attune_simulator_numbers *numbers, float *const c[128], int n, bool accumulate) {
   if (accumulate) move(numbers, c, n, false);
   for (int r = 0; r < 64; r++)
     for (int at = 0; at < n; at += 8) {

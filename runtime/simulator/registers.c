@@ -14,26 +14,26 @@ typedef struct {
   uint32_t values[WORDS_MAX];
 } hold;
 
-struct attune_host_holds {
+struct attune_simulator_holds {
   int count;
   uint32_t age;
   hold holds[HOLDS_MAX];
 };
 
-attune_host_holds *attune_host_holds_create(void) {
-  return calloc(1, sizeof(attune_host_holds));
+attune_simulator_holds *attune_simulator_holds_create(void) {
+  return calloc(1, sizeof(attune_simulator_holds));
 }
 
-void attune_host_holds_release(attune_host_holds *holds) {
+void attune_simulator_holds_release(attune_simulator_holds *holds) {
   free(holds);
 }
 
-void attune_host_holds_reset(attune_host_holds *holds) {
+void attune_simulator_holds_reset(attune_simulator_holds *holds) {
   holds->count = 0;
 }
 
 /* The one that begins there, or a new one in the place of the oldest. */
-static hold *place_for(attune_host_holds *holds, const uint32_t *at) {
+static hold *place_for(attune_simulator_holds *holds, const uint32_t *at) {
   hold *oldest = &holds->holds[0];
   for (hold *h = holds->holds; h < holds->holds + holds->count; h++) {
     if (h->at == at) return h;
@@ -42,7 +42,7 @@ static hold *place_for(attune_host_holds *holds, const uint32_t *at) {
   return holds->count < HOLDS_MAX ? &holds->holds[holds->count++] : oldest;
 }
 
-void attune_host_hold(attune_host_holds *holds, const void *at, int words, bool fenced) {
+void attune_simulator_hold(attune_simulator_holds *holds, const void *at, int words, bool fenced) {
   hold *h = place_for(holds, at);
   h->at = at;
   h->words = words < WORDS_MAX ? words : WORDS_MAX;
@@ -51,12 +51,12 @@ void attune_host_hold(attune_host_holds *holds, const void *at, int words, bool 
   memcpy(h->values, at, (size_t)h->words * sizeof *h->values);
 }
 
-void attune_host_holds_fence(attune_host_holds *holds) {
+void attune_simulator_holds_fence(attune_simulator_holds *holds) {
   for (int i = 0; i < holds->count; i++)
     holds->holds[i].fenced = true;
 }
 
-const char *attune_host_holds_missing(const attune_host_holds *holds, const void *at, int words) {
+const char *attune_simulator_holds_missing(const attune_simulator_holds *holds, const void *at, int words) {
   const uint32_t *first = at;
   const char *missing = "fence_registers has not held them";
   for (const hold *h = holds->holds; h < holds->holds + holds->count; h++) {

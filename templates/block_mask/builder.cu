@@ -1,19 +1,19 @@
-/* Block lists (attune.h) built and checked where they lie. A warp works on a row of blocks, a lane on a block at a
+/* Block masks (attune.h) built and checked where they lie. A warp works on a row of blocks, a lane on a block at a
  * time.
  *
  * Building takes two launches, since a row begins where all before it end: the first counts, the second adds up what
  * the rows before it count, and fills in. Nothing is shared between blocks of the grid, and there is no memory for what
- * is not listed. A tile of tiles.h is here a whole block: sparse_block_size queries x sparse_block_size keys. */
+ * is not kept. A tile of tiles.h is here a whole block: sparse_block_size queries x sparse_block_size keys. */
 #include "../parts/layout.h"
 #include "../parts/tile_walk.h"
 
 constexpr int threads = warps * 32;
 
-/* The rows of blocks of all lists, one after the other. */
+/* The rows of blocks of all masks, one after the other. */
 struct block_row : query_tile {
-  int index, list, row; // of all; row / rows, row % rows
+  int index, mask, row; // of all; row / rows, row % rows
   long long first;      // of blocks: the first of the source that is of this row
-  int candidates;       // blocks that may be listed
+  int candidates;       // blocks that may be kept
 };
 
 ATTUNE_DEVICE int lane() {
@@ -21,7 +21,7 @@ ATTUNE_DEVICE int lane() {
 }
 
 ATTUNE_DEVICE int count_rows(const attune_block_mask_arguments &a) {
-  return block_rows(a.problem) * a.problem.list_batch * a.problem.list_heads;
+  return block_rows(a.problem) * a.problem.block_mask_batch * a.problem.block_mask_heads;
 }
 
 /* Of all lanes, at most 2^31 - 1; the terms are not negative. */
@@ -42,10 +42,10 @@ ATTUNE_DEVICE const int *block_of_source(const attune_block_mask_arguments &a, l
   return (const int *)a.work.source + 4 * i; // batch, head, row, column
 }
 
-/* Which row of all lists a block of the source is of. */
+/* Which row of all masks a block of the source is of. */
 ATTUNE_DEVICE long long row_of_source(const attune_block_mask_arguments &a, long long i) {
   const int *block = block_of_source(a, i);
-  return ((long long)load_constant_int(block) * a.problem.list_heads + load_constant_int(block + 1)) *
+  return ((long long)load_constant_int(block) * a.problem.block_mask_heads + load_constant_int(block + 1)) *
              block_rows(a.problem) +
          load_constant_int(block + 2);
 }
@@ -66,13 +66,13 @@ ATTUNE_DEVICE long long find_row(const attune_block_mask_arguments &a, int row) 
 ATTUNE_DEVICE block_row find_block_row(const attune_block_mask_arguments &a, int index) {
   block_row at = {};
   at.index = index;
-  at.list = index / block_rows(a.problem);
+  at.mask = index / block_rows(a.problem);
   at.row = index % block_rows(a.problem);
-  at.batch = at.list / a.problem.list_heads;
-  at.head = at.list % a.problem.list_heads;
+  at.batch = at.mask / a.problem.block_mask_heads;
+  at.head = at.mask % a.problem.block_mask_heads;
   find_keys(at, a.problem, at.row);
   at.candidates = at.tiles;
-  if (a.work.kind == ATTUNE_LIST_OF_BLOCKS) {
+  if (a.work.kind == ATTUNE_BLOCK_MASK_FROM_BLOCKS) {
     at.first = find_row(a, index);
     const long long end = find_row(a, index + 1);
     at.candidates = end > at.first ? (int)(end - at.first < 0x7fffffff ? end - at.first : 0x7fffffff) : 0;
@@ -81,11 +81,11 @@ ATTUNE_DEVICE block_row find_block_row(const attune_block_mask_arguments &a, int
 }
 
 #if HAS_MASK_EXPR
-/* What the mask expression says of a block, for all heads and batches that the list is for. */
+/* What the mask expression says of a block, for all heads and batches that the block mask is for. */
 ATTUNE_DEVICE sparse_block block_of_expression(const attune_block_mask_arguments &a, const block_row &at, int column) {
   const verdict seen = is_seen<range, unknown>(
-      a.problem, a.problem.list_batch > 1 ? range(at.batch) : range(0, a.problem.batch - 1),
-      a.problem.list_heads > 1 ? range(at.head) : range(0, a.problem.heads_q - 1),
+      a.problem, a.problem.block_mask_batch > 1 ? range(at.batch) : range(0, a.problem.batch - 1),
+      a.problem.block_mask_heads > 1 ? range(at.head) : range(0, a.problem.heads_q - 1),
       range(at.row_begin, minimum(at.row_begin + sparse_block_size, at.seqlen_q) - 1),
       range(column * sparse_block_size, minimum((column + 1) * sparse_block_size, at.seqlen_k) - 1), range(at.seqlen_q),
       range(at.seqlen_k));
@@ -102,7 +102,7 @@ ATTUNE_DEVICE sparse_block find_block(const attune_block_mask_arguments &a, cons
   sparse_block found = {-1, true};
 #endif
   if (i >= at.candidates) return found;
-  if (a.work.kind == ATTUNE_LIST_OF_BLOCKS) {
+  if (a.work.kind == ATTUNE_BLOCK_MASK_FROM_BLOCKS) {
     const long long place = at.first + i;
     const int column = load_constant_int(block_of_source(a, place) + 3);
     const bool after = i == 0 || load_constant_int(block_of_source(a, place - 1) + 3) < column;
@@ -110,7 +110,7 @@ ATTUNE_DEVICE sparse_block find_block(const attune_block_mask_arguments &a, cons
     return found;
   }
   const int column = at.last_tile - at.tiles + 1 + i;
-  if (a.work.kind == ATTUNE_LIST_OF_MASK) {
+  if (a.work.kind == ATTUNE_BLOCK_MASK_FROM_BYTES) {
     const long long columns = block_columns(a.problem);
     if (load_constant_8((const char *)a.work.source + at.index * columns + column)) found.column = column;
     return found;
@@ -140,9 +140,9 @@ ATTUNE_DEVICE int blocks_before(const attune_block_mask_arguments &a, const bloc
   return sum_of_lanes(sum);
 }
 
-/* How many rows of its list come before this one: those that are longer, and of those as long the earlier ones. */
-ATTUNE_DEVICE int rank_in_list(const attune_block_mask_arguments &a, const block_row &at, int count) {
-  const int rows = block_rows(a.problem), first = at.list * rows;
+/* How many rows of its mask come before this one: those that are longer, and of those as long the earlier ones. */
+ATTUNE_DEVICE int rank_in_mask(const attune_block_mask_arguments &a, const block_row &at, int count) {
+  const int rows = block_rows(a.problem), first = at.mask * rows;
   int rank = 0;
   for (int row = lane(); row < rows; row += 32) {
     const int other = load_constant_int(a.work.counts + first + row);
@@ -152,21 +152,22 @@ ATTUNE_DEVICE int rank_in_list(const attune_block_mask_arguments &a, const block
 }
 
 ATTUNE_DEVICE void fill_row(const attune_block_mask_arguments &a, const block_row &at) {
-  const attune_list_work &work = a.work;
+  const attune_block_mask_work &work = a.work;
   const int begin = blocks_before(a, at), count = load_constant_int(work.counts + at.index);
-  if (work.order) {
-    const int rank = rank_in_list(a, at, count);
-    if (lane() == 0) store_global_int(work.order + at.list * block_rows(a.problem) + rank, at.index);
+  if (work.row_order) {
+    const int rank = rank_in_mask(a, at, count);
+    if (lane() == 0) store_global_int(work.row_order + at.mask * block_rows(a.problem) + rank, at.index);
   }
-  if (lane() == 0) store_global_int(work.rows + at.index, begin);
-  if (lane() == 0 && at.index == count_rows(a) - 1) store_global_int(work.rows + at.index + 1, saturated(begin, count));
+  if (lane() == 0) store_global_int(work.row_offsets + at.index, begin);
+  if (lane() == 0 && at.index == count_rows(a) - 1)
+    store_global_int(work.row_offsets + at.index + 1, saturated(begin, count));
   int written = begin;
   for (int first = 0; first < at.candidates; first += 32) {
     const sparse_block block = find_block(a, at, first + lane());
     const unsigned kept = ballot(block.column >= 0);
     const int place = saturated(written, popcount(kept & ((1u << lane()) - 1)));
-    if (block.column >= 0 && place < a.problem.list_capacity)
-      store_global_int(work.blocks + place, block.column * 2 + block.full);
+    if (block.column >= 0 && place < a.problem.block_mask_capacity)
+      store_global_int(work.indices + place, block.column * 2 + block.full);
     written = saturated(written, popcount(kept));
   }
 }
@@ -177,41 +178,44 @@ ATTUNE_DEVICE int fault_of_blocks(const attune_block_mask_arguments &a, int begi
   const int columns = block_columns(a.problem);
   bool outside = false, unsorted = false;
   for (int i = begin + lane(); i < end; i += 32) {
-    const int column = load_constant_int(a.problem.list_blocks + i) >> 1;
+    const int column = load_constant_int(a.problem.block_mask_indices + i) >> 1;
     outside |= column < 0 || column >= columns;
-    unsorted |= i > begin && load_constant_int(a.problem.list_blocks + i - 1) >> 1 >= column;
+    unsorted |= i > begin && load_constant_int(a.problem.block_mask_indices + i - 1) >> 1 >= column;
   }
-  return warp_any(outside) ? ATTUNE_LIST_BAD_COLUMN : warp_any(unsorted) ? ATTUNE_LIST_UNSORTED : ATTUNE_LIST_SOUND;
+  return warp_any(outside)    ? ATTUNE_BLOCK_MASK_BAD_COLUMN
+         : warp_any(unsorted) ? ATTUNE_BLOCK_MASK_UNSORTED
+                              : ATTUNE_BLOCK_MASK_SOUND;
 }
 
 ATTUNE_DEVICE bool is_ordered_once(const attune_block_mask_arguments &a, int index) {
   int times = 0;
   for (int i = lane(); i < count_rows(a); i += 32)
-    times += load_constant_int(a.problem.list_order + i) == index;
+    times += load_constant_int(a.problem.block_mask_row_order + i) == index;
   return sum_of_lanes(times) == 1;
 }
 
 ATTUNE_DEVICE void check_row(const attune_block_mask_arguments &a, int index) {
-  const int begin = load_constant_int(a.problem.list_rows + index),
-            end = load_constant_int(a.problem.list_rows + index + 1);
-  int fault = ATTUNE_LIST_SOUND;
-  if (begin < 0 || end < begin || end > a.problem.list_capacity || (index == 0 && begin != 0))
-    fault = ATTUNE_LIST_BAD_ROW;
+  const int begin = load_constant_int(a.problem.block_mask_row_offsets + index),
+            end = load_constant_int(a.problem.block_mask_row_offsets + index + 1);
+  int fault = ATTUNE_BLOCK_MASK_SOUND;
+  if (begin < 0 || end < begin || end > a.problem.block_mask_capacity || (index == 0 && begin != 0))
+    fault = ATTUNE_BLOCK_MASK_BAD_ROW;
   else
     fault = fault_of_blocks(a, begin, end);
-  if (fault == ATTUNE_LIST_SOUND && a.problem.list_order && !is_ordered_once(a, index)) fault = ATTUNE_LIST_BAD_ORDER;
+  if (fault == ATTUNE_BLOCK_MASK_SOUND && a.problem.block_mask_row_order && !is_ordered_once(a, index))
+    fault = ATTUNE_BLOCK_MASK_BAD_ORDER;
   if (lane() == 0) store_global_int(a.work.counts + index, fault);
 }
 
 ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_block_mask_arguments a) {
   const int index = warp_uniform(block_index() * warps + thread_index() / 32);
   if (index >= count_rows(a)) return;
-  if (a.work.step == ATTUNE_LIST_CHECK) {
+  if (a.work.step == ATTUNE_BLOCK_MASK_CHECK) {
     check_row(a, index);
     return;
   }
   const block_row at = find_block_row(a, index);
-  if (a.work.step == ATTUNE_LIST_COUNT)
+  if (a.work.step == ATTUNE_BLOCK_MASK_COUNT)
     count_blocks(a, at);
   else
     fill_row(a, at);

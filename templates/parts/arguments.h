@@ -11,25 +11,29 @@ struct attune_argument {
   float real;
 };
 
-/* What the kernel of lists is to do: count the blocks of each row; fill in rows, blocks and order; or check those that
- * attune_arguments has. */
-enum attune_list_step { ATTUNE_LIST_COUNT = 0, ATTUNE_LIST_FILL = 1, ATTUNE_LIST_CHECK = 2 };
+/* What the kernel of block masks is to do: count the blocks of each row; fill in row_offsets, indices and row_order; or
+ * check those that attune_arguments has. */
+enum attune_block_mask_step { ATTUNE_BLOCK_MASK_COUNT = 0, ATTUNE_BLOCK_MASK_FILL = 1, ATTUNE_BLOCK_MASK_CHECK = 2 };
 /* What they are built from, as attune_block_mask_source_kind of attune.h. */
-enum attune_list_origin { ATTUNE_LIST_OF_EXPRESSION = 0, ATTUNE_LIST_OF_MASK = 1, ATTUNE_LIST_OF_BLOCKS = 2 };
-/* Which of the lists' rules a row breaks. */
-enum attune_list_fault {
-  ATTUNE_LIST_SOUND = 0,
-  ATTUNE_LIST_BAD_ROW = 1,    /* its begin and end */
-  ATTUNE_LIST_BAD_COLUMN = 2, /* there is no such column */
-  ATTUNE_LIST_UNSORTED = 3,   /* or twice the same */
-  ATTUNE_LIST_BAD_ORDER = 4   /* the order names it never, or more than once */
+enum attune_block_mask_origin {
+  ATTUNE_BLOCK_MASK_FROM_EXPRESSION = 0,
+  ATTUNE_BLOCK_MASK_FROM_BYTES = 1,
+  ATTUNE_BLOCK_MASK_FROM_BLOCKS = 2
 };
-struct attune_list_work {
-  int step, kind;     /* attune_list_step, attune_list_origin */
+/* Which of a block mask's rules a row breaks. */
+enum attune_block_mask_fault {
+  ATTUNE_BLOCK_MASK_SOUND = 0,
+  ATTUNE_BLOCK_MASK_BAD_ROW = 1,    /* its begin and end */
+  ATTUNE_BLOCK_MASK_BAD_COLUMN = 2, /* there is no such column */
+  ATTUNE_BLOCK_MASK_UNSORTED = 3,   /* or twice the same */
+  ATTUNE_BLOCK_MASK_BAD_ORDER = 4   /* the order names it never, or more than once */
+};
+struct attune_block_mask_work {
+  int step, kind;     /* attune_block_mask_step, attune_block_mask_origin */
   const void *source; /* attune_block_mask_source of attune.h */
   long long count;
-  int *counts; /* of each row; or its attune_list_fault */
-  int *rows, *blocks, *order;
+  int *counts; /* of each row; or its attune_block_mask_fault */
+  int *row_offsets, *indices, *row_order;
 };
 
 /* n / d for 0 <= n < 2^31 is n * multiplier >> shift: a division of a kernel's takes it a hundred clocks. */
@@ -59,8 +63,8 @@ struct attune_arguments {
   const void *bias;
   long long bias_batch, bias_seqlen, bias_heads;
   struct attune_argument values[8];
-  const int *list_rows, *list_blocks, *list_order; /* attune_block_mask of attune.h */
-  int list_capacity, list_batch, list_heads;
+  const int *block_mask_row_offsets, *block_mask_indices, *block_mask_row_order; /* attune_block_mask of attune.h */
+  int block_mask_capacity, block_mask_batch, block_mask_heads;
   unsigned *counter;      /* of what blocks have taken; each launch begins with 0 */
   float *o_partial;       /* of splits: (splits, batch, heads_q, seqlen_q, head_dim_v), each split's O, normalised */
   float *softmax_partial; /* (splits, batch, heads_q, seqlen_q, 2): of each row the largest score, and the sum */
@@ -71,7 +75,7 @@ struct attune_arguments {
 /* What the kernel that builds and checks block masks is called with (templates/block_mask/builder.cu). */
 struct attune_block_mask_arguments {
   struct attune_arguments problem;
-  struct attune_list_work work;
+  struct attune_block_mask_work work;
 };
 
 /* What TMA reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */

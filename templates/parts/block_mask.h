@@ -18,11 +18,12 @@ struct sparse_row {
 
 /* Never more than the mask holds, nor than the keys have, whatever it says. */
 ATTUNE_DEVICE sparse_row sparse_row_of(const attune_arguments &problem, const query_tile &at) {
-  const int mask =
-      (problem.list_batch > 1 ? at.batch : 0) * problem.list_heads + (problem.list_heads > 1 ? at.head : 0);
-  const int *row = problem.list_rows + (long long)mask * block_rows(problem) + at.row_begin / sparse_block_size;
+  const int mask = (problem.block_mask_batch > 1 ? at.batch : 0) * problem.block_mask_heads +
+                   (problem.block_mask_heads > 1 ? at.head : 0);
+  const int *row =
+      problem.block_mask_row_offsets + (long long)mask * block_rows(problem) + at.row_begin / sparse_block_size;
   const int first = maximum(load_constant_int(row), 0);
-  const int end = minimum(load_constant_int(row + 1), problem.list_capacity);
+  const int end = minimum(load_constant_int(row + 1), problem.block_mask_capacity);
   sparse_row found = {first, end > first ? minimum(end - first, block_columns(problem)) : 0};
   return found;
 }
@@ -33,7 +34,7 @@ struct sparse_block {
 };
 
 ATTUNE_DEVICE sparse_block sparse_block_at(const attune_arguments &problem, const sparse_row &row, int i) {
-  const int block = load_constant_int(problem.list_blocks + row.first + i), column = block >> 1;
+  const int block = load_constant_int(problem.block_mask_indices + row.first + i), column = block >> 1;
   const bool exists = column >= 0 && column < block_columns(problem);
   sparse_block found = {exists ? column : -1, (block & 1) != 0};
   return found;
@@ -43,13 +44,13 @@ ATTUNE_DEVICE sparse_block sparse_block_at(const attune_arguments &problem, cons
  * once for each, so that the keys of one stay in L2. false: the order names a row that there is not. */
 ATTUNE_DEVICE bool decode_row_order(int &flat_head, int &tile, const attune_arguments &problem, int index) {
   constexpr int parts = sparse_block_size / tile_m;
-  const int rows = block_rows(problem), all = rows * problem.list_batch * problem.list_heads;
+  const int rows = block_rows(problem), all = rows * problem.block_mask_batch * problem.block_mask_heads;
   const int copy = index / (all * parts);
-  const int row = load_constant_int(problem.list_order + index % (all * parts) / parts);
+  const int row = load_constant_int(problem.block_mask_row_order + index % (all * parts) / parts);
   if (row < 0 || row >= all) return false;
-  const int mask = row / rows, heads = problem.list_heads > 1 ? 1 : problem.heads_q;
-  const int head = problem.list_heads > 1 ? mask % problem.list_heads : copy % heads;
-  const int batch = problem.list_batch > 1 ? mask / problem.list_heads : copy / heads;
+  const int mask = row / rows, heads = problem.block_mask_heads > 1 ? 1 : problem.heads_q;
+  const int head = problem.block_mask_heads > 1 ? mask % problem.block_mask_heads : copy % heads;
+  const int batch = problem.block_mask_batch > 1 ? mask / problem.block_mask_heads : copy / heads;
   flat_head = batch * problem.heads_q + head;
   tile = row % rows * parts + index % parts;
   return true;

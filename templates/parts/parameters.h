@@ -7,7 +7,7 @@
 #define MASK_BOUNDS_CAUSAL 1  /* a right bound only */
 #define MASK_BOUNDS_WINDOW 0  /* left and right bounds */
 #define HAS_MASK_EXPR 1       /* a mask expression */
-#define SPARSE_BLOCK_SIZE 128 /* as `sparse_block_size` below; 0: no lists */
+#define SPARSE_BLOCK_SIZE 128 /* as `sparse_block_size` below; 0: no block mask */
 #define SCORE_NEGATED 0
 #define SCORE_SOFTCAP 0
 #define SCORE_EXPRESSION 0

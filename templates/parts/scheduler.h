@@ -75,7 +75,7 @@ ATTUNE_DEVICE bool decode_tile(work_tile &w, const attune_arguments &problem, in
   tile_index -= w.split * problem.work_tiles;
 #endif
 #if SPARSE_BLOCK_SIZE
-  if (problem.list_order) {
+  if (problem.block_mask_row_order) {
     if (!decode_row_order(w.flat_head, tile, problem, tile_index)) return false;
   } else
 #endif

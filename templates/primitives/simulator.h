@@ -9,8 +9,8 @@
 #define ATTUNE_MEMBER
 #define ATTUNE_KERNEL(threads, blocks) extern "C" __attribute__((visibility("default"))) void
 
-static const attune_host_calls *host;
-extern "C" __attribute__((visibility("default"))) void attune_host_bind(const attune_host_calls *calls) {
+static const attune_simulator_calls *host;
+extern "C" __attribute__((visibility("default"))) void attune_simulator_bind(const attune_simulator_calls *calls) {
   host = calls;
 }
 
@@ -52,7 +52,7 @@ ATTUNE_DEVICE int thread_index() {
 }
 
 ATTUNE_DEVICE shared_address shared_memory() {
-  return ATTUNE_HOST_SHARED_BASE;
+  return ATTUNE_SIMULATOR_SHARED_BASE;
 }
 
 ATTUNE_DEVICE void cp_async(shared_address to, const void *from, bool valid, int line = __builtin_LINE()) {
@@ -72,15 +72,15 @@ ATTUNE_DEVICE void barrier(int line = __builtin_LINE()) {
 }
 
 ATTUNE_DEVICE void warp_barrier(int line = __builtin_LINE()) {
-  host->collective(ATTUNE_HOST_WARP_BARRIER, nullptr, nullptr, line);
+  host->collective(ATTUNE_SIMULATOR_WARP_BARRIER, nullptr, nullptr, line);
 }
 
 ATTUNE_DEVICE void ldmatrix_x4(unsigned (&fragment)[4], shared_address row, int line = __builtin_LINE()) {
-  host->collective(ATTUNE_HOST_LOAD_MATRIX, &row, fragment, line);
+  host->collective(ATTUNE_SIMULATOR_LOAD_MATRIX, &row, fragment, line);
 }
 
 ATTUNE_DEVICE void ldmatrix_x4_trans(unsigned (&fragment)[4], shared_address row, int line = __builtin_LINE()) {
-  host->collective(ATTUNE_HOST_LOAD_MATRIX_TRANSPOSED, &row, fragment, line);
+  host->collective(ATTUNE_SIMULATOR_LOAD_MATRIX_TRANSPOSED, &row, fragment, line);
 }
 
 ATTUNE_DEVICE void mma_m16n8k16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
@@ -88,33 +88,33 @@ ATTUNE_DEVICE void mma_m16n8k16(float (&c)[4], const unsigned (&a)[4], unsigned 
   unsigned in[10] = {a[0], a[1], a[2], a[3], b0, b1}, out[4];
   __builtin_memcpy(in + 6, c, sizeof c);
 #if DTYPE_BF16
-  host->collective(ATTUNE_HOST_MULTIPLY_BF16, in, out, line);
+  host->collective(ATTUNE_SIMULATOR_MULTIPLY_BF16, in, out, line);
 #else
-  host->collective(ATTUNE_HOST_MULTIPLY_FP16, in, out, line);
+  host->collective(ATTUNE_SIMULATOR_MULTIPLY_FP16, in, out, line);
 #endif
   __builtin_memcpy(c, out, sizeof c);
 }
 
 ATTUNE_DEVICE float shuffle_xor(float value, int mask, int line = __builtin_LINE()) {
   unsigned in[2] = {bits_of_float(value), (unsigned)mask}, out;
-  host->collective(ATTUNE_HOST_SHUFFLE_XOR, in, &out, line);
+  host->collective(ATTUNE_SIMULATOR_SHUFFLE_XOR, in, &out, line);
   return float_of_bits(out);
 }
 
 ATTUNE_DEVICE float shuffle(float value, int lane, int line = __builtin_LINE()) {
   unsigned in[2] = {bits_of_float(value), (unsigned)lane}, out;
-  host->collective(ATTUNE_HOST_SHUFFLE, in, &out, line);
+  host->collective(ATTUNE_SIMULATOR_SHUFFLE, in, &out, line);
   return float_of_bits(out);
 }
 ATTUNE_DEVICE int shuffle(int value, int lane, int line = __builtin_LINE()) {
   unsigned in[2] = {(unsigned)value, (unsigned)lane}, out;
-  host->collective(ATTUNE_HOST_SHUFFLE, in, &out, line);
+  host->collective(ATTUNE_SIMULATOR_SHUFFLE, in, &out, line);
   return (int)out;
 }
 
 ATTUNE_DEVICE bool warp_any(bool condition, int line = __builtin_LINE()) {
   unsigned in = condition, out;
-  host->collective(ATTUNE_HOST_ANY_LANE, &in, &out, line);
+  host->collective(ATTUNE_SIMULATOR_ANY_LANE, &in, &out, line);
   return out != 0;
 }
 
@@ -152,7 +152,7 @@ ATTUNE_DEVICE float rounded_quotient(float a, float b) {
 
 ATTUNE_DEVICE unsigned ballot(bool condition, int line = __builtin_LINE()) {
   unsigned in = condition, out;
-  host->collective(ATTUNE_HOST_LANES_WHERE, &in, &out, line);
+  host->collective(ATTUNE_SIMULATOR_LANES_WHERE, &in, &out, line);
   return out;
 }
 
@@ -236,7 +236,9 @@ ATTUNE_DEVICE float maximum(float a, float b) {
 }
 
 ATTUNE_DEVICE unsigned nan_element(unsigned magnitude) { // the poison of a product under way stays recognisable
-  return magnitude == ATTUNE_HOST_POISON || magnitude == ATTUNE_HOST_POISON_HALF ? ATTUNE_HOST_POISON_ELEMENT : 0x7fffu;
+  return magnitude == ATTUNE_SIMULATOR_POISON || magnitude == ATTUNE_SIMULATOR_POISON_HALF
+             ? ATTUNE_SIMULATOR_POISON_ELEMENT
+             : 0x7fffu;
 }
 ATTUNE_DEVICE unsigned pack_element(float x) {
   const unsigned bits = bits_of_float(x), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
@@ -332,7 +334,7 @@ ATTUNE_DEVICE unsigned atomic_increment(unsigned *counter, int line = __builtin_
 
 ATTUNE_DEVICE int warp_uniform(int x, int line = __builtin_LINE()) {
   unsigned in = (unsigned)x, out;
-  host->collective(ATTUNE_HOST_WARP_UNIFORM, &in, &out, line);
+  host->collective(ATTUNE_SIMULATOR_WARP_UNIFORM, &in, &out, line);
   return (int)out;
 }
 
@@ -393,35 +395,35 @@ ATTUNE_DEVICE void wait_for_prior_grid() {}
 
 ATTUNE_DEVICE void named_barrier_sync(int id, int threads, int line = __builtin_LINE()) {
   const unsigned in[3] = {(unsigned)id, (unsigned)threads, 0};
-  host->collective(ATTUNE_HOST_NAMED_BARRIER, in, nullptr, line);
+  host->collective(ATTUNE_SIMULATOR_NAMED_BARRIER, in, nullptr, line);
 }
 
 ATTUNE_DEVICE void named_barrier_arrive(int id, int threads, int line = __builtin_LINE()) {
   const unsigned in[3] = {(unsigned)id, (unsigned)threads, 1};
-  host->collective(ATTUNE_HOST_NAMED_BARRIER, in, nullptr, line);
+  host->collective(ATTUNE_SIMULATOR_NAMED_BARRIER, in, nullptr, line);
 }
 
 template <int registers> ATTUNE_DEVICE void setmaxnreg_dec(int line = __builtin_LINE()) {
   const unsigned in = registers;
-  host->collective(ATTUNE_HOST_RELEASE_REGISTERS, &in, nullptr, line);
+  host->collective(ATTUNE_SIMULATOR_RELEASE_REGISTERS, &in, nullptr, line);
 }
 
 template <int registers> ATTUNE_DEVICE void setmaxnreg_inc(int line = __builtin_LINE()) {
   const unsigned in = registers;
-  host->collective(ATTUNE_HOST_CLAIM_REGISTERS, &in, nullptr, line);
+  host->collective(ATTUNE_SIMULATOR_CLAIM_REGISTERS, &in, nullptr, line);
 }
 
 ATTUNE_DEVICE void wgmma_fence(int line = __builtin_LINE()) {
-  host->collective(ATTUNE_HOST_PRODUCT_FENCE, nullptr, nullptr, line);
+  host->collective(ATTUNE_SIMULATOR_PRODUCT_FENCE, nullptr, nullptr, line);
 }
 
 ATTUNE_DEVICE void wgmma_commit(int line = __builtin_LINE()) {
-  host->collective(ATTUNE_HOST_PRODUCT_COMMIT, nullptr, nullptr, line);
+  host->collective(ATTUNE_SIMULATOR_PRODUCT_COMMIT, nullptr, nullptr, line);
 }
 
 template <int pending> ATTUNE_DEVICE void wgmma_wait(int line = __builtin_LINE()) {
   const unsigned in = pending;
-  host->collective(ATTUNE_HOST_PRODUCT_WAIT, &in, nullptr, line);
+  host->collective(ATTUNE_SIMULATOR_PRODUCT_WAIT, &in, nullptr, line);
 }
 
 template <int n> ATTUNE_DEVICE void fence_registers(float (&x)[n], int line = __builtin_LINE()) {
@@ -444,9 +446,9 @@ template <int n>
 ATTUNE_DEVICE void wgmma_ss(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
                             int line = __builtin_LINE()) {
 #if DTYPE_BF16
-  const attune_host_product product = {c, nullptr, a, b, 0, n, accumulate, 1};
+  const attune_simulator_product product = {c, nullptr, a, b, 0, n, accumulate, 1};
 #else
-  const attune_host_product product = {c, nullptr, a, b, 0, n, accumulate, 0};
+  const attune_simulator_product product = {c, nullptr, a, b, 0, n, accumulate, 0};
 #endif
   host->warpgroup_multiply(&product, line);
 }
@@ -455,9 +457,9 @@ template <int n>
 ATTUNE_DEVICE void wgmma_ss_n_major(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
                                     int line = __builtin_LINE()) {
 #if DTYPE_BF16
-  const attune_host_product product = {c, nullptr, a, b, 1, n, accumulate, 1};
+  const attune_simulator_product product = {c, nullptr, a, b, 1, n, accumulate, 1};
 #else
-  const attune_host_product product = {c, nullptr, a, b, 1, n, accumulate, 0};
+  const attune_simulator_product product = {c, nullptr, a, b, 1, n, accumulate, 0};
 #endif
   host->warpgroup_multiply(&product, line);
 }
@@ -466,9 +468,9 @@ template <int n>
 ATTUNE_DEVICE void wgmma_rs(float (&c)[n], const unsigned (&a)[4], unsigned long long b, bool accumulate,
                             int line = __builtin_LINE()) {
 #if DTYPE_BF16
-  const attune_host_product product = {c, a, 0, b, 1, n, accumulate, 1};
+  const attune_simulator_product product = {c, a, 0, b, 1, n, accumulate, 1};
 #else
-  const attune_host_product product = {c, a, 0, b, 1, n, accumulate, 0};
+  const attune_simulator_product product = {c, a, 0, b, 1, n, accumulate, 0};
 #endif
   host->warpgroup_multiply(&product, line);
 }

@@ -1,36 +1,36 @@
 /* Between an emitted kernel built with the host primitives and the runner in runtime/: plain C and C++, no include.
  * The kernel's shared object exports its entry point (the config's symbol, taking attune_arguments by value: one thread
- * of the grid) and attune_host_bind, which the runner calls once after loading. Everything collective, shared or
+ * of the grid) and attune_simulator_bind, which the runner calls once after loading. Everything collective, shared or
  * asynchronous goes through these calls, so that the runner sees it, orders it and judges it. line: of the emitted
  * source.
  *
  * One lane at a time runs on an operating-system thread, so a call may suspend its caller and run others. */
-#ifndef ATTUNE_HOST_INTERFACE_H
-#define ATTUNE_HOST_INTERFACE_H
+#ifndef ATTUNE_SIMULATOR_INTERFACE_H
+#define ATTUNE_SIMULATOR_INTERFACE_H
 
-enum attune_host_collective {
-  ATTUNE_HOST_LOAD_MATRIX, /* in: shared address; out: 4 words */
-  ATTUNE_HOST_LOAD_MATRIX_TRANSPOSED,
-  ATTUNE_HOST_MULTIPLY_BF16, /* m16n8k16: in: a 4 words, b 2 words, c 4 floats; out: 4 floats */
-  ATTUNE_HOST_MULTIPLY_FP16,
-  ATTUNE_HOST_SHUFFLE_XOR, /* in: word, mask; out: word */
-  ATTUNE_HOST_SHUFFLE,     /* in: word, source lane; out: word */
-  ATTUNE_HOST_ANY_LANE,    /* in: word; out: 1 if any lane's is not 0, else 0 */
-  ATTUNE_HOST_LANES_WHERE, /* in: word; out: a bit for every lane, set if its word is not 0 */
-  ATTUNE_HOST_WARP_BARRIER,
-  ATTUNE_HOST_WARP_UNIFORM,  /* in: word; out: the first lane's */
-  ATTUNE_HOST_NAMED_BARRIER, /* in: id, threads, 1 to come without waiting */
+enum attune_simulator_collective {
+  ATTUNE_SIMULATOR_LOAD_MATRIX, /* in: shared address; out: 4 words */
+  ATTUNE_SIMULATOR_LOAD_MATRIX_TRANSPOSED,
+  ATTUNE_SIMULATOR_MULTIPLY_BF16, /* m16n8k16: in: a 4 words, b 2 words, c 4 floats; out: 4 floats */
+  ATTUNE_SIMULATOR_MULTIPLY_FP16,
+  ATTUNE_SIMULATOR_SHUFFLE_XOR, /* in: word, mask; out: word */
+  ATTUNE_SIMULATOR_SHUFFLE,     /* in: word, source lane; out: word */
+  ATTUNE_SIMULATOR_ANY_LANE,    /* in: word; out: 1 if any lane's is not 0, else 0 */
+  ATTUNE_SIMULATOR_LANES_WHERE, /* in: word; out: a bit for every lane, set if its word is not 0 */
+  ATTUNE_SIMULATOR_WARP_BARRIER,
+  ATTUNE_SIMULATOR_WARP_UNIFORM,  /* in: word; out: the first lane's */
+  ATTUNE_SIMULATOR_NAMED_BARRIER, /* in: id, threads, 1 to come without waiting */
   /* Of a warpgroup: all lanes of its four warps must arrive with the same operation and line. */
-  ATTUNE_HOST_PRODUCT, /* by warpgroup_multiply below */
-  ATTUNE_HOST_PRODUCT_FENCE,
-  ATTUNE_HOST_PRODUCT_COMMIT,
-  ATTUNE_HOST_PRODUCT_WAIT,      /* in: batches that may stay in flight */
-  ATTUNE_HOST_RELEASE_REGISTERS, /* in: registers a thread */
-  ATTUNE_HOST_CLAIM_REGISTERS
+  ATTUNE_SIMULATOR_PRODUCT, /* by warpgroup_multiply below */
+  ATTUNE_SIMULATOR_PRODUCT_FENCE,
+  ATTUNE_SIMULATOR_PRODUCT_COMMIT,
+  ATTUNE_SIMULATOR_PRODUCT_WAIT,      /* in: batches that may stay in flight */
+  ATTUNE_SIMULATOR_RELEASE_REGISTERS, /* in: registers a thread */
+  ATTUNE_SIMULATOR_CLAIM_REGISTERS
 };
 
 /* One lane's part of a warpgroup's product; registers are read and written until it is waited for. */
-struct attune_host_product {
+struct attune_simulator_product {
   float *c;                              /* n of them */
   const unsigned *a;                     /* 4 words, or null: a_matrix */
   unsigned long long a_matrix, b_matrix; /* descriptors; a is K-major */
@@ -40,14 +40,18 @@ struct attune_host_product {
 
 /* What accumulators hold until their product is waited for, as a float and as an element of either dtype; and what the
  * element becomes as fp16 and unpacked. */
-enum { ATTUNE_HOST_POISON = 0x7fed0000, ATTUNE_HOST_POISON_HALF = 0x7ffda000, ATTUNE_HOST_POISON_ELEMENT = 0x7fed };
+enum {
+  ATTUNE_SIMULATOR_POISON = 0x7fed0000,
+  ATTUNE_SIMULATOR_POISON_HALF = 0x7ffda000,
+  ATTUNE_SIMULATOR_POISON_ELEMENT = 0x7fed
+};
 
 /* What shared_memory() gives: not 0, so that an offset that was never added to it is out of bounds. */
-enum { ATTUNE_HOST_SHARED_BASE = 1024 };
+enum { ATTUNE_SIMULATOR_SHARED_BASE = 1024 };
 
 struct attune_tensor_map;
 
-struct attune_host_calls {
+struct attune_simulator_calls {
   int (*block_index)(void);
   int (*thread_index)(void);
   /* Whole-warp rendezvous: all 32 lanes must arrive with the same operation and line. */
@@ -61,7 +65,7 @@ struct attune_host_calls {
   void (*copy_async_commit)(int line);
   void (*copy_async_wait)(int pending, int line);
   int (*grid_size)(void);
-  void (*warpgroup_multiply)(const struct attune_host_product *product, int line);
+  void (*warpgroup_multiply)(const struct attune_simulator_product *product, int line);
   void (*mbarrier_init)(unsigned barrier, int arrivals, int line);
   void (*mbarrier_init_fence)(int line);
   void (*mbarrier_arrive)(unsigned barrier, int bytes, int line); /* bytes: more that the phase expects */

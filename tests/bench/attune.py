@@ -47,7 +47,7 @@ class BlockMask(C.Structure):
 class Tensors(C.Structure):
     _fields_ = [("struct_size", C.c_size_t), ("q", C.c_void_p), ("k", C.c_void_p), ("v", C.c_void_p), ("o", C.c_void_p),
                 ("lse", C.c_void_p), ("seqlens_q", C.c_void_p), ("seqlens_k", C.c_void_p), ("values", Value * PARAMS_MAX),
-                ("bias", C.c_void_p), ("sinks", C.c_void_p), ("lists", BlockMask)]
+                ("bias", C.c_void_p), ("sinks", C.c_void_p), ("block_mask", BlockMask)]
 
 
 class BlockMaskSource(C.Structure):
@@ -143,7 +143,7 @@ def param_types(problem):
 
 
 class BlockMaskBuilder:
-    """Builds and checks block lists."""
+    """Builds and checks block masks."""
 
     def __init__(self, context, problem):
         self.context, self.lib, self.handle = context, context.lib, C.c_void_p()
@@ -153,21 +153,21 @@ class BlockMaskBuilder:
     def workspace(self, batch, heads):
         return self.lib.attune_block_mask_builder_workspace(self.handle, batch, heads)
 
-    def bind(self, lists, workspace, kind, data=None, count=0, values=None, stream=None):
+    def bind(self, block_mask, workspace, kind, data=None, count=0, values=None, stream=None):
         """A call without arguments that enqueues one build over these addresses."""
         source = BlockMaskSource(kind, data, count)
         for i, (name, word) in enumerate(self.params.items()):
             source.values[i] = as_value(word, values[name])
-        size = self.workspace(lists.batch, lists.heads)
+        size = self.workspace(block_mask.batch, block_mask.heads)
 
         def call():
-            self.context.check(self.lib.attune_block_mask_builder_build(self.handle, C.byref(source), C.byref(lists), workspace, size,
+            self.context.check(self.lib.attune_block_mask_builder_build(self.handle, C.byref(source), C.byref(block_mask), workspace, size,
                                                             stream))
 
         return call
 
-    def check(self, lists):
-        self.context.check(self.lib.attune_block_mask_builder_check(self.handle, C.byref(lists)))
+    def check(self, block_mask):
+        self.context.check(self.lib.attune_block_mask_builder_check(self.handle, C.byref(block_mask)))
 
     def close(self):
         if self.handle:
@@ -192,14 +192,14 @@ class Plan:
         self.workspace = self.lib.attune_plan_workspace(self.handle)
 
     def bind(self, q, k, v, o, lse=None, workspace=None, stream=None, values=None, bias=None, sinks=None,
-             lists=None):
+             block_mask=None):
         """A call without arguments that enqueues one run over these addresses. values: {param's name: a number, or an
         array's (address, count)}."""
         tensors = initialised(self.lib.attune_tensors_init_sized, Tensors)
         tensors.q, tensors.k, tensors.v, tensors.o, tensors.lse = q, k, v, o, lse
         tensors.bias, tensors.sinks = bias, sinks
-        if lists is not None:
-            tensors.lists = lists
+        if block_mask is not None:
+            tensors.block_mask = block_mask
         for i, (name, word) in enumerate(self.params.items()):
             tensors.values[i] = as_value(word, values[name])
         run, check, handle, at = self.lib.attune_run, self.context.check, self.handle, C.byref(tensors)

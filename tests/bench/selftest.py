@@ -57,21 +57,21 @@ def errors(tensors, lse, seen, change, sink):
     return error, lse_error
 
 
-def built_lists(context, block, seen):
-    """Lists of the blocks in which seen(row, column), built from a mask; and what has to live as long as they do."""
+def built_mask(context, block, seen):
+    """A mask of the blocks in which seen(row, column), built from a mask; and what has to live as long as it does."""
     across = -(-SEQLEN // block)
     mask = filled(C.c_uint8, (seen(r, c) for r in range(across) for c in range(across)))
     words = [aligned(C.c_int32, count) for count in (across + 1, across * across, across, across)]
     rows, blocks, order, workspace = map(C.addressof, words)
-    lists = attune.BlockMask(1, 1, rows, blocks, across * across, order)
+    block_mask = attune.BlockMask(1, 1, rows, blocks, across * across, order)
     builder = context.builder(context.problem(seqlen_q=SEQLEN, seqlen_k=SEQLEN, batch=BATCH, heads_q=HEADS, heads_kv=HEADS,
                                             block_size=block))
-    builder.bind(lists, workspace, attune.OF_MASK, C.addressof(mask))()
-    builder.check(lists)
-    return lists, (words, mask)
+    builder.bind(block_mask, workspace, attune.OF_MASK, C.addressof(mask))()
+    builder.check(block_mask)
+    return block_mask, (words, mask)
 
 
-def check(context, title, seen, change=lambda score, h, i, j: score, values=None, added=None, sinks=None, lists=None,
+def check(context, title, seen, change=lambda score, h, i, j: score, values=None, added=None, sinks=None, block_mask=None,
           **problem):
     """added: the bias tensor; the rest of problem are the fields that say to Attune what seen and change say here."""
     count = BATCH * SEQLEN * HEADS * DIM
@@ -82,7 +82,7 @@ def check(context, title, seen, change=lambda score, h, i, j: score, values=None
     workspace = aligned(C.c_uint8, plan.workspace) if plan.workspace else None
     address = lambda array: C.addressof(array) if array else None
     plan.bind(*map(address, (*tensors, lse, workspace)), values=values, bias=address(added), sinks=address(sinks),
-              lists=lists)()
+              block_mask=block_mask)()
     error, lse_error = errors(tensors, lse, seen, change, sinks)
     print(f"{context.device}, {title}: {plan.config}, source {plan.source}, error {error:.2g} of O and {lse_error:.2g} of LSE")
     plan.close()
@@ -111,7 +111,7 @@ def run():
     check(context, "bias and sinks", lambda i, j: True,
           lambda score, h, i, j: score + from_bf16(bias[(h * SEQLEN + i) * SEQLEN + j]), score_expr="score + bias",
           want_bias=1, bias=(0, SEQLEN, SEQLEN * SEQLEN), want_sinks=1, added=bias, sinks=filled(C.c_float, [0.5, -1.0]))
-    lists, memory = built_lists(context, 16, lambda r, c: r == c)
-    check(context, "block lists", lambda i, j: i // 16 == j // 16, lists=lists, block_size=16)
+    block_mask, memory = built_mask(context, 16, lambda r, c: r == c)
+    check(context, "block mask", lambda i, j: i // 16 == j // 16, block_mask=block_mask, block_size=16)
     del memory
     context.close()

@@ -115,11 +115,11 @@ def plot(times):
     yield ""
 
 
-def lists_table(path):
-    rows = [r for r in read(path) if r["set"] == "lists"]
+def block_mask_table(path):
+    rows = [r for r in read(path) if r["set"] == "block_mask"]
     built = [r for r in rows if "kept" in r]
     sizes = list(dict.fromkeys((r["Sq"], r["H"]) for r in built))
-    yield heading(path, read(path), "Block lists of 128 x 128 blocks: milliseconds to build them on the device, from each source")
+    yield heading(path, read(path), "Block masks of 128 x 128 blocks: milliseconds to build them on the device, from each source")
     yield ""
     yield "| source | " + " | ".join(f"{S:,} tokens, heads {H}" for S, H in sizes) + " |"
     yield "|---|" + "---:|" * len(sizes)
@@ -127,7 +127,7 @@ def lists_table(path):
         found = {(r["Sq"], r["H"]): r["ms"] for r in built if r["name"] == name}
         yield f"| {name} | " + " | ".join(cell(found.get(size), 3) for size in sizes) + " |"
     yield ""
-    yield "and attention over a butterfly's lists beside the same by formula, head_dim 128, 16 heads, milliseconds:"
+    yield "and attention over a butterfly's block mask beside the same by formula, head_dim 128, 16 heads, milliseconds:"
     yield ""
     attention = [r for r in rows if "config" in r]
     names = list(dict.fromkeys(r["name"].removeprefix("attention, ") for r in attention))
@@ -150,8 +150,8 @@ def results():
             lines += decode_table(path) if name == "decode" else set_summary(path, name)
     for path in sorted(RESULTS.glob("*-sparse.jsonl")):
         lines += sparse_table(path)
-    for path in sorted(RESULTS.glob("*-lists.jsonl")):
-        lines += lists_table(path)
+    for path in sorted(RESULTS.glob("*-block_mask.jsonl")):
+        lines += block_mask_table(path)
     others = [f for f in figures() if "forward" not in f[0]]
     if others:
         lines += ["| measured | | wanted | in |", "|---|---:|---|---|"]

@@ -170,8 +170,8 @@ static bool add_expressed(const expressed *e, const char *arch, const attune_dev
   return attune_problem_resolve(&problem, &parsed) == ATTUNE_OK && add_families(&problem, arch, device, turn);
 }
 
-/* What builds and checks lists. */
-static bool add_lists(const char *arch, const attune_device *device) {
+/* What builds and checks block masks. */
+static bool add_block_mask(const char *arch, const attune_device *device) {
   attune_problem problem, mask;
   attune_config config;
   attune_problem_init(&problem);
@@ -189,7 +189,7 @@ static bool make_jobs(void) {
     for (int c = all ? 0 : (ARCHS - a) % 3; c < CLASSES; c += all ? 1 : 3)
       if (!add_class(classes[c], archs[a], &device, a + c)) return false;
     if (!add_expressed(&expressions[a % EXPRESSIONS], archs[a], &device, a)) return false;
-    if (!add_lists(archs[a], &device)) return false;
+    if (!add_block_mask(archs[a], &device)) return false;
   }
   return true;
 }

@@ -1,4 +1,4 @@
-/* Block lists built on a GPU are those that the simulator builds with the same kernel, byte for byte: from a mask, a
+/* Block masks built on a GPU are those that the simulator builds with the same kernel, byte for byte: from a mask, a
  * list of blocks, expressions with and without arrays; without room; and damaged ones are found. A line a case. Exit
  * 77: no GPU. */
 #include <stdio.h>
@@ -8,20 +8,20 @@
 #include "tests/device/device_case.h"
 
 enum { SEQLEN = 5000, BLOCK = 128, SIDE = (SEQLEN + BLOCK - 1) / BLOCK, BATCH = 2, HEADS = 3 };
-enum { LISTS = BATCH * HEADS, ROWS = LISTS * SIDE, CELLS = ROWS * SIDE, ARRAY = 9 };
+enum { MASKS = BATCH * HEADS, ROWS = MASKS * SIDE, CELLS = ROWS * SIDE, ARRAY = 9 };
 
 typedef struct {
   int32_t rows[ROWS + 1], blocks[CELLS], order[ROWS];
-} lists;
+} block_mask;
 
 typedef struct {
   const char *name, *mask_expr;
   attune_block_mask_source_kind kind;
   bool array;
   int64_t capacity;
-} list_case;
+} mask_case;
 
-static const list_case cases[] = {
+static const mask_case cases[] = {
     {"mask", "", ATTUNE_BLOCK_MASK_OF_BYTES, false, CELLS},
     {"mask, asked again", "(q + k) % 3 == 0", ATTUNE_BLOCK_MASK_OF_BYTES, false, CELLS},
     {"blocks", "", ATTUNE_BLOCK_MASK_OF_BLOCKS, false, CELLS},
@@ -46,7 +46,7 @@ static void *place(attune_backend *machine, const void *from, size_t size, const
   return memory;
 }
 
-static void read_back(attune_backend *machine, lists *out, const attune_block_mask *from, const char *name) {
+static void read_back(attune_backend *machine, block_mask *out, const attune_block_mask *from, const char *name) {
   if (attune_backend_synchronize(machine) ||
       attune_memory_read(machine, out->rows, from->row_offsets, sizeof out->rows) ||
       attune_memory_read(machine, out->blocks, from->indices, sizeof out->blocks) ||
@@ -55,7 +55,7 @@ static void read_back(attune_backend *machine, lists *out, const attune_block_ma
 }
 
 /* Builds them and reads them back; *sound: the checker's word on them, *damaged: on them with one column changed. */
-static void build(lists *out, attune_context *context, const list_case *c, const void *data, size_t data_size,
+static void build(block_mask *out, attune_context *context, const mask_case *c, const void *data, size_t data_size,
                   int64_t count, attune_status *sound, attune_status *damaged) {
   attune_backend *machine = attune_context_machine(context);
   attune_problem problem;
@@ -96,7 +96,7 @@ static void build(lists *out, attune_context *context, const list_case *c, const
     if (all[i]) attune_memory_free(machine, all[i]);
 }
 
-static const void *draw(const list_case *c, size_t *size, int64_t *count) {
+static const void *draw(const mask_case *c, size_t *size, int64_t *count) {
   static uint8_t mask[CELLS];
   static int32_t blocks[CELLS][4];
   uint32_t random = 7;
@@ -118,13 +118,13 @@ static const void *draw(const list_case *c, size_t *size, int64_t *count) {
 }
 
 int main(void) {
-  static lists built, expected;
+  static block_mask built, expected;
   attune_context *gpu, *host;
   int failed = 0;
   if (!case_open(&gpu, "cuda:0", ":memory:")) return CASE_SKIPPED;
   if (!case_open(&host, "host", ":memory:")) return 1;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    const list_case *c = &cases[i];
+    const mask_case *c = &cases[i];
     size_t size;
     int64_t count;
     attune_status sound[2], damaged[2];

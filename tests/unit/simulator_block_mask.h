@@ -1,10 +1,10 @@
-/* For tests of block lists: which blocks an expression leaves, found in C. */
-#ifndef ATTUNE_TESTS_HOST_LISTS_H
-#define ATTUNE_TESTS_HOST_LISTS_H
+/* For tests of block masks: which blocks an expression leaves, found in C. */
+#ifndef ATTUNE_TESTS_SIMULATOR_BLOCK_MASK_H
+#define ATTUNE_TESTS_SIMULATOR_BLOCK_MASK_H
 
 #include "tests/unit/simulator_case.h"
 
-/* What the problem's expression says of a block of lists for batch and heads. */
+/* What the problem's expression says of a block of a mask for batch and heads. */
 typedef struct {
   const attune_expression *mask; /* NULL: all is seen */
   const attune_problem *problem;

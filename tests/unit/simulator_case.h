@@ -1,7 +1,7 @@
 /* For tests of kernels on the simulator: problems as JSON, configs for them, and one verified run. Included after
  * cmocka. */
-#ifndef ATTUNE_TESTS_HOST_CASE_H
-#define ATTUNE_TESTS_HOST_CASE_H
+#ifndef ATTUNE_TESTS_SIMULATOR_CASE_H
+#define ATTUNE_TESTS_SIMULATOR_CASE_H
 
 #include <jansson.h>
 #include <stdio.h>

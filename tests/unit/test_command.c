@@ -278,7 +278,7 @@ static void explain_counts_what_masks_leave(void **state) {
   json_t *object = json_of(run("explain --json --arch sm_90 --database counts.db"));
   assert_true(json_is_null(json_object_get(problem_of(object, 0), "blocks")));
   json_decref(object);
-  expect(run("explain --arch sm_90 --database counts.db --density 0.5"), 0, "lists drawn by chance");
+  expect(run("explain --arch sm_90 --database counts.db --density 0.5"), 0, "block mask drawn by chance");
 }
 
 static void frozen_compiles_nothing_and_leaves_nothing(void **state) {

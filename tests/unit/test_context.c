@@ -49,7 +49,7 @@ static attune_status run(const attune_plan *plan) {
   attune_tensors tensors;
   attune_tensors_init(&tensors);
   tensors.q = tensors.k = tensors.v = tensors.o = memory;
-  tensors.lists = (attune_block_mask){.batch = 1, .heads = 1, .row_offsets = (int32_t *)(void *)memory};
+  tensors.block_mask = (attune_block_mask){.batch = 1, .heads = 1, .row_offsets = (int32_t *)(void *)memory};
   return attune_run(plan, &tensors, memory, sizeof memory, NULL);
 }
 
@@ -341,9 +341,9 @@ static void test_cost_of_a_remembered_plan(void **state) {
 
 /* ---- versions of structs ---- */
 
-/* Of the last tensor of a run in the table, or of the lists that three of them are part of. */
+/* Of the last tensor of a run in the table, or of the block mask that three of them are part of. */
 static size_t end_of_tensors(void) {
-  size_t end = offsetof(attune_tensors, lists) + sizeof(attune_block_mask);
+  size_t end = offsetof(attune_tensors, block_mask) + sizeof(attune_block_mask);
   for (int id = 0; id < ATTUNE_TENSOR_COUNT; id++) {
     const size_t tensor = attune_tensor_table[id].run + sizeof(void *);
     if (tensor <= sizeof(attune_tensors) && tensor > end) end = tensor; /* beyond are those of the builder */
@@ -462,17 +462,18 @@ static void test_reserved_fields(void **state) {
   attune_tensors tensors;
   attune_tensors_init(&tensors);
   tensors.q = tensors.k = tensors.v = tensors.o = memory;
-  tensors.lists = (attune_block_mask){.batch = 1, .heads = 1, .row_offsets = (int32_t *)(void *)memory};
+  tensors.block_mask = (attune_block_mask){.batch = 1, .heads = 1, .row_offsets = (int32_t *)(void *)memory};
   assert_int_equal(attune_run(plan, &tensors, memory, sizeof memory, NULL), ATTUNE_OK);
   tensors.values[0].reserved = 1;
   expect_unsupported(attune_run(plan, &tensors, memory, sizeof memory, NULL), "values[0].reserved");
   tensors.values[0].reserved = 0;
-  tensors.lists.reserved[3] = 1;
-  expect_unsupported(attune_run(plan, &tensors, memory, sizeof memory, NULL), "lists.reserved[3]");
-  tensors.lists.reserved[3] = 0;
+  tensors.block_mask.reserved[3] = 1;
+  expect_unsupported(attune_run(plan, &tensors, memory, sizeof memory, NULL), "block_mask.reserved[3]");
+  tensors.block_mask.reserved[3] = 0;
   attune_block_mask_source source = {.reserved = {0, 1}};
-  expect_unsupported(attune_block_mask_builder_build(builder, &source, &tensors.lists, memory, sizeof memory, NULL),
-                     "source.reserved[1]");
+  expect_unsupported(
+      attune_block_mask_builder_build(builder, &source, &tensors.block_mask, memory, sizeof memory, NULL),
+      "source.reserved[1]");
   attune_block_mask_builder_destroy(builder);
   attune_plan_destroy(plan);
   attune_context_destroy(context);

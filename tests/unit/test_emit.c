@@ -306,7 +306,7 @@ static void test_templates(void **unused) {
       assert_null(strstr(source, "KERNEL_NAME"));
       snprintf(wanted, sizeof wanted, "--config %s */\n", texts[i]);
       assert_non_null(strstr(source, wanted));
-      assert_non_null(strstr(source, target == ATTUNE_TARGET_HOST ? "--arch host" : "--arch sm_80"));
+      assert_non_null(strstr(source, target == ATTUNE_TARGET_SIMULATOR ? "--arch host" : "--arch sm_80"));
 
       strip_comments(source);
       static const char *const gone[] = {"#if",         "#else",        "#endif",    "#elif",

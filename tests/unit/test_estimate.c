@@ -150,7 +150,7 @@ static void test_preferences(void **unused) {
   assert_true(attune_estimate(&c, &full, &d, 0, 0) < attune_estimate(&c, &more, &d, 0, 0));
 }
 
-/* A tile across the blocks of a butterfly leaves out nothing; a list of fewer blocks takes less. */
+/* A tile across the blocks of a butterfly leaves out nothing; a mask of fewer blocks takes less. */
 static void test_sparse(void **unused) {
   (void)unused;
   const attune_device d = device_of("sm_90");
@@ -166,14 +166,14 @@ static void test_sparse(void **unused) {
   const double dense = estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &full, &d);
   assert_true(estimate(across, &p, &d) > 4 * estimate(whole, &p, &d));
   assert_true(estimate(whole, &p, &d) < 0.2 * dense);
-  attune_problem lists = grid_point(128, 16384, ATTUNE_MASK_NONE);
-  lists.block_size = 128;
+  attune_problem block_mask = grid_point(128, 16384, ATTUNE_MASK_NONE);
+  block_mask.block_size = 128;
   const char *config = "forward.mma.bf16.d128.block_mask128.m128.n64.w4.s1.b2";
-  const double unknown = estimate(config, &lists, &d);
-  lists.block_density = 0.5f;
-  const double half = estimate(config, &lists, &d);
-  lists.block_density = 0.06f;
-  assert_true(estimate(config, &lists, &d) < 0.25 * half && half < unknown);
+  const double unknown = estimate(config, &block_mask, &d);
+  block_mask.block_density = 0.5f;
+  const double half = estimate(config, &block_mask, &d);
+  block_mask.block_density = 0.06f;
+  assert_true(estimate(config, &block_mask, &d) < 0.25 * half && half < unknown);
 }
 
 /* What cannot run is infinitely slow, and unknown rates are those of a typical part. */

@@ -463,12 +463,12 @@ static void test_emit_of_class(void **unused) {
   assert_int_equal(attune_config_reference(&config, &parsed), ATTUNE_OK);
   assert_int_equal(config.expression_hash, attune_problem_expression_hash(&p));
   assert_true(config.has_mask_expr == 1 && config.score == ATTUNE_SCORE_EXPRESSION);
-  assert_int_equal(attune_emit(&source, &config, &parsed, ATTUNE_TARGET_HOST), ATTUNE_BAD_EXPRESSION);
+  assert_int_equal(attune_emit(&source, &config, &parsed, ATTUNE_TARGET_SIMULATOR), ATTUNE_BAD_EXPRESSION);
   assert_non_null(strstr(attune_message(), "of which only this number is known"));
   assert_int_equal(attune_emit(&source, &config, NULL, ATTUNE_TARGET_CUDA), ATTUNE_BAD_EXPRESSION);
   assert_int_equal(attune_emit(&source, &config, &other, ATTUNE_TARGET_CUDA), ATTUNE_BAD_EXPRESSION);
   assert_non_null(strstr(attune_message(), ", the problem x"));
-  assert_int_equal(attune_emit(&source, &config, &p, ATTUNE_TARGET_HOST), ATTUNE_OK);
+  assert_int_equal(attune_emit(&source, &config, &p, ATTUNE_TARGET_SIMULATOR), ATTUNE_OK);
   assert_non_null(strstr(source, "/* mask: (k <= (q + n)) */"));
   free(source);
 }
@@ -538,7 +538,7 @@ static void test_bytes(void **unused) {
 }
 
 /* The class keeps of the density a power of two. */
-static void test_lists(void **unused) {
+static void test_block_mask(void **unused) {
   (void)unused;
   static const struct {
     int32_t block;
@@ -581,7 +581,7 @@ static void test_lists(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_lists),         cmocka_unit_test(test_accepts),
+      cmocka_unit_test(test_block_mask),    cmocka_unit_test(test_accepts),
       cmocka_unit_test(test_refuses),       cmocka_unit_test(test_strides),
       cmocka_unit_test(test_masks),         cmocka_unit_test(test_bound_and_score),
       cmocka_unit_test(test_text),          cmocka_unit_test(test_text_refused),

@@ -1,4 +1,4 @@
-/* What a file's tensors become: a block mask as lists, and what is wrong with one. */
+/* What a file's tensors become: a block mask of bytes as a sparse one, and what is wrong with one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +45,7 @@ static attune_status read_masked(attune_qkv *out, const attune_tensor *mask, int
   return attune_qkv_read(out, path, &flags);
 }
 
-static void block_mask_becomes_lists(void **state) {
+static void block_mask_is_read(void **state) {
   static const uint8_t kept[HEADS][ROWS][COLUMNS] = {{{1, 0, 0, 1}, {0, 0, 0, 0}, {0, 255, 1, 1}}, {{0}, {1}, {1, 1}}};
   static const int32_t rows[] = {0, 2, 2, 5, 5, 6, 8}, columns[] = {0, 3, 1, 2, 3, 0, 0, 1},
                        order[] = {2, 0, 1, 5, 4, 3};
@@ -55,16 +55,16 @@ static void block_mask_becomes_lists(void **state) {
     if (partly) strcpy(mask.dtype, "BOOL");
     attune_qkv qkv;
     if (read_masked(&qkv, &mask, 16, partly ? "k % 2" : "") != ATTUNE_OK) fail_msg("%s", attune_message());
-    const attune_block_mask *lists = &qkv.given.lists;
+    const attune_block_mask *block_mask = &qkv.given.block_mask;
     assert_int_equal(qkv.problem.block_size, 16);
     assert_true(qkv.problem.block_density == 8.0f / 24.0f);
-    assert_int_equal(lists->batch, 1);
-    assert_int_equal(lists->heads, HEADS);
-    assert_int_equal(lists->capacity, 8);
-    assert_memory_equal(lists->row_offsets, rows, sizeof rows);
-    assert_memory_equal(lists->row_order, order, sizeof order);
+    assert_int_equal(block_mask->batch, 1);
+    assert_int_equal(block_mask->heads, HEADS);
+    assert_int_equal(block_mask->capacity, 8);
+    assert_memory_equal(block_mask->row_offsets, rows, sizeof rows);
+    assert_memory_equal(block_mask->row_order, order, sizeof order);
     for (int i = 0; i < 8; i++)
-      assert_int_equal(lists->indices[i], 2 * columns[i] + !partly);
+      assert_int_equal(block_mask->indices[i], 2 * columns[i] + !partly);
     attune_qkv_free(&qkv);
   }
 }
@@ -91,6 +91,6 @@ static void bad_block_masks(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(block_mask_becomes_lists), cmocka_unit_test(bad_block_masks)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(block_mask_is_read), cmocka_unit_test(bad_block_masks)};
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

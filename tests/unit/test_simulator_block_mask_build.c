@@ -1,4 +1,4 @@
-/* Block lists built by the kernel, on the simulator: from a mask, from a list of blocks, from an expression; the same
+/* Block masks built by the kernel, on the simulator: from a mask, from a list of blocks, from an expression; the same
  * as made in C. And the checker, for every rule. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,38 +16,39 @@ enum { BATCH = 2, HEADS = 4, ROWS = 10, COLUMNS = 11, CELLS = ROWS * COLUMNS }; 
 
 static attune_context *context;
 
-/* Lists that a build writes, with room around them to see that it writes no further. */
+/* A mask that a build writes, with room around it to see that it writes no further. */
 typedef struct {
   attune_block_mask view;
   int32_t rows[BATCH * HEADS * ROWS + 1], blocks[BATCH * HEADS * CELLS], order[BATCH * HEADS * ROWS];
   _Alignas(16) int32_t workspace[BATCH * HEADS * ROWS];
-} built_lists;
+} built_mask;
 
-static void clear(built_lists *lists, int batch, int heads, int64_t capacity) {
-  memset(lists, 0xee, sizeof *lists);
-  lists->view = (attune_block_mask){.batch = batch,
-                                    .heads = heads,
-                                    .row_offsets = lists->rows,
-                                    .indices = lists->blocks,
-                                    .capacity = capacity,
-                                    .row_order = lists->order};
+static void clear(built_mask *block_mask, int batch, int heads, int64_t capacity) {
+  memset(block_mask, 0xee, sizeof *block_mask);
+  block_mask->view = (attune_block_mask){.batch = batch,
+                                         .heads = heads,
+                                         .row_offsets = block_mask->rows,
+                                         .indices = block_mask->blocks,
+                                         .capacity = capacity,
+                                         .row_order = block_mask->order};
 }
 
-static attune_block_mask_builder *lister_of(const attune_problem *problem) {
+static attune_block_mask_builder *builder_of(const attune_problem *problem) {
   attune_block_mask_builder *builder;
   if (attune_block_mask_builder_create(&builder, context, problem) != ATTUNE_OK) fail_msg("%s", attune_message());
   return builder;
 }
 
-static void build(const attune_block_mask_builder *builder, built_lists *lists,
+static void build(const attune_block_mask_builder *builder, built_mask *block_mask,
                   const attune_block_mask_source *source) {
-  const size_t size = attune_block_mask_builder_workspace(builder, lists->view.batch, lists->view.heads);
-  assert_true(size <= sizeof lists->workspace);
-  if (attune_block_mask_builder_build(builder, source, &lists->view, lists->workspace, size, NULL) != ATTUNE_OK)
+  const size_t size = attune_block_mask_builder_workspace(builder, block_mask->view.batch, block_mask->view.heads);
+  assert_true(size <= sizeof block_mask->workspace);
+  if (attune_block_mask_builder_build(builder, source, &block_mask->view, block_mask->workspace, size, NULL) !=
+      ATTUNE_OK)
     fail_msg("%s", attune_message());
 }
 
-static void check_same(const built_lists *built, const attune_host_block_mask *expected, int64_t rows) {
+static void check_same(const built_mask *built, const attune_host_block_mask *expected, int64_t rows) {
   assert_memory_equal(built->rows, expected->rows, (size_t)(rows + 1) * sizeof *built->rows);
   assert_memory_equal(built->blocks, expected->blocks, (size_t)expected->view.capacity * sizeof *built->blocks);
   assert_memory_equal(built->order, expected->order, (size_t)rows * sizeof *built->order);
@@ -68,11 +69,11 @@ static void from_a_mask(void **state) {
   attune_problem problem;
   attune_inputs given;
   problem_of(&problem, &given, "\"block_size\":16");
-  attune_block_mask_builder *builder = lister_of(&problem);
+  attune_block_mask_builder *builder = builder_of(&problem);
   for (size_t d = 0; d < COUNT(densities); d++)
     for (size_t c = 0; c < COUNT(counts); c++) {
       uint8_t mask[BATCH * HEADS * CELLS];
-      built_lists built;
+      built_mask built;
       attune_host_block_mask expected;
       const int batch = counts[c][0], heads = counts[c][1];
       draw(mask, batch * heads * CELLS, densities[d]);
@@ -94,7 +95,7 @@ static void from_blocks(void **state) {
   attune_inputs given;
   uint8_t mask[BATCH * HEADS * CELLS];
   int32_t blocks[2 * BATCH * HEADS * CELLS][4], count = 0;
-  built_lists built;
+  built_mask built;
   attune_host_block_mask expected;
   problem_of(&problem, &given, "\"block_size\":16,\"mask_expr\":\"k % 5 != 0\"");
   draw(mask, BATCH * HEADS * CELLS, 90);
@@ -104,7 +105,7 @@ static void from_blocks(void **state) {
     if (mask[i] && i % 7 == 0) memcpy(blocks[count++], block, sizeof block);
   }
   assert_int_equal(attune_host_block_mask_of_mask(&expected, &problem, BATCH, HEADS, mask), ATTUNE_OK);
-  attune_block_mask_builder *builder = lister_of(&problem);
+  attune_block_mask_builder *builder = builder_of(&problem);
   clear(&built, BATCH, HEADS, expected.view.capacity);
   attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_BLOCKS, .data = blocks, .count = count};
   build(builder, &built, &source);
@@ -136,10 +137,10 @@ static void from_an_expression(void **state) {
     problem_of(&problem, &given, problems[i]);
     attune_inputs_values(source.values, &given);
     assert_int_equal(attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, &problem), ATTUNE_OK);
-    attune_block_mask_builder *builder = lister_of(&problem);
+    attune_block_mask_builder *builder = builder_of(&problem);
     for (size_t c = 0; c < COUNT(counts); c++) {
       by_expression self = {mask, &problem, source.values, counts[c][0], counts[c][1]};
-      built_lists built;
+      built_mask built;
       attune_host_block_mask expected;
       assert_int_equal(
           attune_host_block_mask_make(&expected, &problem, self.batch, self.heads, seen_by_expression, &self),
@@ -160,10 +161,10 @@ static void short_of_room(void **state) {
   attune_problem problem;
   attune_inputs given;
   uint8_t mask[CELLS];
-  built_lists built;
+  built_mask built;
   problem_of(&problem, &given, "\"block_size\":16");
   memset(mask, 1, sizeof mask);
-  attune_block_mask_builder *builder = lister_of(&problem);
+  attune_block_mask_builder *builder = builder_of(&problem);
   const attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_BYTES, .data = mask};
   for (int capacity = 0; capacity < CELLS; capacity += 37) {
     clear(&built, 1, 1, capacity);
@@ -186,8 +187,8 @@ static void faults_are_found(void **state) {
       {3, 4 * COLUMNS + 1, 'r', "row 2 of blocks (batch 0, head 0): its columns do not ascend"},
       {2 * ROWS, INT32_MAX, 'r', "row 9 of blocks (batch 0, head 1): its begin and end"},
       {0, 1, 'r', "row 0 of blocks (batch 0, head 0): its begin and end"},
-      {5, 2 * COLUMNS, 'b', "row 0 of blocks (batch 0, head 0): it lists a column that"},
-      {CELLS + 4, -7, 'b', "row 0 of blocks (batch 0, head 1): it lists a column that"},
+      {5, 2 * COLUMNS, 'b', "row 0 of blocks (batch 0, head 0): it has a column that"},
+      {CELLS + 4, -7, 'b', "row 0 of blocks (batch 0, head 1): it has a column that"},
       {COLUMNS + 1, 1, 'b', "row 1 of blocks (batch 0, head 0): its columns do not ascend"},
       {COLUMNS + 2, 1, 'b', "row 1 of blocks (batch 0, head 0): its columns do not ascend"},
       {7, 8, 'o', "row 7 of blocks (batch 0, head 0): order"},
@@ -199,10 +200,10 @@ static void faults_are_found(void **state) {
   uint8_t mask[HEADS * CELLS];
   problem_of(&problem, &given, "\"block_size\":16");
   memset(mask, 1, sizeof mask);
-  attune_block_mask_builder *builder = lister_of(&problem);
+  attune_block_mask_builder *builder = builder_of(&problem);
   const attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_BYTES, .data = mask};
   for (size_t i = 0; i < COUNT(faults); i++) {
-    built_lists built;
+    built_mask built;
     clear(&built, 1, HEADS, HEADS * CELLS);
     build(builder, &built, &source);
     assert_int_equal(attune_block_mask_builder_check(builder, &built.view), ATTUNE_OK);
@@ -220,7 +221,7 @@ static void bad_arguments(void **state) {
   attune_problem problem;
   attune_inputs given;
   attune_block_mask_builder *builder;
-  built_lists built;
+  built_mask built;
   uint8_t mask[CELLS] = {0};
   attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_BYTES, .data = mask};
   problem_of(&problem, &given, "\"block_size\":0");
@@ -228,7 +229,7 @@ static void bad_arguments(void **state) {
   assert_null(builder);
   assert_int_equal(attune_block_mask_builder_create(NULL, context, &problem), ATTUNE_BAD_ARGUMENT);
   problem.block_size = 16;
-  builder = lister_of(&problem);
+  builder = builder_of(&problem);
   const size_t size = attune_block_mask_builder_workspace(builder, 1, 1);
   assert_int_equal(size, ROWS * sizeof(int32_t));
   clear(&built, 1, 1, CELLS);
@@ -263,32 +264,32 @@ static void bad_runs(void **state) {
   attune_inputs given;
   attune_plan *plan, *plain;
   attune_tensors tensors;
-  built_lists built;
+  built_mask built;
   attune_block_mask_source source = {.kind = ATTUNE_BLOCK_MASK_OF_EXPRESSION};
   problem_of(&problem, &given, "\"block_size\":16");
   if (attune_plan_create_with(&plan, context, &problem, "forward.reference.bf16.d64.block_mask16.m4.n32.w4.s1.b1") !=
       ATTUNE_OK)
     fail_msg("%s", attune_message());
-  attune_block_mask_builder *builder = lister_of(&problem);
+  attune_block_mask_builder *builder = builder_of(&problem);
   clear(&built, 1, 1, CELLS);
   build(builder, &built, &source);
   attune_tensors_init(&tensors);
   tensors.q = memory[0], tensors.k = memory[1], tensors.v = memory[2], tensors.o = memory[3];
-  assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER); /* no lists */
-  tensors.lists = built.view;
+  assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER); /* no block mask */
+  tensors.block_mask = built.view;
   assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_OK);
-  tensors.lists.heads = 2;
+  tensors.block_mask.heads = 2;
   assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_SIZE);
-  tensors.lists.heads = 1;
-  tensors.lists.capacity = -1;
+  tensors.block_mask.heads = 1;
+  tensors.block_mask.capacity = -1;
   assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_SIZE);
-  tensors.lists.capacity = CELLS;
-  tensors.lists.row_offsets = NULL;
+  tensors.block_mask.capacity = CELLS;
+  tensors.block_mask.row_offsets = NULL;
   assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER);
-  tensors.lists = built.view;
-  tensors.lists.indices = (int32_t *)((char *)built.blocks + 2);
+  tensors.block_mask = built.view;
+  tensors.block_mask.indices = (int32_t *)((char *)built.blocks + 2);
   assert_int_equal(attune_run(plan, &tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER);
-  tensors.lists = built.view;
+  tensors.block_mask = built.view;
   problem.block_size = 0;
   if (attune_plan_create_with(&plain, context, &problem, "forward.reference.bf16.d64.m4.n32.w4.s1.b1") != ATTUNE_OK)
     fail_msg("%s", attune_message());
@@ -320,5 +321,5 @@ int main(void) {
       cmocka_unit_test(short_of_room), cmocka_unit_test(faults_are_found), cmocka_unit_test(bad_arguments),
       cmocka_unit_test(bad_runs),
   };
-  return cmocka_run_group_tests_name("host_build", tests, set_up, tear_down);
+  return cmocka_run_group_tests_name("simulator_block_mask_build", tests, set_up, tear_down);
 }

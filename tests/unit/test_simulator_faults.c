@@ -28,7 +28,7 @@ static kernel_file files[KERNELS_MAX];
 static int file_count;
 static char object_path[] = "/tmp/attune-test-XXXXXX";
 static void *object;
-static attune_host_runner *runner;
+static attune_simulator_runner *runner;
 
 /* The first row behind a tensor is no other tensor's. */
 enum { APART = 64 };
@@ -110,19 +110,19 @@ static int set_up(void **state) {
   object = dlopen(object_path, RTLD_NOW | RTLD_LOCAL);
   unlink(object_path);
   assert_non_null(object);
-  void (*bind)(const struct attune_host_calls *);
-  *(void **)&bind = dlsym(object, "attune_host_bind");
+  void (*bind)(const struct attune_simulator_calls *);
+  *(void **)&bind = dlsym(object, "attune_simulator_bind");
   assert_non_null(bind);
-  bind(&attune_host_runner_calls);
+  bind(&attune_simulator_runner_calls);
   free(compiled.binary);
   free(compiled.log);
   free(source);
-  return attune_host_runner_create(&runner) == ATTUNE_OK ? 0 : -1;
+  return attune_simulator_runner_create(&runner) == ATTUNE_OK ? 0 : -1;
 }
 
 static int tear_down(void **state) {
   (void)state;
-  attune_host_runner_destroy(runner);
+  attune_simulator_runner_destroy(runner);
   dlclose(object);
   return 0;
 }
@@ -130,38 +130,38 @@ static int tear_down(void **state) {
 /* Boxes of all 64 rows, wider than the tensors: the rest is zeros. */
 static void fill_maps(struct attune_tensor_maps *out) {
   const int64_t size[4] = {HEAD_DIM, SEQLEN, 1, 1}, stride[3] = {2 * HEAD_DIM, 0, 0}, padded[3] = {2 * PADDED, 0, 0};
-  attune_host_tensor_map_fill(&out->q, q, size, stride, SEQLEN, SEQLEN);
-  attune_host_tensor_map_fill(&out->k, k, size, stride, SEQLEN, SEQLEN);
-  attune_host_tensor_map_fill(&out->v, v, size, padded, SEQLEN, SEQLEN);
-  attune_host_tensor_map_fill(&out->o, o, size, stride, SEQLEN, SEQLEN);
+  attune_simulator_tensor_map_fill(&out->q, q, size, stride, SEQLEN, SEQLEN);
+  attune_simulator_tensor_map_fill(&out->k, k, size, stride, SEQLEN, SEQLEN);
+  attune_simulator_tensor_map_fill(&out->v, v, size, padded, SEQLEN, SEQLEN);
+  attune_simulator_tensor_map_fill(&out->o, o, size, stride, SEQLEN, SEQLEN);
 }
 
-static void add_tensors(attune_host_memory *memory) {
+static void add_tensors(attune_simulator_memory *memory) {
   const struct {
     const char *name;
     const void *base;
-    attune_host_access access;
+    attune_simulator_access access;
     int element_bytes;
     attune_shape shape;
   } tensors[] = {
-      {"q", q, ATTUNE_HOST_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
-      {"k", k, ATTUNE_HOST_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
-      {"v", v, ATTUNE_HOST_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, PADDED, 0}}},
-      {"o", o, ATTUNE_HOST_WRITE, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
-      {"lse", lse, ATTUNE_HOST_WRITE, 4, {SEQLEN, {1, 1, 1}, {0}}},
-      {"seqlens_k", seqlens_k, ATTUNE_HOST_READ, 4, {1, {1, 1, 1}, {0}}},
-      {"the counter", counter, ATTUNE_HOST_COUNT, 4, {1, {1, 1, 1}, {0}}},
+      {"q", q, ATTUNE_SIMULATOR_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
+      {"k", k, ATTUNE_SIMULATOR_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
+      {"v", v, ATTUNE_SIMULATOR_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, PADDED, 0}}},
+      {"o", o, ATTUNE_SIMULATOR_WRITE, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
+      {"lse", lse, ATTUNE_SIMULATOR_WRITE, 4, {SEQLEN, {1, 1, 1}, {0}}},
+      {"seqlens_k", seqlens_k, ATTUNE_SIMULATOR_READ, 4, {1, {1, 1, 1}, {0}}},
+      {"the counter", counter, ATTUNE_SIMULATOR_COUNT, 4, {1, {1, 1, 1}, {0}}},
   };
   for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
-    assert_int_equal(attune_host_memory_add(memory, tensors[i].name, tensors[i].base, tensors[i].access,
-                                            tensors[i].element_bytes, &tensors[i].shape),
+    assert_int_equal(attune_simulator_memory_add(memory, tensors[i].name, tensors[i].base, tensors[i].access,
+                                                 tensors[i].element_bytes, &tensors[i].shape),
                      ATTUNE_OK);
 }
 
 static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {
   char symbol[80];
   snprintf(symbol, sizeof symbol, "%s_%s", file->name, broken ? "broken" : "repaired");
-  attune_host_grid grid = {.name = file->name, .seed = seed};
+  attune_simulator_grid grid = {.name = file->name, .seed = seed};
   struct attune_tensor_maps maps;
   if (strstr(file->text, "ATTUNE_MAPS")) {
     fill_maps(&maps);
@@ -192,11 +192,11 @@ static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {
                                              .seqlen_k = SEQLEN,
                                              .seqlens_k = seqlens_k,
                                              .counter = counter};
-  attune_host_memory memory = {.count = 0};
+  attune_simulator_memory memory = {.count = 0};
   add_tensors(&memory);
   grid.arguments = &arguments;
   grid.memory = &memory;
-  return attune_host_run(runner, &grid);
+  return attune_simulator_run(runner, &grid);
 }
 
 /* The rest of the line after `key`, or false. */
@@ -250,7 +250,7 @@ int main(void) {
   struct CMUnitTest tests[KERNELS_MAX];
   for (int i = 0; i < file_count; i++)
     tests[i] = (struct CMUnitTest){.name = files[i].name, .test_func = check, .initial_state = &files[i]};
-  int failed = _cmocka_run_group_tests("host_faults", tests, (size_t)file_count, set_up, tear_down);
+  int failed = _cmocka_run_group_tests("simulator_faults", tests, (size_t)file_count, set_up, tear_down);
   for (int i = 0; i < file_count; i++)
     free(files[i].text);
   return failed;

@@ -316,5 +316,5 @@ int main(void) {
       cmocka_unit_test(a_folder_with_a_dash_is_no_option),
       cmocka_unit_test(an_application_may_ignore_its_children),
   };
-  return cmocka_run_group_tests_name("host_machine", tests, set_up, tear_down);
+  return cmocka_run_group_tests_name("simulator_machine", tests, set_up, tear_down);
 }

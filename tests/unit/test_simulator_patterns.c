@@ -174,5 +174,5 @@ int main(void) {
   tests[COUNT(cases)] = (struct CMUnitTest)cmocka_unit_test(formula_equals_data);
   tests[COUNT(cases) + 1] = (struct CMUnitTest)cmocka_unit_test(hidden_tiles_are_left_out);
   tests[COUNT(cases) + 2] = (struct CMUnitTest)cmocka_unit_test(own_lengths);
-  return cmocka_run_group_tests_name("host_patterns", tests, open_machines, close_machines);
+  return cmocka_run_group_tests_name("simulator_patterns", tests, open_machines, close_machines);
 }

@@ -26,7 +26,7 @@ typedef struct {
 } primitives;
 
 static primitives fp16, bf16;
-static attune_host_runner *runner;
+static attune_simulator_runner *runner;
 
 static void add_header(FILE *out, const char *path) {
   char *line = NULL;
@@ -187,9 +187,9 @@ static void build(primitives *out, int is_bf16) {
   *(void **)&out->exp2 = symbol(out->object, "test_exp2");
   *(void **)&out->max_nan = symbol(out->object, "test_max_nan");
   *(void **)&out->max = symbol(out->object, "test_max");
-  void (*bind)(const struct attune_host_calls *);
-  *(void **)&bind = symbol(out->object, "attune_host_bind");
-  bind(&attune_host_runner_calls);
+  void (*bind)(const struct attune_simulator_calls *);
+  *(void **)&bind = symbol(out->object, "attune_simulator_bind");
+  bind(&attune_simulator_runner_calls);
   free(compiled.binary);
   free(compiled.log);
   free(source);
@@ -199,12 +199,12 @@ static int set_up(void **state) {
   (void)state;
   build(&fp16, 0);
   build(&bf16, 1);
-  return attune_host_runner_create(&runner) == ATTUNE_OK ? 0 : -1;
+  return attune_simulator_runner_create(&runner) == ATTUNE_OK ? 0 : -1;
 }
 
 static int tear_down(void **state) {
   (void)state;
-  attune_host_runner_destroy(runner);
+  attune_simulator_runner_destroy(runner);
   dlclose(fp16.object);
   dlclose(bf16.object);
   return 0;
@@ -282,13 +282,13 @@ static void matrix_loads_put_elements_in_their_lanes(void **state) {
     rows[i] = (const unsigned char *)matrices[i / 8][i % 8];
     out[i] = words[i];
   }
-  attune_host_load_matrix(out, rows, false);
+  attune_simulator_load_matrix(out, rows, false);
   for (int lane = 0; lane < 32; lane++)
     for (int m = 0; m < 4; m++) {
       int want = 1000 * m + 10 * (lane / 4) + 2 * (lane % 4);
       assert_int_equal(words[lane][m], want | (want + 1) << 16);
     }
-  attune_host_load_matrix(out, rows, true);
+  attune_simulator_load_matrix(out, rows, true);
   for (int lane = 0; lane < 32; lane++)
     for (int m = 0; m < 4; m++) {
       int want = 1000 * m + 10 * (2 * (lane % 4)) + lane / 4;
@@ -337,7 +337,7 @@ static void multiplies_follow_the_definition(void **state) {
       in[lane] = words[lane];
       out[lane] = results[lane];
     }
-    attune_host_multiply(out, in, is_bf16);
+    attune_simulator_multiply(out, in, is_bf16);
     for (int lane = 0; lane < 32; lane++)
       for (int i = 0; i < 4; i++) {
         int r = lane / 4 + i / 2 * 8, n = lane % 4 * 2 + i % 2;
@@ -359,20 +359,21 @@ static void launch(const primitives *p, const char *name, const struct attune_te
                    struct attune_arguments arguments, int blocks, int threads, uint64_t seed) {
   arguments.lse = results;
   const attune_shape floats = {64 * 256, {1, 1, 1}, {0}}, word = {1, {1, 1, 1}, {0}};
-  attune_host_memory memory = {.count = 0};
-  assert_int_equal(attune_host_memory_add(&memory, "results", results, ATTUNE_HOST_WRITE, 4, &floats), ATTUNE_OK);
-  assert_int_equal(attune_host_memory_add(&memory, "counter", arguments.counter, ATTUNE_HOST_COUNT, 4, &word),
+  attune_simulator_memory memory = {.count = 0};
+  assert_int_equal(attune_simulator_memory_add(&memory, "results", results, ATTUNE_SIMULATOR_WRITE, 4, &floats),
                    ATTUNE_OK);
-  attune_host_grid grid = {.name = name,
-                           .blocks = blocks,
-                           .threads = threads,
-                           .shared_bytes = 1024 + 8192 + 32768,
-                           .arguments = &arguments,
-                           .maps = maps,
-                           .memory = &memory,
-                           .seed = seed};
+  assert_int_equal(attune_simulator_memory_add(&memory, "counter", arguments.counter, ATTUNE_SIMULATOR_COUNT, 4, &word),
+                   ATTUNE_OK);
+  attune_simulator_grid grid = {.name = name,
+                                .blocks = blocks,
+                                .threads = threads,
+                                .shared_bytes = 1024 + 8192 + 32768,
+                                .arguments = &arguments,
+                                .maps = maps,
+                                .memory = &memory,
+                                .seed = seed};
   *(void **)&grid.kernel_with_maps = symbol(p->object, name);
-  if (attune_host_run(runner, &grid) != ATTUNE_OK) fail_msg("%s", attune_message());
+  if (attune_simulator_run(runner, &grid) != ATTUNE_OK) fail_msg("%s", attune_message());
 }
 
 /* Boxes that lie inside the tensor, and that leave it on every side. */
@@ -385,7 +386,7 @@ static void tiles_are_swizzled_and_zero_outside(void **state) {
   struct attune_tensor_maps maps;
   const int64_t size[4] = {COLUMNS, ROWS, HEADS, BATCH},
                 stride[3] = {HEADS * PITCH * 2, PITCH * 2, ROWS * HEADS * PITCH * 2};
-  attune_host_tensor_map_fill(&maps.q, tensor, size, stride, 64, 64);
+  attune_simulator_tensor_map_fill(&maps.q, tensor, size, stride, 64, 64);
   static const int places[][4] = {{0, 0, 0, 0},  {64, 16, 1, 1}, {-8, -3, 0, 1},
                                   {88, 0, 0, 0}, {0, 64, 2, 0},  {3, 5, 1, -1}};
   for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
@@ -412,7 +413,7 @@ static void tiles_are_stored_inside(void **state) {
   struct attune_tensor_maps maps;
   const int64_t size[4] = {COLUMNS, ROWS, HEADS, BATCH},
                 stride[3] = {HEADS * PITCH * 2, PITCH * 2, ROWS * HEADS * PITCH * 2};
-  attune_host_tensor_map_fill(&maps.o, tensor, size, stride, 64, 64);
+  attune_simulator_tensor_map_fill(&maps.o, tensor, size, stride, 64, 64);
   static const int places[][4] = {{0, 0, 0, 0}, {64, 16, 1, 1}, {64, 40, 0, 1}, {0, 64, 1, 0}};
   for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
     const int *at = places[i];
@@ -480,9 +481,9 @@ static void products_follow_the_definition(void **state) {
       struct attune_tensor_maps maps;
       const int64_t narrow[4] = {64, 256, 1, 1}, wide[4] = {256, 64, 1, 1}, by_64[3] = {128, 0, 0},
                     by_256[3] = {512, 0, 0};
-      attune_host_tensor_map_fill(&maps.q, a, (int64_t[]){64, 64, 1, 1}, by_64, 64, 64);
-      attune_host_tensor_map_fill(&maps.k, b, narrow, by_64, sizes[i], sizes[i]);
-      attune_host_tensor_map_fill(&maps.v, transposed, wide, by_256, 64, 64);
+      attune_simulator_tensor_map_fill(&maps.q, a, (int64_t[]){64, 64, 1, 1}, by_64, 64, 64);
+      attune_simulator_tensor_map_fill(&maps.k, b, narrow, by_64, sizes[i], sizes[i]);
+      attune_simulator_tensor_map_fill(&maps.v, transposed, wide, by_256, 64, 64);
       for (uint64_t seed = 0; seed < 3; seed++) {
         static const char *const kinds[] = {"product", "n_major", "registers"};
         for (int kind = 0; kind < 3; kind++) {
@@ -508,5 +509,5 @@ int main(void) {
       cmocka_unit_test(counting_gives_each_number_once),
       cmocka_unit_test(products_follow_the_definition),
   };
-  return cmocka_run_group_tests_name("host_primitives", tests, set_up, tear_down);
+  return cmocka_run_group_tests_name("simulator_primitives", tests, set_up, tear_down);
 }

@@ -55,7 +55,7 @@ static const char kernel_text[] =
     "}\n";
 
 static float results[2][TILES_MAX][TILES_MAX];
-static attune_host_runner *runner;
+static attune_simulator_runner *runner;
 
 /* ---- building ---- */
 
@@ -90,7 +90,7 @@ static char *kernel_source(bound b, bool expression) {
   return out.text;
 }
 
-static void *build(attune_host_kernel **kernel, bound b, bool expression) {
+static void *build(attune_simulator_kernel **kernel, bound b, bool expression) {
   char path[] = "/tmp/attune-test-XXXXXX", *source = kernel_source(b, expression);
   attune_compiled compiled;
   if (attune_compile_host(&compiled, source, "walk") != ATTUNE_OK) fail_msg("%s", attune_message());
@@ -101,12 +101,12 @@ static void *build(attune_host_kernel **kernel, bound b, bool expression) {
   void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   unlink(path);
   if (object == NULL) fail_msg("%s", dlerror());
-  void (*bind)(const struct attune_host_calls *);
-  *(void **)&bind = dlsym(object, "attune_host_bind");
+  void (*bind)(const struct attune_simulator_calls *);
+  *(void **)&bind = dlsym(object, "attune_simulator_bind");
   *(void **)kernel = dlsym(object, "KERNEL_NAME");
   assert_non_null(bind);
   assert_non_null(*kernel);
-  bind(&attune_host_runner_calls);
+  bind(&attune_simulator_runner_calls);
   free(compiled.binary);
   free(compiled.log);
   free(source);
@@ -146,7 +146,7 @@ static counts count_tile(const mask *m, int tile_q, int tile_k) {
   return c;
 }
 
-static void run(attune_host_kernel *kernel, const mask *m, uint64_t seed) {
+static void run(attune_simulator_kernel *kernel, const mask *m, uint64_t seed) {
   const struct attune_arguments arguments = {.lse = &results[0][0][0],
                                              .batch = 1,
                                              .heads_q = 1,
@@ -156,19 +156,20 @@ static void run(attune_host_kernel *kernel, const mask *m, uint64_t seed) {
                                              .window_left = m->left,
                                              .window_right = m->right};
   const attune_shape floats = {2 * TILES_MAX * TILES_MAX, {1, 1, 1}, {0}};
-  attune_host_memory memory = {.count = 0};
+  attune_simulator_memory memory = {.count = 0};
   memset(results, 0, sizeof results);
-  assert_int_equal(attune_host_memory_add(&memory, "results", results, ATTUNE_HOST_WRITE, 4, &floats), ATTUNE_OK);
+  assert_int_equal(attune_simulator_memory_add(&memory, "results", results, ATTUNE_SIMULATOR_WRITE, 4, &floats),
+                   ATTUNE_OK);
   const int tiles_q = (m->seqlen_q + TILE_M - 1) / TILE_M, tiles_k = (m->seqlen_k + TILE_N - 1) / TILE_N;
-  const attune_host_grid grid = {.kernel = kernel,
-                                 .name = "walk",
-                                 .blocks = tiles_q > tiles_k ? tiles_q : tiles_k,
-                                 .threads = 32,
-                                 .shared_bytes = 16,
-                                 .arguments = &arguments,
-                                 .memory = &memory,
-                                 .seed = seed};
-  if (attune_host_run(runner, &grid) != ATTUNE_OK) fail_msg("%s", attune_message());
+  const attune_simulator_grid grid = {.kernel = kernel,
+                                      .name = "walk",
+                                      .blocks = tiles_q > tiles_k ? tiles_q : tiles_k,
+                                      .threads = 32,
+                                      .shared_bytes = 16,
+                                      .arguments = &arguments,
+                                      .memory = &memory,
+                                      .seed = seed};
+  if (attune_simulator_run(runner, &grid) != ATTUNE_OK) fail_msg("%s", attune_message());
 }
 
 static void expect_tile(const mask *m, int tile_q, int tile_k) {
@@ -192,7 +193,7 @@ static void expect_tile(const mask *m, int tile_q, int tile_k) {
              by_rows, by_keys, c.visible, c.all);
 }
 
-static void check(attune_host_kernel *kernel, const mask *m, uint64_t seed) {
+static void check(attune_simulator_kernel *kernel, const mask *m, uint64_t seed) {
   run(kernel, m, seed);
   for (int q = 0; q * TILE_M < m->seqlen_q; q++)
     for (int k = 0; k * TILE_N < m->seqlen_k; k++)
@@ -202,7 +203,7 @@ static void check(attune_host_kernel *kernel, const mask *m, uint64_t seed) {
 static void check_sizes(bound b, bool expression, const int (*windows)[2], int window_count) {
   static const int seqlens[] = {1, 4, 7, 16, 45, SEQLEN_MAX};
   enum { SEQLENS = sizeof seqlens / sizeof *seqlens };
-  attune_host_kernel *kernel = NULL;
+  attune_simulator_kernel *kernel = NULL;
   void *object = build(&kernel, b, expression);
   for (int i = 0; i < SEQLENS * SEQLENS * window_count * 2; i++) {
     const int(*window)[2] = &windows[i / 2 % window_count];
@@ -237,12 +238,12 @@ static void test_windows(void **unused) {
 
 static int set_up(void **unused) {
   (void)unused;
-  return attune_host_runner_create(&runner) == ATTUNE_OK ? 0 : -1;
+  return attune_simulator_runner_create(&runner) == ATTUNE_OK ? 0 : -1;
 }
 
 static int tear_down(void **unused) {
   (void)unused;
-  attune_host_runner_destroy(runner);
+  attune_simulator_runner_destroy(runner);
   return 0;
 }
 

@@ -16,7 +16,7 @@ static attune_status emit(const attune_flags *flags) {
   if (status == ATTUNE_OK) status = attune_config_of_flags(&config, flags, &problem, &device);
   if (status == ATTUNE_OK) status = attune_config_print(text, &config);
   if (status == ATTUNE_OK)
-    status = attune_emit(&source, &config, &problem, device.arch == 0 ? ATTUNE_TARGET_HOST : ATTUNE_TARGET_CUDA);
+    status = attune_emit(&source, &config, &problem, device.arch == 0 ? ATTUNE_TARGET_SIMULATOR : ATTUNE_TARGET_CUDA);
   if (status == ATTUNE_OK && flags->output != NULL) status = attune_file_write(flags->output, source, strlen(source));
   if (status != ATTUNE_OK) goto out;
   if (flags->json)

@@ -44,7 +44,7 @@ static void print_census(const attune_sparsity *c) {
       text, sizeof text,
       "%s: of %lld blocks of %d x %d %lld are kept (density %.4f), %lld whole and %lld partly; a row of blocks keeps "
       "%.1f on average, %lld at most",
-      c->drawn ? "mask, its lists drawn by chance" : "mask", (long long)c->blocks, c->block, c->block,
+      c->drawn ? "mask, its block mask drawn by chance" : "mask", (long long)c->blocks, c->block, c->block,
       (long long)c->kept, (double)c->kept / (double)c->blocks, (long long)c->whole, (long long)(c->kept - c->whole),
       row_mean(c), (long long)c->longest);
   attune_fill(stdout, text, (size_t)length, 2, 0, attune_terminal_width());

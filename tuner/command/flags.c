@@ -362,10 +362,11 @@ attune_status attune_flags_parse(attune_flags *out, int argc, char **argv) {
   if ((status = pass(out, verb, argc, argv, false)) != ATTUNE_OK) return status;
   if ((status = check_input(out)) != ATTUNE_OK) return status;
   follow(&out->problem, &before, out);
-  const bool lists = out->problem.block_size > 0 || attune_flags_seen(out, attune_problem_field_of("block_density"));
+  const bool block_mask =
+      out->problem.block_size > 0 || attune_flags_seen(out, attune_problem_field_of("block_density"));
   const bool bias_seen = attune_flags_seen(out, attune_problem_field_of("bias"));
   if (out->block_size == 0) out->block_size = out->problem.block_size > 0 ? out->problem.block_size : USUAL_BLOCK;
-  if (lists) out->problem.block_size = out->block_size;
+  if (block_mask) out->problem.block_size = out->block_size;
   const attune_strides sizes = out->problem.bias;
   if (out->problem.want_bias && !bias_seen) /* of a file, whose sizes flags may have changed */
     status =

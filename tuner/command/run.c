@@ -16,8 +16,8 @@ typedef struct {
   void *q, *k, *v, *o, *lse, *workspace; /* on the machine */
   void *bias, *sinks, *arrays[ATTUNE_PARAMS_MAX];
   attune_value values[ATTUNE_PARAMS_MAX];
-  attune_block_mask lists; /* on the machine */
-  int64_t rows, elements;  /* of O */
+  attune_block_mask block_mask; /* on the machine */
+  int64_t rows, elements;       /* of O */
   uint16_t *host_o;
   float *host_lse;
   void *tensor_o; /* in the file's type */
@@ -29,7 +29,7 @@ static void end(work *self) {
     if (memory[i] != NULL) attune_memory_free(self->machine, memory[i]);
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     if (self->arrays[i] != NULL) attune_memory_free(self->machine, self->arrays[i]);
-  attune_host_block_mask_release(self->machine, &self->lists);
+  attune_host_block_mask_release(self->machine, &self->block_mask);
   attune_plan_destroy(self->plan);
   attune_context_destroy(self->context);
   free(self->host_o);
@@ -91,7 +91,8 @@ static attune_status make_memory(work *self, const attune_qkv *qkv) {
   if ((status = upload(&self->k, self->machine, qkv->k, rows_k * p->head_dim)) != ATTUNE_OK) return status;
   if ((status = upload(&self->v, self->machine, qkv->v, rows_k * p->head_dim_v)) != ATTUNE_OK) return status;
   if ((status = upload_given(self, qkv)) != ATTUNE_OK) return status;
-  if (p->block_size > 0) status = attune_host_block_mask_upload(&self->lists, self->machine, p, &qkv->given.lists);
+  if (p->block_size > 0)
+    status = attune_host_block_mask_upload(&self->block_mask, self->machine, p, &qkv->given.block_mask);
   if (status != ATTUNE_OK) return status;
   status = attune_memory_allocate(&self->o, self->machine, (size_t)self->elements * sizeof *self->host_o);
   if (status != ATTUNE_OK) return status;
@@ -110,7 +111,7 @@ static attune_status compute(work *self) {
   tensors.lse = self->lse;
   tensors.bias = self->bias;
   tensors.sinks = self->sinks;
-  tensors.lists = self->lists;
+  tensors.block_mask = self->block_mask;
   memcpy(tensors.values, self->values, sizeof tensors.values);
   const size_t o_size = (size_t)self->elements * sizeof *self->host_o;
   const size_t lse_size = (size_t)self->rows * sizeof *self->host_lse;

@@ -177,7 +177,7 @@ static attune_status read_params(attune_qkv *out, const attune_safetensors *file
   return ATTUNE_OK;
 }
 
-/* Which blocks are kept, as lists; the problem's density is theirs. */
+/* Which blocks are kept, as a sparse block mask; the problem's density is theirs. */
 static attune_status read_block_mask(attune_qkv *out, const attune_safetensors *file, int32_t block) {
   attune_problem *p = &out->problem;
   const attune_tensor *mask = attune_safetensors_find(file, "block_mask");
@@ -195,11 +195,11 @@ static attune_status read_block_mask(attune_qkv *out, const attune_safetensors *
   p->block_size = block;
   attune_status status = attune_problem_check(p);
   if (status == ATTUNE_OK)
-    status =
-        attune_host_block_mask_of_mask(&out->lists, p, (int32_t)mask->shape[0], (int32_t)mask->shape[1], mask->data);
+    status = attune_host_block_mask_of_mask(&out->block_mask, p, (int32_t)mask->shape[0], (int32_t)mask->shape[1],
+                                            mask->data);
   if (status != ATTUNE_OK) return status;
-  p->block_density = (float)out->lists.view.capacity / (float)mask->size;
-  out->given.lists = out->lists.view;
+  p->block_density = (float)out->block_mask.view.capacity / (float)mask->size;
+  out->given.block_mask = out->block_mask.view;
   return ATTUNE_OK;
 }
 
@@ -261,7 +261,7 @@ void attune_qkv_free(attune_qkv *qkv) {
   free(qkv->v);
   free(qkv->bias);
   free(qkv->sinks);
-  attune_host_block_mask_free(&qkv->lists);
+  attune_host_block_mask_free(&qkv->block_mask);
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     free(qkv->arrays[i]);
   *qkv = (attune_qkv){0};

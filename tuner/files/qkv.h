@@ -5,13 +5,13 @@
 #include "tuner/tuner.h"
 
 typedef struct {
-  attune_problem problem;          /* shapes from the file, the rest from the flags; wants LSE */
-  char dtype[8];                   /* of q in the file: "F32", "F16", "BF16" */
-  uint16_t *q, *k, *v;             /* contiguous, in the problem's dtype; malloc'ed */
-  uint16_t *bias;                  /* of the tensor bias (batch or 1, heads or 1, queries or 1, keys), or NULL */
-  float *sinks;                    /* of the tensor sinks (heads), or NULL */
-  void *arrays[ATTUNE_PARAMS_MAX]; /* of tensors "param.NAME", I32 or F32 */
-  attune_host_block_mask lists;    /* of the tensor block_mask, if there is one */
+  attune_problem problem;            /* shapes from the file, the rest from the flags; wants LSE */
+  char dtype[8];                     /* of q in the file: "F32", "F16", "BF16" */
+  uint16_t *q, *k, *v;               /* contiguous, in the problem's dtype; malloc'ed */
+  uint16_t *bias;                    /* of the tensor bias (batch or 1, heads or 1, queries or 1, keys), or NULL */
+  float *sinks;                      /* of the tensor sinks (heads), or NULL */
+  void *arrays[ATTUNE_PARAMS_MAX];   /* of tensors "param.NAME", I32 or F32 */
+  attune_host_block_mask block_mask; /* of the tensor block_mask, if there is one */
   attune_inputs given;
 } attune_qkv;
 

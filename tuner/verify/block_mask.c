@@ -1,15 +1,15 @@
-/* Block lists (attune.h) in host memory: from what says which blocks are seen. */
+/* Block masks (attune.h) in host memory: from what says which blocks are seen. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "generator/base/status.h"
 #include "tuner/tuner.h"
 
-void attune_host_block_mask_free(attune_host_block_mask *lists) {
-  free(lists->rows);
-  free(lists->blocks);
-  free(lists->order);
-  *lists = (attune_host_block_mask){0};
+void attune_host_block_mask_free(attune_host_block_mask *block_mask) {
+  free(block_mask->rows);
+  free(block_mask->blocks);
+  free(block_mask->order);
+  *block_mask = (attune_host_block_mask){0};
 }
 
 static attune_status upload(int32_t **out, attune_backend *backend, const int32_t *from, int64_t count) {
@@ -22,49 +22,50 @@ static attune_status upload(int32_t **out, attune_backend *backend, const int32_
 }
 
 attune_status attune_host_block_mask_upload(attune_block_mask *out, attune_backend *backend,
-                                            const attune_problem *problem, const attune_block_mask *lists) {
-  const int64_t rows = (int64_t)lists->batch * lists->heads * attune_blocks_of(problem->seqlen_q, problem->block_size);
-  *out = (attune_block_mask){.batch = lists->batch, .heads = lists->heads, .capacity = lists->capacity};
-  attune_status status = upload(&out->row_offsets, backend, lists->row_offsets, rows + 1);
-  if (status == ATTUNE_OK) status = upload(&out->indices, backend, lists->indices, lists->capacity);
-  return status == ATTUNE_OK ? upload(&out->row_order, backend, lists->row_order, rows) : status;
+                                            const attune_problem *problem, const attune_block_mask *block_mask) {
+  const int64_t rows =
+      (int64_t)block_mask->batch * block_mask->heads * attune_blocks_of(problem->seqlen_q, problem->block_size);
+  *out = (attune_block_mask){.batch = block_mask->batch, .heads = block_mask->heads, .capacity = block_mask->capacity};
+  attune_status status = upload(&out->row_offsets, backend, block_mask->row_offsets, rows + 1);
+  if (status == ATTUNE_OK) status = upload(&out->indices, backend, block_mask->indices, block_mask->capacity);
+  return status == ATTUNE_OK ? upload(&out->row_order, backend, block_mask->row_order, rows) : status;
 }
 
-void attune_host_block_mask_release(attune_backend *backend, const attune_block_mask *lists) {
-  int32_t *const memory[] = {lists->row_offsets, lists->indices, lists->row_order};
+void attune_host_block_mask_release(attune_backend *backend, const attune_block_mask *block_mask) {
+  int32_t *const memory[] = {block_mask->row_offsets, block_mask->indices, block_mask->row_order};
   for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
     if (memory[i] != NULL) attune_memory_free(backend, memory[i]);
 }
 
-static attune_status append(attune_host_block_mask *lists, int64_t *count, int64_t *room, int32_t block) {
+static attune_status append(attune_host_block_mask *block_mask, int64_t *count, int64_t *room, int32_t block) {
   if (*count == *room) {
     *room = *room < INT32_MAX / 2 ? *room * 2 + 64 : INT32_MAX;
-    int32_t *more = *count < INT32_MAX ? realloc(lists->blocks, (size_t)*room * sizeof *more) : NULL;
+    int32_t *more = *count < INT32_MAX ? realloc(block_mask->blocks, (size_t)*room * sizeof *more) : NULL;
     if (more == NULL)
       return attune_fail(*count < INT32_MAX ? ATTUNE_OUT_OF_MEMORY : ATTUNE_BAD_SIZE,
-                         "no room for more than %lld blocks in a list", (long long)*count);
-    lists->blocks = more;
+                         "no room for more than %lld blocks in a mask", (long long)*count);
+    block_mask->blocks = more;
   }
-  lists->blocks[(*count)++] = block;
+  block_mask->blocks[(*count)++] = block;
   return ATTUNE_OK;
 }
 
-/* By counting, stable: one list after the other, so that the keys of a head stay in L2, the longest rows first. */
-static attune_status sort_rows(attune_host_block_mask *lists, int64_t count, int64_t rows, int64_t columns) {
+/* By counting, stable: one mask after the other, so that the keys of a head stay in L2, the longest rows first. */
+static attune_status sort_rows(attune_host_block_mask *block_mask, int64_t count, int64_t rows, int64_t columns) {
   int64_t *starts = malloc(((size_t)columns + 2) * sizeof *starts);
-  lists->order = malloc((size_t)(count * rows) * sizeof *lists->order);
-  if (starts == NULL || lists->order == NULL) {
+  block_mask->order = malloc((size_t)(count * rows) * sizeof *block_mask->order);
+  if (starts == NULL || block_mask->order == NULL) {
     free(starts);
     return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %lld rows of blocks", (long long)(count * rows));
   }
   for (int64_t first = 0; first < count * rows; first += rows) {
     memset(starts, 0, ((size_t)columns + 2) * sizeof *starts);
     for (int64_t row = first; row < first + rows; row++)
-      starts[columns - (lists->rows[row + 1] - lists->rows[row]) + 1]++;
+      starts[columns - (block_mask->rows[row + 1] - block_mask->rows[row]) + 1]++;
     for (int64_t i = 0; i < columns; i++)
       starts[i + 1] += starts[i];
     for (int64_t row = first; row < first + rows; row++)
-      lists->order[first + starts[columns - (lists->rows[row + 1] - lists->rows[row])]++] = (int32_t)row;
+      block_mask->order[first + starts[columns - (block_mask->rows[row + 1] - block_mask->rows[row])]++] = (int32_t)row;
   }
   free(starts);
   return ATTUNE_OK;
@@ -78,7 +79,8 @@ attune_status attune_host_block_mask_make(attune_host_block_mask *out, const att
   int64_t count = 0, room = 64;
   attune_status status = ATTUNE_OK;
   *out = (attune_host_block_mask){0};
-  if (all >= INT32_MAX) return attune_fail(ATTUNE_BAD_SIZE, "%lld rows of blocks; lists take 2^31 - 2", (long long)all);
+  if (all >= INT32_MAX)
+    return attune_fail(ATTUNE_BAD_SIZE, "%lld rows of blocks; block masks take 2^31 - 2", (long long)all);
   out->rows = malloc((size_t)(all + 1) * sizeof *out->rows);
   if (out->rows == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %lld rows of blocks", (long long)all);
   /* Never NULL, since C adds no 0 to NULL. */
@@ -130,7 +132,7 @@ attune_status attune_host_block_mask_of_mask(attune_host_block_mask *out, const 
 /* ---- by chance ---- */
 
 typedef struct {
-  uint64_t state, below; /* a block is listed if its number is less */
+  uint64_t state, below; /* a block is kept if its number is less */
   attune_seen kept;
 } chance;
 

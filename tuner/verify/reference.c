@@ -108,23 +108,24 @@ typedef struct {
   const uint16_t *bias;            /* of the row, or NULL */
   attune_value values[ATTUNE_PARAMS_MAX];
   attune_scope scope;
-  const int32_t *listed; /* blocks of the row, if the problem has lists */
-  int32_t listed_count;
+  const int32_t *kept; /* blocks of the row, if the problem has a block mask */
+  int32_t kept_count;
 } query_row;
 
 static bool bounded(int32_t side) {
   return side >= 0 && side < (1 << 30);
 }
 
-static void open_lists(query_row *row, const attune_problem *problem, int batch, int head, int index,
-                       const attune_inputs *inputs) {
+static void open_block_masks(query_row *row, const attune_problem *problem, int batch, int head, int index,
+                             const attune_inputs *inputs) {
   if (problem->block_size == 0) return;
-  const attune_block_mask *lists = &inputs->lists;
-  const int64_t list = (int64_t)(lists->batch > 1 ? batch : 0) * lists->heads + (lists->heads > 1 ? head : 0);
-  const int32_t *from = lists->row_offsets + list * attune_blocks_of(problem->seqlen_q, problem->block_size) +
+  const attune_block_mask *block_mask = &inputs->block_mask;
+  const int64_t mask =
+      (int64_t)(block_mask->batch > 1 ? batch : 0) * block_mask->heads + (block_mask->heads > 1 ? head : 0);
+  const int32_t *from = block_mask->row_offsets + mask * attune_blocks_of(problem->seqlen_q, problem->block_size) +
                         index / problem->block_size;
-  row->listed_count = from[1] - from[0];
-  if (row->listed_count > 0) row->listed = lists->indices + from[0];
+  row->kept_count = from[1] - from[0];
+  if (row->kept_count > 0) row->kept = block_mask->indices + from[0];
 }
 
 static int compare_columns(const void *a, const void *b) {
@@ -132,12 +133,11 @@ static int compare_columns(const void *a, const void *b) {
   return (left > right) - (left < right);
 }
 
-/* The key's block in the row's list, or NULL. */
-static const int32_t *find_listed(const query_row *row, int64_t key) {
+/* The key's block in the row's blocks, or NULL. */
+static const int32_t *find_kept(const query_row *row, int64_t key) {
   const int32_t wanted = (int32_t)(key / row->problem->block_size) * 2;
-  return row->listed_count == 0
-             ? NULL
-             : bsearch(&wanted, row->listed, (size_t)row->listed_count, sizeof wanted, compare_columns);
+  return row->kept_count == 0 ? NULL
+                              : bsearch(&wanted, row->kept, (size_t)row->kept_count, sizeof wanted, compare_columns);
 }
 
 static void open_expressions(query_row *row, const attune_problem *problem, int batch, int head, int index,
@@ -163,7 +163,7 @@ static void close_row(query_row *row) {
 
 static bool is_seen(query_row *row, int64_t key) {
   if (row->problem->block_size > 0) {
-    const int32_t *block = find_listed(row, key);
+    const int32_t *block = find_kept(row, key);
     if (block == NULL) return false;
     if (*block & 1) return true;
   }
@@ -203,7 +203,7 @@ static void open_keys(query_row *row, const attune_problem *problem, const attun
   row->seqlen_k = seqlens_k != NULL ? seqlens_k[batch] : problem->seqlen_k;
   bound_row(row, problem, index);
   open_expressions(row, problem, batch, head, index, inputs);
-  open_lists(row, problem, batch, head, index, inputs);
+  open_block_masks(row, problem, batch, head, index, inputs);
 }
 
 static void open_row(query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,

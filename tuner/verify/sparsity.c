@@ -1,5 +1,5 @@
-/* What bounds, a pattern and lists leave of the blocks of a problem, counted as kernels find it: by ranges, a block at
- * a time. */
+/* What bounds, a pattern and a block mask leave of the blocks of a problem, counted as kernels find it: by ranges, a
+ * block at a time. */
 #include <stdlib.h>
 
 #include "generator/base/status.h"
@@ -33,21 +33,21 @@ static attune_seen both(attune_seen a, attune_seen b) {
   return a < b ? a : b;
 }
 
-/* What is left of a row's list, whose blocks go up: 2 * column, and one more where the mask hides nothing. */
+/* What is left of a row of a block mask, whose blocks go up: 2 * column, and one more where the mask hides nothing. */
 typedef struct {
   const int32_t *next, *end;
-} listed;
+} kept_blocks;
 
 /* Columns are asked for going up. */
-static bool is_listed(listed *list, int64_t column) {
-  while (list->next < list->end && *list->next / 2 < column)
-    list->next++;
-  return list->next < list->end && *list->next / 2 == column;
+static bool is_kept(kept_blocks *blocks, int64_t column) {
+  while (blocks->next < blocks->end && *blocks->next / 2 < column)
+    blocks->next++;
+  return blocks->next < blocks->end && *blocks->next / 2 == column;
 }
 
 /* Returns how much work that was. */
-static int64_t count_row(attune_sparsity *out, const attune_problem *p, const attune_expression *mask, listed list,
-                         attune_range_scope *scope, int64_t row) {
+static int64_t count_row(attune_sparsity *out, const attune_problem *p, const attune_expression *mask,
+                         kept_blocks blocks, attune_range_scope *scope, int64_t row) {
   const int64_t columns = out->columns;
   const int64_t step = columns <= LONGEST_ROW ? 1 : columns / LONGEST_ROW | 1; /* odd: in step with no power of two */
   int64_t kept = 0, looked_at = 0, evaluated = 0;
@@ -56,7 +56,7 @@ static int64_t count_row(attune_sparsity *out, const attune_problem *p, const at
   for (int64_t column = 0; column < columns; column += step, looked_at++) {
     scope->k = attune_block_range(column, out->block, p->seqlen_k);
     attune_seen seen = seen_by_bounds(p, scope->q, scope->k);
-    if (p->block_size > 0 && !is_listed(&list, column)) seen = ATTUNE_SEEN_NONE;
+    if (p->block_size > 0 && !is_kept(&blocks, column)) seen = ATTUNE_SEEN_NONE;
     if (seen != ATTUNE_SEEN_NONE && mask != NULL) seen = both(seen, attune_expression_seen(mask, scope));
     kept += seen != ATTUNE_SEEN_NONE;
     out->whole += seen == ATTUNE_SEEN_WHOLE;
@@ -75,8 +75,9 @@ static bool countable(const attune_problem *p, const attune_expression *mask) {
   return p->block_size > 0 || p->mask != ATTUNE_MASK_NONE || bounded(p->window_left) || bounded(p->window_right);
 }
 
-/* Lists as a tuner draws them; where that were too many, those of fewer heads and rows, which are as good a sample. */
-static attune_status draw_lists(attune_host_block_mask *out, attune_problem *p) {
+/* Block masks as a tuner draws them; where that were too many, those of fewer heads and rows, which are as good a
+ * sample. */
+static attune_status draw_block_mask(attune_host_block_mask *out, attune_problem *p) {
   const int64_t columns = attune_blocks_of(p->seqlen_k, p->block_size);
   const int64_t rows = MOST_WORK / columns > 0 ? MOST_WORK / columns : 1;
   if ((int64_t)p->batch * p->heads_q * attune_blocks_of(p->seqlen_q, p->block_size) > rows) {
@@ -101,9 +102,9 @@ static void count_rows(attune_sparsity *out, const attune_problem *p, const attu
     const int32_t head = (int32_t)(at / rows % p->heads_q), batch = (int32_t)(at / rows / p->heads_q);
     scope->head = (attune_range){head, head};
     scope->batch = (attune_range){batch, batch};
-    listed list = {0};
-    if (out->drawn) list = (listed){drawn->blocks + drawn->rows[at], drawn->blocks + drawn->rows[at + 1]};
-    work += count_row(out, p, mask, list, scope, at % rows);
+    kept_blocks blocks = {0};
+    if (out->drawn) blocks = (kept_blocks){drawn->blocks + drawn->rows[at], drawn->blocks + drawn->rows[at + 1]};
+    work += count_row(out, p, mask, blocks, scope, at % rows);
     at = (at + step) % all;
   }
   out->sampled = out->sampled || count < out->all_rows;
@@ -125,7 +126,7 @@ attune_status attune_sparsity_of(attune_sparsity *out, const attune_problem *pro
   out->columns = attune_blocks_of(p.seqlen_k, block);
   if (p.block_size > 0) {
     out->drawn = true;
-    if ((status = draw_lists(&drawn, &p)) != ATTUNE_OK) goto out;
+    if ((status = draw_block_mask(&drawn, &p)) != ATTUNE_OK) goto out;
   }
   attune_inputs_values(values, inputs);
   attune_range_scope scope = {

@@ -113,18 +113,18 @@ static attune_status draw_lengths(attune_verifier *v, const attune_drawing *draw
   return ATTUNE_OK;
 }
 
-static attune_status draw_lists(attune_verifier *v, attune_inputs *inputs, uint64_t seed) {
+static attune_status draw_block_mask(attune_verifier *v, attune_inputs *inputs, uint64_t seed) {
   const attune_problem *p = &v->problem;
   if (p->block_size == 0) return ATTUNE_OK;
-  attune_host_block_mask_release(v->backend, &v->run.tensors.lists);
-  attune_host_block_mask_free(&v->lists);
-  v->run.tensors.lists = (attune_block_mask){0};
-  if (inputs->lists.row_offsets == NULL) {
-    const attune_status status = attune_host_block_mask_draw(&v->lists, p, seed);
+  attune_host_block_mask_release(v->backend, &v->run.tensors.block_mask);
+  attune_host_block_mask_free(&v->block_mask);
+  v->run.tensors.block_mask = (attune_block_mask){0};
+  if (inputs->block_mask.row_offsets == NULL) {
+    const attune_status status = attune_host_block_mask_draw(&v->block_mask, p, seed);
     if (status != ATTUNE_OK) return status;
-    inputs->lists = v->lists.view;
+    inputs->block_mask = v->block_mask.view;
   }
-  return attune_host_block_mask_upload(&v->run.tensors.lists, v->backend, p, &inputs->lists);
+  return attune_host_block_mask_upload(&v->run.tensors.block_mask, v->backend, p, &inputs->block_mask);
 }
 
 static double magnitude_of(attune_magnitude of, const attune_drawing *drawing) {
@@ -244,7 +244,7 @@ attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *dra
   inputs.seqlens[ATTUNE_KEYS].array = v->lengths[ATTUNE_KEYS];
   if (status == ATTUNE_OK) status = draw_tensors(v, &inputs, drawn, drawing);
   if (status == ATTUNE_OK) status = find_spoiled(v, &inputs);
-  if (status == ATTUNE_OK) status = draw_lists(v, &inputs, drawing->seed);
+  if (status == ATTUNE_OK) status = draw_block_mask(v, &inputs, drawing->seed);
   if (status == ATTUNE_OK) status = attune_rows_create(&v->rows, &v->problem, &inputs, drawing->seed, all);
   for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS; id++)
     free(drawn[id]);
@@ -297,8 +297,8 @@ void attune_verifier_destroy(attune_verifier *v) {
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     if (v->arrays[i] != NULL) attune_memory_free(v->backend, v->arrays[i]);
   if (v->workspace != NULL) attune_memory_free(v->backend, v->workspace);
-  attune_host_block_mask_release(v->backend, &v->run.tensors.lists);
-  attune_host_block_mask_free(&v->lists);
+  attune_host_block_mask_release(v->backend, &v->run.tensors.block_mask);
+  attune_host_block_mask_free(&v->block_mask);
   attune_program_destroy(v->reference);
   attune_rows_free(&v->rows);
   free(v->lengths[0]);

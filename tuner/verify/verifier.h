@@ -12,7 +12,7 @@ typedef struct {
   int64_t batch, seqlen, heads, width;
 } attune_layout;
 
-/* Those of a run that are tensors of their own; arrays of params and block lists are the rest. */
+/* Those of a run that are tensors of their own; arrays of params and block masks are the rest. */
 enum { ATTUNE_VERIFIED_TENSORS = ATTUNE_TENSOR_SINKS + 1 };
 typedef enum { ATTUNE_MAGNITUDE_ONE, ATTUNE_MAGNITUDE_QK, ATTUNE_MAGNITUDE_V } attune_magnitude;
 typedef struct {
@@ -99,14 +99,14 @@ struct attune_verifier {
   attune_inputs inputs;   /* the caller's */
   size_t guard;           /* bytes before and behind what is on the device */
   attune_verified_tensor tensors[ATTUNE_VERIFIED_TENSORS];
-  attune_run_inputs run;           /* on the device, what a kernel is given */
-  char *arrays[ATTUNE_PARAMS_MAX]; /* guard, elements, guard */
-  attune_host_block_mask lists;    /* drawn */
-  char *workspace;                 /* guard, workspace, guard */
-  size_t workspace_capacity;       /* without guards */
-  size_t workspace_size;           /* what the last check asked for */
-  int32_t *lengths[2];             /* (batch), by attune_side */
-  float *values;                   /* of every 16-bit element, by its bits */
+  attune_run_inputs run;             /* on the device, what a kernel is given */
+  char *arrays[ATTUNE_PARAMS_MAX];   /* guard, elements, guard */
+  attune_host_block_mask block_mask; /* drawn */
+  char *workspace;                   /* guard, workspace, guard */
+  size_t workspace_capacity;         /* without guards */
+  size_t workspace_size;             /* what the last check asked for */
+  int32_t *lengths[2];               /* (batch), by attune_side */
+  float *values;                     /* of every 16-bit element, by its bits */
   bool *spoiled;    /* (batch, heads_kv, head_dim_v): some key's value is not finite there; NULL: none is */
   attune_rows rows; /* of the inputs that were drawn last */
   double

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Times what builds block lists on the device, from each source, and attention over lists beside the same pattern by formula.
+"""Times what builds block masks on the device, from each source, and attention over block masks beside the same pattern by formula.
 
 Every build is checked before it is timed: by the checker, and against what PyTorch makes of the same mask. Attention over
-lists must give what the formula gives. Tune for it first:
+block masks must give what the formula gives. Tune for it first:
 
     build/attune tune --workload bench-sparse
     build/attune tune --head-dim 128 --heads-q 16 --seqlen-q 65536 --density 0.0234      (and --seqlen-q 16384 --density 0.0728)
-    python3 tests/bench/bench_lists.py
+    python3 tests/bench/bench_block_mask.py
 """
 import argparse
 
@@ -20,7 +20,7 @@ except ImportError:
     torch = None
 
 BLOCK, DIM, HEADS = 128, 128, 16
-SIZES = [(65536, 1), (65536, 16), (1 << 20, 1)]  # seqlen, heads of the lists
+SIZES = [(65536, 1), (65536, 16), (1 << 20, 1)]  # seqlen, heads of the mask
 
 
 def butterfly():
@@ -36,8 +36,8 @@ def kept_blocks(seqlen):
     return ((row - column).abs() <= 1) | (column == 0) | ((differ & (differ - 1)) == 0)
 
 
-class Lists:
-    """Room for lists of so many blocks."""
+class Buffers:
+    """Memory for a mask of so many blocks."""
 
     def __init__(self, seqlen, heads, capacity):
         words = lambda count: torch.full((max(count, 1),), -1, dtype=torch.int32, device="cuda")
@@ -53,7 +53,7 @@ def problem(context, seqlen, heads, **fields):
 
 
 def sources(seqlen, heads):
-    """(name, the problem's fields, how to bind it, which blocks it must list)"""
+    """(name, the problem's fields, how to bind it, which blocks it must keep)"""
     mask = kept_blocks(seqlen)
     dense = mask.expand(heads, -1, -1).contiguous().to(torch.uint8)
     head, row, column = dense.nonzero(as_tuple=True)
@@ -77,22 +77,22 @@ def build_point(sink, context, seqlen, heads, name, fields, bound, expected, bud
     memory = bound.pop("data", None), bound.pop("keep", None)
     builder = context.builder(problem(context, seqlen, heads, **fields))
     kept = int(expected.sum())
-    lists = Lists(seqlen, heads, kept * heads)
+    buffers = Buffers(seqlen, heads, kept * heads)
     workspace = torch.empty(builder.workspace(1, heads), dtype=torch.uint8, device="cuda")
-    call = builder.bind(lists.view, workspace.data_ptr(), data=memory[0].data_ptr() if memory[0] is not None else None,
+    call = builder.bind(buffers.view, workspace.data_ptr(), data=memory[0].data_ptr() if memory[0] is not None else None,
                        stream=torch.cuda.current_stream().cuda_stream, **bound)
     call()
     torch.cuda.synchronize()
-    builder.check(lists.view)
-    assert torch.equal(lists.blocks >> 1, expected.nonzero()[:, 1].to(torch.int32).repeat(heads)), "other blocks"
+    builder.check(buffers.view)
+    assert torch.equal(buffers.blocks >> 1, expected.nonzero()[:, 1].to(torch.int32).repeat(heads)), "other blocks"
     samples, load = gpu.time_interleaved({name: call}, budget_s)
-    sink.write(set="lists", name=name, Sq=seqlen, H=heads, block=BLOCK, kept=kept * heads,
-               bytes=4 * (lists.rows.numel() + lists.blocks.numel() + lists.order.numel()) + workspace.numel(),
+    sink.write(set="block_mask", name=name, Sq=seqlen, H=heads, block=BLOCK, kept=kept * heads,
+               bytes=4 * (buffers.rows.numel() + buffers.blocks.numel() + buffers.order.numel()) + workspace.numel(),
                **gpu.summary(samples[name]), sm_mhz=load["sm_mhz"], watts=load["watts"])
 
 
 def attention_point(sink, context, seqlen, budget_s):
-    """The butterfly by formula, by lists, and nothing hidden, all in one run."""
+    """The butterfly by formula, by block mask, and nothing hidden, all in one run."""
     q, k, v = (torch.randn(1, seqlen, HEADS, DIM, device="cuda", dtype=torch.bfloat16) for _ in range(3))
     mask = kept_blocks(seqlen)
     density = float(mask.float().mean())
@@ -100,28 +100,28 @@ def attention_point(sink, context, seqlen, budget_s):
                  seqlen_k=seqlen)
     stream = torch.cuda.current_stream().cuda_stream
     builder = context.builder(problem(context, seqlen, HEADS))
-    lists = Lists(seqlen, 1, int(mask.sum()))
+    buffers = Buffers(seqlen, 1, int(mask.sum()))
     workspace = torch.empty(builder.workspace(1, 1), dtype=torch.uint8, device="cuda")
     dense = mask.to(torch.uint8).contiguous()
-    builder.bind(lists.view, workspace.data_ptr(), attune.OF_MASK, dense.data_ptr(), stream=stream)()
-    unordered = attune.BlockMask(1, 1, lists.view.row_offsets, lists.view.indices, lists.view.capacity, None)
+    builder.bind(buffers.view, workspace.data_ptr(), attune.OF_MASK, dense.data_ptr(), stream=stream)()
+    unordered = attune.BlockMask(1, 1, buffers.view.row_offsets, buffers.view.indices, buffers.view.capacity, None)
     ways = {"dense": ({}, None), "formula": (dict(mask_expr=butterfly()), None),
-            "lists": (dict(block_size=BLOCK, block_density=density), lists.view),
-            "lists without order": (dict(block_size=BLOCK, block_density=density), unordered)}
+            "block mask": (dict(block_size=BLOCK, block_density=density), buffers.view),
+            "block mask without order": (dict(block_size=BLOCK, block_density=density), unordered)}
     calls, results, plans = {}, {}, {}
     for name, (fields, view) in ways.items():
         plans[name] = context.plan(context.problem(**plain, **fields))
         results[name] = torch.full_like(q, float("nan"))
         calls[name] = plans[name].bind(q.data_ptr(), k.data_ptr(), v.data_ptr(), results[name].data_ptr(), stream=stream,
-                                       lists=view)
+                                       block_mask=view)
         calls[name]()
     torch.cuda.synchronize()
-    for name in ("lists", "lists without order"):
+    for name in ("block mask", "block mask without order"):
         error = float((results[name].float() - results["formula"].float()).abs().max())
         assert error < 2e-2, f"{name}: {error} from the formula's"
     samples, load = gpu.time_interleaved(calls, budget_s)
     for name, plan in plans.items():
-        sink.write(set="lists", name=f"attention, {name}", Sq=seqlen, H=HEADS, block=BLOCK, density=round(density, 5),
+        sink.write(set="block_mask", name=f"attention, {name}", Sq=seqlen, H=HEADS, block=BLOCK, density=round(density, 5),
                    **gpu.summary(samples[name]), config=plan.config, source=plan.source, sm_mhz=load["sm_mhz"],
                    watts=load["watts"])
 
@@ -130,7 +130,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     gpu.add_flags(parser)
     flags = parser.parse_args()
-    context, sink = gpu.start(flags, "lists")
+    context, sink = gpu.start(flags, "block_mask")
     for seqlen, heads in SIZES:
         for name, fields, bound, expected in sources(seqlen, heads):
             build_point(sink, context, seqlen, heads, name, fields, bound, expected, flags.rounds_budget)
