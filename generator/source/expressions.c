@@ -19,8 +19,8 @@ attune_status attune_expressions_emit(attune_buffer *out, const attune_config *c
   attune_status status = attune_problem_check(problem);
   if (status == ATTUNE_OK) status = attune_problem_number_expressions(&number, problem);
   if (status == ATTUNE_OK && number != config->expression_hash)
-    status = attune_fail(ATTUNE_BAD_EXPRESSION, "the config has expressions x%d, the problem x%d", config->expression_hash,
-                         number);
+    status = attune_fail(ATTUNE_BAD_EXPRESSION, "the config has expressions x%d, the problem x%d",
+                         config->expression_hash, number);
   if (status == ATTUNE_OK) status = attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem);
   if (status == ATTUNE_OK) status = attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, problem);
   if (status == ATTUNE_OK) attune_expressions_write(out, problem, mask, score);
