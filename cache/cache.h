@@ -26,6 +26,9 @@ typedef struct {
 /* The position of the problem of that text; false: it has none, and is never found as a near one. Pure and
  * thread-safe. */
 typedef bool attune_locate(attune_position *out, const char *problem);
+/* Writes the canonical text today of a problem or config as files before version 3 have it; false: it needs more than
+ * size bytes. Pure and thread-safe. */
+typedef bool attune_translate(char *out, size_t size, const char *text);
 
 typedef struct {
   const char *path; /* user file, ":memory:", or NULL: $ATTUNE_DATABASE, else $XDG_CACHE_HOME/attune/attune.db,
@@ -35,7 +38,8 @@ typedef struct {
   bool frozen;                  /* never write, never create */
   bool required; /* ATTUNE_STORE_FAILED where the user's file exists and cannot be read, or, unless frozen, cannot be
                     written now */
-  attune_locate *locate; /* NULL: choices are stored without a position, until somebody opens the file with it */
+  attune_locate *locate;       /* NULL: choices are stored without a position, until somebody opens the file with it */
+  attune_translate *translate; /* for files of earlier versions; NULL: their texts stay */
 } attune_store_options;
 
 /* Fails with ATTUNE_STORE_TOO_NEW, ATTUNE_OUT_OF_MEMORY or ATTUNE_BAD_ARGUMENT only, unless the file is required. */

@@ -48,7 +48,8 @@ static attune_sqlite_error leave_foreign(sqlite3 **db, attune_sqlite_error fault
   return ATTUNE_SQLITE_FOREIGN;
 }
 
-attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, char reason[256]) {
+attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, attune_translate *translate,
+                                         char reason[256]) {
   *out = NULL;
   const char *other = attune_path_not_a_file(path);
   if (other) {
@@ -75,7 +76,7 @@ attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, char r
     int code = set_journal(*out, path);
     if (code != SQLITE_OK) fault = attune_sqlite_error_of(code);
   }
-  if (fault == ATTUNE_SQLITE_OLD) fault = attune_schema_migrate(*out);
+  if (fault == ATTUNE_SQLITE_OLD) fault = attune_schema_migrate(*out, translate);
   return leave_foreign(out, settle(out, fault, reason), path);
 }
 
@@ -94,21 +95,23 @@ static char *address_of(const char *path, const char *options) {
 }
 
 /* Reads a file of an earlier version, whose place need not be writable, as a copy in memory. */
-static attune_sqlite_error open_copy(sqlite3 **out, const char *address, char reason[256]) {
+static attune_sqlite_error open_copy(sqlite3 **out, const char *address, int version, attune_translate *translate,
+                                     char reason[256]) {
   attune_sqlite_error error =
       open_connection(out, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI);
-  if (error == ATTUNE_SQLITE_NONE) error = attune_schema_copy_old(*out, address);
+  if (error == ATTUNE_SQLITE_NONE) error = attune_schema_copy_old(*out, address, version, translate);
   return settle(out, error, reason);
 }
 
-static attune_sqlite_error open_address(sqlite3 **out, const char *path, const char *options, char reason[256]) {
+static attune_sqlite_error open_address(sqlite3 **out, const char *path, const char *options,
+                                        attune_translate *translate, char reason[256]) {
   char *address = address_of(path, options);
   if (!address) return ATTUNE_SQLITE_MEMORY;
   attune_sqlite_error error = open_connection(out, address, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
   int version = 0;
   if (error == ATTUNE_SQLITE_NONE) error = attune_schema_check(*out, &version);
   error = settle(out, error, reason);
-  if (error == ATTUNE_SQLITE_OLD && version > 0) error = open_copy(out, address, reason);
+  if (error == ATTUNE_SQLITE_OLD && version > 0) error = open_copy(out, address, version, translate, reason);
   sqlite3_free(address);
   return error;
 }
@@ -121,7 +124,8 @@ static bool has_log(const char *path) {
   return length < (int)sizeof name && stat(name, &status) == 0 && status.st_size > 0;
 }
 
-attune_sqlite_error attune_database_open_reader(sqlite3 **out, const char *path, bool shipped, char reason[256]) {
+attune_sqlite_error attune_database_open_reader(sqlite3 **out, const char *path, bool shipped,
+                                                attune_translate *translate, char reason[256]) {
   *out = NULL;
   attune_sqlite_error fault = ATTUNE_SQLITE_UNUSABLE;
   const char *other = attune_path_not_a_file(path);
@@ -129,16 +133,16 @@ attune_sqlite_error attune_database_open_reader(sqlite3 **out, const char *path,
     snprintf(reason, 256, "it is %s", other);
     return fault;
   }
-  if (!shipped && has_log(path)) fault = open_address(out, path, "mode=ro&readonly_shm=1", reason);
+  if (!shipped && has_log(path)) fault = open_address(out, path, "mode=ro&readonly_shm=1", translate, reason);
   /* Immutable: no lock is taken and no file is made beside it, not even for a database that was left in WAL mode. */
-  if (fault == ATTUNE_SQLITE_UNUSABLE) fault = open_address(out, path, "immutable=1", reason);
+  if (fault == ATTUNE_SQLITE_UNUSABLE) fault = open_address(out, path, "immutable=1", translate, reason);
   return leave_foreign(out, fault, path);
 }
 
 attune_sqlite_error attune_database_open_memory(sqlite3 **out) {
   char reason[256];
   attune_sqlite_error fault = open_connection(out, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-  if (fault == ATTUNE_SQLITE_NONE) fault = attune_schema_migrate(*out);
+  if (fault == ATTUNE_SQLITE_NONE) fault = attune_schema_migrate(*out, NULL);
   return settle(out, fault, reason);
 }
 

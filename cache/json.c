@@ -9,7 +9,7 @@
 #include "cache/store.h"
 
 static const char format_name[] = "attune-measurements";
-enum { FORMAT_VERSION = 2 };
+enum { FORMAT_VERSION = 3 };
 
 /* ---- out ---- */
 
@@ -200,7 +200,7 @@ static bool is_field(const char *name) {
 }
 
 /* What version 1 said otherwise. */
-static attune_status upgrade_row(json_t *object, int index) {
+static attune_status upgrade_version_1(json_t *object, int index) {
   char device[ATTUNE_DEVICE_MAX];
   const char *hash = json_string_value(json_object_get(object, "generator"));
   const char *was = json_string_value(json_object_get(object, "device"));
@@ -216,12 +216,28 @@ static attune_status upgrade_row(json_t *object, int index) {
   return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory left for measurements[%d]", index);
 }
 
-static attune_status read_row(attune_measurement *row, json_t *object, int index, int version) {
+/* Versions 1 and 2 have problems and configs in other words. */
+static attune_status translate_text(json_t *object, const char *name, int index, attune_translate *translate) {
+  char out[ATTUNE_TRANSLATED_MAX];
+  const char *was = json_string_value(json_object_get(object, name));
+  if (!was) return wrong_shape(index, name, "needs a text");
+  const char *today = attune_version_2_text(out, was, translate);
+  if (today == was || json_object_set_new(object, name, json_string(today)) == 0) return ATTUNE_OK;
+  return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory left for measurements[%d]", index);
+}
+
+static attune_status upgrade_row(json_t *object, int index, int version, attune_translate *translate) {
+  attune_status status = version < 2 ? upgrade_version_1(object, index) : ATTUNE_OK;
+  if (status == ATTUNE_OK && version < 3) status = translate_text(object, "problem", index, translate);
+  if (status == ATTUNE_OK && version < 3) status = translate_text(object, "config", index, translate);
+  return status;
+}
+
+static attune_status read_row(attune_measurement *row, json_t *object, int index, int version,
+                              attune_translate *translate) {
   if (!json_is_object(object)) return attune_fail(ATTUNE_BAD_JSON, "measurements[%d]: needs an object", index);
-  if (version == 1) {
-    attune_status status = upgrade_row(object, index);
-    if (status) return status;
-  }
+  const attune_status upgraded = upgrade_row(object, index, version, translate);
+  if (upgraded) return upgraded;
   const char *name;
   json_t *value;
   json_object_foreach(object, name, value) {
@@ -238,7 +254,7 @@ static attune_status read_row(attune_measurement *row, json_t *object, int index
   return attune_measurement_broken(row, &field, &rule) ? wrong_shape(index, field, rule) : ATTUNE_OK;
 }
 
-static attune_status read_document(import_data *import, const json_t *root) {
+static attune_status read_document(import_data *import, const json_t *root, attune_translate *translate) {
   const char *format = json_string_value(json_object_get(root, "format"));
   const json_t *version = json_object_get(root, "version");
   const json_t *rows = json_object_get(root, "measurements");
@@ -257,7 +273,7 @@ static attune_status read_document(import_data *import, const json_t *root) {
   import->count = (int)count;
   for (int i = 0; i < import->count; i++) {
     attune_status status =
-        read_row(&import->rows[i], json_array_get(rows, (size_t)i), i, (int)json_integer_value(version));
+        read_row(&import->rows[i], json_array_get(rows, (size_t)i), i, (int)json_integer_value(version), translate);
     if (status) return status;
   }
   return ATTUNE_OK;
@@ -305,7 +321,7 @@ attune_status attune_store_import(attune_store *store, const char *json, size_t 
   }
   if (!root) return attune_fail(ATTUNE_BAD_JSON, "line %d, column %d: %s", error.line, error.column, error.text);
   import_data import = {0};
-  attune_status status = read_document(&import, root);
+  attune_status status = read_document(&import, root, store->translate);
   if (!status) status = attune_store_write(store, insert_rows, &import, true);
   if (!status && added) *added = import.added;
   for (int i = 0; i < import.count; i++)

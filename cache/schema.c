@@ -116,8 +116,15 @@ static const char version_2[] =
     "CREATE INDEX choices_by_position ON choices"
     " (class, arch, axis_1, axis_2, axis_3, axis_4, axis_5, axis_6, device);";
 
+/* Names of config fields and words became the field's, and the classes by which problems are near were written anew.
+ * The choices are made again from the measurements. */
+static const char version_3[] =
+    "DELETE FROM choices;"
+    "UPDATE measurements SET problem = text_of_version_2(problem), config = text_of_version_2(config)"
+    " WHERE problem <> text_of_version_2(problem) OR config <> text_of_version_2(config);";
+
 /* steps[v] takes a file from version v to v + 1; version 0 is an empty file. */
-static const char *const steps[ATTUNE_SCHEMA_VERSION] = {version_1, version_2};
+static const char *const steps[ATTUNE_SCHEMA_VERSION] = {version_1, version_2, version_3};
 
 static int query_number(sqlite3 *db, const char *sql, int *out) {
   sqlite3_stmt *statement;
@@ -170,20 +177,24 @@ static int stamp(sqlite3 *db, int version) {
   return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
-static int take_steps(sqlite3 *db) {
-  int version;
-  int code = query_number(db, "PRAGMA user_version", &version);
-  const bool has_rows = version > 0;
-  if (code == SQLITE_OK) code = attune_version_1_add_functions(db);
-  for (; code == SQLITE_OK && version < ATTUNE_SCHEMA_VERSION; version++) {
+static int run_steps(sqlite3 *db, int from, int to, attune_translate *translate) {
+  int code = attune_version_1_add_functions(db);
+  if (code == SQLITE_OK) code = attune_version_2_add_functions(db, &translate);
+  for (int version = from; code == SQLITE_OK && version < to; version++)
     code = sqlite3_exec(db, steps[version], NULL, NULL, NULL);
-  }
   attune_version_1_remove_functions(db);
-  if (code == SQLITE_OK && has_rows) code = attune_choices_refresh_all(db);
-  return code == SQLITE_OK ? stamp(db, ATTUNE_SCHEMA_VERSION) : code;
+  attune_version_2_remove_functions(db);
+  return code == SQLITE_OK ? stamp(db, to) : code;
 }
 
-attune_sqlite_error attune_schema_migrate(sqlite3 *db) {
+static int take_steps(sqlite3 *db, attune_translate *translate) {
+  int version;
+  int code = query_number(db, "PRAGMA user_version", &version);
+  if (code == SQLITE_OK) code = run_steps(db, version, ATTUNE_SCHEMA_VERSION, translate);
+  return code == SQLITE_OK && version > 0 ? attune_choices_refresh_all(db) : code;
+}
+
+attune_sqlite_error attune_schema_migrate(sqlite3 *db, attune_translate *translate) {
   int code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
   if (code != SQLITE_OK) return attune_sqlite_error_of(code);
   /* Another process may have migrated the file before this one had the lock. */
@@ -192,7 +203,7 @@ attune_sqlite_error attune_schema_migrate(sqlite3 *db) {
   code = check(db, &fault, &version);
   if (code == SQLITE_OK && fault == ATTUNE_SQLITE_OLD) {
     fault = ATTUNE_SQLITE_NONE;
-    code = take_steps(db);
+    code = take_steps(db, translate);
   }
   if (code == SQLITE_OK) code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
   if (code == SQLITE_OK) return fault;
@@ -200,9 +211,23 @@ attune_sqlite_error attune_schema_migrate(sqlite3 *db) {
   return attune_sqlite_error_of(code);
 }
 
-attune_sqlite_error attune_schema_copy_old(sqlite3 *memory, const char *address) {
-  int code = sqlite3_exec(memory, version_1, NULL, NULL, NULL);
-  if (code == SQLITE_OK) code = attune_version_1_copy(memory, address);
-  if (code == SQLITE_OK) code = stamp(memory, 1);
-  return code == SQLITE_OK ? attune_schema_migrate(memory) : attune_sqlite_error_of(code);
+/* Binaries stay behind: earlier versions' sources had other bytes, so that none of them would be found. */
+static int copy_measurements(sqlite3 *memory, const char *address) {
+  sqlite3_stmt *attach;
+  int code = sqlite3_prepare_v2(memory, "ATTACH ?1 AS old", -1, &attach, NULL);
+  if (code == SQLITE_OK) code = sqlite3_bind_text(attach, 1, address, -1, SQLITE_STATIC);
+  if (code == SQLITE_OK) code = sqlite3_step(attach);
+  int finalized = sqlite3_finalize(attach);
+  if (code != SQLITE_DONE) return code;
+  if (finalized != SQLITE_OK) return finalized;
+  code = sqlite3_exec(memory, "INSERT INTO main.measurements SELECT * FROM old.measurements", NULL, NULL, NULL);
+  int detached = sqlite3_exec(memory, "DETACH old", NULL, NULL, NULL);
+  return code == SQLITE_OK ? detached : code;
+}
+
+attune_sqlite_error attune_schema_copy_old(sqlite3 *memory, const char *address, int version,
+                                           attune_translate *translate) {
+  int code = run_steps(memory, 0, version, translate);
+  if (code == SQLITE_OK) code = copy_measurements(memory, address);
+  return code == SQLITE_OK ? attune_schema_migrate(memory, translate) : attune_sqlite_error_of(code);
 }

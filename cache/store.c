@@ -91,7 +91,7 @@ static attune_status replace_damaged(attune_store *store, sqlite3 **db, attune_s
     attune_store_warn(store, "%s is damaged; it was set aside as %s and started anew", store->path, aside);
   }
   free(aside);
-  *fault = attune_database_open(db, store->path, reason);
+  *fault = attune_database_open(db, store->path, store->translate, reason);
   return ATTUNE_OK;
 }
 
@@ -127,7 +127,7 @@ static attune_status take_user(attune_store *store, sqlite3 *db, attune_sqlite_e
   case ATTUNE_SQLITE_OLD:
     attune_store_warn(store, "cannot write %s: %s; this run is not remembered", store->path, reason);
     /* It may still be read. */
-    fault = attune_database_open_reader(&db, store->path, false, reason);
+    fault = attune_database_open_reader(&db, store->path, false, store->translate, reason);
     if (fault == ATTUNE_SQLITE_TOO_NEW) return too_new(store->path);
     if (fault == ATTUNE_SQLITE_MEMORY) return out_of_memory();
     if (fault == ATTUNE_SQLITE_NONE) {
@@ -143,7 +143,7 @@ static attune_status take_user(attune_store *store, sqlite3 *db, attune_sqlite_e
 static attune_status open_user(attune_store *store) {
   sqlite3 *db;
   char reason[256] = "";
-  attune_sqlite_error fault = attune_database_open(&db, store->path, reason);
+  attune_sqlite_error fault = attune_database_open(&db, store->path, store->translate, reason);
   return take_user(store, db, fault, reason);
 }
 
@@ -179,7 +179,7 @@ attune_status attune_store_stop_writing(attune_store *store) {
 static attune_status add_reader(attune_store *store, const char *path, bool shipped) {
   sqlite3 *db;
   char reason[256] = "";
-  switch (attune_database_open_reader(&db, path, shipped, reason)) {
+  switch (attune_database_open_reader(&db, path, shipped, store->translate, reason)) {
   case ATTUNE_SQLITE_NONE:
     locate_choices(store, db);
     if (shipped)
@@ -308,6 +308,7 @@ attune_status attune_store_open(attune_store **out, const attune_store_options *
   }
   store->frozen = options->frozen;
   store->locate = options->locate;
+  store->translate = options->translate;
   store->required = options->required;
   store->cache_limit = cache_limit();
   attune_status status = open_all(store, options);

@@ -52,13 +52,15 @@ bool attune_path_moved(sqlite3 *db);
 
 /* ---- schema.c ---- */
 
-enum { ATTUNE_SCHEMA_VERSION = 2 };
+enum { ATTUNE_SCHEMA_VERSION = 3 };
 /* version may be NULL. */
 attune_sqlite_error attune_schema_check(sqlite3 *db, int *version);
-/* In one transaction: a file has its old version or the new one, whatever stops the process. */
-attune_sqlite_error attune_schema_migrate(sqlite3 *db);
-/* Fills an empty database in memory with the measurements of the file of version 1 at a "file:" address. */
-attune_sqlite_error attune_schema_copy_old(sqlite3 *memory, const char *address);
+/* In one transaction: a file has its old version or the new one, whatever stops the process. translate may be NULL, as
+ * everywhere below. */
+attune_sqlite_error attune_schema_migrate(sqlite3 *db, attune_translate *translate);
+/* Fills an empty database in memory with the measurements of the file of that earlier version at a "file:" address. */
+attune_sqlite_error attune_schema_copy_old(sqlite3 *memory, const char *address, int version,
+                                           attune_translate *translate);
 
 /* ---- version_1.c ---- */
 
@@ -68,7 +70,15 @@ void attune_version_1_device(char out[ATTUNE_DEVICE_MAX], const char *device);
 /* The SQL function device_of_version_1, for migrations. */
 int attune_version_1_add_functions(sqlite3 *db);
 void attune_version_1_remove_functions(sqlite3 *db);
-int attune_version_1_copy(sqlite3 *memory, const char *address);
+
+/* ---- version_2.c ---- */
+
+/* The text of a problem or config as it is today; text itself where there is nothing to translate, else out. */
+enum { ATTUNE_TRANSLATED_MAX = 1024 };
+const char *attune_version_2_text(char out[ATTUNE_TRANSLATED_MAX], const char *text, attune_translate *translate);
+/* The SQL function text_of_version_2, for migrations. *translate outlives it. */
+int attune_version_2_add_functions(sqlite3 *db, attune_translate **translate);
+void attune_version_2_remove_functions(sqlite3 *db);
 
 /* ---- database.c: one file ---- */
 
@@ -76,9 +86,11 @@ enum { ATTUNE_BUSY_MILLISECONDS = 5000 }; /* how long a statement waits for othe
 
 /* With DAMAGED, *out is still open, for attune_path_set_aside. With every other fault it is NULL. reason: for
  * UNUSABLE. */
-attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, char reason[256]);
+attune_sqlite_error attune_database_open(sqlite3 **out, const char *path, attune_translate *translate,
+                                         char reason[256]);
 /* Never writes or creates anything. shipped: nobody else writes it either. */
-attune_sqlite_error attune_database_open_reader(sqlite3 **out, const char *path, bool shipped, char reason[256]);
+attune_sqlite_error attune_database_open_reader(sqlite3 **out, const char *path, bool shipped,
+                                                attune_translate *translate, char reason[256]);
 attune_sqlite_error attune_database_open_memory(sqlite3 **out);
 /* One step of work on one database; returns a SQLite code. It may run again after a fault, so it starts its results
  * anew. */
@@ -92,13 +104,14 @@ struct attune_store {
   pthread_mutex_t lock;
   char *path; /* the user file, or ":memory:" */
   bool frozen;
-  attune_locate *locate; /* may be NULL */
-  int64_t cache_limit;   /* bytes of binaries */
-  int64_t damaged;       /* rows and files, since the store was opened */
-  int set_aside;         /* files, since the store was opened */
-  bool required;         /* what the user's file cannot do fails */
-  atomic_bool forgetful; /* memory stands in for a file that cannot be used */
-  atomic_bool warned;    /* warning is set, and never changes again */
+  attune_locate *locate;       /* may be NULL */
+  attune_translate *translate; /* may be NULL */
+  int64_t cache_limit;         /* bytes of binaries */
+  int64_t damaged;             /* rows and files, since the store was opened */
+  int set_aside;               /* files, since the store was opened */
+  bool required;               /* what the user's file cannot do fails */
+  atomic_bool forgetful;       /* memory stands in for a file that cannot be used */
+  atomic_bool warned;          /* warning is set, and never changes again */
   char warning[1024];
   sqlite3 *top;      /* written; NULL if frozen, or if there was no memory to reopen it */
   sqlite3 **readers; /* asked after it; allocated for the shipped files and one more */

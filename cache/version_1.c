@@ -52,17 +52,3 @@ int attune_version_1_add_functions(sqlite3 *db) {
 void attune_version_1_remove_functions(sqlite3 *db) {
   sqlite3_create_function(db, "device_of_version_1", 1, SQLITE_UTF8, NULL, NULL, NULL, NULL);
 }
-
-/* Binaries stay behind: version 1's sources had other bytes, so that none of them would be found. */
-int attune_version_1_copy(sqlite3 *memory, const char *address) {
-  sqlite3_stmt *attach;
-  int code = sqlite3_prepare_v2(memory, "ATTACH ?1 AS old", -1, &attach, NULL);
-  if (code == SQLITE_OK) code = sqlite3_bind_text(attach, 1, address, -1, SQLITE_STATIC);
-  if (code == SQLITE_OK) code = sqlite3_step(attach);
-  int finalized = sqlite3_finalize(attach);
-  if (code != SQLITE_DONE) return code;
-  if (finalized != SQLITE_OK) return finalized;
-  code = sqlite3_exec(memory, "INSERT INTO main.measurements SELECT * FROM old.measurements", NULL, NULL, NULL);
-  int detached = sqlite3_exec(memory, "DETACH old", NULL, NULL, NULL);
-  return code == SQLITE_OK ? detached : code;
-}

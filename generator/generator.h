@@ -257,6 +257,9 @@ void attune_config_of_problem(attune_config *out, attune_family family, const at
 attune_status attune_config_fits(const attune_config *config, const attune_problem *problem);
 /* The config's schedule for another problem. out may be config. */
 void attune_config_for_problem(attune_config *out, const attune_config *config, const attune_problem *problem);
+/* The text today of a problem or config that a store of version 1 or 2 has; any other text comes out as it is. false:
+ * it needs more than size bytes. */
+bool attune_text_renamed(char *out, size_t size, const char *text);
 /* "attune_forward_mma_bf16_d128_causal_m128_n64_w4_s1_lpt_b2": the config's text as a C identifier. */
 attune_status attune_config_symbol(char out[ATTUNE_TEXT_MAX + 8], const attune_config *config);
 /* "mma"; unique among the families of an operation. "unknown" where there is no such family. */

@@ -8,17 +8,6 @@
 
 /* ---- is a row what would run now? ---- */
 
-/* Rows of version 1 of the file have a hash of their family's sources. Those of its last release are trusted: today's
- * kernels took 0.99 to 1.01 of its times where both were measured (templates/notes/parts.md). */
-static const struct {
-  attune_family family;
-  const char *hash;
-} last_of_version_1[] = {
-    {ATTUNE_FAMILY_REFERENCE, "v1:23de407afac7d6d3a8b7ba9ea4bc8628f2aafbc2a42339458458ed9257871746"},
-    {ATTUNE_FAMILY_MMA, "v1:d41f0adacb92a25958b839dc572cd1e7b3f5292db8d1668b4f626e23f4b527d3"},
-    {ATTUNE_FAMILY_WGMMA, "v1:aaf799a09ff78282ade84897f0bd3183f7d0b6141042d8b144e48dfc07008fdc"},
-};
-
 /* A class knows its expressions' number only; the texts are those of a problem that has the same. */
 static attune_status problem_of_class(attune_problem *out, const char *class_text, const attune_problem *like) {
   attune_status status = attune_problem_parse(out, class_text);
@@ -48,10 +37,6 @@ const char *attune_tool(void) {
 
 bool attune_result_is_current(const attune_measurement *row, const attune_config *config, const attune_problem *like) {
   if (strcmp(row->tool, attune_tool()) == 0) return true;
-  for (size_t i = 0; i < sizeof last_of_version_1 / sizeof *last_of_version_1; i++) {
-    if (strcmp(row->result_hash, last_of_version_1[i].hash) == 0)
-      return config->family == (int32_t)last_of_version_1[i].family;
-  }
   if (strncmp(row->result_hash, "v1:", 3) == 0) return false;
   attune_problem problem;
   char now[65];

@@ -29,7 +29,10 @@ attune_status attune_context_create(attune_context **out, const attune_options *
   if (!context) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a context");
   atomic_init(&context->references, 1);
   context->frozen = own.frozen || attune_frozen_by_environment();
-  attune_store_options store = {.path = own.database, .frozen = context->frozen, .locate = attune_problem_locate};
+  attune_store_options store = {.path = own.database,
+                                .frozen = context->frozen,
+                                .locate = attune_problem_locate,
+                                .translate = attune_text_renamed};
   context->plans = attune_plan_cache_create();
   if (!context->plans) status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a context");
   if (status == ATTUNE_OK) status = attune_backend_open(&context->machine, own.device, own.host_seed);

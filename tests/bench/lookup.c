@@ -152,7 +152,8 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: lookup DATABASE\n");
     return 2;
   }
-  const attune_store_options options = {.path = argv[1], .locate = attune_problem_locate};
+  const attune_store_options options = {
+      .path = argv[1], .locate = attune_problem_locate, .translate = attune_text_renamed};
   need(attune_device_of_arch(&b.device, "sm_90"));
   need(attune_store_open(&b.store, &options));
   attune_config config;

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "generator/generator.h"
+#include "tests/unit/store_renamed.h"
 
 static const attune_config usual = {
     .family = ATTUNE_FAMILY_MMA,
@@ -268,6 +269,38 @@ static void test_operations(void **unused) {
   free(steps);
 }
 
+/* Texts of stores of earlier versions parse once they are renamed, and not before; those of today stay. */
+static void test_renamed(void **unused) {
+  (void)unused;
+  for (int i = 0; i < RENAMED_ROWS; i++) {
+    const renamed_row *row = &renamed_rows[i];
+    char problem_text[ATTUNE_TEXT_MAX], config_text[ATTUNE_TEXT_MAX];
+    attune_problem problem;
+    attune_config config;
+    assert_true(attune_text_renamed(problem_text, sizeof problem_text, row->problem));
+    assert_true(attune_text_renamed(config_text, sizeof config_text, row->config));
+    assert_string_equal(problem_text, row->problem_now);
+    assert_string_equal(config_text, row->config_now);
+    if (attune_problem_parse(&problem, problem_text) != ATTUNE_OK) fail_msg("%s", attune_message());
+    if (attune_config_parse(&config, config_text) != ATTUNE_OK) fail_msg("%s", attune_message());
+    if (strcmp(row->config, config_text) != 0)
+      assert_int_equal(attune_config_parse(&config, row->config), ATTUNE_BAD_CONFIG);
+    assert_true(attune_text_renamed(config_text, sizeof config_text, row->config_now));
+    assert_string_equal(config_text, row->config_now);
+    const size_t size = strlen(row->config_now);
+    assert_false(attune_text_renamed(config_text, size, row->config));
+    assert_true(attune_text_renamed(config_text, size + 1, row->config));
+  }
+  char text[64];
+  assert_true(attune_text_renamed(text, sizeof text, "before.turns.list5"));
+  assert_string_equal(text, "before.turns.list5"); /* none of ours */
+  assert_true(attune_text_renamed(text, sizeof text, "forward.list.turns2.pack.pack0x.list64"));
+  assert_string_equal(text, "forward.list.turns2.pack.pack0x.block_mask64");
+  assert_true(attune_text_renamed(text, sizeof text, ""));
+  assert_string_equal(text, "");
+  assert_false(attune_text_renamed(text, 0, ""));
+}
+
 static void test_simplest_first(void **unused) {
   (void)unused;
   attune_config plain = usual, tricky = usual;
@@ -314,6 +347,7 @@ int main(void) {
       cmocka_unit_test(test_only_canonical_text),
       cmocka_unit_test(test_refused),
       cmocka_unit_test(test_operations),
+      cmocka_unit_test(test_renamed),
       cmocka_unit_test(test_simplest_first),
       cmocka_unit_test(test_of_problem),
   };

@@ -69,7 +69,7 @@ static void the_file_has_a_log_and_a_stamp(void **state) {
   assert_true(file_exists("x.db-wal"));
   attune_store_close(store);
   assert_string_equal(sql("x.db", "PRAGMA journal_mode; PRAGMA user_version; PRAGMA application_id"),
-                      "wal\n2\n1098151278");
+                      "wal\n3\n1098151278");
 }
 
 static bool compare_row(void *user, const attune_measurement *row) {
@@ -312,7 +312,7 @@ static void frozen_neither_creates_nor_writes(void **state) {
 
 static void a_newer_file_is_refused_and_untouched(void **state) {
   (void)state;
-  sql("x.db", "PRAGMA application_id = 1098151278; PRAGMA user_version = 3; CREATE TABLE t (a)");
+  sql("x.db", "PRAGMA application_id = 1098151278; PRAGMA user_version = 4; CREATE TABLE t (a)");
   char *before, *after;
   size_t size = read_file(&before, "x.db");
   for (int frozen = 0; frozen < 2; frozen++) {

@@ -2,7 +2,8 @@
  * succeeds, nothing leaks, nothing is set aside, and the next call works. Linked with --wrap for malloc and its kin. */
 #include <jansson.h>
 
-#include "tests/unit/store_version_1.h"
+#include "generator/generator.h"
+#include "tests/unit/store_version_2.h"
 
 /* ---- allocations that fail: the n-th from now, and with and_all_after also the rest ---- */
 
@@ -220,6 +221,27 @@ static attune_status read_version_1(void) {
   return status;
 }
 
+static attune_status open_renamed(const char *name, bool frozen) {
+  attune_store *other;
+  const bool was_counting = counting;
+  counting = false;
+  make_renamed(name, 2, RENAMED_ROWS);
+  counting = was_counting;
+  const attune_store_options options = {
+      .path = in_folder(name), .frozen = frozen, .locate = locate, .translate = attune_text_renamed};
+  const attune_status status = attune_store_open(&other, &options);
+  attune_store_close(other);
+  return status;
+}
+
+static attune_status open_version_2(void) {
+  return open_renamed("old-2.db", false);
+}
+
+static attune_status read_version_2(void) {
+  return open_renamed("read-2.db", true);
+}
+
 static attune_status count_all(void) {
   attune_store_counts counts;
   return attune_store_count(store, &counts);
@@ -276,6 +298,8 @@ static const operation operations[] = {
     {"claim", claim, 1},
     {"open version 1", open_version_1, 11},
     {"read version 1", read_version_1, 11},
+    {"open version 2", open_version_2, 11},
+    {"read version 2", read_version_2, 11},
     {"count", count_all, 1},
     {"export", export_all, 1},
     {"import", import_all, 1},

@@ -1,8 +1,9 @@
-/* Files of version 1: migrated with nothing lost, whoever else opens them and wherever the process is killed. */
+/* Files of versions 1 and 2: migrated with nothing lost, whoever else opens them and wherever the process is killed. */
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "tests/unit/store_version_1.h"
+#include "generator/generator.h"
+#include "tests/unit/store_version_2.h"
 
 static bool check_row(void *user, const attune_measurement *row) {
   ++*(int *)user;
@@ -47,7 +48,7 @@ static void nothing_is_lost(void **state) {
                                   "SELECT count(*) FROM measurements WHERE generator = 'abc';"
                                   "SELECT was FROM version_1_devices; SELECT count(*) FROM choices WHERE class IS NULL;"
                                   "PRAGMA integrity_check"),
-                      "2\n1..25\n25\nNVIDIA H100|sm_90|132 SMs|233472 shared|52428800 L2|85024112640 memory\n3\nok");
+                      "3\n1..25\n25\nNVIDIA H100|sm_90|132 SMs|233472 shared|52428800 L2|85024112640 memory\n3\nok");
   /* Whoever can place problems does so when the file is opened next. */
   store = open_store_with(&(attune_store_options){.path = in_folder("x.db"), .locate = locate_by_length});
   expect_rows(store, 25);
@@ -141,6 +142,95 @@ static void an_older_process_goes_on(void **state) {
   attune_store_close(store);
 }
 
+/* ---- words that became others ---- */
+
+typedef struct {
+  const char *problem, *config;
+  int seen;
+} expected_row;
+
+static bool check_renamed(void *user, const attune_measurement *row) {
+  expected_row *expected = user;
+  expected->seen++;
+  assert_string_equal(row->problem, expected->problem);
+  assert_string_equal(row->config, expected->config);
+  assert_string_equal(row->device, version_2_device);
+  assert_true(row->verified && row->status == ATTUNE_MEASURED_OK && row->median == 0.5 && row->sample_count == 1);
+  return true;
+}
+
+/* each: rows of every pair of texts. */
+static void expect_renamed(attune_store *store, int each) {
+  assert_string_equal(attune_store_warning(store), "");
+  assert_int_equal(count(store).measurements, each * RENAMED_ROWS);
+  for (int i = 0; i < RENAMED_ROWS; i++) {
+    expected_row row = {renamed_rows[i].problem_now, renamed_rows[i].config_now, 0};
+    const attune_measurement_filter filter = {.problem = row.problem};
+    assert_int_equal(attune_store_measurements(store, &filter, check_renamed, &row), ATTUNE_OK);
+    assert_int_equal(row.seen, each);
+  }
+}
+
+/* From both versions, in place or as a copy of what is only read; marks and ids stay. */
+static void every_word_is_translated(void **state) {
+  (void)state;
+  const char *read_only[] = {in_folder("x.db"), NULL};
+  const attune_store_options ways[] = {
+      {.path = in_folder("x.db"), .frozen = true, .translate = attune_text_renamed},
+      {.path = ":memory:", .read_only = read_only, .translate = attune_text_renamed},
+      {.path = in_folder("x.db"), .translate = attune_text_renamed},
+      {.path = in_folder("x.db"), .translate = attune_text_renamed}, /* a second time */
+  };
+  for (int version = 1; version <= 2; version++) {
+    make_renamed("x.db", version, 3 * RENAMED_ROWS);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+      attune_store *store = open_store_with(&ways[i]);
+      expect_renamed(store, 3);
+      attune_store_close(store);
+    }
+    assert_string_equal(sql("x.db", "PRAGMA user_version; SELECT min(id) || '..' || max(id) FROM measurements"),
+                        "3\n1..12");
+    assert_string_equal(sql("x.db", "SELECT count(*) FROM measurements WHERE outdated"), version == 1 ? "0" : "1");
+    assert_string_equal(sql("x.db", "SELECT count(*) || ' ' || count(class) FROM choices"), "4 0");
+    assert_string_equal(sql("x.db", "PRAGMA integrity_check"), "ok");
+  }
+}
+
+/* Who does not know the words leaves them. */
+static void without_a_translation_texts_stay(void **state) {
+  (void)state;
+  make_renamed("x.db", 2, RENAMED_ROWS);
+  attune_store_close(open_store("x.db"));
+  for (int i = 0; i < RENAMED_ROWS; i++) {
+    char query[512];
+    snprintf(query, sizeof query, "SELECT count(*) FROM measurements WHERE problem = '%s' AND config = '%s'",
+             renamed_rows[i].problem, renamed_rows[i].config);
+    assert_string_equal(sql("x.db", query), "1");
+  }
+}
+
+/* A process of version 2 that has the file open goes on, in its own words. */
+static void a_process_of_version_2_goes_on(void **state) {
+  (void)state;
+  make_renamed("x.db", 2, RENAMED_ROWS);
+  sqlite3 *old;
+  assert_int_equal(sqlite3_open(in_folder("x.db"), &old), SQLITE_OK);
+  insert_version_2(old, "p", "before");
+  attune_store *store =
+      open_store_with(&(attune_store_options){.path = in_folder("x.db"), .translate = attune_text_renamed});
+  insert_version_2(old, "p", "after");
+  assert_int_equal(sqlite3_exec(old, "SELECT * FROM choices; UPDATE measurements SET outdated = 0 WHERE problem = 'p'",
+                                NULL, NULL, NULL),
+                   SQLITE_OK);
+  sqlite3_close(old);
+  assert_string_equal(configs(store, attune_store_measurements, (attune_measurement_filter){.problem = "p"}),
+                      "before after");
+  assert_int_equal(count(store).measurements, RENAMED_ROWS + 2);
+  attune_store_close(store);
+}
+
+/* ---- many processes, and killed ones ---- */
+
 enum { PROCESSES = 8, ROWS = 400 };
 
 static int open_and_put(int worker) {
@@ -148,34 +238,44 @@ static int open_and_put(int worker) {
   char config[32];
   snprintf(config, sizeof config, "worker %d", worker);
   attune_measurement row = measurement(config, 1);
-  if (attune_store_open(&store, &(attune_store_options){.path = in_folder("x.db"), .locate = locate_by_length}))
-    return 1;
+  const attune_store_options options = {
+      .path = in_folder("x.db"), .locate = locate_by_length, .translate = attune_text_renamed};
+  if (attune_store_open(&store, &options)) return 1;
   bool good = attune_store_put_measurement(store, &row) == ATTUNE_OK && !*attune_store_warning(store);
   if (!good) fprintf(stderr, "worker %d: '%s' '%s'\n", worker, attune_message(), attune_store_warning(store));
   attune_store_close(store);
   return good ? 0 : 1;
 }
 
+/* How many rows have a text of today and none of before, and how many the other way round. */
+static const char words_of_rows[] = "SELECT count(*) FROM measurements WHERE config LIKE '%.turns.%' OR config LIKE "
+                                    "'%.tokens.%' OR problem LIKE '%.list64.%';"
+                                    "SELECT count(*) FROM measurements WHERE config LIKE '%.pingpong_%' OR problem LIKE"
+                                    " '%.block_mask64.%';";
+
 static void many_upgrade_it_at_once(void **state) {
   (void)state;
-  make_version_1("x.db", ROWS);
-  pid_t children[PROCESSES];
-  for (int i = 0; i < PROCESSES; i++) {
-    children[i] = fork();
-    assert_true(children[i] >= 0);
-    if (children[i] == 0) _exit(open_and_put(i));
+  for (int version = 1; version <= 2; version++) {
+    make_renamed("x.db", version, ROWS);
+    pid_t children[PROCESSES];
+    for (int i = 0; i < PROCESSES; i++) {
+      children[i] = fork();
+      assert_true(children[i] >= 0);
+      if (children[i] == 0) _exit(open_and_put(i));
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+      int result;
+      assert_int_equal(waitpid(children[i], &result, 0), children[i]);
+      assert_true(WIFEXITED(result) && WEXITSTATUS(result) == 0);
+    }
+    attune_store *store = open_store("x.db");
+    assert_int_equal(count(store).measurements, ROWS + PROCESSES);
+    attune_store_close(store);
+    assert_string_equal(sql("x.db", words_of_rows), "0\n300"); /* three of four rows have such a word */
+    assert_string_equal(sql("x.db", "SELECT count(*) FROM choices WHERE class IS NULL; PRAGMA integrity_check"),
+                        "0\nok");
+    assert_int_equal(count_files("x.db*"), 1);
   }
-  for (int i = 0; i < PROCESSES; i++) {
-    int result;
-    assert_int_equal(waitpid(children[i], &result, 0), children[i]);
-    assert_true(WIFEXITED(result) && WEXITSTATUS(result) == 0);
-  }
-  attune_store *store = open_store("x.db");
-  assert_int_equal(count(store).measurements, ROWS + PROCESSES);
-  assert_int_equal(count(store).choices, ROWS / 10 + 1);
-  attune_store_close(store);
-  assert_string_equal(sql("x.db", "SELECT count(*) FROM choices WHERE class IS NULL; PRAGMA integrity_check"), "0\nok");
-  assert_int_equal(count_files("x.db*"), 1);
 }
 
 static int writes_left;
@@ -185,47 +285,73 @@ static ssize_t write_or_die(int descriptor, const void *bytes, size_t size, off_
   return pwrite(descriptor, bytes, size, offset);
 }
 
-/* Before each write to the file or its log in turn. */
-static void wherever_it_is_killed_the_file_is_whole(void **state) {
-  (void)state;
+/* Returns whether it ended before it was killed. */
+static bool upgrade_and_die(int writes) {
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    writes_left = writes;
+    vfs->xSetSystemCall(vfs, "pwrite", (sqlite3_syscall_ptr)write_or_die);
+    vfs->xSetSystemCall(vfs, "pwrite64", (sqlite3_syscall_ptr)write_or_die);
+    _exit(open_and_put(0));
+  }
+  int result;
+  assert_int_equal(waitpid(child, &result, 0), child);
+  return WIFEXITED(result);
+}
+
+/* Before each write to the file or its log in turn: it has its old version with all of the old words, or the new one
+ * with none. */
+static void killed_at_every_write(int version) {
+  enum { OLD = 60, NAMED = 45 };
+  char is_old[32], is_new[32], is_done[32];
+  snprintf(is_old, sizeof is_old, "%d\n%d\n%d\n0\nok", version, OLD, NAMED);
+  snprintf(is_new, sizeof is_new, "3\n%d\n0\n%d\nok", OLD, NAMED);
+  snprintf(is_done, sizeof is_done, "3\n%d\n0\n%d\nok", OLD + 1, NAMED);
+  char query[512];
+  snprintf(query, sizeof query, "PRAGMA user_version; SELECT count(*) FROM measurements; %s PRAGMA integrity_check",
+           words_of_rows);
   int killed = 0, was_old = 0;
   for (int writes = 0;; writes += 3) {
-    make_version_1("x.db", 60);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-      sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
-      writes_left = writes;
-      vfs->xSetSystemCall(vfs, "pwrite", (sqlite3_syscall_ptr)write_or_die);
-      vfs->xSetSystemCall(vfs, "pwrite64", (sqlite3_syscall_ptr)write_or_die);
-      _exit(open_and_put(0));
-    }
-    int result;
-    assert_int_equal(waitpid(child, &result, 0), child);
-    const bool done = WIFEXITED(result);
-    const char *header = sql("x.db", "PRAGMA user_version; SELECT count(*) FROM measurements;"
-                                     "SELECT count(*) FROM choices; PRAGMA integrity_check");
-    const bool old = strcmp(header, "1\n60\n60\nok") == 0; /* the view has them all */
-    if (!old && strcmp(header, "2\n60\n6\nok") != 0 && strcmp(header, "2\n61\n7\nok") != 0)
+    make_renamed("x.db", version, OLD);
+    const bool done = upgrade_and_die(writes);
+    const char *header = sql("x.db", query);
+    const bool old = strcmp(header, is_old) == 0;
+    if (!old && strcmp(header, is_new) != 0 && strcmp(header, is_done) != 0)
       fail_msg("killed before write %d: %s", writes, header);
     killed += !done;
     was_old += old;
-    attune_store *store = open_store("x.db");
+    attune_store *store =
+        open_store_with(&(attune_store_options){.path = in_folder("x.db"), .translate = attune_text_renamed});
     assert_string_equal(attune_store_warning(store), "");
-    assert_true(count(store).measurements >= 60 && count(store).choices >= 6);
+    assert_true(count(store).measurements >= OLD);
     attune_store_close(store);
+    assert_string_equal(sql("x.db", words_of_rows), "0\n45");
     assert_int_equal(count_files("x.db*"), 1);
-    assert_int_equal(unlink(in_folder("x.db")), 0);
     if (done) break;
   }
   assert_true(killed > 10 && was_old > 5 && was_old < killed);
 }
 
+static void wherever_it_is_killed_the_file_is_whole(void **state) {
+  (void)state;
+  killed_at_every_write(1);
+  killed_at_every_write(2);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
   const struct CMUnitTest tests[] = {
-      TEST(nothing_is_lost),          TEST(devices_are_rounded),     TEST(files_that_are_only_read_stay_as_they_are),
-      TEST(an_older_process_goes_on), TEST(many_upgrade_it_at_once), TEST(wherever_it_is_killed_the_file_is_whole),
+      TEST(nothing_is_lost),
+      TEST(devices_are_rounded),
+      TEST(files_that_are_only_read_stay_as_they_are),
+      TEST(an_older_process_goes_on),
+      TEST(every_word_is_translated),
+      TEST(without_a_translation_texts_stay),
+      TEST(a_process_of_version_2_goes_on),
+      TEST(many_upgrade_it_at_once),
+      TEST(wherever_it_is_killed_the_file_is_whole),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

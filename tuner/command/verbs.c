@@ -9,7 +9,8 @@ attune_status attune_verb_open_store(attune_store **out, const attune_flags *fla
   attune_store_options options = {.path = flags->database,
                                   .frozen = use == ATTUNE_STORE_READ || attune_frozen_by_environment(),
                                   .required = use != ATTUNE_STORE_CACHE,
-                                  .locate = attune_problem_locate};
+                                  .locate = attune_problem_locate,
+                                  .translate = attune_text_renamed};
   attune_status status = attune_store_open(out, &options);
   if (status == ATTUNE_OK && *attune_store_warning(*out)) fprintf(stderr, "attune: %s\n", attune_store_warning(*out));
   return status;
