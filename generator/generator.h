@@ -184,7 +184,7 @@ enum { ATTUNE_OWN_FIELDS_MAX = 12 };
 /* How a kernel computes it. Every field is an int32_t. Its family's operation says which fields follow from the problem
  * (of those to lse), and the family's own table what its schedule is: the rest. These tables drive print, parse,
  * compare, the space, JSON and help; a field that a config does not have is 0, or 1 where it counts parts.
- * Canonical text: operation, family, fields; e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.longest.b2 */
+ * Canonical text: operation, family, fields; e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.lpt.b2 */
 typedef struct {
   int32_t family; /* attune_family */
   int32_t dtype;  /* attune_dtype */

@@ -130,7 +130,7 @@ enum { ATTUNE_LENGTH_KINDS = 8 };
 
 typedef struct {
   bool passed;
-  double error, bound; /* max abs error of O against float64 on the sampled rows; 2 * unfused + 1e-5 */
+  double error, error_bound; /* max abs error of O against float64 on the sampled rows; 2 * unfused + 1e-5 */
   double unfused_error;
   double lse_error;     /* max abs, 0 without LSE */
   int64_t rows_checked; /* against float64; where these are not all, every element is compared with the reference
@@ -265,7 +265,7 @@ typedef struct {
   attune_config best, initial;
   char method[16]; /* "measured" or "model" */
   double best_seconds, default_seconds, worst_seconds, spent_seconds;
-  double error, bound;
+  double error, error_bound;
   int candidates, legal, compiled, verified, measured, failed, reused;
   int outdated; /* rows of the problem that other kernels left than would run now; they are never chosen */
 } attune_tune_result;

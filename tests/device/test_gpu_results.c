@@ -294,8 +294,8 @@ static bool try_trial(attune_verifier **verifier, const trial *t) {
     return false;
   }
   printf("%-4s %-34s %-70s error %.2e of %.2e, lse %.1e, %lld rows%s%s\n", verdict.passed ? "ok" : "FAIL", name,
-         attune_plan_config(t->plan), verdict.error, verdict.bound, verdict.lse_error, (long long)verdict.rows_checked,
-         verdict.passed ? "" : "; ", verdict.worst);
+         attune_plan_config(t->plan), verdict.error, verdict.error_bound, verdict.lse_error,
+         (long long)verdict.rows_checked, verdict.passed ? "" : "; ", verdict.worst);
   return verdict.passed;
 }
 

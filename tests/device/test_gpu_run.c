@@ -101,7 +101,7 @@ static void compare(const char *name, const attune_plan *plan, attune_verifier *
     report(name, false, "%s: %s", attune_status_name(status), attune_message());
   else
     report(name, verdict.passed, "%s error %.2e of %.2e, lse %.1e, %lld rows, %.2f ms%s%s", attune_plan_config(plan),
-           verdict.error, verdict.bound, verdict.lse_error, (long long)verdict.rows_checked, seconds * 1e3,
+           verdict.error, verdict.error_bound, verdict.lse_error, (long long)verdict.rows_checked, seconds * 1e3,
            verdict.passed ? "" : "; ", verdict.worst);
 }
 

@@ -207,7 +207,7 @@ attune_status attune_verifier_check(attune_verifier *verifier, const attune_prog
   if (status != ATTUNE_OK) return status;
   const bool wrong = answers(attune_fake_gpu.wrong, config) ||
                      (verifier->drawing.lengths && answers(attune_fake_gpu.wrong_with_lengths, config));
-  *out = (attune_verdict){.passed = !wrong, .error = 1e-3, .bound = 2e-3};
+  *out = (attune_verdict){.passed = !wrong, .error = 1e-3, .error_bound = 2e-3};
   if (!out->passed) strcpy(out->worst, "batch 0, head 0, row 3: 7 instead of 1");
   return ATTUNE_OK;
 }

@@ -27,7 +27,7 @@ static void test_a_model_gives_way_to_measurements(void **state) {
   tally tally = rows_of(&bench);
   assert_int_equal(tally.modelled, tally.rows);
   assert_true(tally.rows - tally.unverified >= 3); /* the best few were run on the simulator */
-  assert_true(bench.result.bound > 0);
+  assert_true(bench.result.error_bound > 0);
   assert_int_equal(attune_fake_gpu.logged, 0); /* and none of them timed */
   assert_int_equal(tune(&bench), ATTUNE_OK);
   assert_string_equal(bench.result.method, "measured");
@@ -75,7 +75,7 @@ static void test_a_model_without_a_compiler_stays_unverified(void **state) {
   assert_int_equal(tune_by_model(&bench), ATTUNE_OK);
   tally tally = rows_of(&bench);
   assert_int_equal(tally.unverified, tally.rows);
-  assert_true(bench.result.bound == 0);
+  assert_true(bench.result.error_bound == 0);
   assert_true(bench.result.best_seconds > 0);
   close_bench(&bench);
 }

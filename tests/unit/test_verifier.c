@@ -22,8 +22,8 @@ static void a_right_kernel_passes(void **state) {
     const attune_verdict verdict = verdict_of(&problem, RIGHT);
     assert_true(verdict.passed);
     assert_int_equal(verdict.rows_checked, 2 * 4 * 20);
-    assert_true(verdict.error > 0.0 && verdict.error < verdict.bound);
-    assert_true(verdict.unfused_error > 0.0 && fabs(verdict.bound - 2.0 * verdict.unfused_error - 1e-5) < 1e-12);
+    assert_true(verdict.error > 0.0 && verdict.error < verdict.error_bound);
+    assert_true(verdict.unfused_error > 0.0 && fabs(verdict.error_bound - 2.0 * verdict.unfused_error - 1e-5) < 1e-12);
     assert_true(verdict.lse_error < 1e-5);
     assert_string_equal(verdict.worst, "");
   }
@@ -68,10 +68,10 @@ static void long_rows_have_their_own_bound(void **state) {
   problem.window_left = 1984;
   const attune_verdict right = verdict_of(&problem, RIGHT);
   assert_true(right.passed);
-  assert_true(right.error <= right.bound && fabs(right.bound - 2.0 * right.unfused_error - 1e-5) < 1e-12);
+  assert_true(right.error <= right.error_bound && fabs(right.error_bound - 2.0 * right.unfused_error - 1e-5) < 1e-12);
   const attune_verdict wrong = verdict_of(&problem, IGNORES_THE_WINDOW);
   assert_false(wrong.passed);
-  assert_true(wrong.error > wrong.bound && wrong.bound < 0.01);
+  assert_true(wrong.error > wrong.error_bound && wrong.error_bound < 0.01);
 }
 
 static void buckets_are_powers_of_two_of_visible_keys(void **state) {

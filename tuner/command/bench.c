@@ -58,7 +58,7 @@ static attune_status time_kernel(figure *out, const bench *bench, const attune_p
   if (status == ATTUNE_OK) status = attune_verifier_check(verifier, program, &out->verdict);
   if (status == ATTUNE_OK && !out->verdict.passed)
     status = attune_fail(ATTUNE_WRONG_RESULT, "%s gives a wrong result: error %.2e, allowed %.2e; %s", out->text,
-                         out->verdict.error, out->verdict.bound, out->verdict.worst);
+                         out->verdict.error, out->verdict.error_bound, out->verdict.worst);
   if (status == ATTUNE_OK) {
     attune_candidate candidate = {.program = program};
     status = attune_measure(verifier, bench->machine, &candidate, 1, ROUNDS, seconds_each);
@@ -72,7 +72,7 @@ static attune_status time_kernel(figure *out, const bench *bench, const attune_p
 static json_t *to_json(const bench *bench, const attune_workload_item *item, const figure *figure,
                        attune_status status) {
   const double us = 1e6, seconds = figure->timing.median;
-  const bool verified = figure->verdict.bound > 0;
+  const bool verified = figure->verdict.error_bound > 0;
   json_t *object = attune_item_to_json(item, status);
   const double floor = attune_problem_floor(&item->problem, attune_backend_device(bench->machine));
   json_t *more = json_pack(
@@ -82,7 +82,7 @@ static json_t *to_json(const bench *bench, const attune_workload_item *item, con
       figure->timing.count, "tflops", attune_json_time(attune_tflops(&item->problem, seconds)), "bytes_per_second",
       seconds > 0 ? attune_json_number(attune_problem_bytes(&item->problem) / seconds) : json_null(), "floor_us",
       attune_json_time(floor * us), "error", verified ? attune_json_number(figure->verdict.error) : json_null(),
-      "error_bound", attune_json_time(figure->verdict.bound));
+      "error_bound", attune_json_time(figure->verdict.error_bound));
   const bool whole = json_object_update(object, more) == 0;
   json_decref(more);
   if (whole) return object;
@@ -104,7 +104,7 @@ static void print_line(bench *bench, const attune_workload_item *item, const fig
   snprintf(rate, sizeof rate, "%.1f", attune_problem_bytes(&item->problem) / seconds * 1e-9);
   snprintf(share, sizeof share, "%.1f%%", 100 * floor / seconds);
   snprintf(error, sizeof error, "%.1e", figure->verdict.error);
-  snprintf(allowed, sizeof allowed, "%.1e", figure->verdict.bound);
+  snprintf(allowed, sizeof allowed, "%.1e", figure->verdict.error_bound);
   const char *const cells[COLUMN_COUNT] = {item->name, median, spread, tflops, rate, share, error, allowed};
   if (bench->table.count == 0)
     attune_columns_begin(&bench->table, stdout, columns, COLUMN_COUNT, attune_terminal_width());

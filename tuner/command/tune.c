@@ -96,7 +96,7 @@ static void print_outcome(const attune_columns *table, const attune_workload_ite
   print_gain(gain, result, by_model(result));
   snprintf(tflops, sizeof tflops, "%.1f", attune_tflops(&item->problem, result->best_seconds));
   snprintf(error, sizeof error, "%.1e", result->error);
-  snprintf(allowed, sizeof allowed, "%.1e", result->bound);
+  snprintf(allowed, sizeof allowed, "%.1e", result->error_bound);
   const char *const cells[COLUMN_COUNT] = {item->name,     initial, best,    gain,  tflops,
                                            result->method, error,   allowed, spent, worst};
   attune_columns_row(table, cells);
@@ -126,7 +126,7 @@ static void print_table(const attune_workload_item *items, const outcome *outcom
     if (outcomes[i].status != ATTUNE_OK) continue;
     modelled = modelled || by_model(&outcomes[i].result);
     if (by_model(&outcomes[i].result)) least = fmin(least, outcomes[i].result.best_seconds);
-    unverified = unverified || outcomes[i].result.bound == 0;
+    unverified = unverified || outcomes[i].result.error_bound == 0;
   }
   if (modelled) print_model(device, least);
   if (unverified) printf("No C++ compiler was found to verify with: unverified rows are never chosen.\n");
@@ -150,8 +150,8 @@ static json_t *outcome_to_json(const attune_workload_item *item, const outcome *
       attune_text_or_null(best), "time_us", attune_json_time(time * us), "default_config", attune_text_or_null(initial),
       "default_time_us", attune_json_time(result->default_seconds * us), "worst_time_us",
       attune_json_time(result->worst_seconds * us), "tflops", attune_json_time(attune_tflops(&item->problem, time)),
-      "error", result->bound > 0 ? attune_json_number(result->error) : json_null(), "error_bound",
-      attune_json_time(result->bound), "spent_seconds", attune_json_number(result->spent_seconds), "candidates",
+      "error", result->error_bound > 0 ? attune_json_number(result->error) : json_null(), "error_bound",
+      attune_json_time(result->error_bound), "spent_seconds", attune_json_number(result->spent_seconds), "candidates",
       result->candidates, "legal", result->legal, "compiled", result->compiled, "verified", result->verified,
       "measured", result->measured, "failed", result->failed, "reused", result->reused, "outdated", result->outdated);
   const bool whole = json_object_update(object, more) == 0;

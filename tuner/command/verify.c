@@ -56,13 +56,13 @@ static attune_status report(verification *self, const char *inputs, const attune
     return attune_json_append(
         self->cases,
         json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:I, s:s?}", "inputs", inputs, "passed", verdict->passed, "error",
-                  attune_json_number(verdict->error), "error_bound", attune_json_number(verdict->bound),
+                  attune_json_number(verdict->error), "error_bound", attune_json_number(verdict->error_bound),
                   "unfused_error", attune_json_number(verdict->unfused_error), "lse_error",
                   self->problem.want_lse ? attune_json_number(verdict->lse_error) : json_null(), "rows_checked",
                   (json_int_t)verdict->rows_checked, "worst", attune_text_or_null(verdict->worst)));
   char error[24], allowed[24], unfused[24], lse_error[24], rows[24];
   snprintf(error, sizeof error, "%.3g", verdict->error);
-  snprintf(allowed, sizeof allowed, "%.3g", verdict->bound);
+  snprintf(allowed, sizeof allowed, "%.3g", verdict->error_bound);
   snprintf(unfused, sizeof unfused, "%.3g", verdict->unfused_error);
   snprintf(lse_error, sizeof lse_error, "%.3g", verdict->lse_error);
   snprintf(rows, sizeof rows, "%lld", (long long)verdict->rows_checked);

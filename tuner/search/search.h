@@ -20,7 +20,7 @@ typedef struct {
   bool finalist;        /* was in the final race, or in one against its winner */
   attune_measured status;
   attune_timing timing;
-  double error, bound;
+  double error, error_bound;
   double compile_seconds, verify_seconds, measure_seconds;
   char result_hash[65]; /* "" until somebody asks */
   char compiler[64];

@@ -71,7 +71,7 @@ attune_status attune_search_record(attune_search *search, attune_trial *trial, c
                                     : ranked ? trial->seconds
                                              : 0,
                             .error = trial->error,
-                            .error_bound = trial->bound,
+                            .error_bound = trial->error_bound,
                             .compiler = trial->compiler,
                             .driver = search->machine ? attune_backend_driver(search->machine) : "",
                             .clocks = clocks,
@@ -160,7 +160,7 @@ static bool take_choice(void *user, const attune_measurement *row) {
   choice->result->best = config;
   choice->result->best_seconds = row->median;
   choice->result->error = row->error;
-  choice->result->bound = row->error_bound;
+  choice->result->error_bound = row->error_bound;
   return true;
 }
 

@@ -82,7 +82,7 @@ static attune_status verify(measured_search *m, attune_trial *trial, bool *usabl
   }
   if (!trial->verified || !verdict.passed) { /* those of the usual inputs are kept, unless others show it wrong */
     trial->error = verdict.error;
-    trial->bound = verdict.bound;
+    trial->error_bound = verdict.error_bound;
   }
   if (!verdict.passed) {
     snprintf(trial->note, sizeof trial->note, "%s", verdict.worst);

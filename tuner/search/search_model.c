@@ -164,7 +164,7 @@ static attune_status verify(verification *self, attune_trial *trial) {
     status = attune_verifier_check(self->verifiers[i], trial->program, &verdict);
     if (i > 0 && verdict.passed) break; /* errors are those of the usual inputs */
     trial->error = verdict.error;
-    trial->bound = verdict.bound;
+    trial->error_bound = verdict.error_bound;
   }
   trial->verify_seconds = attune_now() - start;
   if (status == ATTUNE_OUT_OF_MEMORY) return status;

@@ -170,7 +170,7 @@ static void take_over(attune_trial *trial, const attune_measurement *row) {
   trial->status = row->status;
   trial->verified = row->verified;
   trial->error = row->error;
-  trial->bound = row->error_bound;
+  trial->error_bound = row->error_bound;
   snprintf(trial->note, sizeof trial->note, "%s", row->note);
   if (row->status == ATTUNE_MEASURED_OK) trial->seconds = row->median;
 }

@@ -168,7 +168,7 @@ static void compare_rows(const output *out, attune_verdict *verdict) {
     verdict->lse_error = all.error;
   } else {
     verdict->error = error;
-    verdict->bound = bound;
+    verdict->error_bound = bound;
     verdict->unfused_error = out->v->rows.unfused_errors[row->bucket];
   }
   if (error <= bound) return;
