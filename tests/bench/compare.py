@@ -14,6 +14,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -46,8 +47,15 @@ class Build:
                       seqlen_q=point["Sq"], seqlen_k=point["Sk"], dtype=getattr(attune, {"bfloat16": "BF16", "float16": "FP16"}[
                           point["dtype"]]))
         params = {name: "float[]" if isinstance(value[0], float) else "int[]" for name, value in point.get("params", {}).items()}
-        config = ".".join(self.words.get(word, word) for word in point["config"].split("."))
+        config = ".".join(re.sub(r"^(.*?)(\d*)$", lambda m: self.words.get(m[1], m[1]) + m[2], word)
+                          for word in point["config"].split("."))
         return self.context.plan(self.context.problem(params=params, **fields), config)
+
+
+def renamed():
+    """{word of a config: what it was}, by generator/config/renamed.c"""
+    table = (attune.TOP / "generator" / "config" / "renamed.c").read_text()
+    return {now: was for was, now in re.findall(r'{"(\w+)", "(\w+)", (?:true|false)}', table)}
 
 
 def points_of(files):
@@ -115,7 +123,7 @@ def main():
     parser.add_argument("--limit", type=float, default=1.02, help="largest ratio that is not told (default: %(default)s)")
     parser.add_argument("--rounds-budget", type=float, default=0.4, metavar="SECONDS", help="of rounds a point (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=min(16, os.cpu_count()), help="that compile (default: %(default)s)")
-    parser.add_argument("--words", type=Path, help="JSON object: words of the recorded configs that OLD spells otherwise")
+    parser.add_argument("--old-words", action="store_true", help="OLD is from before the words of configs were renamed")
     parser.add_argument("--out", type=Path, help="default: tests/bench/results/<gpu>-compare.jsonl")
     flags = parser.parse_args()
     if torch is None or not torch.cuda.is_available():
@@ -124,7 +132,7 @@ def main():
     torch.set_grad_enabled(False)
     torch.zeros(1, device="cuda")
     sink, points = gpu.Sink(flags.out or gpu.results_path("compare")), points_of(flags.files)
-    words = json.loads(flags.words.read_text()) if flags.words else {}
+    words = renamed() if flags.old_words else {}
     with tempfile.TemporaryDirectory() as folder:
         builds = [(flags.old.resolve(), Path(folder) / "old.db", words), (attune.TOP, Path(folder) / "new.db", {})]
         compile_all(builds, points, flags.processes)
