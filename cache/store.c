@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+static const char not_remembered[] = "; this run is not remembered";
 static const int64_t default_cache_limit = INT64_C(512) << 20;
 
 static attune_status out_of_memory(void) {
@@ -245,10 +246,14 @@ static int try_write(sqlite3 *db) {
   return code;
 }
 
-/* Whether the user's file does what the store is opened for. */
+/* Whether the user's file does what the store is opened for. Its warning tells what a run that goes on does without,
+ * and this one does not go on. */
 static attune_status check_required(attune_store *store) {
-  if (store->frozen ? atomic_load(&store->warned) : atomic_load(&store->forgetful))
-    return attune_fail(ATTUNE_STORE_FAILED, "%s", store->warning);
+  if (store->frozen ? atomic_load(&store->warned) : atomic_load(&store->forgetful)) {
+    const char *remark = strstr(store->warning, not_remembered);
+    const size_t length = remark ? (size_t)(remark - store->warning) : strlen(store->warning);
+    return attune_fail(ATTUNE_STORE_FAILED, "%.*s", (int)length, store->warning);
+  }
   if (store->frozen) return ATTUNE_OK;
   const attune_sqlite_error fault = attune_sqlite_error_of(try_write(store->top));
   if (fault == ATTUNE_SQLITE_MEMORY) return out_of_memory();

@@ -205,6 +205,34 @@ static void files_of_problems_are_refused_with_their_line(void **state) {
   fclose(file);
   expect(run("verify --problem problem.json --json"), 1, "ATTUNE_BAD_JSON");
   expect(run("verify --problem problem.json"), 1, "problem.json, line 3");
+  expect(run("verify --problem - <problem.json"), 1, "-, line 3");
+  expect(run("verify --problem nowhere.json"), 1,
+         "nowhere.json: cannot read: No such file or directory; expected a JSON");
+  unlink(path);
+  assert_int_equal(mkfifo(path, 0600), 0);
+  expect(run("verify --problem problem.json"), 1, "a FIFO that nobody writes into");
+  unlink(path);
+}
+
+/* A mistyped --database: the run goes on without, and says so. */
+static void a_file_of_others_is_no_store(void **state) {
+  (void)state;
+  char path[128];
+  snprintf(path, sizeof path, "%s/in", folder);
+  write_qkv("in", "");
+  struct stat before, after;
+  assert_int_equal(stat(path, &before), 0);
+  expect(run("run --input in --output out --device host --family reference --database in"), 0,
+         "attune: in is not a store of Attune and was left alone");
+  expect(run("tune --arch sm_90 --database in"), 1, "in is not a store of Attune and was left alone\n");
+  expect(run("store list --database in"), 1, "in is not a store of Attune; nothing is read from it\n");
+  assert_int_equal(stat(path, &after), 0);
+  assert_true(before.st_ino == after.st_ino && before.st_size == after.st_size);
+  expect(run("store list --database no/such/folder/a.db"), 0, "nothing stored");
+  snprintf(path, sizeof path, "%s/no", folder);
+  assert_int_equal(access(path, F_OK), -1);
+  snprintf(path, sizeof path, "%s/out", folder);
+  unlink(path);
 }
 
 static void verify_finds_kernels_right(void **state) {
@@ -346,6 +374,7 @@ int main(void) {
       cmocka_unit_test(run_computes_attention_of_a_file),
       cmocka_unit_test(bad_input_writes_nothing),
       cmocka_unit_test(files_of_problems_are_refused_with_their_line),
+      cmocka_unit_test(a_file_of_others_is_no_store),
       cmocka_unit_test(verify_finds_kernels_right),
       cmocka_unit_test(explain_counts_what_masks_leave),
       cmocka_unit_test(frozen_compiles_nothing_and_leaves_nothing),

@@ -232,6 +232,8 @@ static void bad_arguments(void **state) {
   builder = builder_of(&problem);
   const size_t size = attune_block_mask_builder_workspace(builder, 1, 1);
   assert_int_equal(size, ROWS * sizeof(int32_t));
+  assert_int_equal(attune_block_mask_builder_workspace(builder, INT32_MAX, INT32_MAX), 0); /* sizes that none has */
+  assert_int_equal(attune_block_mask_builder_workspace(builder, -1, 1), 0);
   clear(&built, 1, 1, CELLS);
   assert_int_equal(attune_block_mask_builder_build(builder, &source, &built.view, built.workspace, size - 1, NULL),
                    ATTUNE_WORKSPACE_TOO_SMALL);

@@ -9,6 +9,7 @@
 #include "generator/base/status.h"
 #include "generator/problem/field.h"
 #include "tuner/command/table.h"
+#include "tuner/files/file.h"
 #include "tuner/files/problem_parts.h"
 
 /* What getopt_long returns for the flag of that number is beyond every character. */
@@ -143,17 +144,23 @@ static attune_status read_bias(attune_problem *problem, const attune_flag *flag,
 }
 
 static attune_status read_problem(attune_problem *problem, attune_inputs *given, const char *text) {
+  enum { LARGEST = 1 << 24 };
   json_error_t error;
+  char *bytes;
+  size_t size;
   if (strncmp(text, "forward.", strlen("forward.")) == 0) return attune_problem_parse(problem, text);
-  json_t *object = json_load_file(text, JSON_REJECT_DUPLICATES, &error);
-  if (object == NULL && error.line < 0)
-    return attune_fail(ATTUNE_BAD_FILE,
-                       "--problem: %s; expected a ATTUNE_FLAG_JSON file or a text such as "
+  attune_status status = attune_file_read(&bytes, &size, text, LARGEST);
+  if (status == ATTUNE_BAD_FILE)
+    return attune_fail(status,
+                       "--problem %s; expected a JSON file, - for standard input, or a text such as "
                        "forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal",
-                       error.text);
+                       attune_message());
+  if (status != ATTUNE_OK) return status;
+  json_t *object = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
+  free(bytes);
   if (object == NULL)
     return attune_fail(ATTUNE_BAD_JSON, "%s, line %d, column %d: %s", text, error.line, error.column, error.text);
-  const attune_status status = attune_problem_of_json(problem, given, object, text);
+  status = attune_problem_of_json(problem, given, object, text);
   json_decref(object);
   return status;
 }

@@ -47,6 +47,7 @@ static attune_status make_plan(work *self, const attune_flags *flags, const attu
   options.host_seed = flags->seed;
   attune_status status = attune_context_create(&self->context, &options);
   if (status != ATTUNE_OK) return status;
+  if (*attune_context_warning(self->context)) fprintf(stderr, "attune: %s\n", attune_context_warning(self->context));
   self->machine = attune_context_machine(self->context);
   if (flags->config == NULL && flags->family == NULL) return attune_plan_create(&self->plan, self->context, problem);
   status = attune_config_of_flags(&config, flags, problem, attune_backend_device(self->machine));

@@ -30,7 +30,7 @@ static const char *families[ATTUNE_FAMILY_COUNT + 1]; /* filled when they are as
 
 static const attune_flag table[ATTUNE_FLAG_COUNT] = {
     [ATTUNE_FLAG_PROBLEM] = {"problem", "FILE|TEXT", ATTUNE_TAKES_SHAPE,
-                             "a JSON file, or forward.bf16.d128...; flags change it", NULL},
+                             "a JSON file (-: standard input), or forward.bf16.d128...; flags change it", NULL},
     [ATTUNE_FLAG_BLOCK_SIZE] = {"block-size", "N", ATTUNE_TAKES_BLOCKS,
                                 "queries and keys of a block: of block_mask, of what explain counts (128)", NULL},
     [ATTUNE_FLAG_SEQLENS_Q] = {"seqlens-q", "N,N,...", LENGTHS,
