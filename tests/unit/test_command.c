@@ -1,4 +1,6 @@
 /* The command as a user meets it: run as a program, judged by its exit code, what it prints, and what it leaves. */
+#include <sqlite3.h>
+
 #include "tests/unit/command_case.h"
 
 /* ---- tests ---- */
@@ -364,6 +366,36 @@ static void a_shipped_store_answers_without_a_compiler(void **state) {
   assert_int_equal(unsetenv("ATTUNE_FROZEN"), 0);
 }
 
+/* As if another Attune had filled the store. */
+static void upgrade_store(const char *name) {
+  char path[64];
+  sqlite3 *db;
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, "UPDATE measurements SET tool = 'older', result_hash = 'older'", NULL, NULL, NULL),
+                   SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, "UPDATE choices SET tool = 'older', result_hash = 'older'", NULL, NULL, NULL),
+                   SQLITE_OK);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void what_an_upgrade_outdates_is_told(void **state) {
+  (void)state;
+  static const char problem[] = "--device host --family reference --head-dim 16 --seqlen-q 8 --database upgraded.db";
+  static const char asked[] = "--device host --head-dim 16 --seqlen-q 8 --database upgraded.db";
+  static const char says[] = "1 of the 1 choices for this device are outdated";
+  expect(run("tune %s --effort quick", problem), 0, "stored in upgraded.db");
+  assert_null(strstr(run("explain %s", asked)->err, "outdated"));
+  upgrade_store("upgraded.db");
+  expect(run("store --database upgraded.db"), 0, "outdated      1 of the choices");
+  expect(run("explain %s", asked), 0, says);
+  json_t *object = json_of(run("explain --json %s", asked));
+  assert_int_equal(json_integer_value(json_object_get(object, "outdated")), 1);
+  json_decref(object);
+  expect(run("tune %s --effort quick", problem), 0, says);
+  assert_null(strstr(run("store --database upgraded.db")->out, "outdated"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_verb_explains_itself),
@@ -380,6 +412,7 @@ int main(void) {
       cmocka_unit_test(frozen_compiles_nothing_and_leaves_nothing),
       cmocka_unit_test(estimates_say_for_what),
       cmocka_unit_test(a_shipped_store_answers_without_a_compiler),
+      cmocka_unit_test(what_an_upgrade_outdates_is_told),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

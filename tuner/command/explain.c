@@ -106,17 +106,21 @@ int attune_verb_explain(int argc, char **argv) {
   attune_device device;
   attune_workload_item *items = NULL;
   json_t *list = NULL;
+  attune_upgrade upgrade;
   int count, code;
   if (!attune_verb_begin(&flags, &code, argc, argv)) return code;
   attune_status status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&machine, &device, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags, ATTUNE_STORE_READ);
+  if (status == ATTUNE_OK) status = attune_upgrade_count(&upgrade, store, &device);
+  if (status == ATTUNE_OK && !flags.json) attune_upgrade_tell(stderr, &upgrade);
   if (status == ATTUNE_OK && flags.json) list = json_array();
   for (int i = 0; status == ATTUNE_OK && i < count; i++)
     status = explain(&items[i], &device, store, flags.block_size, list);
   if (status == ATTUNE_OK && list)
-    status = attune_print_json(
-        json_pack("{s:s, s:s, s:O}", "store", attune_store_path(store), "device", device.name, "problems", list));
+    status = attune_print_json(json_pack("{s:s, s:s, s:I, s:I, s:O}", "store", attune_store_path(store), "device",
+                                         device.name, "outdated", (json_int_t)upgrade.outdated, "unchecked",
+                                         (json_int_t)upgrade.unknown, "problems", list));
   if (status != ATTUNE_OK) code = attune_verb_failed(&flags, status);
   json_decref(list);
   free(items);

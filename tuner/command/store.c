@@ -46,33 +46,11 @@ static bool selects_all(const selection *selection) {
   return !filter->problem && !filter->device && !filter->arch && !filter->config;
 }
 
-typedef struct {
-  int64_t outdated, unknown;
-} upgrade;
-
-/* Choices that dispatch will not take, because what would run is not what was measured. */
-static bool count_outdated(void *user, const attune_measurement *row) {
-  upgrade *counts = user;
-  attune_config config;
-  attune_problem problem;
-  if (attune_config_parse(&config, row->config) != ATTUNE_OK ||
-      attune_problem_parse(&problem, row->problem) != ATTUNE_OK)
-    counts->outdated++;
-  else if (!attune_result_is_current(row, &config, NULL)) {
-    /* The class does not tell which expressions are compiled in. */
-    if (attune_problem_expression_hash(&problem) != 0)
-      counts->unknown++;
-    else
-      counts->outdated++;
-  }
-  return true;
-}
-
 static attune_status info(attune_store *store, const attune_flags *flags) {
   attune_store_counts counts;
-  upgrade upgrade = {0};
+  attune_upgrade upgrade;
   attune_status status = attune_store_count(store, &counts);
-  if (status == ATTUNE_OK) status = attune_store_choices(store, NULL, count_outdated, &upgrade);
+  if (status == ATTUNE_OK) status = attune_upgrade_count(&upgrade, store, NULL);
   if (status != ATTUNE_OK) return status;
   if (flags->json)
     return attune_print_json(

@@ -162,7 +162,7 @@ static json_t *outcome_to_json(const attune_workload_item *item, const outcome *
 }
 
 static attune_status print_json(const attune_workload_item *items, const outcome *outcomes, int count,
-                                const char *store, const attune_device *device) {
+                                const char *store, const attune_device *device, const attune_upgrade *upgrade) {
   char figures[256];
   attune_device_figures(figures, device);
   json_t *list = json_array();
@@ -170,7 +170,9 @@ static attune_status print_json(const attune_workload_item *items, const outcome
   for (int i = 0; status == ATTUNE_OK && i < count; i++)
     status = attune_json_append(list, outcome_to_json(&items[i], &outcomes[i]));
   if (status == ATTUNE_OK)
-    status = attune_print_json(json_pack("{s:s, s:s, s:O}", "store", store, "device", figures, "problems", list));
+    status = attune_print_json(json_pack("{s:s, s:s, s:I, s:I, s:O}", "store", store, "device", figures, "outdated",
+                                         (json_int_t)upgrade->outdated, "unchecked", (json_int_t)upgrade->unknown,
+                                         "problems", list));
   json_decref(list);
   return status;
 }
@@ -206,6 +208,7 @@ int attune_verb_tune(int argc, char **argv) {
   attune_device device;
   attune_workload_item *items = NULL;
   outcome *outcomes = NULL;
+  attune_upgrade upgrade; /* before the search */
   int count, code;
   if (!attune_verb_begin(&flags, &code, argc, argv)) return code;
   attune_status status = ATTUNE_OK;
@@ -215,16 +218,18 @@ int attune_verb_tune(int argc, char **argv) {
   if (status == ATTUNE_OK) status = attune_verb_problems(&items, &count, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_device(&machine, &device, &flags);
   if (status == ATTUNE_OK) status = attune_verb_open_store(&store, &flags, ATTUNE_STORE_WRITE);
+  if (status == ATTUNE_OK) status = attune_upgrade_count(&upgrade, store, &device);
   if (status == ATTUNE_OK && !(outcomes = calloc((size_t)count, sizeof *outcomes)))
     status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %d problems", count);
   if (status != ATTUNE_OK) {
     code = attune_verb_failed(&flags, status);
     goto out;
   }
+  if (!flags.json) attune_upgrade_tell(stderr, &upgrade);
   listen_for_interrupts();
   int begun = tune_all(outcomes, items, count, &flags, store, machine, &device);
   if (flags.json)
-    status = print_json(items, outcomes, begun, attune_store_path(store), &device);
+    status = print_json(items, outcomes, begun, attune_store_path(store), &device, &upgrade);
   else
     print_table(items, outcomes, begun, attune_store_path(store), &device);
   for (int i = 0; i < begun && (code == 0 || i + 1 == begun); i++) /* the first fault's, or that of the interruption */

@@ -29,4 +29,16 @@ typedef struct {
 } attune_json_rows;
 bool attune_append_row(void *rows, const attune_measurement *row);
 
+/* ---- upgrade.c ---- */
+
+typedef struct {
+  int64_t choices;
+  int64_t outdated; /* of them; an upgrade of Attune changed their kernels */
+  int64_t unknown;  /* of them; of problems with expressions, which a store does not keep */
+} attune_upgrade;
+/* Counts the choices for the device, or all where that is NULL. */
+attune_status attune_upgrade_count(attune_upgrade *out, attune_store *store, const attune_device *device);
+/* A sentence for what is not 0. */
+void attune_upgrade_tell(FILE *to, const attune_upgrade *upgrade);
+
 #endif
