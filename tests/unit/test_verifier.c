@@ -473,9 +473,25 @@ static void magnitudes_are_those_of_the_drawing(void **state) {
   assert_true(growth > 900.0 && growth < 1150.0);
 }
 
+/* A density so small that no block is kept still has a place for blocks: nothing is added to NULL. */
+static void block_masks_may_keep_nothing(void **state) {
+  (void)state;
+  attune_problem problem;
+  attune_host_block_mask mask;
+  attune_problem_init(&problem);
+  problem.seqlen_q = problem.seqlen_k = 64;
+  problem.block_size = 16;
+  problem.block_density = 1e-45f;
+  assert_int_equal(attune_host_block_mask_draw(&mask, &problem, 0), ATTUNE_OK);
+  assert_int_equal(mask.view.capacity, 0);
+  assert_non_null(mask.blocks);
+  attune_host_block_mask_free(&mask);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_right_kernel_passes),
+      cmocka_unit_test(block_masks_may_keep_nothing),
       cmocka_unit_test(defects_are_named_with_their_place),
       cmocka_unit_test(what_lies_between_rows_is_kept),
       cmocka_unit_test(long_rows_have_their_own_bound),
