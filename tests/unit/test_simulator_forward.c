@@ -113,11 +113,11 @@ static const char *const configs[] = {
     "wgmma.fp16.d40.v72.lse.m64.n64.w8.s2.lazy.q_prefetch.p_in_smem.o_staging_own.persistent_dynamic.heads.b1",
     "wgmma.bf16.d128.v40.window.lse.m192.n64.w16.s2.lazy.q_prefetch.intra_wg_overlap.o_staging_own.persistent_static."
     "lpt.pack_gqa2.b1",
-    "wgmma.bf16.d64.causal.lse.m128.n128.w12.s1.lazy.intra_wg_overlap.pingpong_mma.half_tiles.o_staging_v.persistent_"
-    "static.reversed.b1",
+    "wgmma.bf16.d64.causal.lse.m128.n128.w12.s1.lazy.intra_wg_overlap.pingpong_mma.half_tiles.o_staging_v."
+    "persistent_static.reversed.b1",
     "wgmma.fp16.d40.v72.lse.m64.n64.w8.s2.lazy.o_staging_v.b2",
     "wgmma.bf16.d64.v40.m64.n64.w8.s2.lazy.q_prefetch.p_in_smem.o_staging_v.persistent_static.c2.b1",
-    "wgmma.bf16.d128.window.lse.m64.n96.w8.s2.lazy.q_prefetch.intra_wg_overlap.half_tiles.o_staging_v.persistent_"
+    "wgmma.bf16.d128.window.lse.m64.n96.w8.s2.lazy.q_prefetch.intra_wg_overlap.half_tiles.o_staging_v."
     "persistent_dynamic.lpt.pack_gqa2.b1",
     "wgmma.bf16.d64.lse.m64.n48.w8.s2.lazy.intra_wg_overlap.c2.b1",
     "wgmma.fp16.d64.m64.n32.w8.s1.heads.c2.b2",
@@ -130,7 +130,7 @@ static const char *const configs[] = {
     "wgmma.fp16.d128.causal.lse.m192.n48.w16.s2.q_prefetch.intra_wg_overlap.pingpong_mma.persistent_dynamic.reversed."
     "b1",
     "wgmma.bf16.d64.causal.m64.n32.w8.s3.lazy.q_prefetch.half_tiles.persistent_dynamic.l2_sections.b3",
-    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.lazy.intra_wg_overlap.pingpong_mma.half_tiles.persistent_dynamic.l2_"
+    "wgmma.fp16.d64.window.lse.m192.n64.w16.s2.lazy.intra_wg_overlap.pingpong_mma.half_tiles.persistent_dynamic."
     "l2_sections.b1",
     "wgmma.bf16.d40.v72.window.softcap.lse.m128.n16.w12.s3.lazy.q_prefetch.persistent_dynamic.heads.b2",
     "wgmma.fp16.d64.causal.lse.m192.n64.w16.s2.lazy.q_prefetch.intra_wg_overlap.pingpong_softmax.half_tiles.rescale_"
