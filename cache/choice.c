@@ -128,6 +128,10 @@ int attune_key_list_read(attune_key_list *out, sqlite3_stmt *statement, int prep
   int code = prepared;
   *out = (attune_key_list){0};
   while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+    if (sqlite3_column_type(statement, 0) == SQLITE_NULL || sqlite3_column_type(statement, 1) == SQLITE_NULL) {
+      code = SQLITE_OK; /* a damaged row, which no problem and device ask for */
+      continue;
+    }
     const char *problem = (const char *)sqlite3_column_text(statement, 0);
     const char *device = (const char *)sqlite3_column_text(statement, 1);
     code = problem && device && add_key(out, problem, device) ? SQLITE_OK : SQLITE_NOMEM;

@@ -11,8 +11,14 @@ const char *attune_version_2_text(char out[ATTUNE_TRANSLATED_MAX], const char *t
 static void text_function(sqlite3_context *context, int count, sqlite3_value **values) {
   char out[ATTUNE_TRANSLATED_MAX];
   attune_translate **translate = sqlite3_user_data(context);
-  const char *text = (const char *)sqlite3_value_text(values[0]);
+  const bool damaged =
+      sqlite3_value_type(values[0]) == SQLITE_NULL; /* no column of ours is; a text that nobody asks for */
+  const char *text = damaged ? "" : (const char *)sqlite3_value_text(values[0]);
   (void)count;
+  if (damaged) {
+    sqlite3_result_text(context, text, 0, SQLITE_STATIC);
+    return;
+  }
   if (!text) {
     sqlite3_result_error_nomem(context);
     return;

@@ -143,7 +143,7 @@ static void tell_measurements(const dispatch *d) {
   for (int i = 0; i < ATTUNE_MEASURED_COUNT; i++)
     total += counts[i];
   if (!total) return;
-  fprintf(d->lines, "exact: %lld measurement%s all the same", (long long)total, total == 1 ? "" : "s");
+  fprintf(d->lines, "exact: %lld row%s stored for this problem", (long long)total, total == 1 ? " is" : "s are");
   for (int i = 0; i < ATTUNE_MEASURED_COUNT; i++)
     tell_count(d->lines, counts[i], attune_measured_name((attune_measured)i));
   fprintf(d->lines, "\n");

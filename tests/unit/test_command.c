@@ -161,6 +161,7 @@ static void run_computes_attention_of_a_file(void **state) {
 
 static void bad_input_writes_nothing(void **state) {
   (void)state;
+  expect(run("emit --arch sm_90 --json --output /dev/stdout"), 2, "both write to standard output");
   static const struct {
     const char *change, *status, *says;
     int exit_code;
@@ -251,6 +252,10 @@ static void verify_finds_kernels_right(void **state) {
   json_decref(object);
   write_qkv("in", "");
   expect(run("verify --device host --input in --family reference --softcap 5"), 0, "right");
+  /* Scores that cancel to a fraction of their terms: LSE is right to what float sums give. */
+  expect(run("verify --device host --head-dim 128 --seqlen-q 64 --seqlen-k 1 --heads-q 2 --lse --seed 8 --family "
+             "reference"),
+         0, "extreme");
   static const char lengths[] =
       "verify --device host --head-dim 16 --batch 2 --seqlen-q 20 --family reference --seqlens-q";
   expect(run("%s 20,3 --seqlens-k 0,11", lengths), 0, "        23\n");

@@ -289,7 +289,7 @@ static void test_failed_measurements(void **state) {
   put(f, &f->problem, &config, (attune_measurement){.status = ATTUNE_MEASURED_WRONG_RESULT});
   attune_choice choice = choose(f);
   assert_string_equal(choice.source, "model");
-  assert_explains(&choice, "exact: 1 measurement all the same, 1 wrong_result");
+  assert_explains(&choice, "exact: 1 row is stored for this problem, 1 wrong_result");
   free(choice.explanation);
 }
 

@@ -84,7 +84,7 @@ int attune_verb_failed(const attune_flags *flags, attune_status status) {
 
 bool attune_verb_begin(attune_flags *flags, int *exit_code, int argc, char **argv) {
   attune_status status = attune_flags_parse(flags, argc, argv);
-  if (status == ATTUNE_OK && flags->json && flags->output && attune_file_is_standard(flags->output))
+  if (status == ATTUNE_OK && flags->json && flags->output && attune_file_is_standard_output(flags->output))
     status = attune_fail(ATTUNE_BAD_ARGUMENT, "--json and --output - both write to standard output: drop one of them");
   *exit_code = status == ATTUNE_OK ? 0 : attune_verb_failed(flags, status);
   if (status == ATTUNE_OK && flags->help) attune_help_verb(attune_verb_of(argv[0]));

@@ -53,7 +53,7 @@ static attune_status compile(const attune_flags *flags) {
   if (flags->json)
     status = attune_print_json(to_json(kernel, &launch, occupancy));
   else
-    print(flags->output && attune_file_is_standard(flags->output) ? stderr : stdout, kernel, &launch, occupancy);
+    print(flags->output && attune_file_is_standard_output(flags->output) ? stderr : stdout, kernel, &launch, occupancy);
 out:
   free(kernel);
   return status;

@@ -1,4 +1,5 @@
 /* attune: what runs each verb. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,7 @@ static const struct {
 };
 
 int main(int argc, char **argv) {
+  signal(SIGXFSZ, SIG_IGN); /* a file that grows too large is an error like a full disk */
   if (argc < 2) {
     attune_help_all(stderr);
     return MISUSED;

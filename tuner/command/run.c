@@ -152,7 +152,7 @@ static attune_status report(const work *self, const attune_flags *flags, const a
                                        attune_plan_config(self->plan), "source", attune_plan_source(self->plan),
                                        "output", flags->output));
   /* Standard output may be what was written. */
-  FILE *to = attune_file_is_standard(flags->output) ? stderr : stdout;
+  FILE *to = attune_file_is_standard_output(flags->output) ? stderr : stdout;
   fprintf(to, "device   %s\nproblem  %s\nconfig   %s (%s)\nwritten  %s\n", attune_context_device(self->context), text,
           attune_plan_config(self->plan), attune_plan_source(self->plan), flags->output);
   return ATTUNE_OK;

@@ -103,8 +103,8 @@ static const attune_action store_actions[] = {
      "the choices, which dispatch answers with; with the word rows every measurement, failures too. --problem (or its "
      "flags), --device, --arch and --config say of which",
      1, 2},
-    {"export", "[FILE]", "choices and measurements as JSON, to FILE or standard output; kernels are compiled anew", 1,
-     2},
+    {"export", "[FILE]",
+     "measurements, from which choices follow, as JSON, to FILE or standard output; kernels are compiled anew", 1, 2},
     {"import", "FILE", "adds the rows of an exported file; those that are there already are left out", 2, 2},
     {"forget", "[all]",
      "deletes rows, and kernels where no problem is said: those of --problem (or its flags), --device, --arch or "

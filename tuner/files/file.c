@@ -14,6 +14,16 @@ bool attune_file_is_standard(const char *path) {
   return strcmp(path, "-") == 0;
 }
 
+static bool is_standard_output(const struct stat *file) {
+  struct stat standard;
+  return fstat(STDOUT_FILENO, &standard) == 0 && standard.st_dev == file->st_dev && standard.st_ino == file->st_ino;
+}
+
+bool attune_file_is_standard_output(const char *path) {
+  struct stat file;
+  return attune_file_is_standard(path) || (stat(path, &file) == 0 && is_standard_output(&file));
+}
+
 /* ---- writing ---- */
 
 static attune_status open_beside(attune_file *out, const char *path) {
@@ -39,11 +49,6 @@ static attune_status open_stream(attune_file *out, const char *path) {
   if (descriptor < 0 && errno == ENXIO) return attune_fail(ATTUNE_BAD_FILE, "%s: no process reads from it", path);
   if (descriptor >= 0) (void)fcntl(descriptor, F_SETFL, O_WRONLY);
   return own_stream(out, path, descriptor);
-}
-
-static bool is_standard_output(const struct stat *file) {
-  struct stat standard;
-  return fstat(STDOUT_FILENO, &standard) == 0 && standard.st_dev == file->st_dev && standard.st_ino == file->st_ino;
 }
 
 attune_status attune_file_create(attune_file *out, const char *path) {

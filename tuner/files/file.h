@@ -25,5 +25,7 @@ attune_status attune_file_write(const char *path, const void *bytes, size_t size
  * nobody writes into fails at once. most: bytes that it may have. */
 attune_status attune_file_read(char **out, size_t *size, const char *path, size_t most);
 bool attune_file_is_standard(const char *path);
+/* Also by another name, such as /dev/stdout. */
+bool attune_file_is_standard_output(const char *path);
 
 #endif

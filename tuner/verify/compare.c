@@ -104,13 +104,13 @@ static const char *print_place(place to, const output *out, const attune_row *ro
 
 /* ---- the rows that are known in double precision ---- */
 
-/* Float sums and an approximate exponent over scores that are as large as LSE. */
-static double lse_bound(double lse) {
-  return 1e-4 + (isfinite(lse) ? 1e-5 * fabs(lse) : 0.0);
+/* Float sums and an approximate exponent over scores that are as large as LSE, or larger terms that cancel in q.k. */
+static double lse_bound(const attune_verifier *v, double lse) {
+  return 1e-4 + (isfinite(lse) ? 1e-5 * fabs(lse) : 0.0) + v->score_rounding;
 }
 
 static double bound_of(const output *out, int bucket, double exact) {
-  return out->id == ATTUNE_TENSOR_LSE ? lse_bound(exact) : attune_bound_of_bucket(out->v, bucket);
+  return out->id == ATTUNE_TENSOR_LSE ? lse_bound(out->v, exact) : attune_bound_of_bucket(out->v, bucket);
 }
 
 /* The element of the rows that is worst by its bound, and the largest error. */
@@ -225,7 +225,7 @@ static bool is_plainly_right(const float *values, const uint16_t *o, const uint1
 static bool is_near_reference(const output *out, double apart, double unit, int64_t index) {
   if (out->reference == NULL) return true;
   const double value = value_at(out, out->elements, index), other = value_at(out, out->reference, index);
-  if (out->id == ATTUNE_TENSOR_LSE) return distance(value, other) <= 2.0 * lse_bound(other);
+  if (out->id == ATTUNE_TENSOR_LSE) return distance(value, other) <= 2.0 * lse_bound(out->v, other);
   return distance(value, other) < apart + fabs(other) * unit;
 }
 

@@ -232,12 +232,20 @@ static double weight_rounding(const attune_problem *problem, const attune_drawin
   return 8.0 * drawing->magnitude_v * (problem->dtype == ATTUNE_FP16 ? 0x1p-10 : 0x1p-7);
 }
 
+/* Each of head_dim sums of drawn terms is rounded by 2^-24 of what it has come to: a quarter of the sum of all terms,
+ * as it is not the worst case. */
+static double score_rounding(const attune_problem *problem, const attune_drawing *drawing) {
+  const double terms = problem->head_dim * drawing->magnitude * drawing->magnitude * fabs((double)problem->scale);
+  return isfinite(terms) ? 0x1p-26 * terms : 0.0;
+}
+
 attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *drawing) {
   void *drawn[ATTUNE_VERIFIED_TENSORS] = {NULL};
   attune_inputs inputs = v->inputs;
   const bool all = v->guard == 0; /* the simulator, where a run costs more than float64 does */
   forget_reference(v);
   attune_rows_free(&v->rows);
+  v->score_rounding = score_rounding(&v->problem, drawing);
   v->weight_rounding = weight_rounding(&v->problem, drawing);
   attune_status status = draw_lengths(v, drawing);
   inputs.seqlens[ATTUNE_QUERIES].array = v->lengths[ATTUNE_QUERIES];

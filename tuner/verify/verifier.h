@@ -107,10 +107,10 @@ struct attune_verifier {
   size_t workspace_size;             /* what the last check asked for */
   int32_t *lengths[2];               /* (batch), by attune_side */
   float *values;                     /* of every 16-bit element, by its bits */
-  bool *spoiled;    /* (batch, heads_kv, head_dim_v): some key's value is not finite there; NULL: none is */
-  attune_rows rows; /* of the inputs that were drawn last */
-  double
-      weight_rounding; /* what O may be off for it, where scores are so large that not even a row's only weight is 1 */
+  bool *spoiled;          /* (batch, heads_kv, head_dim_v): some key's value is not finite there; NULL: none is */
+  attune_rows rows;       /* of the inputs that were drawn last */
+  double score_rounding;  /* of q.k as a sum of floats, where its terms cancel */
+  double weight_rounding; /* of O, where scores are so large that not even a row's only weight is 1 */
   double reference_apart[ATTUNE_BUCKETS]; /* how far O may be from the reference family's */
   attune_program *reference;              /* made when first needed */
 };
