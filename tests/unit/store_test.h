@@ -46,10 +46,10 @@ static inline int remove_folder(void **state) {
   return nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* A path in the folder; a few stay valid at a time. */
+/* A path in the folder; a few of a thread stay valid at a time. */
 static inline const char *in_folder(const char *name) {
-  static char paths[8][512];
-  static int next;
+  static _Thread_local char paths[8][512];
+  static _Thread_local int next;
   char *path = paths[next++ % 8];
   snprintf(path, sizeof paths[0], "%s/%s", folder, name);
   return path;
