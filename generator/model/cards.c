@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "generator/base/nearest.h"
+
 /* SMs, clocks, caches, memory and bandwidths: NVIDIA's data sheets of the cards and its white papers of the
  * architectures (A100, GA102, Ada, H100, RTX Blackwell; Jetson AGX Orin technical brief). The clock is the one at which
  * SMs, clock and rate give the sheet's dense 16-bit TFLOP/s with float accumulation, in most cases the boost clock;
@@ -123,36 +125,14 @@ void attune_card_list(char *out, size_t size) {
                              cards[i].keys);
 }
 
-/* Characters to insert, leave out or replace. */
-static int edits(const char *a, const char *b) {
-  int row[KEY_MAX + 1];
-  const int length = (int)strlen(b);
-  for (int j = 0; j <= length; j++)
-    row[j] = j;
-  for (int i = 0; a[i] != '\0'; i++) {
-    int diagonal = row[0];
-    row[0] = i + 1;
-    for (int j = 0; j < length; j++) {
-      const int replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      const int other = (row[j] < diagonal ? row[j] : diagonal) + 1;
-      row[j + 1] = replaced < other ? replaced : other;
-    }
-  }
-  return row[length];
-}
-
-const attune_card *attune_card_nearest(const char *text) {
-  char wanted[KEY_MAX], key[KEY_MAX];
-  const attune_card *best = NULL;
+const char *attune_card_suggestion(char out[160], const char *text) {
+  char wanted[KEY_MAX], keys[CARD_COUNT][KEY_MAX];
+  const char *words[CARD_COUNT + 1] = {NULL};
   normalise(wanted, text, strlen(text));
-  int least = (int)strlen(wanted) / 3 + 1; /* farther away it is another card */
   for (int i = 0; i < CARD_COUNT; i++) {
-    const char *keys = cards[i].keys;
-    while (next_key(key, &keys)) {
-      const int distance = edits(wanted, key);
-      if (distance < least || (best == NULL && distance == least)) best = &cards[i], least = distance;
-    }
+    const char *rest = cards[i].keys;
+    next_key(keys[i], &rest);
+    words[i] = keys[i];
   }
-  return best;
+  return attune_did_you_mean(out, wanted, words, "");
 }

@@ -19,8 +19,9 @@ const attune_card *attune_card_of_text(const char *text);
 const attune_card *attune_card_of_key(const char *key);
 /* By the driver's name: the longest name that it begins with. */
 const attune_card *attune_card_of_name(const char *name);
-/* The usual keys, with blanks between, and the nearest to a text or "". */
+/* The usual keys, with blanks between. */
 void attune_card_list(char *out, size_t size);
-const attune_card *attune_card_nearest(const char *text);
+/* attune_did_you_mean of the usual keys. */
+const char *attune_card_suggestion(char out[160], const char *text);
 
 #endif

@@ -113,12 +113,10 @@ attune_status attune_device_of_card(attune_device *out, const char *card) {
   if (out == NULL || card == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "card: null pointer");
   const attune_card *row = attune_card_of_text(card);
   if (row == NULL) {
-    char known[384], nearest[96] = "";
-    const attune_card *near = attune_card_nearest(card);
+    char known[384], suggestion[160];
     attune_card_list(known, sizeof known);
-    if (near != NULL)
-      snprintf(nearest, sizeof nearest, "did you mean %.*s? ", (int)strcspn(near->keys, " "), near->keys);
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "no card \"%.32s\" is known; %sthere are %s", card, nearest, known);
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "no card \"%.32s\" is known%s; there are %s", card,
+                       attune_card_suggestion(suggestion, card), known);
   }
   fill(out, row);
   snprintf(out->name, sizeof out->name, "%s", row->name);

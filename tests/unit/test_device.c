@@ -127,8 +127,8 @@ static void test_unknown_cards(void **unused) {
     const char *text, *near;
   } rows[] = {{"a11", "did you mean a10?"},
               {"rtx4091", "did you mean rtx4090?"},
-              {"hl00", "did you mean h100?"},
-              {"l40x", "did you mean l40?"}};
+              {"hl00", "did you mean h100 or h200?"},
+              {"l40x", "did you mean l40 or l40s?"}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     assert_int_equal(attune_device_of_card(&d, rows[i].text), ATTUNE_BAD_ARGUMENT);
     if (strstr(attune_message(), rows[i].near) == NULL) fail_msg("%s: %s", rows[i].text, attune_message());
