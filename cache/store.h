@@ -75,6 +75,9 @@ void attune_version_1_remove_functions(sqlite3 *db);
 
 /* The text of a problem or config as it is today; text itself where there is nothing to translate, else out. */
 enum { ATTUNE_TRANSLATED_MAX = 1024 };
+/* Of a column that a migration reads; NULL without memory. Our columns are never NULL: of a damaged row it is "", which
+ * no look-up asks for. */
+const char *attune_migrated_text(sqlite3_value *value);
 const char *attune_version_2_text(char out[ATTUNE_TRANSLATED_MAX], const char *text, attune_translate *translate);
 /* The SQL function text_of_version_2, for migrations. *translate outlives it. */
 int attune_version_2_add_functions(sqlite3 *db, attune_translate **translate);

@@ -30,14 +30,8 @@ void attune_version_1_device(char out[ATTUNE_DEVICE_MAX], const char *device) {
 
 static void device_function(sqlite3_context *context, int count, sqlite3_value **values) {
   char device[ATTUNE_DEVICE_MAX];
-  const bool damaged =
-      sqlite3_value_type(values[0]) == SQLITE_NULL; /* no column of ours is; a text that nobody asks for */
-  const char *text = damaged ? "" : (const char *)sqlite3_value_text(values[0]);
+  const char *text = attune_migrated_text(values[0]);
   (void)count;
-  if (damaged) {
-    sqlite3_result_text(context, text, 0, SQLITE_STATIC);
-    return;
-  }
   if (!text) {
     sqlite3_result_error_nomem(context);
     return;

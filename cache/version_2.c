@@ -8,23 +8,21 @@ const char *attune_version_2_text(char out[ATTUNE_TRANSLATED_MAX], const char *t
   return translate && translate(out, ATTUNE_TRANSLATED_MAX, text) ? out : text;
 }
 
+const char *attune_migrated_text(sqlite3_value *value) {
+  return sqlite3_value_type(value) == SQLITE_NULL ? "" : (const char *)sqlite3_value_text(value);
+}
+
 static void text_function(sqlite3_context *context, int count, sqlite3_value **values) {
   char out[ATTUNE_TRANSLATED_MAX];
   attune_translate **translate = sqlite3_user_data(context);
-  const bool damaged =
-      sqlite3_value_type(values[0]) == SQLITE_NULL; /* no column of ours is; a text that nobody asks for */
-  const char *text = damaged ? "" : (const char *)sqlite3_value_text(values[0]);
+  const char *text = attune_migrated_text(values[0]);
   (void)count;
-  if (damaged) {
-    sqlite3_result_text(context, text, 0, SQLITE_STATIC);
-    return;
-  }
   if (!text) {
     sqlite3_result_error_nomem(context);
     return;
   }
   const char *today = attune_version_2_text(out, text, *translate);
-  if (today == text)
+  if (today == text && *text)
     sqlite3_result_value(context, values[0]);
   else
     sqlite3_result_text(context, today, -1, SQLITE_TRANSIENT);
