@@ -193,6 +193,23 @@ static void differences_of_huge_scores_are_kept(void **state) {
       }
 }
 
+/* The halves of the keys differ by 1 in their scores of 2^23 and by as much in V: what splits leave has to be of one
+ * scale. */
+static void splits_of_huge_scores_have_their_weights(void **state) {
+  huge_scores *self = *state;
+  for (attune_dtype dtype = ATTUNE_FP16; dtype <= ATTUNE_BF16; dtype++) {
+    fill(self, dtype, 0.0625f);
+    for (int i = 0; i < QUERIES; i++)
+      set_first(&self->problem, self->q + i * DIM, 8192.0, 16.0);
+    for (int i = 0; i < KEYS; i++) {
+      set_first(&self->problem, self->k + i * DIM, 16384.0, i < KEYS / 2);
+      for (int d = 0; d < DIM; d++)
+        self->v[i * DIM + d] = attune_to_element(dtype, i < KEYS / 2 ? 1.0 : 2.0);
+    }
+    check_huge(self, "halves of scores of 2^23");
+  }
+}
+
 /* ---- what may not be read ---- */
 
 enum { NAN_ELEMENT = 0x7fff, HIDDEN_FROM = 192 }; /* a tile of every schedule ends there */
@@ -266,6 +283,7 @@ int main(void) {
       cmocka_unit_test(rows_of_a_bias_at_odd_addresses_are_read_by_element),
       cmocka_unit_test_prestate(one_huge_score_has_the_exponent_0, &shared),
       cmocka_unit_test_prestate(differences_of_huge_scores_are_kept, &shared),
+      cmocka_unit_test_prestate(splits_of_huge_scores_have_their_weights, &shared),
       cmocka_unit_test_prestate(nan_in_hidden_keys_and_tiles_reaches_no_row, &shared),
       cmocka_unit_test_prestate(nan_in_a_value_may_reach_its_tile, &shared),
   };
