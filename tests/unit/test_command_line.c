@@ -86,7 +86,7 @@ static void an_interrupted_search_says_so_at_once(void **state) {
   const result found =
       *run("tune --arch sm_90 --head-dim 128 --effort exhaustive --database stopped.db & p=$!; "
            "sleep 2; kill -TERM $p; t=$(date +%%s); wait $p; c=$?; echo took $(($(date +%%s) - t)); exit $c");
-  expect(&found, 130, "attune: interrupted: what was found is stored");
+  expect(&found, 130, "attune: interrupted: what was measured or verified is stored");
   const char *took = strstr(found.out, "took ");
   assert_non_null(took);
   assert_in_range(strtol(took + strlen("took "), NULL, 10), 0, 4);

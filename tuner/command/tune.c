@@ -20,7 +20,7 @@ static void interrupt(int signal_number) {
   enum { PATIENCE_SECONDS = 1 };
   (void)signal_number;
   interrupted = 1;
-  say("\nattune: interrupted: what was found is stored, and the same command goes on from there\n");
+  say("\nattune: interrupted: what was measured or verified is stored, and the same command goes on from there\n");
   alarm(PATIENCE_SECONDS);
 }
 

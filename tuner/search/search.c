@@ -122,8 +122,8 @@ attune_status attune_tune(attune_tune_result *out, attune_store *store, attune_b
   if (status == ATTUNE_OK) status = conclude(&search);
   if (status == ATTUNE_OK && attune_search_interrupted(&search))
     status = attune_fail(ATTUNE_INTERRUPTED,
-                         "interrupted after %d of at most %d configs; every row is stored in %s, and "
-                         "the same command goes on from there",
+                         "interrupted after %d of at most %d configs; what was measured or verified is stored in "
+                         "%s, and the same command goes on from there",
                          search.tried, search.target, attune_store_path(store));
 out:
   out->spent_seconds = attune_now() - search.start;
