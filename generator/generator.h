@@ -54,6 +54,8 @@ void attune_problem_key(struct attune_buffer *out, const attune_problem *problem
  * a causal mask is a right side of 0); checks it first. Mask and window become canonical: a side that hides no key is
  * unbounded. */
 attune_status attune_problem_resolve(attune_problem *out, const attune_problem *problem);
+/* All tensors but bias become contiguous. */
+void attune_problem_drop_strides(attune_problem *problem);
 attune_mask_bounds attune_problem_mask_bounds(const attune_problem *problem);
 attune_score attune_problem_score(const attune_problem *problem);
 /* Whether there is a mask expression, a score expression or a bias that does anything ("1" and "score" do not). */
@@ -75,8 +77,9 @@ int32_t attune_problem_expression_hash(const attune_problem *problem);
 attune_status attune_problem_number_expressions(int32_t *out, const attune_problem *problem);
 /* The problem class: everything that a tuned choice depends on, as text, e.g.
  *   forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal
- * Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R (window; -1: unbounded),
- * block_maskN (block_size) and with it inM (block_density: about one in M, a power of two), mask_expr, softcap |
+ * It begins with the operation. Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R
+ * (window; -1: unbounded), block_maskN (block_size) and with it inM (block_density: about one in M, a power of two),
+ * mask_expr, softcap |
  * negated | expression, sinks, xN (attune_problem_expression_hash), lse. Strides and the values of scale and softcap
  * are not part of it. Mask and window are in their canonical form: what hides no key is left out. Parsing takes no
  * other text than printing gives. */
@@ -90,7 +93,7 @@ double attune_problem_distance(const attune_problem *wanted, const attune_proble
 enum { ATTUNE_PROBLEM_SIZES = 6 };
 attune_status attune_problem_place(char class[ATTUNE_TEXT_MAX], int32_t sizes[ATTUNE_PROBLEM_SIZES],
                                    const attune_problem *problem);
-double attune_problem_flops(const attune_problem *problem); /* two products, visible keys only */
+double attune_problem_flops(const attune_problem *problem); /* two products, backward five; visible keys only */
 double attune_problem_bytes(const attune_problem *problem); /* each tensor once */
 
 /* ---- expressions: grammar in the README ---- */
@@ -135,18 +138,27 @@ typedef enum {
   ATTUNE_OPERATION_FORWARD,
   ATTUNE_OPERATION_COMBINE,    /* adds up what splits of the keys gave */
   ATTUNE_OPERATION_BLOCK_MASK, /* builds and checks block masks */
+  ATTUNE_OPERATION_BACKWARD,   /* the gradients of K and V */
+  ATTUNE_OPERATION_DELTA,      /* what the others need of each query row: LSE, and the product of O and its gradient */
+  ATTUNE_OPERATION_DQ,         /* the gradient of Q */
   ATTUNE_OPERATION_COUNT
-} attune_operation;
+} attune_kernel_operation;
 
-/* A way to compute one operation. Those of the forward pass are the space. */
+/* A way to compute one operation. The space of a problem are those of its operation, forward or backward; the others
+ * compute steps of theirs. */
 typedef enum {
   ATTUNE_FAMILY_REFERENCE = 0,
   ATTUNE_FAMILY_MMA = 1,
   ATTUNE_FAMILY_WGMMA = 2,
-  ATTUNE_FAMILY_COUNT,
+  ATTUNE_FAMILY_COUNT, /* of operation forward */
   ATTUNE_FAMILY_BLOCK_MASK = ATTUNE_FAMILY_COUNT,
   ATTUNE_FAMILY_COMBINE,
-  ATTUNE_FAMILY_LAST = ATTUNE_FAMILY_COMBINE
+  ATTUNE_FAMILY_BACKWARD_REFERENCE,
+  ATTUNE_FAMILY_BACKWARD_MMA,
+  ATTUNE_FAMILY_DELTA,
+  ATTUNE_FAMILY_DQ_REFERENCE,
+  ATTUNE_FAMILY_DQ_MMA,
+  ATTUNE_FAMILY_LAST = ATTUNE_FAMILY_DQ_MMA
 } attune_family;
 /* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next
  * tile, again from the first row or from the last: with a causal mask the longest tiles then start first everywhere. */
@@ -264,9 +276,15 @@ bool attune_text_renamed(char *out, size_t size, const char *text);
 attune_status attune_config_symbol(char out[ATTUNE_TEXT_MAX + 8], const attune_config *config);
 /* "mma"; unique among the families of an operation. "unknown" where there is no such family. */
 const char *attune_family_name(attune_family family);
-const char *attune_operation_name(attune_operation operation); /* "forward" */
+/* The family of the operation by that name; ATTUNE_FAMILY_LAST + 1 where there is none. */
+int32_t attune_family_named(attune_kernel_operation operation, const char *name);
+/* Whether it is one that is legal for every problem of its operation, and never tuned. */
+bool attune_family_is_reference(int32_t family);
+/* The operation whose families are the problem's space. */
+attune_kernel_operation attune_problem_operation(const attune_problem *problem);
+const char *attune_operation_name(attune_kernel_operation operation); /* "forward" */
 /* Of the config's family; ATTUNE_OPERATION_COUNT where there is no such family. */
-attune_operation attune_config_operation(const attune_config *config);
+attune_kernel_operation attune_config_operation(const attune_config *config);
 
 /* ---- device ---- */
 
@@ -309,7 +327,7 @@ attune_status attune_device_identity(char out[256], const attune_device *device)
 attune_status attune_config_legal(const attune_config *config, const attune_device *device);
 
 /* Every combination of the families' axes for the problem, legal or not, in a fixed order. visit returns false to stop.
- * reason is "" for legal ones. family < 0: all families. */
+ * reason is "" for legal ones. family < 0: all of the problem's operation. */
 typedef bool attune_visit(void *user, const attune_config *config, bool legal, const char *reason);
 attune_status attune_space(const attune_problem *problem, const attune_device *device, int family, attune_visit *visit,
                            void *user);
@@ -323,6 +341,9 @@ attune_status attune_config_default(attune_config *out, const attune_problem *pr
 attune_status attune_config_block_mask(attune_config *out, attune_problem *mask, const attune_problem *problem);
 /* The config of the kernel that combines the splits of a config. */
 void attune_config_combine(attune_config *out, const attune_config *config);
+/* Of a config of operation backward: the configs of its other steps. */
+void attune_config_delta(attune_config *out, const attune_config *config);
+void attune_config_dq(attune_config *out, const attune_config *config);
 /* The reference family's config: legal for every problem and device. */
 attune_status attune_config_reference(attune_config *out, const attune_problem *problem);
 
@@ -386,6 +407,11 @@ typedef enum {
   ATTUNE_TENSOR_SEQLENS_K,
   ATTUNE_TENSOR_BIAS,
   ATTUNE_TENSOR_SINKS,
+  ATTUNE_TENSOR_DO,
+  ATTUNE_TENSOR_DLSE,
+  ATTUNE_TENSOR_DQ,
+  ATTUNE_TENSOR_DK,
+  ATTUNE_TENSOR_DV,
   ATTUNE_TENSOR_ROW_OFFSETS, /* of a block mask that is read */
   ATTUNE_TENSOR_INDICES,
   ATTUNE_TENSOR_ROW_ORDER,
@@ -399,6 +425,7 @@ typedef enum {
   ATTUNE_TENSOR_TILE_COUNTER,    /* workspace: tiles that blocks have taken */
   ATTUNE_TENSOR_O_PARTIAL,       /* workspace: (splits, batch, heads_q, seqlen_q, head_dim_v), each split's O */
   ATTUNE_TENSOR_SOFTMAX_PARTIAL, /* workspace: (splits, batch, heads_q, seqlen_q, 2): largest score, sum */
+  ATTUNE_TENSOR_ROW_TERMS,       /* workspace: of each query row (attune_gradients of templates/parts/arguments.h) */
   ATTUNE_TENSOR_COUNT
 } attune_tensor_id;
 
@@ -428,20 +455,23 @@ typedef struct {
   attune_element element;
   int32_t alignment;  /* bytes */
   size_t run;         /* offset of its pointer in attune_run_inputs; workspace: not used */
-  size_t argument;    /* offset of its pointer in attune_block_mask_arguments */
+  size_t argument;    /* offset of its pointer in attune_kernel_arguments */
   const char *option; /* what of the problem asks for it, for messages; NULL: always needed, or optional */
-  attune_need (*need)(const attune_problem *problem); /* of the forward pass */
+  attune_need (*need)(const attune_problem *problem);
+  bool saved; /* of what forward writes, what backward reads */
   /* NULL for the workspace's, whose bindings have the size. */
   void (*shape)(attune_shape *out, const attune_problem *problem, const attune_run_inputs *run);
   attune_extent rows, columns; /* beyond a sequence's lengths nothing is read or written */
 } attune_tensor_row;
 extern const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT];
+/* What the tensor is to the problem's operation. */
+attune_tensor_role attune_tensor_role_of(attune_tensor_id tensor, const attune_problem *problem);
 /* Bytes of an element. */
 int attune_element_bytes(attune_element element);
 /* The tensor's pointer in a run or in arguments. */
 void *attune_tensor_of_run(const attune_run_inputs *run, attune_tensor_id tensor);
-void *attune_tensor_of_arguments(const struct attune_block_mask_arguments *arguments, attune_tensor_id tensor);
-void attune_tensor_bind(struct attune_block_mask_arguments *arguments, attune_tensor_id tensor, const void *pointer);
+void *attune_tensor_of_arguments(const union attune_kernel_arguments *arguments, attune_tensor_id tensor);
+void attune_tensor_bind(union attune_kernel_arguments *arguments, attune_tensor_id tensor, const void *pointer);
 
 /* ---- steps: the kernels of a config in their order, and how each is launched ---- */
 
@@ -484,8 +514,7 @@ enum { ATTUNE_STEPS_MAX = 4, ATTUNE_SEGMENTS_MAX = 4, ATTUNE_SEGMENT_ALIGNMENT =
 typedef struct {
   attune_config config; /* of the kernel: attune_emit's */
   attune_launch launch;
-  /* All but pointers and what only a run knows. Kernels of other operations than block_mask take its first member. */
-  struct attune_block_mask_arguments arguments;
+  union attune_kernel_arguments arguments; /* all but pointers and what only a run knows */
   attune_binding bindings[ATTUNE_TENSOR_COUNT];
   int binding_count;
   attune_tensor_map_box maps[ATTUNE_TENSOR_MAPS]; /* the kernel's second parameter, if there are any */
@@ -517,7 +546,8 @@ attune_status attune_block_mask_check_steps(attune_steps *out, const attune_conf
                                             const attune_problem *problem, int32_t batch, int32_t heads);
 /* Writes into a step's arguments what only a run knows, beside pointers: the values of params, sizes of a block mask.
  */
-void attune_arguments_of_run(struct attune_block_mask_arguments *arguments, const attune_run_inputs *run);
+void attune_arguments_of_run(union attune_kernel_arguments *arguments, const attune_step *step,
+                             const attune_run_inputs *run);
 /* n / d for 0 <= n < 2^31, with d from 1 to 2^31 - 1. */
 struct attune_divisor attune_divisor_of(int32_t d);
 

@@ -70,6 +70,9 @@ typedef enum {
 
 typedef enum { ATTUNE_FP16 = 0, ATTUNE_BF16 = 1 } attune_dtype;
 
+/* FORWARD: O, and LSE where it is wanted. BACKWARD: the gradients of Q, K and V, from that of O. */
+typedef enum { ATTUNE_FORWARD = 0, ATTUNE_BACKWARD = 1 } attune_operation;
+
 /* Query i and key j, shift = 0 for NONE and CAUSAL, seqlen_k - seqlen_q for CAUSAL_BOTTOM_RIGHT.
  * CAUSAL and CAUSAL_BOTTOM_RIGHT: key j is visible if j <= i + shift. */
 typedef enum {
@@ -103,7 +106,7 @@ typedef struct {
 
 enum { ATTUNE_BLOCK_SIZE_MAX = 1 << 16 };
 
-/* What is to be computed: O = softmax(scale * Q K^T [softcap] [mask]) V.
+/* What is to be computed: O = softmax(scale * Q K^T [softcap] [mask]) V, or the gradients of what Q, K and V are.
  * Fill with attune_problem_init, then set fields. Its texts and its array of parameters are borrowed for the time of
  * each call that is given the problem; plans and builders copy what they need. */
 typedef struct {
@@ -141,6 +144,8 @@ typedef struct {
   float block_density;     /* about which share of the blocks will be kept, for tuning; 0: not known */
   int32_t expression_hash; /* 0, unless the problem was read from the text of its class, which names its expressions by
                               this number; such a problem is no input of plans and builders */
+  attune_operation operation;
+  attune_strides d_o, dq, dk, dv; /* BACKWARD: of the gradients of O, Q, K and V, which have these tensors' shapes */
 } attune_problem;
 
 typedef struct attune_context attune_context;
@@ -199,8 +204,9 @@ typedef struct {
 typedef struct {
   size_t struct_size;    /* sizeof(attune_tensors), set by attune_tensors_init */
   const void *q, *k, *v; /* (batch, seqlen, heads, head_dim), elements of dtype */
-  void *o;               /* (batch, seqlen_q, heads_q, head_dim_v), elements of dtype */
-  float *lse;            /* (batch, heads_q, seqlen_q) contiguous, natural log, -inf where no key is visible; or NULL */
+  /* FORWARD writes o and lse; BACKWARD reads what FORWARD wrote of the same problem, and needs both. */
+  void *o;    /* (batch, seqlen_q, heads_q, head_dim_v), elements of dtype */
+  float *lse; /* (batch, heads_q, seqlen_q) contiguous, natural log, -inf where no key is visible; or NULL */
   /* (batch) each, or NULL: from 0 to problem.seqlen_q and seqlen_k. Rows past seqlens_q stay untouched, keys past
    * seqlens_k are not seen. A run cannot look at them: on a GPU one out of bounds counts as the nearest bound, the
    * simulator reports it. */
@@ -210,6 +216,11 @@ typedef struct {
   const void *bias;                       /* where the problem wants it, elements of dtype */
   const float *sinks;                     /* (heads_q) where the problem wants them, natural logits */
   attune_block_mask block_mask;           /* where the problem has a block_size */
+  /* BACKWARD. A row of dq, dk or dv is written up to its sequence's length, as one of o is; where nobody sees it, it is
+   * zero. */
+  const void *d_o;    /* gradient of o, elements of dtype, 16-byte aligned as the three below */
+  const float *dlse;  /* gradient of lse, which has its shape; or NULL: 0 */
+  void *dq, *dk, *dv; /* shapes of q, k and v, elements of dtype; that of a key is summed over the heads that share it */
 } attune_tensors;
 
 /* The message of this thread's last failing call: what failed, why, and what to do. Static memory of the thread, valid

@@ -8,7 +8,7 @@
 /* One launch. The simulator takes from problem and run which memory the kernel may touch. */
 typedef struct {
   const attune_step *step;
-  const struct attune_block_mask_arguments *arguments; /* complete, as attune_step's */
+  const union attune_kernel_arguments *arguments; /* complete, as attune_step's */
   const attune_problem *problem;
   const attune_run_inputs *run;
 } attune_call;

@@ -106,10 +106,10 @@ static attune_status clear_segments(const attune_program *program, char *workspa
   return status;
 }
 
-static void bind(struct attune_block_mask_arguments *out, const attune_program *program, const attune_step *step,
+static void bind(union attune_kernel_arguments *out, const attune_program *program, const attune_step *step,
                  const attune_run_inputs *run, char *workspace) {
   *out = step->arguments;
-  attune_arguments_of_run(out, run);
+  attune_arguments_of_run(out, step, run);
   for (int i = 0; i < step->binding_count; i++) {
     const attune_tensor_id tensor = step->bindings[i].tensor;
     if (attune_tensor_table[tensor].role != ATTUNE_TENSOR_WORKSPACE)
@@ -125,7 +125,7 @@ attune_status attune_enqueue(const attune_program *program, const attune_run_inp
   if (status == ATTUNE_OK) status = clear_segments(program, workspace, stream);
   for (int i = 0; i < program->steps.count && status == ATTUNE_OK; i++) {
     const attune_step *step = &program->steps.steps[i];
-    struct attune_block_mask_arguments arguments;
+    union attune_kernel_arguments arguments;
     bind(&arguments, program, step, run, workspace);
     const attune_call call = {.step = step, .arguments = &arguments, .problem = &program->problem, .run = run};
     status = program->backend->operations->launch(program->loaded[i], &call, stream);

@@ -36,6 +36,10 @@ typedef struct {
   const uint16_t *q, *k, *v; /* elements of the problem's dtype at its strides */
   const uint16_t *bias;      /* likewise */
   const float *sinks;        /* (heads_q) */
+  const uint16_t *d_o;       /* backward: as q */
+  const float *dlse;         /* backward: (batch, heads_q, seqlen_q) */
+  const uint16_t *o;         /* backward: what forward wrote, which the verifier computes */
+  const float *lse;
   struct {
     const int32_t *array; /* (batch); NULL: `count` elements from `first` on, or none if count is 0 */
     int32_t first, count;
@@ -162,6 +166,8 @@ void *attune_verifier_workspace(const attune_verifier *verifier);
 /* Copies O (head_dim_v fastest, contiguous (batch, seqlen_q, heads_q, head_dim_v)) and LSE (may be NULL) to host
  * memory. */
 attune_status attune_verifier_outputs(attune_verifier *verifier, uint16_t *o, float *lse);
+/* The same of the gradients, each contiguous (batch, seqlen, heads, width). */
+attune_status attune_verifier_gradients(attune_verifier *verifier, uint16_t *dq, uint16_t *dk, uint16_t *dv);
 
 /* ---- safetensors.c ---- */
 

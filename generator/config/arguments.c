@@ -83,7 +83,28 @@ void attune_arguments_of_tiles(struct attune_arguments *out, const attune_config
   out->by_work_tiles = attune_divisor_of(out->work_tiles);
 }
 
-void attune_arguments_of_run(struct attune_block_mask_arguments *out, const attune_run_inputs *run) {
+/* Rows of two floats, in tiles of any size that a family has. */
+int32_t attune_rows_padded(const attune_problem *problem) {
+  enum { LARGEST_TILE_M = 256 };
+  return (problem->seqlen_q + LARGEST_TILE_M - 1) / LARGEST_TILE_M * LARGEST_TILE_M;
+}
+
+void attune_arguments_of_gradients(struct attune_gradients *out, const attune_config *config,
+                                   const attune_problem *problem) {
+  const attune_problem *p = problem;
+  *out = (struct attune_gradients){
+      .rows_padded = attune_rows_padded(p),
+      .tiles_n = config->tile_n > 0 ? (int32_t)attune_blocks_of(p->seqlen_k, config->tile_n) : 0,
+      .scale = clamped(p->scale),
+  };
+  out->do_batch = p->d_o.batch, out->do_seqlen = p->d_o.seqlen, out->do_heads = p->d_o.heads;
+  out->dq_batch = p->dq.batch, out->dq_seqlen = p->dq.seqlen, out->dq_heads = p->dq.heads;
+  out->dk_batch = p->dk.batch, out->dk_seqlen = p->dk.seqlen, out->dk_heads = p->dk.heads;
+  out->dv_batch = p->dv.batch, out->dv_seqlen = p->dv.seqlen, out->dv_heads = p->dv.heads;
+}
+
+void attune_arguments_of_run(union attune_kernel_arguments *out, const attune_step *step,
+                             const attune_run_inputs *run) {
   const attune_block_mask *mask = run->built.row_offsets != NULL ? &run->built : &run->tensors.block_mask;
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
     const attune_value *value = &run->tensors.values[i];
@@ -92,6 +113,7 @@ void attune_arguments_of_run(struct attune_block_mask_arguments *out, const attu
   out->problem.block_mask_capacity = mask->capacity < INT32_MAX ? (int)mask->capacity : INT32_MAX;
   out->problem.block_mask_batch = mask->batch;
   out->problem.block_mask_heads = mask->heads;
-  out->work.kind = (int)run->source.kind;
-  out->work.count = run->source.count;
+  if (attune_config_operation(&step->config) != ATTUNE_OPERATION_BLOCK_MASK) return;
+  out->block_mask.work.kind = (int)run->source.kind;
+  out->block_mask.work.count = run->source.count;
 }

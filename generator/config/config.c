@@ -42,7 +42,10 @@ static const attune_config_field of_problem[] = {
 static const unsigned char of_forward[] = {DTYPE,         HEAD_DIM, HEAD_DIM_V, MASK_BOUNDS,     SPARSE_BLOCK_SIZE,
                                            HAS_MASK_EXPR, SCORE,    SINKS,      EXPRESSION_HASH, LSE},
                            of_combine[] = {DTYPE, HEAD_DIM_V, SINKS, LSE},
-                           of_block_mask[] = {MASK_BOUNDS, SPARSE_BLOCK_SIZE, HAS_MASK_EXPR, EXPRESSION_HASH};
+                           of_block_mask[] = {MASK_BOUNDS, SPARSE_BLOCK_SIZE, HAS_MASK_EXPR, EXPRESSION_HASH},
+                           of_backward[] = {DTYPE,         HEAD_DIM, HEAD_DIM_V,      MASK_BOUNDS, SPARSE_BLOCK_SIZE,
+                                            HAS_MASK_EXPR, SCORE,    EXPRESSION_HASH},
+                           of_delta[] = {DTYPE, HEAD_DIM_V};
 static const struct {
   const char *name;
   const unsigned char *fields;
@@ -51,10 +54,13 @@ static const struct {
     [ATTUNE_OPERATION_FORWARD] = {"forward", FIELDS(of_forward)},
     [ATTUNE_OPERATION_COMBINE] = {"combine", FIELDS(of_combine)},
     [ATTUNE_OPERATION_BLOCK_MASK] = {"block_mask", FIELDS(of_block_mask)},
+    [ATTUNE_OPERATION_BACKWARD] = {"backward", FIELDS(of_backward)},
+    [ATTUNE_OPERATION_DELTA] = {"delta", FIELDS(of_delta)},
+    [ATTUNE_OPERATION_DQ] = {"dq", FIELDS(of_backward)},
 };
 #undef FIELDS
 
-const char *attune_operation_name(attune_operation operation) {
+const char *attune_operation_name(attune_kernel_operation operation) {
   return operation < ATTUNE_OPERATION_COUNT ? operations[operation].name : "unknown";
 }
 
@@ -301,8 +307,21 @@ void attune_config_of_problem(attune_config *out, attune_family family, const at
   attune_config_complete(out);
 }
 
+void attune_config_dq(attune_config *out, const attune_config *config) {
+  attune_config dq = {.family = ATTUNE_FAMILY_DQ_REFERENCE};
+  take_computed(&dq, config);
+  attune_family_find(config->family)->dq(&dq, config);
+  attune_config_complete(&dq);
+  *out = dq;
+}
+
 attune_status attune_config_fits(const attune_config *config, const attune_problem *problem) {
   attune_config wanted;
+  const attune_kernel_operation operation = attune_config_operation(config), needed = attune_problem_operation(problem);
+  if (operation != needed && (operation == ATTUNE_OPERATION_FORWARD || operation == ATTUNE_OPERATION_BACKWARD))
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "the config is of operation %s, the problem of %s; name a config for this problem",
+                       attune_operation_name(operation), attune_operation_name(needed));
   attune_config_of_problem(&wanted, (attune_family)config->family, problem);
   const attune_config_field *field;
   for (int i = 0; (field = attune_config_field_at(config->family, i)) != NULL && !field->schedule; i++) {

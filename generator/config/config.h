@@ -11,6 +11,11 @@ void attune_arguments_of_problem(struct attune_arguments *out, const attune_prob
 /* How the grid's blocks become tiles: of the forward pass. */
 void attune_arguments_of_tiles(struct attune_arguments *out, const attune_config *config, const attune_problem *problem,
                                const attune_launch *launch);
+/* What the kernels of the backward pass have besides, but pointers. */
+void attune_arguments_of_gradients(struct attune_gradients *out, const attune_config *config,
+                                   const attune_problem *problem);
+/* attune_gradients.rows_padded */
+int32_t attune_rows_padded(const attune_problem *problem);
 /* Q's, K's, V's and O's maps; their number. */
 int attune_tensor_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
                             const attune_problem *problem);

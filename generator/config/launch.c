@@ -9,12 +9,32 @@ void attune_config_target(char out[16], const attune_config *config, const char 
   snprintf(out, 16, "%s%s", arch, family != NULL && family->own_arch != 0 ? "a" : "");
 }
 
+/* A block for each tile of keys. */
+static attune_status launch_of_keys(attune_launch *out, const attune_config *config, const attune_problem *problem) {
+  const int64_t parts = attune_config_value(config, "split_dkv") ? 2 : 1;
+  const int64_t tiles = attune_blocks_of(problem->seqlen_k, config->tile_n) * parts;
+  int64_t grid;
+  if (__builtin_mul_overflow(tiles * problem->heads_kv, (int64_t)problem->batch, &grid) || grid > INT32_MAX)
+    return attune_fail(ATTUNE_UNSUPPORTED,
+                       "batch %d x heads_kv %d x %lld tiles of %d keys is more than the %d blocks of a grid",
+                       problem->batch, problem->heads_kv, (long long)tiles, config->tile_n, INT32_MAX);
+  *out = (attune_launch){
+      .grid = (int32_t)grid,
+      .threads = config->warps * 32,
+      .shared_bytes = (int32_t)attune_shared_bytes(config),
+      .tiles_m = (int32_t)attune_blocks_of(problem->seqlen_q, config->tile_m),
+      .splits = 1,
+      .cluster = 1,
+  };
+  return ATTUNE_OK;
+}
+
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem) {
   if (out == NULL || config == NULL || problem == NULL) {
     return attune_fail(ATTUNE_BAD_ARGUMENT, "launch: null pointer");
   }
   const attune_family_row *family = attune_family_find(config->family);
-  if (family != NULL && family->operation != ATTUNE_OPERATION_FORWARD) {
+  if (family != NULL && attune_config_field_named(config->family, "tile_m") == NULL) {
     *out = (attune_launch){.threads = config->warps * 32,
                            .shared_bytes = (int32_t)attune_shared_bytes(config),
                            .tiles_m = 1,
@@ -22,7 +42,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
                            .cluster = 1};
     return ATTUNE_OK;
   }
-  if (family == NULL || config->tile_m < 1 || config->warps < 1 || config->cluster < 1 || config->pack_gqa < 1 ||
+  if (family == NULL || config->tile_m < 1 || config->tile_n < 1 || config->warps < 1 || config->cluster < 1 || config->pack_gqa < 1 ||
       config->splits < 1) {
     return attune_fail(
         ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d, pack_gqa %d, cluster %d, splits %d: not a config",
@@ -30,6 +50,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
   }
   attune_status status = family->serves != NULL ? family->serves(config, problem) : ATTUNE_OK;
   if (status) return status;
+  if (family->operation == ATTUNE_OPERATION_BACKWARD) return launch_of_keys(out, config, problem);
   /* Whole rows of the mask's blocks, whole clusters: tiles past the last query have no rows. */
   const int64_t queries = config->tile_m / config->pack_gqa; /* of a tile */
   const int64_t step = config->sparse_block_size > 0 ? config->sparse_block_size : config->cluster * queries;

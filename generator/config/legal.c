@@ -30,13 +30,11 @@ static attune_status check_computed(const attune_config *c) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "sparse_block_size is %d; it must be a multiple of 16 up to %d",
                        c->sparse_block_size, ATTUNE_BLOCK_SIZE_MAX);
   }
-  const int32_t dims[2] = {c->head_dim, c->head_dim_v};
-  const attune_operation operation = attune_config_operation(c);
-  for (int i = operation == ATTUNE_OPERATION_FORWARD ? 0 : 1; i < 2 && operation != ATTUNE_OPERATION_BLOCK_MASK; i++) {
-    if (dims[i] < 8 || dims[i] > 256 || dims[i] % 8 != 0) {
-      return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be a multiple of 8 from 8 to 256",
-                         i == 0 ? "head_dim" : "head_dim_v", dims[i]);
-    }
+  static const char *const dims[2] = {"head_dim", "head_dim_v"};
+  for (int i = 0; i < 2; i++) {
+    const int32_t dim = attune_config_value(c, dims[i]);
+    if (attune_config_field_named(c->family, dims[i]) != NULL && (dim < 8 || dim > 256 || dim % 8 != 0))
+      return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be a multiple of 8 from 8 to 256", dims[i], dim);
   }
   return ATTUNE_OK;
 }
@@ -104,8 +102,8 @@ static attune_status check_splits(const attune_config *c) {
 
 /* A tile lies in one block of the mask. The reference family goes by rows, and takes any. */
 static attune_status check_block_mask(const attune_config *c) {
-  if (c->sparse_block_size == 0 || c->family == ATTUNE_FAMILY_REFERENCE) return ATTUNE_OK;
-  if (attune_config_operation(c) != ATTUNE_OPERATION_FORWARD) return ATTUNE_OK;
+  if (c->sparse_block_size == 0 || attune_family_is_reference(c->family)) return ATTUNE_OK;
+  if (attune_config_field_named(c->family, "tile_m") == NULL) return ATTUNE_OK;
   if (c->tile_m > 0 && c->tile_n > 0 && c->sparse_block_size % c->tile_m == 0 && c->sparse_block_size % c->tile_n == 0)
     return ATTUNE_OK;
   return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tiles of %d x %d do not divide the mask's blocks of %d x %d", c->tile_m,
@@ -116,7 +114,7 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
   if (config == NULL || device == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "legality: null pointer");
   const attune_family_row *family = attune_family_find(config->family);
   if (family == NULL) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family is %d; there are %d", config->family, ATTUNE_FAMILY_COUNT);
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family is %d; there are %d", config->family, ATTUNE_FAMILY_LAST + 1);
   }
   attune_status status;
   if ((status = check_computed(config))) return status;
@@ -124,5 +122,8 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
   if ((status = check_splits(config))) return status;
   if ((status = check_block_mask(config))) return status;
   if ((status = family->legal(config, device))) return status;
-  return check_residence(config, device);
+  if ((status = check_residence(config, device)) || family->dq == NULL) return status;
+  attune_config dq;
+  attune_config_dq(&dq, config);
+  return attune_config_legal(&dq, device);
 }

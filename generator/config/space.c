@@ -94,15 +94,18 @@ static bool visit_space(void *user, const attune_config *config) {
 attune_status attune_space(const attune_problem *problem, const attune_device *device, int family, attune_visit *visit,
                            void *user) {
   if (device == NULL || visit == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "space: null pointer");
-  if (family >= ATTUNE_FAMILY_COUNT) {
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "family is %d; there are %d", family, ATTUNE_FAMILY_COUNT);
-  }
   attune_problem resolved;
   const attune_status status = attune_problem_resolve(&resolved, problem);
   if (status) return status;
+  const attune_kernel_operation operation = attune_problem_operation(&resolved);
+  if (family >= 0 && (family > ATTUNE_FAMILY_LAST || attune_family_find(family)->operation != operation)) {
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "family is %d, which is none of operation %s", family,
+                       attune_operation_name(operation));
+  }
   space_visitor visitor = {.device = device, .visit = visit, .user = user};
-  for (int f = 0; f < ATTUNE_FAMILY_COUNT; f++) {
-    if ((family < 0 || family == f) && !walk_family(&resolved, f, visit_space, &visitor)) break;
+  for (int f = 0; f <= ATTUNE_FAMILY_LAST; f++) {
+    if (family >= 0 && family != f) continue;
+    if (attune_family_find(f)->operation == operation && !walk_family(&resolved, f, visit_space, &visitor)) break;
   }
   return ATTUNE_OK;
 }
@@ -123,6 +126,9 @@ attune_status attune_config_reference(attune_config *out, const attune_problem *
   if (out == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "reference config: null pointer");
   const attune_status status = attune_problem_check(problem);
   if (status) return status;
-  (void)walk_family(problem, ATTUNE_FAMILY_REFERENCE, visit_only, out);
+  attune_problem own;
+  (void)attune_problem_read(&own, problem); /* which the check has done */
+  const int family = own.operation == ATTUNE_BACKWARD ? ATTUNE_FAMILY_BACKWARD_REFERENCE : ATTUNE_FAMILY_REFERENCE;
+  (void)walk_family(&own, family, visit_only, out);
   return ATTUNE_OK;
 }

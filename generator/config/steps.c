@@ -24,16 +24,16 @@ static void add_segment(attune_steps *steps, attune_tensor_id tensor, int64_t el
   steps->workspace_bytes = offset + bytes;
 }
 
-/* ---- forward ---- */
-
 /* All tensors of the role that the problem knows, as the table has them. */
-static void bind_forward(attune_step *step, const attune_problem *problem, attune_tensor_role role) {
+static void bind_role(attune_step *step, const attune_problem *problem, attune_tensor_role role) {
   for (attune_tensor_id tensor = 0; tensor < ATTUNE_TENSOR_COUNT; tensor++) {
-    const attune_tensor_row *row = &attune_tensor_table[tensor];
-    if (row->role != role || row->need(problem) == ATTUNE_NEED_NO) continue;
+    if (attune_tensor_role_of(tensor, problem) != role) continue;
+    if (attune_tensor_table[tensor].need(problem) == ATTUNE_NEED_NO) continue;
     bind(step, tensor, role == ATTUNE_TENSOR_OUTPUT ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ);
   }
 }
+
+/* ---- forward ---- */
 
 static attune_status attention_step(attune_steps *out, const attune_config *config, const attune_problem *problem) {
   attune_step *step = &out->steps[out->count++];
@@ -42,7 +42,7 @@ static attune_status attention_step(attune_steps *out, const attune_config *conf
   step->config = *config;
   attune_arguments_of_problem(&step->arguments.problem, problem);
   attune_arguments_of_tiles(&step->arguments.problem, config, problem, &step->launch);
-  bind_forward(step, problem, ATTUNE_TENSOR_INPUT);
+  bind_role(step, problem, ATTUNE_TENSOR_INPUT);
   if (config->persistent == ATTUNE_PERSISTENT_DYNAMIC) {
     add_segment(out, ATTUNE_TENSOR_TILE_COUNTER, 1, true);
     bind_segment(step, ATTUNE_TENSOR_TILE_COUNTER, ATTUNE_ACCESS_COUNT, 1);
@@ -88,23 +88,15 @@ static attune_status combine_step(attune_steps *out, const attune_config *config
   attune_arguments_of_problem(&step->arguments.problem, problem);
   bind(step, ATTUNE_TENSOR_SEQLENS_Q, ATTUNE_ACCESS_READ);
   if (problem->want_sinks) bind(step, ATTUNE_TENSOR_SINKS, ATTUNE_ACCESS_READ);
-  bind_forward(step, problem, ATTUNE_TENSOR_OUTPUT);
+  bind_role(step, problem, ATTUNE_TENSOR_OUTPUT);
   return ATTUNE_OK;
 }
 
-attune_status attune_steps_of(attune_steps *out, const attune_config *config, const attune_problem *problem) {
-  if (out == NULL || config == NULL || problem == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "steps: null pointer");
-  memset(out, 0, sizeof *out);
-  const attune_operation operation = attune_config_operation(config);
-  if (operation != ATTUNE_OPERATION_FORWARD)
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                       "the config is of operation %s, whose kernel is a step of others; name one"
-                       " of operation forward",
-                       attune_operation_name(operation));
+static attune_status forward_steps(attune_steps *out, const attune_config *config, const attune_problem *problem) {
   attune_status status = attention_step(out, config, problem);
   if (status != ATTUNE_OK) return status;
   if (config->splits == 1) {
-    bind_forward(&out->steps[0], problem, ATTUNE_TENSOR_OUTPUT);
+    bind_role(&out->steps[0], problem, ATTUNE_TENSOR_OUTPUT);
     return ATTUNE_OK;
   }
   const int64_t rows = (int64_t)problem->batch * problem->heads_q * problem->seqlen_q;
@@ -120,6 +112,73 @@ attune_status attune_steps_of(attune_steps *out, const attune_config *config, co
   return ATTUNE_OK;
 }
 
+/* ---- backward ---- */
+
+void attune_config_delta(attune_config *out, const attune_config *config) {
+  *out = (attune_config){
+      .family = ATTUNE_FAMILY_DELTA, .dtype = config->dtype, .head_dim_v = config->head_dim_v};
+  take_schedule(out);
+}
+
+/* Also of rows that only pad. */
+static attune_status delta_step(attune_steps *out, const attune_config *config, const attune_problem *problem,
+                                int64_t rows) {
+  attune_step *step = &out->steps[out->count++];
+  attune_config_delta(&step->config, config);
+  const int of_block = step->config.warps * ATTUNE_DELTA_ROWS_OF_WARP;
+  const int64_t grid = (rows + of_block - 1) / of_block;
+  if (grid > INT32_MAX)
+    return attune_fail(ATTUNE_UNSUPPORTED, "%lld query rows; a grid takes %d blocks of %d: split the batch",
+                       (long long)rows, INT32_MAX, of_block);
+  step->launch = (attune_launch){
+      .grid = (int32_t)grid, .threads = step->config.warps * 32, .tiles_m = 1, .splits = 1, .cluster = 1};
+  attune_arguments_of_problem(&step->arguments.problem, problem);
+  attune_arguments_of_gradients(&step->arguments.backward.gradients, &step->config, problem);
+  bind_role(step, problem, ATTUNE_TENSOR_INPUT);
+  return ATTUNE_OK;
+}
+
+/* A step that goes through the tiles: for the gradients of keys and values, or of queries. */
+static attune_status gradient_step(attune_steps *out, const attune_config *config, const attune_problem *problem) {
+  attune_step *step = &out->steps[out->count++];
+  const attune_status status = attune_launch_of(&step->launch, config, problem);
+  if (status != ATTUNE_OK) return status;
+  step->config = *config;
+  attune_arguments_of_problem(&step->arguments.problem, problem);
+  attune_arguments_of_tiles(&step->arguments.problem, config, problem, &step->launch);
+  attune_arguments_of_gradients(&step->arguments.backward.gradients, config, problem);
+  bind_role(step, problem, ATTUNE_TENSOR_INPUT);
+  return ATTUNE_OK;
+}
+
+static attune_status backward_steps(attune_steps *out, const attune_config *config, const attune_problem *problem) {
+  const int64_t rows = (int64_t)problem->batch * problem->heads_q * attune_rows_padded(problem), terms = 2 * rows;
+  attune_config dq;
+  attune_config_dq(&dq, config);
+  add_segment(out, ATTUNE_TENSOR_ROW_TERMS, terms, false);
+  attune_status status = delta_step(out, config, problem, rows);
+  if (status == ATTUNE_OK) status = gradient_step(out, config, problem);
+  if (status == ATTUNE_OK) status = gradient_step(out, &dq, problem);
+  if (status != ATTUNE_OK) return status;
+  bind(&out->steps[1], ATTUNE_TENSOR_DK, ATTUNE_ACCESS_WRITE);
+  bind(&out->steps[1], ATTUNE_TENSOR_DV, ATTUNE_ACCESS_WRITE);
+  bind(&out->steps[2], ATTUNE_TENSOR_DQ, ATTUNE_ACCESS_WRITE);
+  for (int i = 0; i < out->count; i++)
+    bind_segment(&out->steps[i], ATTUNE_TENSOR_ROW_TERMS, i == 0 ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ, terms);
+  return ATTUNE_OK;
+}
+
+attune_status attune_steps_of(attune_steps *out, const attune_config *config, const attune_problem *problem) {
+  if (out == NULL || config == NULL || problem == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "steps: null pointer");
+  memset(out, 0, sizeof *out);
+  const attune_kernel_operation operation = attune_config_operation(config), wanted = attune_problem_operation(problem);
+  if (operation != wanted)
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "the config is of operation %s, the problem of %s; name one of it",
+                       attune_operation_name(operation), attune_operation_name(wanted));
+  return operation == ATTUNE_OPERATION_FORWARD ? forward_steps(out, config, problem)
+                                               : backward_steps(out, config, problem);
+}
+
 /* ---- block masks ---- */
 
 attune_status attune_config_block_mask(attune_config *out, attune_problem *mask, const attune_problem *problem) {
@@ -129,7 +188,9 @@ attune_status attune_config_block_mask(attune_config *out, attune_problem *mask,
   if (problem->block_size == 0)
     return attune_fail(ATTUNE_BAD_SIZE, "the problem has no block_size: set it for a block mask");
   attune_problem p = *problem;
-  p.q = p.k = p.v = p.o = p.bias = (attune_strides){0};
+  attune_problem_drop_strides(&p);
+  p.bias = (attune_strides){0};
+  p.operation = ATTUNE_FORWARD;
   p.score_expr = NULL;
   p.want_bias = 0;
   attune_config_of_problem(out, ATTUNE_FAMILY_BLOCK_MASK, &p);
@@ -146,7 +207,7 @@ static void block_mask_step(attune_step *step, const attune_config *config, cons
                                  .splits = 1,
                                  .cluster = 1};
   attune_arguments_of_problem(&step->arguments.problem, problem);
-  step->arguments.work.step = work;
+  step->arguments.block_mask.work.step = work;
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     bind(step, (attune_tensor_id)(ATTUNE_TENSOR_PARAM + i), ATTUNE_ACCESS_READ);
 }

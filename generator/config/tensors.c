@@ -19,7 +19,13 @@ static attune_need never(const attune_problem *p) {
   return ATTUNE_NEED_NO;
 }
 static attune_need with_lse(const attune_problem *p) {
-  return p->want_lse ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
+  return p->want_lse || p->operation == ATTUNE_BACKWARD ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
+}
+static attune_need with_gradients(const attune_problem *p) {
+  return p->operation == ATTUNE_BACKWARD ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
+}
+static attune_need with_gradients_optional(const attune_problem *p) {
+  return p->operation == ATTUNE_BACKWARD ? ATTUNE_NEED_OPTIONAL : ATTUNE_NEED_NO;
 }
 static attune_need with_bias(const attune_problem *p) {
   return p->want_bias ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
@@ -61,6 +67,23 @@ static void shape_o(attune_shape *out, const attune_problem *p, const attune_run
 static void shape_bias(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   (void)run;
   rows_of(out, p, &p->bias, p->seqlen_k, p->seqlen_q, p->heads_q);
+}
+
+static void shape_do(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  rows_of(out, p, &p->d_o, p->head_dim_v, p->seqlen_q, p->heads_q);
+}
+static void shape_dq(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  rows_of(out, p, &p->dq, p->head_dim, p->seqlen_q, p->heads_q);
+}
+static void shape_dk(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  rows_of(out, p, &p->dk, p->head_dim, p->seqlen_k, p->heads_kv);
+}
+static void shape_dv(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  rows_of(out, p, &p->dv, p->head_dim_v, p->seqlen_k, p->heads_kv);
 }
 
 static void flat(attune_shape *out, int64_t count) {
@@ -131,7 +154,7 @@ _Static_assert(ATTUNE_PARAMS_MAX == 8, "a shape and a row for each param");
 /* ---- the table ---- */
 
 #define RUN(member) .run = offsetof(attune_run_inputs, member)
-#define ARGUMENT(member) .argument = offsetof(struct attune_block_mask_arguments, member)
+#define ARGUMENT(member) .argument = offsetof(union attune_kernel_arguments, member)
 #define DTYPE .element = ATTUNE_ELEMENT_DTYPE
 #define FLOATS .element = ATTUNE_ELEMENT_FLOAT, .alignment = 4
 #define INTS .element = ATTUNE_ELEMENT_INT, .alignment = 4
@@ -178,6 +201,7 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                          RUN(tensors.o),
                          ARGUMENT(problem.o),
                          .need = always,
+                         .saved = true,
                          .shape = shape_o,
                          .rows = ATTUNE_EXTENT_QUERIES},
     [ATTUNE_TENSOR_LSE] = {.name = "lse",
@@ -187,6 +211,7 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                            ARGUMENT(problem.lse),
                            .option = "want_lse",
                            .need = with_lse,
+                           .saved = true,
                            .shape = shape_lse,
                            .rows = ATTUNE_EXTENT_QUERIES},
     [ATTUNE_TENSOR_SEQLENS_Q] = {.name = "seqlens_q",
@@ -218,6 +243,53 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                              .option = "want_sinks",
                              .need = with_sinks,
                              .shape = shape_sinks},
+    [ATTUNE_TENSOR_DO] = {.name = "do",
+                          DTYPE,
+                          .alignment = 16,
+                          RUN(tensors.d_o),
+                          ARGUMENT(backward.gradients.d_o),
+                          .option = "operation",
+                          .need = with_gradients,
+                          .shape = shape_do,
+                          .rows = ATTUNE_EXTENT_QUERIES},
+    [ATTUNE_TENSOR_DLSE] = {.name = "dlse",
+                            FLOATS,
+                            RUN(tensors.dlse),
+                            ARGUMENT(backward.gradients.dlse),
+                            .option = "operation",
+                            .need = with_gradients_optional,
+                            .shape = shape_lse,
+                            .rows = ATTUNE_EXTENT_QUERIES},
+    [ATTUNE_TENSOR_DQ] = {.name = "dq",
+                          OUTPUT,
+                          DTYPE,
+                          .alignment = 16,
+                          RUN(tensors.dq),
+                          ARGUMENT(backward.gradients.dq),
+                          .option = "operation",
+                          .need = with_gradients,
+                          .shape = shape_dq,
+                          .rows = ATTUNE_EXTENT_QUERIES},
+    [ATTUNE_TENSOR_DK] = {.name = "dk",
+                          OUTPUT,
+                          DTYPE,
+                          .alignment = 16,
+                          RUN(tensors.dk),
+                          ARGUMENT(backward.gradients.dk),
+                          .option = "operation",
+                          .need = with_gradients,
+                          .shape = shape_dk,
+                          .rows = ATTUNE_EXTENT_KEYS},
+    [ATTUNE_TENSOR_DV] = {.name = "dv",
+                          OUTPUT,
+                          DTYPE,
+                          .alignment = 16,
+                          RUN(tensors.dv),
+                          ARGUMENT(backward.gradients.dv),
+                          .option = "operation",
+                          .need = with_gradients,
+                          .shape = shape_dv,
+                          .rows = ATTUNE_EXTENT_KEYS},
     [ATTUNE_TENSOR_ROW_OFFSETS] = {.name = "block_mask.row_offsets",
                                    INTS,
                                    RUN(tensors.block_mask.row_offsets),
@@ -251,32 +323,32 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                                    .element = ATTUNE_ELEMENT_BYTE,
                                    .alignment = 1,
                                    RUN(source.data),
-                                   ARGUMENT(work.source),
+                                   ARGUMENT(block_mask.work.source),
                                    .need = never,
                                    .shape = shape_mask_source},
     [ATTUNE_TENSOR_BUILT_OFFSETS] = {.name = "built row_offsets",
                                      OUTPUT,
                                      INTS,
                                      RUN(built.row_offsets),
-                                     ARGUMENT(work.row_offsets),
+                                     ARGUMENT(block_mask.work.row_offsets),
                                      .need = never,
                                      .shape = shape_built_offsets},
     [ATTUNE_TENSOR_BUILT_INDICES] = {.name = "built indices",
                                      OUTPUT,
                                      INTS,
                                      RUN(built.indices),
-                                     ARGUMENT(work.indices),
+                                     ARGUMENT(block_mask.work.indices),
                                      .need = never,
                                      .shape = shape_built_indices},
     [ATTUNE_TENSOR_BUILT_ORDER] = {.name = "built row_order",
                                    OUTPUT,
                                    INTS,
                                    RUN(built.row_order),
-                                   ARGUMENT(work.row_order),
+                                   ARGUMENT(block_mask.work.row_order),
                                    .need = never,
                                    .shape = shape_built_order},
     [ATTUNE_TENSOR_ROW_COUNTS] =
-        {.name = "the workspace's row counts", WORKSPACE, INTS, ARGUMENT(work.counts), .need = never},
+        {.name = "the workspace's row counts", WORKSPACE, INTS, ARGUMENT(block_mask.work.counts), .need = never},
     [ATTUNE_TENSOR_TILE_COUNTER] =
         {.name = "the workspace's tile counter", WORKSPACE, INTS, ARGUMENT(problem.counter), .need = never},
     [ATTUNE_TENSOR_O_PARTIAL] =
@@ -286,7 +358,14 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                                        FLOATS,
                                        ARGUMENT(problem.softmax_partial),
                                        .need = never},
+    [ATTUNE_TENSOR_ROW_TERMS] =
+        {.name = "the workspace's row terms", WORKSPACE, FLOATS, ARGUMENT(backward.gradients.row_terms), .need = never},
 };
+
+attune_tensor_role attune_tensor_role_of(attune_tensor_id tensor, const attune_problem *problem) {
+  const attune_tensor_row *row = &attune_tensor_table[tensor];
+  return row->saved && problem->operation == ATTUNE_BACKWARD ? ATTUNE_TENSOR_INPUT : row->role;
+}
 
 int attune_element_bytes(attune_element element) {
   return element == ATTUNE_ELEMENT_BYTE ? 1 : element == ATTUNE_ELEMENT_DTYPE ? 2 : 4;
@@ -302,10 +381,10 @@ void *attune_tensor_of_run(const attune_run_inputs *run, attune_tensor_id tensor
   return pointer_at(run, attune_tensor_table[tensor].run);
 }
 
-void *attune_tensor_of_arguments(const struct attune_block_mask_arguments *arguments, attune_tensor_id tensor) {
+void *attune_tensor_of_arguments(const union attune_kernel_arguments *arguments, attune_tensor_id tensor) {
   return pointer_at(arguments, attune_tensor_table[tensor].argument);
 }
 
-void attune_tensor_bind(struct attune_block_mask_arguments *arguments, attune_tensor_id tensor, const void *pointer) {
+void attune_tensor_bind(union attune_kernel_arguments *arguments, attune_tensor_id tensor, const void *pointer) {
   memcpy((char *)arguments + attune_tensor_table[tensor].argument, &pointer, sizeof pointer);
 }

@@ -27,9 +27,9 @@ typedef struct {
 
 typedef struct {
   const char *name;
-  attune_operation operation;
+  attune_kernel_operation operation;
   const char *template_path;
-  /* Families of the forward pass are tried for the default in falling order of speed; the slowest has 0. */
+  /* Families of a space are tried for the default in falling order of speed; the slowest has 0. */
   int speed;
   /* ATTUNE_ILLEGAL_CONFIG with the limit. The caller has checked the fields that follow from the problem, and the
    * ranges of the table. */
@@ -43,6 +43,8 @@ typedef struct {
   void (*print_primitives)(struct attune_buffer *out, const attune_config *config);
   /* ATTUNE_ILLEGAL_CONFIG where the problem is beyond the family; NULL: none is. */
   attune_status (*serves)(const attune_config *config, const attune_problem *problem);
+  /* Operation backward: makes of *out, which has the problem's fields, the config of the kernel for dQ. */
+  void (*dq)(attune_config *out, const attune_config *config);
   bool tensor_maps; /* the kernel's second argument is attune_tensor_maps */
   int32_t own_arch; /* the only architecture whose instructions it uses, 0: any from its first one on */
   /* NULL: the model does not know it, and takes it to be the slowest. */
@@ -50,7 +52,8 @@ typedef struct {
 } attune_family_row;
 
 extern const attune_family_row attune_family_reference_row, attune_family_mma_row, attune_family_wgmma_row,
-    attune_family_block_mask_row, attune_family_combine_row;
+    attune_family_block_mask_row, attune_family_combine_row, attune_family_backward_reference_row,
+    attune_family_backward_mma_row, attune_family_delta_row, attune_family_dq_reference_row, attune_family_dq_mma_row;
 
 /* What rows of several families have in common. */
 extern const char *const attune_persistent_words[], *const attune_order_words[];
@@ -84,6 +87,9 @@ void attune_splits_refine(attune_axis *out, const attune_config *config);
 
 /* Dynamic shared memory of a block: a multiple of 16. */
 int64_t attune_shared_bytes(const attune_config *config);
+
+/* Query rows that a warp of the kernel for delta works on. */
+enum { ATTUNE_DELTA_ROWS_OF_WARP = 4 };
 
 /* NULL if there is none. */
 const attune_family_row *attune_family_find(int32_t family);

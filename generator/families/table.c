@@ -1,4 +1,6 @@
 /* The table of families. */
+#include <string.h>
+
 #include "generator/families/family.h"
 
 static const attune_family_row *const families[ATTUNE_FAMILY_LAST + 1] = {
@@ -7,6 +9,11 @@ static const attune_family_row *const families[ATTUNE_FAMILY_LAST + 1] = {
     [ATTUNE_FAMILY_WGMMA] = &attune_family_wgmma_row,
     [ATTUNE_FAMILY_BLOCK_MASK] = &attune_family_block_mask_row,
     [ATTUNE_FAMILY_COMBINE] = &attune_family_combine_row,
+    [ATTUNE_FAMILY_BACKWARD_REFERENCE] = &attune_family_backward_reference_row,
+    [ATTUNE_FAMILY_BACKWARD_MMA] = &attune_family_backward_mma_row,
+    [ATTUNE_FAMILY_DELTA] = &attune_family_delta_row,
+    [ATTUNE_FAMILY_DQ_REFERENCE] = &attune_family_dq_reference_row,
+    [ATTUNE_FAMILY_DQ_MMA] = &attune_family_dq_mma_row,
 };
 
 const attune_family_row *attune_family_find(int32_t family) {
@@ -24,7 +31,23 @@ const char *attune_family_name(attune_family family) {
   return row != NULL ? row->name : "unknown";
 }
 
-attune_operation attune_config_operation(const attune_config *config) {
+int32_t attune_family_named(attune_kernel_operation operation, const char *name) {
+  int32_t family = 0;
+  while (family <= ATTUNE_FAMILY_LAST &&
+         (families[family]->operation != operation || strcmp(families[family]->name, name) != 0))
+    family++;
+  return family;
+}
+
+bool attune_family_is_reference(int32_t family) {
+  return strcmp(attune_family_name((attune_family)family), "reference") == 0;
+}
+
+attune_kernel_operation attune_problem_operation(const attune_problem *problem) {
+  return problem->operation == ATTUNE_BACKWARD ? ATTUNE_OPERATION_BACKWARD : ATTUNE_OPERATION_FORWARD;
+}
+
+attune_kernel_operation attune_config_operation(const attune_config *config) {
   const attune_family_row *row = attune_family_find(config->family);
   return row != NULL ? row->operation : ATTUNE_OPERATION_COUNT;
 }

@@ -32,9 +32,12 @@ attune_status attune_config_default(attune_config *out, const attune_problem *pr
   const attune_status status = attune_problem_resolve(&resolved, problem);
   if (status) return status;
   default_search search = {.problem = &resolved, .device = device, .best_seconds = INFINITY};
-  for (int speed = ATTUNE_FAMILY_COUNT - 1; speed >= 0; speed--) {
-    for (int f = 0; f < ATTUNE_FAMILY_COUNT; f++) {
-      if (attune_family_find(f)->speed == speed) (void)attune_space(&resolved, device, f, visit_default, &search);
+  const attune_kernel_operation operation = attune_problem_operation(&resolved);
+  for (int speed = ATTUNE_FAMILY_LAST; speed >= 0; speed--) {
+    for (int f = 0; f <= ATTUNE_FAMILY_LAST; f++) {
+      const attune_family_row *family = attune_family_find(f);
+      if (family->operation == operation && family->speed == speed)
+        (void)attune_space(&resolved, device, f, visit_default, &search);
     }
     if (isfinite(search.best_seconds)) break;
   }

@@ -20,6 +20,10 @@ void attune_canonical_mask(attune_problem *p) {
   if (p->mask == ATTUNE_MASK_NONE && p->window_right == 0) p->mask = ATTUNE_MASK_CAUSAL;
 }
 
+void attune_canonical_lse(attune_problem *problem) {
+  if (problem->operation == ATTUNE_BACKWARD) problem->want_lse = 0;
+}
+
 void attune_canonical_scale(attune_problem *problem) {
   if (isnan(problem->scale)) problem->scale = (float)(1 / sqrt((double)problem->head_dim));
 }

@@ -25,6 +25,19 @@ attune_status attune_check_word(const attune_problem_field *field, const attune_
                      field->words[last]);
 }
 
+/* What the backward pass does not have yet is refused here, before anything is tuned. */
+attune_status attune_check_operation(const attune_problem_field *field, const attune_problem *p) {
+  const attune_status status = attune_check_word(field, p);
+  if (status != ATTUNE_OK || p->operation == ATTUNE_FORWARD) return status;
+  const char *lacks = p->want_bias                            ? "a bias (want_bias)"
+                      : *attune_problem_score_expr(p) != '\0' ? "a score expression (score_expr)"
+                      : p->block_size > 0                     ? "a block mask (block_size)"
+                                                              : NULL;
+  if (lacks == NULL) return ATTUNE_OK;
+  return attune_fail(ATTUNE_UNSUPPORTED, "operation backward with %s: this library has only the forward pass of it",
+                     lacks);
+}
+
 attune_status attune_check_flag(const attune_problem_field *field, const attune_problem *problem) {
   const int32_t value = int_of(field, problem);
   if (value == 0 || value == 1) return ATTUNE_OK;

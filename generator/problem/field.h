@@ -32,7 +32,8 @@ struct attune_problem_field {
   const char *const *words; /* WORD: NULL-terminated, in the order of the enum */
   double preset;            /* the default of INT, FLOAT, WORD and FLAG, and of both sides of WINDOW */
   const char *follows;      /* member whose value this one has where JSON and flags leave it out; NULL: the preset */
-  /* JSON and flags; NULL: they do not have it. JSON is written where a value differs from its preset, or always. */
+  /* JSON and flags; NULL: they do not have it. JSON is written where a value differs from its preset, or always. The
+   * flag of a WORD that has no argument stands for the second word. */
   const char *json;
   bool json_always;
   const char *flag, *argument, *meaning;
@@ -55,6 +56,8 @@ struct attune_problem_field {
 };
 extern const attune_problem_field attune_problem_fields[];
 extern const int attune_problem_field_count; /* at most 63, so that flags have a bit each */
+/* The words of attune_operation, NULL-terminated: what a class text begins with. */
+extern const char *const attune_operation_words[];
 /* The row of a member of attune_problem; NULL: there is none. */
 const attune_problem_field *attune_problem_field_of(const char *member);
 

@@ -8,12 +8,15 @@
 enum { SEQLEN_MAX = (1 << 30) - 512 };
 
 static const char *const dtype_words[] = {"fp16", "bf16", NULL};
+const char *const attune_operation_words[] = {"forward", "backward", NULL};
 static const char *const mask_words[] = {"none", "causal", "causal-bottom-right", NULL};
 
 #define MEMBER(field) .member = #field, .offset = offsetof(attune_problem, field)
 #define SAME(text) .name = text, .json = text
 
 const attune_problem_field attune_problem_fields[] = {
+    {SAME("operation"), MEMBER(operation), .kind = ATTUNE_FIELD_WORD, .words = attune_operation_words,
+     .flag = "backward", .meaning = "the gradients of Q, K and V, from that of O", .check = attune_check_operation},
     {SAME("dtype"), MEMBER(dtype), .kind = ATTUNE_FIELD_WORD, .words = dtype_words, .preset = ATTUNE_BF16,
      .json_always = true, .flag = "dtype", .argument = "fp16|bf16", .meaning = "type of the elements (bf16)",
      .check = attune_check_word, .place = 1, .kernel = true},
@@ -60,6 +63,7 @@ const attune_problem_field attune_problem_fields[] = {
      .flag = "lse",
      .meaning = "also the log-sum-exp of every row",
      .check = attune_check_flag,
+     .canonical = attune_canonical_lse,
      .place = 19,
      .prefix = "lse",
      .kernel = true},
@@ -76,6 +80,10 @@ const attune_problem_field attune_problem_fields[] = {
      .kind = ATTUNE_FIELD_STRIDES,
      .check = attune_check_strides,
      .canonical = attune_canonical_strides},
+    {.name = "do", .json = "do_strides", MEMBER(d_o), .kind = ATTUNE_FIELD_STRIDES, .check = attune_check_strides},
+    {.name = "dq", .json = "dq_strides", MEMBER(dq), .kind = ATTUNE_FIELD_STRIDES, .check = attune_check_strides},
+    {.name = "dk", .json = "dk_strides", MEMBER(dk), .kind = ATTUNE_FIELD_STRIDES, .check = attune_check_strides},
+    {.name = "dv", .json = "dv_strides", MEMBER(dv), .kind = ATTUNE_FIELD_STRIDES, .check = attune_check_strides},
     {SAME("pattern"), .kind = ATTUNE_FIELD_PATTERN, .flag = "pattern", .argument = "TEXT",
      .meaning = "butterfly, window:1024 & prefix:64, bigbird:128 ...: which keys are seen"},
     {SAME("mask_expr"), MEMBER(mask_expr), .kind = ATTUNE_FIELD_MASK_EXPR, .flag = "mask-expr", .argument = "EXPR",

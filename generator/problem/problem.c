@@ -118,7 +118,7 @@ static attune_status print(char out[ATTUNE_TEXT_MAX], const attune_problem *prob
   attune_problem p = *problem;
   attune_buffer text = {0};
   make_canonical(&p);
-  attune_buffer_add_text(&text, "forward");
+  attune_buffer_add_text(&text, attune_operation_words[p.operation]);
   const attune_problem_field *field;
   for (int place = 1; (field = field_at(place)) != NULL; place++)
     print_part(&text, field, &p);
@@ -177,8 +177,11 @@ attune_status attune_problem_parse(attune_problem *out, const char *class_text) 
   attune_text text = attune_text_of(class_text);
   const attune_problem_field *field;
   char canonical[ATTUNE_TEXT_MAX];
+  int32_t operation;
   set_defaults(&p);
-  if (!attune_text_word(&text, "forward")) return bad_class(&text, "\"forward\"");
+  if (!attune_text_one_of(&text, "", attune_operation_words, &operation))
+    return bad_class(&text, "\"forward\" or \"backward\"");
+  p.operation = (attune_operation)operation;
   for (int place = 1; (field = field_at(place)) != NULL; place++) {
     const attune_status status = parse_part(&p, &text, field);
     if (status != ATTUNE_OK) return status;
@@ -199,6 +202,7 @@ attune_status attune_problem_parse(attune_problem *out, const char *class_text) 
 double attune_problem_distance(const attune_problem *wanted, const attune_problem *tuned) {
   attune_problem a = *wanted, b = *tuned;
   double distance = 0;
+  if (a.operation != b.operation) return INFINITY;
   make_canonical(&a);
   make_canonical(&b);
   for (int i = 0; i < attune_problem_field_count; i++) {
@@ -216,7 +220,7 @@ attune_status attune_problem_place(char class[ATTUNE_TEXT_MAX], int32_t sizes[AT
   attune_buffer text = {0};
   int count = 0;
   make_canonical(&p);
-  attune_buffer_add_text(&text, "forward");
+  attune_buffer_add_text(&text, attune_operation_words[p.operation]);
   for (int i = 0; i < attune_problem_field_count; i++) {
     const attune_problem_field *field = &attune_problem_fields[i];
     const char *prefix = field->prefix != NULL ? field->prefix : field->member;

@@ -5,6 +5,7 @@
 #include "generator/problem/field.h"
 
 /* ---- check.c, strides.c, expressions.c ---- */
+attune_status attune_check_operation(const attune_problem_field *field, const attune_problem *problem);
 attune_status attune_check_word(const attune_problem_field *field, const attune_problem *problem);
 attune_status attune_check_flag(const attune_problem_field *field, const attune_problem *problem);
 attune_status attune_check_head_dim(const attune_problem_field *field, const attune_problem *problem);
@@ -23,8 +24,9 @@ attune_status attune_check_expressions(const attune_problem_field *field, const 
 
 /* ---- canonical.c, strides.c ---- */
 void attune_canonical_mask(attune_problem *problem); /* with the window */
+void attune_canonical_lse(attune_problem *problem);  /* which the backward pass reads */
 void attune_canonical_scale(attune_problem *problem);
-void attune_canonical_strides(attune_problem *problem); /* Q's, K's, V's and O's; sizes are checked */
+void attune_canonical_strides(attune_problem *problem); /* of all tensors of the operation; sizes are checked */
 
 /* ---- class.c ---- */
 void attune_class_print_window(attune_buffer *out, const attune_problem *canonical);

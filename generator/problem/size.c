@@ -44,12 +44,17 @@ static double visible_pairs(const attune_problem *problem) {
 }
 
 double attune_problem_flops(const attune_problem *problem) {
-  return 2.0 * (problem->head_dim + problem->head_dim_v) * visible_pairs(problem) * problem->batch * problem->heads_q;
+  const double forward = problem->head_dim + problem->head_dim_v; /* S, O; backward: S, dK, dQ and dP, dV */
+  const double width =
+      problem->operation == ATTUNE_BACKWARD ? 3.0 * problem->head_dim + 2.0 * problem->head_dim_v : forward;
+  return 2.0 * width * visible_pairs(problem) * problem->batch * problem->heads_q;
 }
 
 double attune_problem_bytes(const attune_problem *problem) {
   const double rows_q = (double)problem->batch * problem->heads_q * problem->seqlen_q;
   const double rows_k = (double)problem->batch * problem->heads_kv * problem->seqlen_k;
   const double row = ELEMENT_BYTES * (double)(problem->head_dim + problem->head_dim_v);
-  return (rows_q + rows_k) * row + (problem->want_lse ? 4 * rows_q : 0);
+  const double lse = 4 * rows_q;
+  if (problem->operation == ATTUNE_FORWARD) return (rows_q + rows_k) * row + (problem->want_lse ? lse : 0);
+  return 2 * (rows_q + rows_k) * row + lse; /* each with its gradient */
 }

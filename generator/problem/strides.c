@@ -100,7 +100,11 @@ static tensor_shape shape_of(const attune_problem *p, const char *name) {
       {"q", &p->q, p->batch, p->seqlen_q, p->heads_q, p->head_dim, false},
       {"k", &p->k, p->batch, p->seqlen_k, p->heads_kv, p->head_dim, false},
       {"v", &p->v, p->batch, p->seqlen_k, p->heads_kv, p->head_dim_v, false},
-      {"o", &p->o, p->batch, p->seqlen_q, p->heads_q, p->head_dim_v, true},
+      {"o", &p->o, p->batch, p->seqlen_q, p->heads_q, p->head_dim_v, p->operation == ATTUNE_FORWARD},
+      {"do", &p->d_o, p->batch, p->seqlen_q, p->heads_q, p->head_dim_v, false},
+      {"dq", &p->dq, p->batch, p->seqlen_q, p->heads_q, p->head_dim, true},
+      {"dk", &p->dk, p->batch, p->seqlen_k, p->heads_kv, p->head_dim, true},
+      {"dv", &p->dv, p->batch, p->seqlen_k, p->heads_kv, p->head_dim_v, true},
   };
   int i = 0;
   while (strcmp(shapes[i].name, name) != 0)
@@ -113,10 +117,15 @@ attune_status attune_check_strides(const attune_problem_field *field, const attu
   return check_tensor(&shape);
 }
 
+void attune_problem_drop_strides(attune_problem *p) {
+  p->q = p->k = p->v = p->o = p->d_o = p->dq = p->dk = p->dv = (attune_strides){0};
+}
+
 void attune_canonical_strides(attune_problem *p) {
-  attune_strides *const strides[] = {&p->q, &p->k, &p->v, &p->o};
-  const char *const names[] = {"q", "k", "v", "o"};
-  for (int i = 0; i < 4; i++) {
+  attune_strides *const strides[] = {&p->q, &p->k, &p->v, &p->o, &p->d_o, &p->dq, &p->dk, &p->dv};
+  const char *const names[] = {"q", "k", "v", "o", "do", "dq", "dk", "dv"};
+  const int count = p->operation == ATTUNE_BACKWARD ? 8 : 4;
+  for (int i = 0; i < count; i++) {
     const tensor_shape shape = shape_of(p, names[i]);
     if (is_contiguous_shorthand(strides[i])) (void)contiguous_strides(strides[i], &shape); /* checked: no overflow */
   }

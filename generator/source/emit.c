@@ -69,6 +69,10 @@ static int list_fields(template_field out[PARAMETERS_MAX], const attune_config *
   return count;
 }
 
+static bool is_named(const attune_config *config, int32_t family) {
+  return strcmp(attune_family_name((attune_family)config->family), attune_family_name((attune_family)family)) == 0;
+}
+
 /* What #if may ask, in capitals: numbers and flags by the field's name; of words, each as FIELD_WORD, which is 0 or 1.
  */
 static attune_status fill_parameters(parameters *out, const attune_config *config) {
@@ -77,7 +81,10 @@ static attune_status fill_parameters(parameters *out, const attune_config *confi
   out->count = 0;
   attune_status status = ATTUNE_OK;
   for (int32_t family = 0; family < ATTUNE_FAMILY_COUNT && status == ATTUNE_OK; family++)
-    status = add_parameter(out, "family", attune_family_name((attune_family)family), config->family == family);
+    status = add_parameter(out, "family", attune_family_name((attune_family)family), is_named(config, family));
+  for (int i = 0; i < ATTUNE_OPERATION_COUNT && status == ATTUNE_OK; i++)
+    status = add_parameter(out, "operation", attune_operation_name((attune_kernel_operation)i),
+                           attune_config_operation(config) == (attune_kernel_operation)i);
   for (int i = 0; i < count && status == ATTUNE_OK; i++) {
     const attune_config_field *field = fields[i].field;
     const int32_t value = fields[i].value;
@@ -118,8 +125,12 @@ static const char *some_architecture(const attune_config *config, attune_target 
 /* What is launched: the grid for a problem, in words. */
 static void print_launch(attune_buffer *out, const attune_config *config) {
   const attune_family_row *family = attune_family_find(config->family);
-  if (family->operation == ATTUNE_OPERATION_FORWARD) {
-    attune_buffer_add_text(out, " * Launch: a grid of tiles_m x heads_q x batch");
+  const bool of_keys = family->operation == ATTUNE_OPERATION_BACKWARD;
+  const bool of_gradients = of_keys || family->operation == ATTUNE_OPERATION_DQ ||
+                            family->operation == ATTUNE_OPERATION_DELTA;
+  if (attune_config_field_named(config->family, "tile_m") != NULL) {
+    attune_buffer_print(out, " * Launch: a grid of %s x batch",
+                        of_keys ? "tiles_n x heads_kv" : "tiles_m x heads_q");
     if (config->pack_gqa > 1) attune_buffer_print(out, " / %d", config->pack_gqa);
     if (config->splits > 1) attune_buffer_print(out, " x %d", config->splits);
     attune_buffer_add_text(out, " blocks");
@@ -133,7 +144,9 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
   }
   attune_buffer_print(out, "%d threads, %lld bytes of dynamic shared memory; called with attune_%sarguments%s\n",
                       config->warps * 32, (long long)attune_shared_bytes(config),
-                      family->operation == ATTUNE_OPERATION_BLOCK_MASK ? "block_mask_" : "",
+                      family->operation == ATTUNE_OPERATION_BLOCK_MASK ? "block_mask_"
+                      : of_gradients                                   ? "backward_"
+                                                                       : "",
                       family->tensor_maps ? ", attune_tensor_maps" : "");
   if (family->operation == ATTUNE_OPERATION_COMBINE)
     attune_buffer_add_text(out, " *   On sm_90 and later it may be launched with programmatic stream serialisation.\n");
@@ -236,7 +249,7 @@ attune_status attune_emit(char **source, const attune_config *config, const attu
   static const char kernel_name[] = "KERNEL_NAME"; /* of the templates */
   if (source == NULL || config == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "emit: null pointer");
   if (attune_family_find(config->family) == NULL)
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family is %d; there are %d", config->family, ATTUNE_FAMILY_COUNT);
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family is %d; there are %d", config->family, ATTUNE_FAMILY_LAST + 1);
   char text[ATTUNE_TEXT_MAX], symbol[ATTUNE_TEXT_MAX + 8];
   generated parts = {0};
   attune_buffer code = {0}, out = {0};

@@ -96,7 +96,7 @@ attune_status attune_result_hash(char out[65], const attune_config *config, cons
   }
   const attune_target target = strcmp(arch, "host") == 0 ? ATTUNE_TARGET_SIMULATOR : ATTUNE_TARGET_CUDA;
   attune_problem contiguous = *problem;
-  contiguous.q = contiguous.k = contiguous.v = contiguous.o = (attune_strides){0};
+  attune_problem_drop_strides(&contiguous);
   attune_status status = attune_problem_resolve(&contiguous, &contiguous);
   if (status != ATTUNE_OK) return status;
   attune_steps *steps = malloc(sizeof *steps);

@@ -22,6 +22,7 @@ typedef struct {
   attune_simulator_kernel *kernel;                     /* the same entry, */
   attune_simulator_kernel_with_maps *kernel_with_maps; /* as what it takes */
   attune_simulator_kernel_of_block_masks *kernel_of_block_masks;
+  attune_simulator_kernel_of_gradients *kernel_of_gradients;
   void *object; /* of dlopen */
   int file;
   char symbol[ATTUNE_TEXT_MAX + 8];
@@ -62,7 +63,7 @@ static attune_status bind(host_loaded *loaded) {
   void (*set)(const struct attune_simulator_calls *);
   *(void **)&set = dlsym(loaded->object, "attune_simulator_bind");
   *(void **)&loaded->kernel = *(void **)&loaded->kernel_with_maps = *(void **)&loaded->kernel_of_block_masks =
-      dlsym(loaded->object, loaded->symbol);
+      *(void **)&loaded->kernel_of_gradients = dlsym(loaded->object, loaded->symbol);
   if (!set || !loaded->kernel)
     return attune_fail(ATTUNE_DRIVER_FAILED, "%s is not in the kernel's binary",
                        set ? loaded->symbol : "attune_simulator_bind");
@@ -119,10 +120,12 @@ static attune_status launch(const attune_loaded *base, const attune_call *call, 
   for (int i = 0; i < step->map_count && status == ATTUNE_OK; i++)
     status = fill_map(each[i], &step->maps[i], attune_tensor_of_arguments(call->arguments, step->maps[i].tensor));
   if (status != ATTUNE_OK) return status;
-  const bool builds_masks = attune_config_operation(&step->config) == ATTUNE_OPERATION_BLOCK_MASK;
+  const attune_kernel_operation operation = attune_config_operation(&step->config);
+  const bool builds_masks = operation == ATTUNE_OPERATION_BLOCK_MASK, attends = operation <= ATTUNE_OPERATION_COMBINE;
   const attune_simulator_grid grid = {.kernel = loaded->kernel,
                                       .kernel_with_maps = loaded->kernel_with_maps,
                                       .kernel_of_block_masks = loaded->kernel_of_block_masks,
+                                      .kernel_of_gradients = loaded->kernel_of_gradients,
                                       .name = loaded->symbol,
                                       .blocks = attune_launch_blocks(&step->launch, &base->machine->device),
                                       .threads = step->launch.threads,
@@ -130,7 +133,8 @@ static attune_status launch(const attune_loaded *base, const attune_call *call, 
                                       .shared_bytes = step->launch.shared_bytes,
                                       .on_an_sm = step->config.min_blocks_per_sm,
                                       .arguments = &call->arguments->problem,
-                                      .block_mask = builds_masks ? call->arguments : NULL,
+                                      .block_mask = builds_masks ? &call->arguments->block_mask : NULL,
+                                      .gradients = builds_masks || attends ? NULL : &call->arguments->backward,
                                       .maps = step->map_count > 0 ? &maps : NULL,
                                       .memory = &memory,
                                       .seed = machine->seed};

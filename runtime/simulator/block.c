@@ -21,6 +21,8 @@ static void live(void *argument) {
       grid->kernel_with_maps(*grid->arguments, grid->maps);
     else if (grid->block_mask)
       grid->kernel_of_block_masks(*grid->block_mask);
+    else if (grid->gradients)
+      grid->kernel_of_gradients(*grid->gradients);
     else
       grid->kernel(*grid->arguments);
     attune_simulator_check_exit(lane->block);

@@ -8,15 +8,17 @@
 
 typedef void attune_simulator_kernel(struct attune_arguments arguments);
 typedef void attune_simulator_kernel_of_block_masks(struct attune_block_mask_arguments arguments);
+typedef void attune_simulator_kernel_of_gradients(struct attune_backward_arguments arguments);
 typedef void attune_simulator_kernel_with_maps(struct attune_arguments arguments,
                                                const struct attune_tensor_maps *maps);
 
 /* One launch. */
 typedef struct {
-  /* The kernel, as what it takes: maps if they are given, block_mask if that is, else arguments alone. */
+  /* The kernel, as what it takes: the member that is given of maps, block_mask and gradients, else arguments alone. */
   attune_simulator_kernel *kernel;
   attune_simulator_kernel_with_maps *kernel_with_maps;
   attune_simulator_kernel_of_block_masks *kernel_of_block_masks;
+  attune_simulator_kernel_of_gradients *kernel_of_gradients;
   const char *name;
   int blocks, threads, shared_bytes;
   int cluster;  /* blocks of a cluster, which run together; 0: as 1 */
@@ -24,6 +26,7 @@ typedef struct {
   const struct attune_arguments *arguments;
   const struct attune_tensor_maps *maps;
   const struct attune_block_mask_arguments *block_mask;
+  const struct attune_backward_arguments *gradients;
   const attune_simulator_memory *memory;
   uint64_t seed;
   attune_simulator_outputs *outputs; /* of attune_simulator_run; NULL: who writes what is not noted */

@@ -78,6 +78,34 @@ struct attune_block_mask_arguments {
   struct attune_block_mask_work work;
 };
 
+/* What the kernels of the backward pass have besides (templates/backward/). */
+struct attune_gradients {
+  const void *d_o;
+  const float *dlse; /* (batch, heads_q, seqlen_q), or null: 0 */
+  void *dq, *dk, *dv;
+  long long do_batch, do_seqlen, do_heads;
+  long long dq_batch, dq_seqlen, dq_heads;
+  long long dk_batch, dk_seqlen, dk_heads;
+  long long dv_batch, dv_seqlen, dv_heads;
+  /* (batch, heads_q, rows_padded, 2): of each query row LSE in base 2, inf where it sees no key and past its sequence's
+   * end; and the product of O and its gradient, less dlse. */
+  float *row_terms;
+  int rows_padded; /* seqlen_q, rounded up */
+  int tiles_n;     /* ceil(seqlen_k / tile_n) */
+  float scale;     /* the derivative of the natural score with respect to q.k, but for what softcap does */
+};
+struct attune_backward_arguments {
+  struct attune_arguments problem;
+  struct attune_gradients gradients;
+};
+
+/* Of any kernel: which member it is called with, its operation says. All begin with `problem`. */
+union attune_kernel_arguments {
+  struct attune_arguments problem; /* forward, combine */
+  struct attune_block_mask_arguments block_mask;
+  struct attune_backward_arguments backward; /* backward, delta, dq */
+};
+
 /* What TMA reads to find a tile (CUDA driver API, CUtensorMap); opaque to kernels. */
 struct __attribute__((aligned(64))) attune_tensor_map {
   unsigned long long opaque[16];

@@ -17,6 +17,16 @@ constexpr int consumer_registers = 240;
 constexpr int producer_registers = 24;
 constexpr int pitch_k = 272;
 constexpr int pitch_v = 272;
+constexpr int own_k_offset = 0;
+constexpr int own_v_offset = 34816;
+constexpr int step_k_offset = 69632;
+constexpr int step_k_slot_bytes = 17408;
+constexpr int step_v_offset = 104448;
+constexpr int step_v_slot_bytes = 17408;
+constexpr int terms_offset = 139264;
+constexpr int terms_slot_bytes = 512;
+constexpr int staged_pitch = 272;
+constexpr int rows_of_warp = 4;
 constexpr int warp_offset = 0;
 constexpr int warp_slot_bytes = 1152;
 

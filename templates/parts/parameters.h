@@ -11,6 +11,8 @@
 #define SCORE_NEGATED 0
 #define SCORE_SOFTCAP 0
 #define SCORE_EXPRESSION 0
+#define OPERATION_DQ 0        /* backward: the kernel for dQ, else for dK and dV */
+#define SPLIT_DKV 0
 #define SINKS 0
 #define LSE 1
 #define Q_IN_REGS 0

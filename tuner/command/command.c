@@ -155,10 +155,17 @@ attune_status attune_device_of_flags(attune_device *device, char arch[16], const
 
 /* ---- configs ---- */
 
-static attune_status family_index(int *out, const char *name) {
-  for (*out = 0; *out < ATTUNE_FAMILY_COUNT; ++*out)
-    if (strcmp(attune_family_name((attune_family)*out), name) == 0) return ATTUNE_OK;
-  return attune_fail(ATTUNE_BAD_ARGUMENT, "--family \"%.40s\": there are reference, mma and wgmma", name);
+static attune_status family_index(int *out, const attune_problem *problem, const char *name) {
+  const attune_kernel_operation operation = attune_problem_operation(problem);
+  char known[128] = "";
+  *out = attune_family_named(operation, name);
+  if (*out <= ATTUNE_FAMILY_LAST) return ATTUNE_OK;
+  for (int32_t family = 0; family <= ATTUNE_FAMILY_LAST; family++)
+    if (attune_config_operation(&(attune_config){.family = family}) == operation)
+      snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", known[0] != '\0' ? ", " : "",
+               attune_family_name((attune_family)family));
+  return attune_fail(ATTUNE_BAD_ARGUMENT, "--family \"%.40s\": of operation %s there are %s", name,
+                     attune_operation_name(operation), known);
 }
 
 typedef struct {
@@ -192,7 +199,7 @@ static attune_status best_of_family(attune_config *out, const char *name, const 
                                     const attune_device *device) {
   int family;
   family_search search = {.problem = problem, .device = device};
-  attune_status status = family_index(&family, name);
+  attune_status status = family_index(&family, problem, name);
   if (status == ATTUNE_OK) status = attune_space(problem, device, family, visit, &search);
   if (status != ATTUNE_OK) return status;
   if (search.legal == 0)
@@ -226,6 +233,9 @@ attune_status attune_problem_of_config(attune_problem *out, const attune_flags *
   const attune_status status = attune_config_parse(&config, flags->config);
   if (status != ATTUNE_OK) return status;
   attune_problem_init(out);
+  const attune_kernel_operation operation = attune_config_operation(&config);
+  if (operation == ATTUNE_OPERATION_BACKWARD || operation == ATTUNE_OPERATION_DQ || operation == ATTUNE_OPERATION_DELTA)
+    out->operation = ATTUNE_BACKWARD;
   out->dtype = (attune_dtype)config.dtype;
   if (config.head_dim > 0) out->head_dim = config.head_dim; /* 0: the operation does not have it */
   if (config.head_dim_v > 0) out->head_dim_v = config.head_dim_v;

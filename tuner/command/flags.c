@@ -148,7 +148,11 @@ static attune_status read_problem(attune_problem *problem, attune_inputs *given,
   json_error_t error;
   char *bytes;
   size_t size;
-  if (strncmp(text, "forward.", strlen("forward.")) == 0) return attune_problem_parse(problem, text);
+  for (int i = 0; attune_operation_words[i] != NULL; i++) {
+    const size_t length = strlen(attune_operation_words[i]);
+    if (strncmp(text, attune_operation_words[i], length) == 0 && text[length] == '.')
+      return attune_problem_parse(problem, text);
+  }
   attune_status status = attune_file_read(&bytes, &size, text, LARGEST);
   if (status == ATTUNE_BAD_FILE)
     return attune_fail(status,
@@ -184,7 +188,7 @@ static attune_status take_field(attune_flags *flags, const attune_problem_field 
     status = read_integer(integers, &row, text);
     break;
   case ATTUNE_FIELD_WORD:
-    status = read_word(integers, &row, text);
+    if (row.argument != NULL) status = read_word(integers, &row, text);
     break;
   case ATTUNE_FIELD_WINDOW:
     status = read_window(integers, &row, text);

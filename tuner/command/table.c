@@ -76,7 +76,7 @@ attune_flag attune_flag_at(int number) {
                        field->flag == NULL ? 0
                        : field->size       ? ATTUNE_TAKES_SHAPE
                                            : ATTUNE_TAKES_SCORE,
-                       field->meaning, field->words};
+                       field->meaning, field->argument != NULL ? field->words : NULL};
 }
 
 int attune_flag_count(void) {

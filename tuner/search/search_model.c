@@ -40,7 +40,7 @@ static attune_status reduce(attune_problem *out, const attune_problem *problem) 
     small.window_left = narrower(small.window_left, bottom_right ? small.seqlen_k : small.seqlen_q);
     small.window_right = narrower(small.window_right, bottom_right ? small.seqlen_q : small.seqlen_k);
   }
-  small.q = small.k = small.v = small.o = (attune_strides){0};
+  attune_problem_drop_strides(&small);
   return attune_problem_resolve(out, &small);
 }
 

@@ -31,7 +31,7 @@ static bool add(attune_trials *trials, const attune_config *config) {
 static bool visit(void *user, const attune_config *config, bool legal, const char *reason) {
   collection *collection = user;
   (void)reason;
-  if (collection->skip_reference && config->family == ATTUNE_FAMILY_REFERENCE) return true;
+  if (collection->skip_reference && attune_family_is_reference(config->family)) return true;
   attune_trials *trials = collection->trials;
   trials->candidates++;
   if (!legal) return true;
@@ -52,13 +52,12 @@ static int by_seconds(const void *a, const void *b) {
   return x->complexity - y->complexity;
 }
 
-static attune_status family_of(int *out, const char *name) {
-  *out = -1;
-  if (!name) return ATTUNE_OK;
-  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++)
-    if (strcmp(name, attune_family_name((attune_family)family)) == 0) *out = family;
-  if (*out < 0) return attune_fail(ATTUNE_BAD_ARGUMENT, "no family is called '%s'", name);
-  return ATTUNE_OK;
+static attune_status family_of(int *out, const attune_problem *problem, const char *name) {
+  const attune_kernel_operation operation = attune_problem_operation(problem);
+  *out = name ? attune_family_named(operation, name) : -1;
+  if (*out <= ATTUNE_FAMILY_LAST) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_ARGUMENT, "no family of operation %s is called '%s'", attune_operation_name(operation),
+                     name);
 }
 
 attune_status attune_trials_collect(attune_trials *out, const attune_problem *problem, const attune_device *device,
@@ -67,7 +66,7 @@ attune_status attune_trials_collect(attune_trials *out, const attune_problem *pr
   *out = (attune_trials){0};
   collection collection = {.trials = out, .skip_reference = !family_name};
   attune_estimate_memo memo = {.count = 0};
-  attune_status status = family_of(&out->family, family_name);
+  attune_status status = family_of(&out->family, problem, family_name);
   if (status != ATTUNE_OK) return status;
   status = attune_space(problem, device, out->family, visit, &collection);
   if (status == ATTUNE_OK && !collection.failed && out->count == 0 && collection.skip_reference) {
@@ -118,7 +117,7 @@ static attune_trial *find(attune_trials *trials, const attune_config *config) {
 
 /* One that an earlier search met around its best; NULL: it is not of these families. */
 static attune_trial *add_recalled(attune_trials *trials, const attune_config *config) {
-  if (trials->family >= 0 ? config->family != trials->family : config->family == ATTUNE_FAMILY_REFERENCE) return NULL;
+  if (trials->family >= 0 ? config->family != trials->family : attune_family_is_reference(config->family)) return NULL;
   if (trials->count == trials->capacity || !add(trials, config)) return NULL;
   trials->all[trials->count - 1].complexity = trials->count;
   return &trials->all[trials->count - 1];

@@ -29,8 +29,9 @@ static double distance(double found, double expected) {
   return isfinite(found) && isfinite(expected) ? fabs(found - expected) : INFINITY;
 }
 
-double attune_bound_of_bucket(const attune_verifier *v, int bucket) {
-  return 2.0 * v->rows.unfused_errors[bucket] + 1e-5 + v->weight_rounding;
+double attune_bound_of_bucket(const attune_verifier *v, attune_tensor_id id, int bucket) {
+  const double times = v->problem.operation == ATTUNE_BACKWARD ? 3.0 : 2.0;
+  return times * v->rows[attune_side_of(id)].unfused_errors[id][bucket] + 1e-5 + v->weight_rounding;
 }
 
 const char *attune_output_elements(const attune_verifier *v, attune_tensor_id id) {
@@ -44,6 +45,7 @@ typedef struct {
   attune_tensor_id id;
   const attune_verified_tensor *tensor;
   const attune_tensor_row *row;
+  const attune_rows *rows;
   const char *elements, *reference; /* reference: NULL: none */
 } output;
 
@@ -53,6 +55,7 @@ static output output_of(const attune_verifier *v, attune_tensor_id id) {
                   id,
                   tensor,
                   &attune_tensor_table[id],
+                  &v->rows[attune_side_of(id)],
                   attune_output_elements(v, id),
                   tensor->reference != NULL ? tensor->reference + v->guard : NULL};
 }
@@ -110,7 +113,7 @@ static double lse_bound(const attune_verifier *v, double lse) {
 }
 
 static double bound_of(const output *out, int bucket, double exact) {
-  return out->id == ATTUNE_TENSOR_LSE ? lse_bound(out->v, exact) : attune_bound_of_bucket(out->v, bucket);
+  return out->id == ATTUNE_TENSOR_LSE ? lse_bound(out->v, exact) : attune_bound_of_bucket(out->v, out->id, bucket);
 }
 
 /* The element of the rows that is worst by its bound, and the largest error. */
@@ -124,10 +127,10 @@ typedef struct {
 
 static double error_at(const output *out, int64_t i, int64_t column) {
   const int64_t width = out->tensor->layout.width;
-  const attune_row *row = &out->v->rows.rows[i];
+  const attune_row *row = &out->rows->rows[i];
   const double found = value_at(out, out->elements, offset_of(out, row) + column);
   if (isnan(found) && may_be_nan(out, row, column)) return 0.0;
-  return distance(found, out->v->rows.exact[out->id][i * width + column]);
+  return distance(found, out->rows->exact[out->id][i * width + column]);
 }
 
 static void find_worst(void *user, int64_t begin, int64_t end) {
@@ -138,7 +141,7 @@ static void find_worst(void *user, int64_t begin, int64_t end) {
   int64_t at = 0;
   for (int64_t i = begin; i < end; i++)
     for (int64_t d = 0; d < width; d++) {
-      const double bound = bound_of(out, out->v->rows.rows[i].bucket, out->v->rows.exact[out->id][i * width + d]);
+      const double bound = bound_of(out, out->rows->rows[i].bucket, out->rows->exact[out->id][i * width + d]);
       const double one = error_at(out, i, d);
       error = fmax(error, one);
       if (!(one / bound > most)) continue;
@@ -158,18 +161,18 @@ static void compare_rows(const output *out, attune_verdict *verdict) {
   enum { GRAIN = 64 };
   const int64_t width = out->tensor->layout.width;
   worst all = {.out = out, .lock = PTHREAD_MUTEX_INITIALIZER, .share = -1.0};
-  if (out->v->rows.count == 0) return;
-  attune_parallel(out->v->rows.count, GRAIN, find_worst, &all);
+  if (out->rows->count == 0) return;
+  attune_parallel(out->rows->count, GRAIN, find_worst, &all);
   pthread_mutex_destroy(&all.lock);
-  const attune_row *row = &out->v->rows.rows[all.at / width];
-  const double exact = out->v->rows.exact[out->id][all.at], error = error_at(out, all.at / width, all.at % width),
+  const attune_row *row = &out->rows->rows[all.at / width];
+  const double exact = out->rows->exact[out->id][all.at], error = error_at(out, all.at / width, all.at % width),
                bound = bound_of(out, row->bucket, exact);
   if (out->id == ATTUNE_TENSOR_LSE) {
     verdict->lse_error = all.error;
-  } else {
+  } else if (verdict->error_bound == 0.0 || error * verdict->error_bound > verdict->error * bound) {
     verdict->error = error;
     verdict->error_bound = bound;
-    verdict->unfused_error = out->v->rows.unfused_errors[row->bucket];
+    verdict->unfused_error = out->rows->unfused_errors[out->id][row->bucket];
   }
   if (error <= bound) return;
   place where;
@@ -201,13 +204,15 @@ static void add_to_sweep(sweep *self, const sweep *part) {
 }
 
 /* With a pattern it is not known how many keys a row sees: then the widest that any bucket allows. */
-static double o_apart(const attune_verifier *v, const attune_row *row) {
+static double apart_of(const output *out, const attune_row *row) {
+  const attune_verifier *v = out->v;
+  const double *apart = v->reference_apart[out->id];
   double widest = 0.0;
   if (!attune_problem_is_sparse(&v->problem))
-    return v->reference_apart[attune_bucket(&v->problem, v->lengths[ATTUNE_QUERIES][row->batch],
-                                            v->lengths[ATTUNE_KEYS][row->batch], row->row)];
+    return apart[attune_bucket(&v->problem, attune_side_of(out->id), v->lengths[ATTUNE_QUERIES][row->batch],
+                               v->lengths[ATTUNE_KEYS][row->batch], row->row)];
   for (int i = 0; i < ATTUNE_BUCKETS; i++)
-    widest = fmax(widest, v->reference_apart[i]);
+    widest = fmax(widest, apart[i]);
   return widest;
 }
 
@@ -241,7 +246,7 @@ static void sweep_rows(void *user, int64_t begin, int64_t end) {
     const attune_row row = row_of(out, number);
     const int64_t offset = offset_of(out, &row);
     if (is_unused(out, &row)) continue;
-    const double apart = of_o ? o_apart(out->v, &row) : 0.0;
+    const double apart = of_o ? apart_of(out, &row) : 0.0;
     part.written += width;
     if (of_o && is_plainly_right(out->v->values, (const uint16_t *)(const void *)out->elements + offset,
                                  (const uint16_t *)(const void *)reference + offset, width, (float)apart, (float)unit))
@@ -319,8 +324,10 @@ static void report_stray(const output *out, attune_verdict *verdict) {
     const int64_t offset = offset_of(out, &row);
     for (int64_t d = 0; d < layout->width && is_unused(out, &row); d++)
       if (!is_poison(out, out->elements, offset + d)) {
-        report_mismatch(verdict, "%s%s was written, past the %d queries of its sequence", out->row->name,
-                        print_place(where, out, &row, d), out->v->lengths[ATTUNE_QUERIES][row.batch]);
+        const attune_side side = attune_side_of(out->id);
+        report_mismatch(verdict, "%s%s was written, past the %d %s of its sequence", out->row->name,
+                        print_place(where, out, &row, d), out->v->lengths[side][row.batch],
+                        side == ATTUNE_QUERIES ? "queries" : "keys");
         return;
       }
     memset(out->tensor->host + out->v->guard + (size_t)offset * out->tensor->element, ATTUNE_POISON,
@@ -347,7 +354,7 @@ static void compare_output(const attune_verifier *v, attune_tensor_id id, attune
 }
 
 void attune_compare_outputs(attune_verifier *v, attune_verdict *verdict) {
-  for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS; id++)
+  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++)
     if (v->tensors[id].host != NULL) compare_output(v, id, verdict);
 }
 

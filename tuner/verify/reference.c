@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD_DIM_MAX = 256 };
-
 /* ---- elements ---- */
 
 /* What a 16-bit format is: bits of precision with the implicit one, and the least exponent of a normal number. */
@@ -97,26 +95,11 @@ void attune_elements_to_floats(float *out, attune_dtype dtype, const uint16_t *i
 
 /* ---- rows ---- */
 
-/* One query row and the keys that it may see: [first, last). */
-typedef struct {
-  const attune_problem *problem;
-  float q[HEAD_DIM_MAX];
-  const uint16_t *k, *v;      /* of the row's batch and key head */
-  int32_t seqlen_q, seqlen_k; /* of the row's sequence */
-  int64_t first, last;
-  attune_expression *mask, *score; /* or NULL */
-  const uint16_t *bias;            /* of the row, or NULL */
-  attune_value values[ATTUNE_PARAMS_MAX];
-  attune_scope scope;
-  const int32_t *kept; /* blocks of the row, if the problem has a block mask */
-  int32_t kept_count;
-} query_row;
-
 static bool bounded(int32_t side) {
   return side >= 0 && side < (1 << 30);
 }
 
-static void open_block_masks(query_row *row, const attune_problem *problem, int batch, int head, int index,
+static void open_block_masks(attune_query_row *row, const attune_problem *problem, int batch, int head, int index,
                              const attune_inputs *inputs) {
   if (problem->block_size == 0) return;
   const attune_block_mask *block_mask = &inputs->block_mask;
@@ -134,13 +117,13 @@ static int compare_columns(const void *a, const void *b) {
 }
 
 /* The key's block in the row's blocks, or NULL. */
-static const int32_t *find_kept(const query_row *row, int64_t key) {
+static const int32_t *find_kept(const attune_query_row *row, int64_t key) {
   const int32_t wanted = (int32_t)(key / row->problem->block_size) * 2;
   return row->kept_count == 0 ? NULL
                               : bsearch(&wanted, row->kept, (size_t)row->kept_count, sizeof wanted, compare_columns);
 }
 
-static void open_expressions(query_row *row, const attune_problem *problem, int batch, int head, int index,
+static void open_expressions(attune_query_row *row, const attune_problem *problem, int batch, int head, int index,
                              const attune_inputs *inputs) {
   attune_inputs_values(row->values, inputs);
   row->scope = (attune_scope){.batch = batch,
@@ -156,12 +139,12 @@ static void open_expressions(query_row *row, const attune_problem *problem, int 
   (void)attune_problem_expression(&row->score, ATTUNE_EXPRESSION_SCORE, problem);
 }
 
-static void close_row(query_row *row) {
+void attune_row_close(attune_query_row *row) {
   free(row->mask);
   free(row->score);
 }
 
-static bool is_seen(query_row *row, int64_t key) {
+bool attune_row_sees(attune_query_row *row, int64_t key) {
   if (row->problem->block_size > 0) {
     const int32_t *block = find_kept(row, key);
     if (block == NULL) return false;
@@ -172,7 +155,7 @@ static bool is_seen(query_row *row, int64_t key) {
   return attune_expression_evaluate(row->mask, &row->scope) != 0.0;
 }
 
-static double changed_score(query_row *row, int64_t key, double score) {
+static double changed_score(attune_query_row *row, int64_t key, double score) {
   if (row->score == NULL) return score;
   row->scope.k = (int32_t)key;
   row->scope.score = score;
@@ -180,7 +163,7 @@ static double changed_score(query_row *row, int64_t key, double score) {
   return attune_expression_evaluate(row->score, &row->scope);
 }
 
-static void bound_row(query_row *row, const attune_problem *problem, int index) {
+static void bound_row(attune_query_row *row, const attune_problem *problem, int index) {
   const int64_t shift = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)row->seqlen_k - row->seqlen_q : 0;
   const int64_t diagonal = index + shift;
   row->first = 0;
@@ -193,7 +176,7 @@ static void bound_row(query_row *row, const attune_problem *problem, int index) 
 }
 
 /* Which keys the row sees. */
-static void open_keys(query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
+static void open_keys(attune_query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
                       int index) {
   const int32_t *seqlens_q = attune_inputs_seqlens(inputs, ATTUNE_QUERIES),
                 *seqlens_k = attune_inputs_seqlens(inputs, ATTUNE_KEYS);
@@ -206,7 +189,7 @@ static void open_keys(query_row *row, const attune_problem *problem, const attun
   open_block_masks(row, problem, batch, head, index, inputs);
 }
 
-static void open_row(query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
+void attune_row_open(attune_query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
                      int index) {
   const int head_kv = head / (problem->heads_q / problem->heads_kv);
   open_keys(row, problem, inputs, batch, head, index);
@@ -218,40 +201,49 @@ static void open_row(query_row *row, const attune_problem *problem, const attune
 }
 
 /* head_dim is a multiple of 8. Eight sums at a time, since a single one waits for every addition. */
-static double exact_dot(const float *q, const float *k, int head_dim) {
+double attune_exact_dot(const float *a, const float *b, int width) {
   double partial[8] = {0};
-  for (int d = 0; d < head_dim; d += 8)
+  for (int d = 0; d < width; d += 8)
     for (int lane = 0; lane < 8; lane++)
-      partial[lane] += (double)q[d + lane] * (double)k[d + lane];
+      partial[lane] += (double)a[d + lane] * (double)b[d + lane];
   return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
          ((partial[4] + partial[5]) + (partial[6] + partial[7]));
 }
 
-static double exact_score(query_row *row, int64_t key) {
+float attune_float_dot(const float *a, const float *b, int width) {
+  float partial[8] = {0};
+  for (int d = 0; d < width; d += 8)
+    for (int lane = 0; lane < 8; lane++)
+      partial[lane] += a[d + lane] * b[d + lane];
+  return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
+         ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+}
+
+double attune_row_score(attune_query_row *row, int64_t key) {
   const attune_problem *problem = row->problem;
-  float k[HEAD_DIM_MAX];
+  float k[ATTUNE_HEAD_DIM_MAX];
   attune_elements_to_floats(k, problem->dtype, row->k + key * problem->k.seqlen, problem->head_dim);
-  const double score = exact_dot(row->q, k, problem->head_dim) * (double)problem->scale;
+  const double score = attune_exact_dot(row->q, k, problem->head_dim) * (double)problem->scale;
   const double cap = (double)problem->softcap;
   return cap > 0.0 ? cap * tanh(score / cap) : changed_score(row, key, score);
 }
 
 void attune_reference_row(double *o, double *lse, const attune_problem *problem, const attune_inputs *inputs, int batch,
                           int head, int index) {
-  query_row row;
-  open_row(&row, problem, inputs, batch, head, index);
+  attune_query_row row;
+  attune_row_open(&row, problem, inputs, batch, head, index);
   for (int d = 0; d < problem->head_dim_v; d++)
     o[d] = 0.0;
   *lse = -INFINITY;
   double maximum = -INFINITY;
   for (int64_t key = row.first; key < row.last; key++)
-    if (is_seen(&row, key)) maximum = fmax(maximum, exact_score(&row, key));
+    if (attune_row_sees(&row, key)) maximum = fmax(maximum, attune_row_score(&row, key));
   if (problem->want_sinks && maximum > -INFINITY) maximum = fmax(maximum, (double)inputs->sinks[head]);
   double sum = 0.0;
   for (int64_t key = row.first; key < row.last && maximum > -INFINITY; key++) {
-    float value[HEAD_DIM_MAX];
-    if (!is_seen(&row, key)) continue;
-    const double weight = exp(exact_score(&row, key) - maximum);
+    float value[ATTUNE_HEAD_DIM_MAX];
+    if (!attune_row_sees(&row, key)) continue;
+    const double weight = exp(attune_row_score(&row, key) - maximum);
     attune_elements_to_floats(value, problem->dtype, row.v + key * problem->v.seqlen, problem->head_dim_v);
     sum += weight;
     for (int d = 0; d < problem->head_dim_v; d++)
@@ -262,17 +254,17 @@ void attune_reference_row(double *o, double *lse, const attune_problem *problem,
     o[d] /= sum;
   if (sum > 0.0) *lse = maximum + log(sum);
   if (sum <= 0.0 && problem->want_sinks) *lse = (double)inputs->sinks[head];
-  close_row(&row);
+  attune_row_close(&row);
 }
 
 int64_t attune_reference_keys(const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
                               int index) {
-  query_row row;
+  attune_query_row row;
   int64_t keys = 0;
   open_keys(&row, problem, inputs, batch, head, index);
   for (int64_t key = row.first; key < row.last; key++)
-    keys += is_seen(&row, key);
-  close_row(&row);
+    keys += attune_row_sees(&row, key);
+  attune_row_close(&row);
   return keys;
 }
 
@@ -293,17 +285,12 @@ float attune_round_to_element(attune_dtype dtype, float value) {
 
 /* S as the framework keeps it. wide: in float, for rows whose scores are beyond fp16's range; a framework would answer
  * NaN there, which bounds nothing. */
-static float unfused_score(query_row *row, int64_t key, bool wide) {
+float attune_row_unfused_score(attune_query_row *row, int64_t key, bool wide) {
   const attune_problem *problem = row->problem;
   const attune_dtype dtype = problem->dtype;
-  float k[HEAD_DIM_MAX];
+  float k[ATTUNE_HEAD_DIM_MAX];
   attune_elements_to_floats(k, dtype, row->k + key * problem->k.seqlen, problem->head_dim);
-  float partial[8] = {0}; /* head_dim is a multiple of 8 */
-  for (int d = 0; d < problem->head_dim; d += 8)
-    for (int lane = 0; lane < 8; lane++)
-      partial[lane] += row->q[d + lane] * k[d + lane];
-  float score =
-      ((partial[0] + partial[1]) + (partial[2] + partial[3])) + ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+  float score = attune_float_dot(row->q, k, problem->head_dim);
   score = wide ? score : attune_round_to_element(dtype, score);
   score = wide ? score * problem->scale : attune_round_to_element(dtype, score * problem->scale);
   if (problem->softcap > 0.0f) {
@@ -317,11 +304,11 @@ static float unfused_score(query_row *row, int64_t key, bool wide) {
 }
 
 /* -inf if no key is visible; NaN if any score is not finite, but for those that an expression hides by -inf. */
-static float largest_score(query_row *row, bool wide) {
+float attune_row_unfused_maximum(attune_query_row *row, bool wide) {
   float largest = -INFINITY;
   for (int64_t key = row->first; key < row->last; key++) {
-    if (!is_seen(row, key)) continue;
-    const float score = unfused_score(row, key, wide);
+    if (!attune_row_sees(row, key)) continue;
+    const float score = attune_row_unfused_score(row, key, wide);
     const bool hidden = row->score != NULL && score == -INFINITY;
     if (!isfinite(score) && !hidden) return NAN;
     largest = fmaxf(largest, score);
@@ -331,26 +318,26 @@ static float largest_score(query_row *row, bool wide) {
 
 void attune_unfused_row(double *o, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
                         int index) {
-  query_row row;
-  float sums[HEAD_DIM_MAX] = {0};
-  open_row(&row, problem, inputs, batch, head, index);
-  float maximum = largest_score(&row, false), sum = 0.0f;
+  attune_query_row row;
+  float sums[ATTUNE_HEAD_DIM_MAX] = {0};
+  attune_row_open(&row, problem, inputs, batch, head, index);
+  float maximum = attune_row_unfused_maximum(&row, false), sum = 0.0f;
   const bool wide = isnan(maximum);
-  if (wide) maximum = largest_score(&row, true);
+  if (wide) maximum = attune_row_unfused_maximum(&row, true);
   const bool sees = maximum > -INFINITY || isnan(maximum);
   if (problem->want_sinks && maximum > -INFINITY) maximum = fmaxf(maximum, inputs->sinks[head]);
   for (int64_t key = row.first; key < row.last && sees; key++)
-    if (is_seen(&row, key)) sum += expf(unfused_score(&row, key, wide) - maximum);
+    if (attune_row_sees(&row, key)) sum += expf(attune_row_unfused_score(&row, key, wide) - maximum);
   if (problem->want_sinks && sees) sum += expf(inputs->sinks[head] - maximum);
   for (int64_t key = row.first; key < row.last && sees; key++) {
-    float value[HEAD_DIM_MAX];
-    if (!is_seen(&row, key)) continue;
-    const float weight = attune_round_to_element(problem->dtype, expf(unfused_score(&row, key, wide) - maximum) / sum);
+    float value[ATTUNE_HEAD_DIM_MAX];
+    if (!attune_row_sees(&row, key)) continue;
+    const float weight = attune_round_to_element(problem->dtype, expf(attune_row_unfused_score(&row, key, wide) - maximum) / sum);
     attune_elements_to_floats(value, problem->dtype, row.v + key * problem->v.seqlen, problem->head_dim_v);
     for (int d = 0; d < problem->head_dim_v; d++)
       sums[d] += weight * value[d];
   }
   for (int d = 0; d < problem->head_dim_v; d++)
     o[d] = (double)attune_round_to_element(problem->dtype, sums[d]);
-  close_row(&row);
+  attune_row_close(&row);
 }

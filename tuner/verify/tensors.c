@@ -10,6 +10,8 @@ const attune_verified_row attune_verified_table[ATTUNE_VERIFIED_TENSORS] = {
     [ATTUNE_TENSOR_V] = {HOST(v), ATTUNE_MAGNITUDE_V},
     [ATTUNE_TENSOR_BIAS] = {HOST(bias), ATTUNE_MAGNITUDE_ONE},
     [ATTUNE_TENSOR_SINKS] = {HOST(sinks), ATTUNE_MAGNITUDE_ONE},
+    [ATTUNE_TENSOR_DO] = {HOST(d_o), ATTUNE_MAGNITUDE_ONE},
+    [ATTUNE_TENSOR_DLSE] = {HOST(dlse), ATTUNE_MAGNITUDE_ONE},
 };
 
 /* ---- layouts ---- */

@@ -43,7 +43,7 @@ static attune_status make_output(attune_verifier *v, attune_verified_tensor *ten
 }
 
 static attune_status make_tensors(attune_verifier *v) {
-  for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS; id++) {
+  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
     const attune_tensor_row *row = &attune_tensor_table[id];
     attune_verified_tensor *tensor = &v->tensors[id];
     tensor->layout = attune_layout_of(&v->problem, id);
@@ -51,7 +51,8 @@ static attune_status make_tensors(attune_verifier *v) {
     tensor->element = (size_t)attune_element_bytes(row->element);
     if (tensor->extent == 0) continue;
     attune_status status = allocate(&tensor->memory, v, size_of(tensor));
-    if (status == ATTUNE_OK && row->role == ATTUNE_TENSOR_OUTPUT) status = make_output(v, tensor);
+    if (status == ATTUNE_OK && attune_tensor_role_of(id, &v->problem) == ATTUNE_TENSOR_OUTPUT)
+      status = make_output(v, tensor);
     if (status != ATTUNE_OK) return status;
     if (row->element != ATTUNE_ELEMENT_INT) set_pointer(v, id, tensor->memory); /* lengths: if there are any */
   }
@@ -138,15 +139,21 @@ static double magnitude_of(attune_magnitude of, const attune_drawing *drawing) {
 static attune_status draw_tensors(attune_verifier *v, attune_inputs *inputs, void *drawn[ATTUNE_VERIFIED_TENSORS],
                                   const attune_drawing *drawing) {
   const attune_lengths lengths = {{v->lengths[ATTUNE_QUERIES], v->lengths[ATTUNE_KEYS]}};
-  for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS; id++) {
+  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
+    enum { SEEDS = 16 }; /* of one drawing */
     const attune_tensor_row *row = &attune_tensor_table[id];
     const attune_verified_row *known = &attune_verified_table[id];
     const attune_verified_tensor *tensor = &v->tensors[id];
     const void *from;
     if (known->host == 0 || tensor->extent == 0) continue;
     memcpy(&from, (const char *)&v->inputs + known->host, sizeof from);
+    if (row->need(&v->problem) == ATTUNE_NEED_OPTIONAL) { /* every other time */
+      const bool given = from != NULL || drawing->seed % 2 == 1;
+      set_pointer(v, id, given ? tensor->memory : NULL);
+      if (!given) continue;
+    }
     drawn[id] = attune_draw_tensor(
-        row, &tensor->layout, &lengths, v->problem.dtype, from, drawing->seed * ATTUNE_VERIFIED_TENSORS + (uint64_t)id,
+        row, &tensor->layout, &lengths, v->problem.dtype, from, drawing->seed * SEEDS + (uint64_t)id,
         magnitude_of(known->magnitude, drawing), drawing->bias_masks && id == ATTUNE_TENSOR_BIAS);
     if (drawn[id] == NULL)
       return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of %s", size_of(tensor), row->name);
@@ -182,24 +189,25 @@ static attune_status find_spoiled(attune_verifier *v, const attune_inputs *input
  * of the two has its bound, and the bound is that of the bucket, of the one below, and of all above. Where errors
  * shrink from bucket to bucket that is little more, by the root of two; where a few keys have all the weight, errors
  * are rare and do not shrink, and one bucket's sample may have missed them. */
-static void set_reference_apart(attune_verifier *v) {
+static void set_reference_apart(attune_verifier *v, attune_tensor_id id) {
   double above = 0.0;
-  v->reference_apart[0] = 2.0 * attune_bound_of_bucket(v, 0);
+  v->reference_apart[id][0] = 2.0 * attune_bound_of_bucket(v, id, 0);
   for (int bucket = ATTUNE_BUCKETS - 1; bucket > 0; bucket--) {
-    above = fmax(above, attune_bound_of_bucket(v, bucket));
-    v->reference_apart[bucket] = 2.0 * (bucket > 1 ? fmax(above, attune_bound_of_bucket(v, bucket - 1)) : above);
+    above = fmax(above, attune_bound_of_bucket(v, id, bucket));
+    v->reference_apart[id][bucket] =
+        2.0 * (bucket > 1 ? fmax(above, attune_bound_of_bucket(v, id, bucket - 1)) : above);
   }
 }
 
 static void forget_reference(attune_verifier *v) {
-  for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS; id++) {
+  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
     free(v->tensors[id].reference);
     v->tensors[id].reference = NULL;
   }
 }
 
 static attune_status keep_reference(attune_verifier *v) {
-  for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS; id++) {
+  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
     attune_verified_tensor *tensor = &v->tensors[id];
     if (tensor->host == NULL) continue;
     tensor->reference = malloc(size_of(tensor) + 2 * v->guard);
@@ -239,12 +247,20 @@ static double score_rounding(const attune_problem *problem, const attune_drawing
   return isfinite(terms) ? 0x1p-26 * terms : 0.0;
 }
 
+static attune_status create_rows(attune_verifier *v, const attune_inputs *inputs, uint64_t seed, bool all) {
+  const attune_status status = attune_rows_create(&v->rows[ATTUNE_QUERIES], &v->problem, ATTUNE_QUERIES, inputs, seed, all);
+  if (status != ATTUNE_OK || v->problem.operation == ATTUNE_FORWARD) return status;
+  return attune_rows_create(&v->rows[ATTUNE_KEYS], &v->problem, ATTUNE_KEYS, inputs, seed, all);
+}
+
 attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *drawing) {
   void *drawn[ATTUNE_VERIFIED_TENSORS] = {NULL};
   attune_inputs inputs = v->inputs;
-  const bool all = v->guard == 0; /* the simulator, where a run costs more than float64 does */
+  bool all = v->guard == 0; /* the simulator, where a run costs more than float64 does */
+  if (v->problem.operation == ATTUNE_BACKWARD) all = all || attune_rows_affordable(&v->problem);
   forget_reference(v);
-  attune_rows_free(&v->rows);
+  attune_rows_free(&v->rows[ATTUNE_QUERIES]);
+  attune_rows_free(&v->rows[ATTUNE_KEYS]);
   v->score_rounding = score_rounding(&v->problem, drawing);
   v->weight_rounding = weight_rounding(&v->problem, drawing);
   attune_status status = draw_lengths(v, drawing);
@@ -253,12 +269,14 @@ attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *dra
   if (status == ATTUNE_OK) status = draw_tensors(v, &inputs, drawn, drawing);
   if (status == ATTUNE_OK) status = find_spoiled(v, &inputs);
   if (status == ATTUNE_OK) status = draw_block_mask(v, &inputs, drawing->seed);
-  if (status == ATTUNE_OK) status = attune_rows_create(&v->rows, &v->problem, &inputs, drawing->seed, all);
-  for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS; id++)
+  if (status == ATTUNE_OK && v->problem.operation == ATTUNE_BACKWARD) status = attune_verifier_save(v, &inputs, all);
+  if (status == ATTUNE_OK) status = create_rows(v, &inputs, drawing->seed, all);
+  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++)
     free(drawn[id]);
   if (status != ATTUNE_OK) return status;
-  set_reference_apart(v);
-  return v->rows.all ? ATTUNE_OK : run_reference(v);
+  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++)
+    set_reference_apart(v, id);
+  return v->rows[ATTUNE_QUERIES].all ? ATTUNE_OK : run_reference(v);
 }
 
 /* ---- making ---- */
@@ -296,7 +314,7 @@ attune_status attune_verifier_create(attune_verifier **out, attune_backend *back
 void attune_verifier_destroy(attune_verifier *v) {
   if (v == NULL) return;
   forget_reference(v);
-  for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS; id++) {
+  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
     attune_verified_tensor *tensor = &v->tensors[id];
     if (tensor->memory != NULL) attune_memory_free(v->backend, tensor->memory);
     if (tensor->pinned) attune_memory_unpin(v->backend, tensor->host);
@@ -308,7 +326,11 @@ void attune_verifier_destroy(attune_verifier *v) {
   attune_host_block_mask_release(v->backend, &v->run.tensors.block_mask);
   attune_host_block_mask_free(&v->block_mask);
   attune_program_destroy(v->reference);
-  attune_rows_free(&v->rows);
+  attune_program_destroy(v->forward);
+  attune_rows_free(&v->rows[ATTUNE_QUERIES]);
+  attune_rows_free(&v->rows[ATTUNE_KEYS]);
+  free(v->saved[0]);
+  free(v->saved[1]);
   free(v->lengths[0]);
   free(v->lengths[1]);
   free(v->values);
@@ -350,7 +372,7 @@ attune_status attune_verifier_prepare(attune_verifier *v, size_t workspace_size)
   v->workspace_size = workspace_size;
   if (status == ATTUNE_OK && v->workspace != NULL)
     status = attune_memory_fill(v->backend, v->workspace, ATTUNE_POISON, v->workspace_capacity + 2 * v->guard);
-  for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS && status == ATTUNE_OK; id++)
+  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS && status == ATTUNE_OK; id++)
     if (v->tensors[id].host != NULL)
       status =
           attune_memory_fill(v->backend, v->tensors[id].memory, ATTUNE_POISON, size_of(&v->tensors[id]) + 2 * v->guard);
@@ -359,7 +381,7 @@ attune_status attune_verifier_prepare(attune_verifier *v, size_t workspace_size)
 
 static attune_status read_outputs(attune_verifier *v) {
   attune_status status = attune_backend_synchronize(v->backend);
-  for (attune_tensor_id id = 0; id <= ATTUNE_TENSOR_SINKS && status == ATTUNE_OK; id++)
+  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS && status == ATTUNE_OK; id++)
     if (v->tensors[id].host != NULL)
       status = attune_memory_read(v->backend, v->tensors[id].host, v->tensors[id].memory,
                                   size_of(&v->tensors[id]) + 2 * v->guard);
@@ -367,7 +389,8 @@ static attune_status read_outputs(attune_verifier *v) {
 }
 
 attune_status attune_verifier_compare(attune_verifier *v, attune_verdict *out) {
-  *out = (attune_verdict){.passed = true, .rows_checked = v->rows.count};
+  *out = (attune_verdict){.passed = true,
+                          .rows_checked = v->rows[ATTUNE_QUERIES].count + v->rows[ATTUNE_KEYS].count};
   attune_status status = read_outputs(v);
   if (status != ATTUNE_OK) return status;
   attune_compare_outputs(v, out);
@@ -380,16 +403,30 @@ attune_status attune_verifier_check(attune_verifier *v, const attune_program *pr
   return status == ATTUNE_OK ? attune_verifier_compare(v, out) : status;
 }
 
-/* Contiguous in the order batch, seqlen, heads, width, as O is, or batch, heads, seqlen, as LSE is. */
-attune_status attune_verifier_outputs(attune_verifier *v, uint16_t *o, float *lse) {
-  const attune_layout *layout = &v->tensors[ATTUNE_TENSOR_O].layout;
-  const attune_status status = read_outputs(v);
-  if (status != ATTUNE_OK) return status;
-  const uint16_t *from = (const uint16_t *)(const void *)attune_output_elements(v, ATTUNE_TENSOR_O);
+/* Contiguous in the order batch, seqlen, heads, width. */
+static void copy_rows(uint16_t *to, const attune_verifier *v, attune_tensor_id id) {
+  const attune_layout *layout = &v->tensors[id].layout;
+  const uint16_t *from = (const uint16_t *)(const void *)attune_output_elements(v, id);
   for (int64_t batch = 0; batch < layout->batch; batch++)
     for (int64_t row = 0; row < layout->seqlen; row++)
-      for (int64_t head = 0; head < layout->heads; head++, o += layout->width)
-        memcpy(o, from + attune_layout_offset(layout, batch, row, head), (size_t)layout->width * sizeof *o);
+      for (int64_t head = 0; head < layout->heads; head++, to += layout->width)
+        memcpy(to, from + attune_layout_offset(layout, batch, row, head), (size_t)layout->width * sizeof *to);
+}
+
+attune_status attune_verifier_gradients(attune_verifier *v, uint16_t *dq, uint16_t *dk, uint16_t *dv) {
+  const attune_status status = read_outputs(v);
+  if (status != ATTUNE_OK) return status;
+  copy_rows(dq, v, ATTUNE_TENSOR_DQ);
+  copy_rows(dk, v, ATTUNE_TENSOR_DK);
+  copy_rows(dv, v, ATTUNE_TENSOR_DV);
+  return ATTUNE_OK;
+}
+
+/* LSE is contiguous in the order batch, heads, seqlen. */
+attune_status attune_verifier_outputs(attune_verifier *v, uint16_t *o, float *lse) {
+  const attune_status status = read_outputs(v);
+  if (status != ATTUNE_OK) return status;
+  copy_rows(o, v, ATTUNE_TENSOR_O);
   if (lse != NULL && v->tensors[ATTUNE_TENSOR_LSE].host != NULL)
     memcpy(lse, attune_output_elements(v, ATTUNE_TENSOR_LSE), size_of(&v->tensors[ATTUNE_TENSOR_LSE]));
   return ATTUNE_OK;

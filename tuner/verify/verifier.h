@@ -13,7 +13,7 @@ typedef struct {
 } attune_layout;
 
 /* Those of a run that are tensors of their own; arrays of params and block masks are the rest. */
-enum { ATTUNE_VERIFIED_TENSORS = ATTUNE_TENSOR_SINKS + 1 };
+enum { ATTUNE_VERIFIED_TENSORS = ATTUNE_TENSOR_ROW_OFFSETS };
 typedef enum { ATTUNE_MAGNITUDE_ONE, ATTUNE_MAGNITUDE_QK, ATTUNE_MAGNITUDE_V } attune_magnitude;
 typedef struct {
   size_t host;                /* offset of the caller's pointer in attune_inputs; 0: it is no input */
@@ -54,12 +54,14 @@ void attune_draw_lengths(int32_t *seqlens_q, int32_t *seqlens_k, int64_t batch, 
 
 /* ---- rows.c: the rows that are computed in double precision ---- */
 
+/* A query and its head; or a key and its key head. */
 typedef struct {
   int batch, head, row;
   int bucket;
 } attune_row;
 /* Errors fall with the number of keys that a row sees, and so do the outputs: each power of two has its own bound.
- * Bucket 0 sees no key, bucket 1 one to three, bucket i from 2^i on. */
+ * Bucket 0 sees no key, bucket 1 one to three, bucket i from 2^i on. Of a key it is the queries that see it, in all
+ * heads that share it. */
 enum { ATTUNE_BUCKETS = 32 };
 
 typedef struct {
@@ -67,17 +69,23 @@ typedef struct {
   int64_t count;
   bool all;                               /* every row of the problem */
   double *exact[ATTUNE_VERIFIED_TENSORS]; /* of outputs: count x width; else NULL */
-  double unfused_errors[ATTUNE_BUCKETS];  /* the largest; 0 where the problem has no such rows */
+  /* of outputs: the largest; 0 where the problem has no such rows */
+  double unfused_errors[ATTUNE_VERIFIED_TENSORS][ATTUNE_BUCKETS];
 } attune_rows;
+/* Whether all rows of both sides are few enough to be computed in about a second of this machine's cores. */
+bool attune_rows_affordable(const attune_problem *problem);
 /* Chooses rows of every bucket, as many as about a second of this machine's cores can compute, or takes all, and
- * computes them. inputs holds all that the problem has, lengths included. */
-attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, const attune_inputs *inputs,
-                                 uint64_t seed, bool all);
+ * computes what the problem's operation writes of them. inputs holds all that the problem has, lengths included;
+ * backward has rows of either side, and unless they are all needs the O and LSE that forward wrote. */
+attune_status attune_rows_create(attune_rows *out, const attune_problem *problem, attune_side side,
+                                 const attune_inputs *inputs, uint64_t seed, bool all);
 void attune_rows_free(attune_rows *rows);
 /* By the bounds of the mask alone, in a sequence of these lengths: with a pattern a row may see fewer keys. */
-int attune_bucket(const attune_problem *problem, int32_t seqlen_q, int32_t seqlen_k, int row);
+int attune_bucket(const attune_problem *problem, attune_side side, int32_t seqlen_q, int32_t seqlen_k, int row);
+/* Of an output's rows. */
+attune_side attune_side_of(attune_tensor_id id);
 
-/* ---- verifier.c, compare.c ---- */
+/* ---- a verifier ---- */
 
 enum { ATTUNE_POISON = 0xff, ATTUNE_GUARD = 4096 /* bytes, on a GPU */ };
 
@@ -108,17 +116,28 @@ struct attune_verifier {
   int32_t *lengths[2];               /* (batch), by attune_side */
   float *values;                     /* of every 16-bit element, by its bits */
   bool *spoiled;          /* (batch, heads_kv, head_dim_v): some key's value is not finite there; NULL: none is */
-  attune_rows rows;       /* of the inputs that were drawn last */
+  attune_rows rows[2];    /* by attune_side, of the inputs that were drawn last; KEYS: backward */
   double score_rounding;  /* of q.k as a sum of floats, where its terms cancel */
   double weight_rounding; /* of O, where scores are so large that not even a row's only weight is 1 */
-  double reference_apart[ATTUNE_BUCKETS]; /* how far O may be from the reference family's */
-  attune_program *reference;              /* made when first needed */
+  /* how far an output may be from the reference family's */
+  double reference_apart[ATTUNE_VERIFIED_TENSORS][ATTUNE_BUCKETS];
+  attune_program *reference; /* made when first needed */
+  attune_program *forward;   /* likewise: what makes O and LSE of a backward problem that is too large for the host */
+  void *saved[2];            /* backward: O and LSE, in host memory */
 };
+
+/* ---- saved.c ---- */
+
+/* Backward: O and LSE of the inputs, on the device and in `inputs`: computed here where all is, else by the forward
+ * pass of the reference family on the device. */
+attune_status attune_verifier_save(attune_verifier *verifier, attune_inputs *inputs, bool here);
+
+/* ---- verifier.c, compare.c ---- */
 
 /* Elements of the output, as read back. */
 const char *attune_output_elements(const attune_verifier *verifier, attune_tensor_id id);
-/* twice the unfused error of the bucket plus 1e-5, plus weight_rounding */
-double attune_bound_of_bucket(const attune_verifier *verifier, int bucket);
+/* twice the unfused error of the bucket, of gradients three times, plus 1e-5, plus weight_rounding */
+double attune_bound_of_bucket(const attune_verifier *verifier, attune_tensor_id id, int bucket);
 void attune_compare_outputs(attune_verifier *verifier, attune_verdict *verdict);
 /* ATTUNE_OK, or a mismatch in verdict if the kernel wrote past its workspace. */
 attune_status attune_compare_workspace(attune_verifier *verifier, attune_verdict *verdict);

@@ -1,0 +1,254 @@
+/* The gradients of one row in double precision, and as the unfused computation gives them in the problem's dtype: what
+ * autograd makes of S = Q K^T, P = softmax(S), O = P V, each of which is kept in the dtype. */
+#include "tuner/verify/gradients.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tuner/verify/reference.h"
+
+/* A query row and what it has besides in the backward pass. */
+typedef struct {
+  attune_query_row row;
+  float d_o[ATTUNE_HEAD_DIM_MAX];
+  float dlse;
+} gradient_row;
+
+static void open_row(gradient_row *out, const attune_problem *p, const attune_inputs *inputs, int batch, int head,
+                     int index) {
+  attune_row_open(&out->row, p, inputs, batch, head, index);
+  attune_elements_to_floats(out->d_o, p->dtype,
+                            inputs->d_o + batch * p->d_o.batch + index * p->d_o.seqlen + head * p->d_o.heads,
+                            p->head_dim_v);
+  out->dlse = inputs->dlse != NULL ? inputs->dlse[((int64_t)batch * p->heads_q + head) * p->seqlen_q + index] : 0.0f;
+}
+
+/* ---- one pair of query and key ---- */
+
+static void load_v(float *out, const gradient_row *self, int64_t key) {
+  const attune_problem *p = self->row.problem;
+  attune_elements_to_floats(out, p->dtype, self->row.v + key * p->v.seqlen, p->head_dim_v);
+}
+
+static void load_k(float *out, const gradient_row *self, int64_t key) {
+  const attune_problem *p = self->row.problem;
+  attune_elements_to_floats(out, p->dtype, self->row.k + key * p->k.seqlen, p->head_dim);
+}
+
+/* dO.V */
+static double exact_slope(const gradient_row *self, int64_t key) {
+  float v[ATTUNE_HEAD_DIM_MAX];
+  load_v(v, self, key);
+  return attune_exact_dot(self->d_o, v, self->row.problem->head_dim_v);
+}
+
+static float unfused_slope(const gradient_row *self, int64_t key) {
+  float v[ATTUNE_HEAD_DIM_MAX];
+  load_v(v, self, key);
+  return attune_round_to_element(self->row.problem->dtype,
+                                 attune_float_dot(self->d_o, v, self->row.problem->head_dim_v));
+}
+
+typedef struct {
+  double p, ds; /* ds: the derivative by q.k */
+} exact_pair;
+typedef struct {
+  float p, ds;
+} unfused_pair;
+
+static exact_pair exact_pair_of(gradient_row *self, const attune_row_statistics *statistics, int64_t key) {
+  const double scale = (double)self->row.problem->scale, cap = (double)self->row.problem->softcap;
+  const double score = attune_row_score(&self->row, key);
+  const double p = statistics->lse > -INFINITY ? exp(score - statistics->lse) : 0.0;
+  const double through_cap = cap > 0.0 ? 1.0 - score / cap * (score / cap) : 1.0;
+  return (exact_pair){p, p * (exact_slope(self, key) - statistics->delta) * through_cap * scale};
+}
+
+static float unfused_p(gradient_row *self, const attune_row_statistics *s, int64_t key) {
+  const float score = attune_row_unfused_score(&self->row, key, s->wide);
+  if (!(s->sum > 0.0f)) return 0.0f;
+  return attune_round_to_element(self->row.problem->dtype, expf(score - s->maximum) / s->sum);
+}
+
+static unfused_pair unfused_pair_of(gradient_row *self, const attune_row_statistics *statistics, int64_t key) {
+  const attune_problem *problem = self->row.problem;
+  const attune_dtype dtype = problem->dtype;
+  const float p = unfused_p(self, statistics, key);
+  float ds = attune_round_to_element(dtype, p * (unfused_slope(self, key) - statistics->unfused_delta));
+  if (problem->softcap > 0.0f) {
+    const float capped = attune_row_unfused_score(&self->row, key, statistics->wide) / problem->softcap;
+    ds = attune_round_to_element(dtype, ds * (1.0f - capped * capped));
+  }
+  return (unfused_pair){p, attune_round_to_element(dtype, ds * problem->scale)};
+}
+
+/* ---- statistics ---- */
+
+static void exact_statistics(attune_row_statistics *out, gradient_row *self, double sink) {
+  double maximum = sink, sum = 0.0;
+  out->delta = 0.0;
+  for (int64_t key = self->row.first; key < self->row.last; key++)
+    if (attune_row_sees(&self->row, key)) maximum = fmax(maximum, attune_row_score(&self->row, key));
+  if (maximum > -INFINITY) sum = exp(sink - maximum);
+  for (int64_t key = self->row.first; key < self->row.last && maximum > -INFINITY; key++) {
+    if (!attune_row_sees(&self->row, key)) continue;
+    const double weight = exp(attune_row_score(&self->row, key) - maximum);
+    sum += weight;
+    out->delta += weight * exact_slope(self, key);
+  }
+  if (sum > 0.0) out->delta /= sum;
+  out->delta -= (double)self->dlse;
+  out->lse = sum > 0.0 ? maximum + log(sum) : -INFINITY;
+}
+
+static void unfused_statistics(attune_row_statistics *out, gradient_row *self, float sink) {
+  out->maximum = attune_row_unfused_maximum(&self->row, false);
+  out->wide = isnan(out->maximum);
+  if (out->wide) out->maximum = attune_row_unfused_maximum(&self->row, true);
+  out->maximum = fmaxf(out->maximum, sink);
+  out->sum = out->maximum > -INFINITY ? expf(sink - out->maximum) : 0.0f;
+  out->unfused_delta = 0.0f;
+  for (int64_t key = self->row.first; key < self->row.last && out->maximum > -INFINITY; key++)
+    if (attune_row_sees(&self->row, key))
+      out->sum += expf(attune_row_unfused_score(&self->row, key, out->wide) - out->maximum);
+  for (int64_t key = self->row.first; key < self->row.last; key++)
+    if (attune_row_sees(&self->row, key)) out->unfused_delta += unfused_p(self, out, key) * unfused_slope(self, key);
+  out->unfused_delta -= self->dlse;
+}
+
+void attune_statistics_of_row(attune_row_statistics *out, const attune_problem *problem, const attune_inputs *inputs,
+                              int batch, int head, int index) {
+  gradient_row self;
+  const float sink = problem->want_sinks ? inputs->sinks[head] : -INFINITY;
+  open_row(&self, problem, inputs, batch, head, index);
+  exact_statistics(out, &self, (double)sink);
+  unfused_statistics(out, &self, sink);
+  attune_row_close(&self.row);
+}
+
+void attune_statistics_given(attune_row_statistics *out, const attune_problem *problem, const attune_inputs *inputs,
+                             int batch, int head, int index) {
+  gradient_row self;
+  float o[ATTUNE_HEAD_DIM_MAX];
+  const float lse = inputs->lse[((int64_t)batch * problem->heads_q + head) * problem->seqlen_q + index];
+  open_row(&self, problem, inputs, batch, head, index);
+  attune_elements_to_floats(
+      o, problem->dtype,
+      inputs->o + batch * problem->o.batch + index * problem->o.seqlen + head * problem->o.heads, problem->head_dim_v);
+  const double delta = attune_exact_dot(self.d_o, o, problem->head_dim_v) - (double)self.dlse;
+  *out = (attune_row_statistics){.lse = (double)lse,
+                                 .delta = delta,
+                                 .maximum = lse,
+                                 .sum = lse > -INFINITY ? 1.0f : 0.0f,
+                                 .unfused_delta = (float)delta};
+  attune_row_close(&self.row);
+}
+
+/* ---- rows ---- */
+
+void attune_reference_dq(double *exact, double *unfused, const attune_problem *problem, const attune_inputs *inputs,
+                         const attune_row_statistics *statistics, int batch, int head, int index) {
+  gradient_row self;
+  float sums[ATTUNE_HEAD_DIM_MAX] = {0};
+  open_row(&self, problem, inputs, batch, head, index);
+  memset(exact, 0, (size_t)problem->head_dim * sizeof *exact);
+  for (int64_t key = self.row.first; key < self.row.last; key++) {
+    float k[ATTUNE_HEAD_DIM_MAX];
+    if (!attune_row_sees(&self.row, key)) continue;
+    const exact_pair pair = exact_pair_of(&self, statistics, key);
+    const unfused_pair rounded = unfused_pair_of(&self, statistics, key);
+    load_k(k, &self, key);
+    for (int d = 0; d < problem->head_dim; d++) {
+      exact[d] += pair.ds * (double)k[d];
+      sums[d] += rounded.ds * k[d];
+    }
+  }
+  for (int d = 0; d < problem->head_dim; d++)
+    unfused[d] = (double)attune_round_to_element(problem->dtype, sums[d]);
+  attune_row_close(&self.row);
+}
+
+/* The unfused gradients of one head's keys, before they are rounded. */
+typedef struct {
+  float *dk, *dv;
+} head_sums;
+
+static void add_row(gradient_row *self, const attune_row_statistics *statistics, const int *keys, int count, double *dk,
+                    double *dv, const head_sums *sums) {
+  const attune_problem *p = self->row.problem;
+  for (int i = 0; i < count; i++) {
+    if (keys[i] < self->row.first || keys[i] >= self->row.last || !attune_row_sees(&self->row, keys[i])) continue;
+    const exact_pair pair = exact_pair_of(self, statistics, keys[i]);
+    const unfused_pair rounded = unfused_pair_of(self, statistics, keys[i]);
+    for (int d = 0; d < p->head_dim; d++) {
+      dk[i * p->head_dim + d] += pair.ds * (double)self->row.q[d];
+      sums->dk[i * p->head_dim + d] += rounded.ds * self->row.q[d];
+    }
+    for (int d = 0; d < p->head_dim_v; d++) {
+      dv[i * p->head_dim_v + d] += pair.p * (double)self->d_o[d];
+      sums->dv[i * p->head_dim_v + d] += rounded.p * self->d_o[d];
+    }
+  }
+}
+
+/* Each head's gradient is rounded, and then their sum. */
+static void add_head(double *unfused, float *sums, int64_t count, attune_dtype dtype) {
+  for (int64_t i = 0; i < count; i++) {
+    unfused[i] += (double)attune_round_to_element(dtype, sums[i]);
+    sums[i] = 0.0f;
+  }
+}
+
+static void round_all(double *unfused, int64_t count, attune_dtype dtype) {
+  for (int64_t i = 0; i < count; i++)
+    unfused[i] = (double)attune_round_to_element(dtype, (float)unfused[i]);
+}
+
+static int32_t queries_of(const attune_problem *problem, const attune_inputs *inputs, int batch) {
+  const int32_t *lengths = attune_inputs_seqlens(inputs, ATTUNE_QUERIES);
+  return lengths != NULL ? lengths[batch] : problem->seqlen_q;
+}
+
+bool attune_reference_dkv(double *dk, double *dv, double *unfused_dk, double *unfused_dv, const attune_problem *problem,
+                          const attune_inputs *inputs, const attune_row_statistics *statistics, int batch, int head_kv,
+                          const int *keys, int count) {
+  const int64_t of_k = (int64_t)count * problem->head_dim, of_v = (int64_t)count * problem->head_dim_v;
+  const int group = problem->heads_q / problem->heads_kv;
+  const head_sums sums = {calloc((size_t)of_k, sizeof(float)), calloc((size_t)of_v, sizeof(float))};
+  const bool fits = sums.dk != NULL && sums.dv != NULL;
+  memset(dk, 0, (size_t)of_k * sizeof *dk);
+  memset(dv, 0, (size_t)of_v * sizeof *dv);
+  memset(unfused_dk, 0, (size_t)of_k * sizeof *unfused_dk);
+  memset(unfused_dv, 0, (size_t)of_v * sizeof *unfused_dv);
+  for (int head = head_kv * group; head < (head_kv + 1) * group && fits; head++) {
+    for (int row = 0; row < queries_of(problem, inputs, batch); row++) {
+      gradient_row self;
+      open_row(&self, problem, inputs, batch, head, row);
+      add_row(&self, &statistics[((int64_t)batch * problem->heads_q + head) * problem->seqlen_q + row], keys, count, dk,
+              dv, &sums);
+      attune_row_close(&self.row);
+    }
+    add_head(unfused_dk, sums.dk, of_k, problem->dtype);
+    add_head(unfused_dv, sums.dv, of_v, problem->dtype);
+  }
+  round_all(unfused_dk, of_k, problem->dtype);
+  round_all(unfused_dv, of_v, problem->dtype);
+  free(sums.dk);
+  free(sums.dv);
+  return fits;
+}
+
+void attune_reference_queries(int64_t *out, const attune_problem *problem, const attune_inputs *inputs, int batch,
+                              int head_kv, const int *keys, int count) {
+  const int group = problem->heads_q / problem->heads_kv;
+  memset(out, 0, (size_t)count * sizeof *out);
+  for (int head = head_kv * group; head < (head_kv + 1) * group; head++)
+    for (int index = 0; index < queries_of(problem, inputs, batch); index++) {
+      attune_query_row row;
+      attune_row_open(&row, problem, inputs, batch, head, index);
+      for (int i = 0; i < count; i++)
+        out[i] += keys[i] >= row.first && keys[i] < row.last && attune_row_sees(&row, keys[i]);
+      attune_row_close(&row);
+    }
+}
