@@ -218,9 +218,10 @@ typedef struct {
   attune_block_mask block_mask;           /* where the problem has a block_size */
   /* BACKWARD. A row of dq, dk or dv is written up to its sequence's length, as one of o is; where nobody sees it, it is
    * zero. */
-  const void *d_o;    /* gradient of o, elements of dtype, 16-byte aligned as the three below */
-  const float *dlse;  /* gradient of lse, which has its shape; or NULL: 0 */
-  void *dq, *dk, *dv; /* shapes of q, k and v, elements of dtype; that of a key is summed over the heads that share it */
+  const void *d_o;   /* gradient of o, elements of dtype, 16-byte aligned as the three below */
+  const float *dlse; /* gradient of lse, which has its shape; or NULL: 0 */
+  void *dq, *dk,
+      *dv; /* shapes of q, k and v, elements of dtype; that of a key is summed over the heads that share it */
 } attune_tensors;
 
 /* The message of this thread's last failing call: what failed, why, and what to do. Static memory of the thread, valid

@@ -43,7 +43,7 @@ static const unsigned char of_forward[] = {DTYPE,         HEAD_DIM, HEAD_DIM_V, 
                                            HAS_MASK_EXPR, SCORE,    SINKS,      EXPRESSION_HASH, LSE},
                            of_combine[] = {DTYPE, HEAD_DIM_V, SINKS, LSE},
                            of_block_mask[] = {MASK_BOUNDS, SPARSE_BLOCK_SIZE, HAS_MASK_EXPR, EXPRESSION_HASH},
-                           of_backward[] = {DTYPE,         HEAD_DIM, HEAD_DIM_V,      MASK_BOUNDS, SPARSE_BLOCK_SIZE,
+                           of_backward[] = {DTYPE,         HEAD_DIM, HEAD_DIM_V,     MASK_BOUNDS, SPARSE_BLOCK_SIZE,
                                             HAS_MASK_EXPR, SCORE,    EXPRESSION_HASH},
                            of_delta[] = {DTYPE, HEAD_DIM_V};
 static const struct {

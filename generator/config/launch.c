@@ -42,8 +42,8 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
                            .cluster = 1};
     return ATTUNE_OK;
   }
-  if (family == NULL || config->tile_m < 1 || config->tile_n < 1 || config->warps < 1 || config->cluster < 1 || config->pack_gqa < 1 ||
-      config->splits < 1) {
+  if (family == NULL || config->tile_m < 1 || config->tile_n < 1 || config->warps < 1 || config->cluster < 1 ||
+      config->pack_gqa < 1 || config->splits < 1) {
     return attune_fail(
         ATTUNE_ILLEGAL_CONFIG, "family %d, tile_m %d, warps %d, pack_gqa %d, cluster %d, splits %d: not a config",
         config->family, config->tile_m, config->warps, config->pack_gqa, config->cluster, config->splits);

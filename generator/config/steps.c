@@ -115,8 +115,7 @@ static attune_status forward_steps(attune_steps *out, const attune_config *confi
 /* ---- backward ---- */
 
 void attune_config_delta(attune_config *out, const attune_config *config) {
-  *out = (attune_config){
-      .family = ATTUNE_FAMILY_DELTA, .dtype = config->dtype, .head_dim_v = config->head_dim_v};
+  *out = (attune_config){.family = ATTUNE_FAMILY_DELTA, .dtype = config->dtype, .head_dim_v = config->head_dim_v};
   take_schedule(out);
 }
 

@@ -77,9 +77,10 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be a multiple of %d", step, step_rows(c), FRAGMENT);
   const int least = registers_least(c), cap = attune_register_cap(c, device), usable = cap < USABLE ? cap : USABLE;
   if (least <= usable) return ATTUNE_OK;
-  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                     "a thread needs %d registers for the accumulators alone, it has %d: use more warps or a smaller %s",
-                     least, usable, step);
+  return attune_fail(
+      ATTUNE_ILLEGAL_CONFIG,
+      "a thread needs %d registers for the accumulators alone, it has %d: use more warps or a smaller %s", least,
+      usable, step);
 }
 
 /* ---- space ---- */
@@ -121,10 +122,8 @@ static const attune_config_field schedule[] = {
 };
 
 static const attune_config_field dq_schedule[] = {
-    {ATTUNE_FIELD_TILE_M, .low = FRAGMENT, .high = TILE_MAX},
-    {ATTUNE_FIELD_TILE_N, .low = FRAGMENT, .high = TILE_MAX},
-    {ATTUNE_FIELD_WARPS, .low = 1, .high = WARPS_MAX},
-    {ATTUNE_FIELD_STAGES, .low = 1, .high = STAGES_MAX},
+    {ATTUNE_FIELD_TILE_M, .low = FRAGMENT, .high = TILE_MAX}, {ATTUNE_FIELD_TILE_N, .low = FRAGMENT, .high = TILE_MAX},
+    {ATTUNE_FIELD_WARPS, .low = 1, .high = WARPS_MAX},        {ATTUNE_FIELD_STAGES, .low = 1, .high = STAGES_MAX},
     {ATTUNE_FIELD_MIN_BLOCKS_PER_SM, .high = INT32_MAX},
 };
 

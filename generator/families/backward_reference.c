@@ -60,5 +60,6 @@ static void dq(attune_config *out, const attune_config *config) {
   .legal = legal, .schedule = (of), .schedule_count = sizeof(of) / sizeof *(of), .layout = layout,                     \
   .registers = registers, .cost = cost
 
-const attune_family_row attune_family_backward_reference_row = {REFERENCE(schedule_of_keys, ATTUNE_OPERATION_BACKWARD), .dq = dq};
+const attune_family_row attune_family_backward_reference_row = {REFERENCE(schedule_of_keys, ATTUNE_OPERATION_BACKWARD),
+                                                                .dq = dq};
 const attune_family_row attune_family_dq_reference_row = {REFERENCE(schedule_of_queries, ATTUNE_OPERATION_DQ)};

@@ -126,11 +126,10 @@ static const char *some_architecture(const attune_config *config, attune_target 
 static void print_launch(attune_buffer *out, const attune_config *config) {
   const attune_family_row *family = attune_family_find(config->family);
   const bool of_keys = family->operation == ATTUNE_OPERATION_BACKWARD;
-  const bool of_gradients = of_keys || family->operation == ATTUNE_OPERATION_DQ ||
-                            family->operation == ATTUNE_OPERATION_DELTA;
+  const bool of_gradients =
+      of_keys || family->operation == ATTUNE_OPERATION_DQ || family->operation == ATTUNE_OPERATION_DELTA;
   if (attune_config_field_named(config->family, "tile_m") != NULL) {
-    attune_buffer_print(out, " * Launch: a grid of %s x batch",
-                        of_keys ? "tiles_n x heads_kv" : "tiles_m x heads_q");
+    attune_buffer_print(out, " * Launch: a grid of %s x batch", of_keys ? "tiles_n x heads_kv" : "tiles_m x heads_q");
     if (config->pack_gqa > 1) attune_buffer_print(out, " / %d", config->pack_gqa);
     if (config->splits > 1) attune_buffer_print(out, " x %d", config->splits);
     attune_buffer_add_text(out, " blocks");

@@ -32,10 +32,10 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
 
   float delta = 0.0f;
   if (in_use) {
-    const char *o = (const char *)problem.o +
-                    2 * (batch * problem.o_batch + head * problem.o_heads + row * problem.o_seqlen);
-    const char *d_o = (const char *)a.gradients.d_o + 2 * (batch * a.gradients.do_batch + head * a.gradients.do_heads +
-                                                           row * a.gradients.do_seqlen);
+    const char *o =
+        (const char *)problem.o + 2 * (batch * problem.o_batch + head * problem.o_heads + row * problem.o_seqlen);
+    const char *d_o = (const char *)a.gradients.d_o +
+                      2 * (batch * a.gradients.do_batch + head * a.gradients.do_heads + row * a.gradients.do_seqlen);
     for (int chunk = lane; chunk < head_dim_v / 8; chunk += lanes)
       delta += product_of(load_global_128(o + chunk * 16), load_global_128(d_o + chunk * 16));
   }

@@ -25,7 +25,7 @@ constexpr int atoms = warp_rows / 16;              // 16-row fragments of a warp
 constexpr int depth = (head_dim + 15) / 16 * 16;   // of Q and K in shared memory, padded with zeros
 constexpr int width = (head_dim_v + 15) / 16 * 16; // of V and dO
 
-using step_fragment = float[atoms][step_rows / 8][4];  // of products of own rows and rows of a step
+using step_fragment = float[atoms][step_rows / 8][4]; // of products of own rows and rows of a step
 using step_operand = unsigned[atoms][step_rows / 16][4];
 
 /* Where a block is: its own tile, and the tile of the other side. Of keys, the head is one of those that share them. */
@@ -170,12 +170,14 @@ ATTUNE_DEVICE void store_rows(char *to, long long row_bytes, int count, shared_a
 #pragma unroll 4
   for (int i = lane; i < warp_rows * chunks; i += 32) {
     const int row = i / chunks, chunk = i % chunks;
-    if (row < count) store_global_128(to + row * row_bytes + chunk * 16, load_shared_128(staged + row * staged_pitch + chunk * 16));
+    if (row < count)
+      store_global_128(to + row * row_bytes + chunk * 16, load_shared_128(staged + row * staged_pitch + chunk * 16));
   }
 }
 
 /* All steps of the block's tile. wants_k: the gradient of the rows that have head_dim columns; wants_v: of V. */
-template <bool wants_k, bool wants_v> ATTUNE_DEVICE void work(const attune_backward_arguments &a, const position &start) {
+template <bool wants_k, bool wants_v>
+ATTUNE_DEVICE void work(const attune_backward_arguments &a, const position &start) {
   const attune_arguments &problem = a.problem;
   const attune_gradients &g = a.gradients;
   const int lane = thread_index() % 32, warp_row = thread_index() / 32 * warp_rows;
@@ -198,8 +200,8 @@ template <bool wants_k, bool wants_v> ATTUNE_DEVICE void work(const attune_backw
            row * v_row_bytes;
   };
 
-  // Addresses that this lane gives to ldmatrix: for operand A rows 0-15 with two chunks; for B two groups of eight rows,
-  // and rows 0-15 with two chunks where it is transposed.
+  // Addresses that this lane gives to ldmatrix: for operand A rows 0-15 with two chunks; for B two groups of eight
+  // rows, and rows 0-15 with two chunks where it is transposed.
   const shared_address own_k = shared + own_k_offset + (warp_row + lane % 16) * pitch_k + lane / 16 * 16;
   const shared_address own_v = shared + own_v_offset + (warp_row + lane % 16) * pitch_v + lane / 16 * 16;
   const shared_address step_k = shared + step_k_offset + (lane % 8 + lane / 16 * 8) * pitch_k + lane / 8 % 2 * 16;
@@ -282,7 +284,8 @@ template <bool wants_k, bool wants_v> ATTUNE_DEVICE void work(const attune_backw
 #pragma unroll
     for (int n = 0; n < step_rows / 8; n++) {
 #if !OPERATION_DQ
-      const vec128 terms = load_shared_128(shared + terms_offset + slot * terms_slot_bytes + (n * 8 + lane % 4 * 2) * 8);
+      const vec128 terms =
+          load_shared_128(shared + terms_offset + slot * terms_slot_bytes + (n * 8 + lane % 4 * 2) * 8);
 #endif
 #pragma unroll
       for (int m = 0; m < atoms; m++)
@@ -321,18 +324,15 @@ template <bool wants_k, bool wants_v> ATTUNE_DEVICE void work(const attune_backw
 
   const int first = own_begin + warp_row, count = own_length - first;
 #if OPERATION_DQ
-  store_rows<head_dim>(
-      (char *)g.dq + 2 * (batch * g.dq_batch + own_head * g.dq_heads + first * g.dq_seqlen), 2 * g.dq_seqlen, count,
-      shared + warp_row * staged_pitch, sums_k, g.scale);
+  store_rows<head_dim>((char *)g.dq + 2 * (batch * g.dq_batch + own_head * g.dq_heads + first * g.dq_seqlen),
+                       2 * g.dq_seqlen, count, shared + warp_row * staged_pitch, sums_k, g.scale);
 #else
   if (wants_k)
-    store_rows<head_dim>(
-        (char *)g.dk + 2 * (batch * g.dk_batch + own_head * g.dk_heads + first * g.dk_seqlen), 2 * g.dk_seqlen, count,
-        shared + warp_row * staged_pitch, sums_k, g.scale);
+    store_rows<head_dim>((char *)g.dk + 2 * (batch * g.dk_batch + own_head * g.dk_heads + first * g.dk_seqlen),
+                         2 * g.dk_seqlen, count, shared + warp_row * staged_pitch, sums_k, g.scale);
   if (wants_v)
-    store_rows<head_dim_v>(
-        (char *)g.dv + 2 * (batch * g.dv_batch + own_head * g.dv_heads + first * g.dv_seqlen), 2 * g.dv_seqlen, count,
-        shared + warp_row * staged_pitch, sums_v, 1.0f);
+    store_rows<head_dim_v>((char *)g.dv + 2 * (batch * g.dv_batch + own_head * g.dv_heads + first * g.dv_seqlen),
+                           2 * g.dv_seqlen, count, shared + warp_row * staged_pitch, sums_v, 1.0f);
 #endif
 }
 

@@ -6,8 +6,7 @@
 
 /* Two floats: LSE in base 2, and delta. */
 ATTUNE_DEVICE const float *terms_of_row(const attune_backward_arguments &a, int batch, int head, int row) {
-  return a.gradients.row_terms +
-         2 * (((long long)batch * a.problem.heads_q + head) * a.gradients.rows_padded + row);
+  return a.gradients.row_terms + 2 * (((long long)batch * a.problem.heads_q + head) * a.gradients.rows_padded + row);
 }
 
 /* Recomputation (FlashAttention, arXiv 2205.14135, appendix B.4): score is q.k and becomes the probability P; slope is

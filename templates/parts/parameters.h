@@ -11,7 +11,7 @@
 #define SCORE_NEGATED 0
 #define SCORE_SOFTCAP 0
 #define SCORE_EXPRESSION 0
-#define OPERATION_DQ 0        /* backward: the kernel for dQ, else for dK and dV */
+#define OPERATION_DQ 0 /* backward: the kernel for dQ, else for dK and dV */
 #define SPLIT_DKV 0
 #define SINKS 0
 #define LSE 1

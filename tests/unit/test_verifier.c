@@ -80,14 +80,14 @@ static void buckets_are_powers_of_two_of_visible_keys(void **state) {
   assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
   const int causal[] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3};
   for (int row = 0; row < 20; row++)
-    assert_int_equal(attune_bucket(&resolved, 20, 12, row), causal[row]);
+    assert_int_equal(attune_bucket(&resolved, ATTUNE_QUERIES, 20, 12, row), causal[row]);
   problem.mask = ATTUNE_MASK_NONE; /* row 0 sees 0..4, row 19 nothing any more */
   problem.window_left = 3;
   problem.window_right = 4;
   assert_int_equal(attune_problem_resolve(&resolved, &problem), ATTUNE_OK);
   const int window[] = {2, 2, 2, 3, 3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 0, 0, 0, 0, 0};
   for (int row = 0; row < 20; row++)
-    assert_int_equal(attune_bucket(&resolved, 20, 12, row), window[row]);
+    assert_int_equal(attune_bucket(&resolved, ATTUNE_QUERIES, 20, 12, row), window[row]);
 }
 
 static void outputs_are_contiguous(void **state) {
@@ -366,21 +366,21 @@ static void rows_of_every_bucket_are_checked(void **state) {
   for (uint64_t i = 0; i < 3; i++)
     assert_non_null(drawn[i] = attune_draw(&layout, problem.dtype, i, 1.0));
   const attune_inputs inputs = {.q = drawn[0], .k = drawn[1], .v = drawn[2]};
-  assert_int_equal(attune_rows_create(&rows, &resolved, &inputs, 1, false), ATTUNE_OK);
+  assert_int_equal(attune_rows_create(&rows, &resolved, ATTUNE_QUERIES, &inputs, 1, false), ATTUNE_OK);
   for (int bucket = 1; bucket <= 12; bucket++) {
     int checked = 0;
     bool first_half = false, second_half = false;
     for (int64_t i = 0; i < rows.count; i++) {
-      if (attune_bucket(&resolved, 4096, 4096, rows.rows[i].row) != bucket) continue;
+      if (attune_bucket(&resolved, ATTUNE_QUERIES, 4096, 4096, rows.rows[i].row) != bucket) continue;
       checked++;
       first_half = first_half || rows.rows[i].head < 8;
       second_half = second_half || rows.rows[i].head >= 8;
     }
     assert_true(checked >= 8 && first_half && second_half);
-    assert_true(rows.unfused_errors[bucket] > 0.0);
+    assert_true(rows.unfused_errors[ATTUNE_TENSOR_O][bucket] > 0.0);
   }
-  assert_true(rows.unfused_errors[0] == 0.0 && rows.unfused_errors[13] == 0.0);
-  assert_true(rows.unfused_errors[11] < 0.2 * rows.unfused_errors[1]);
+  assert_true(rows.unfused_errors[ATTUNE_TENSOR_O][0] == 0.0 && rows.unfused_errors[ATTUNE_TENSOR_O][13] == 0.0);
+  assert_true(rows.unfused_errors[ATTUNE_TENSOR_O][11] < 0.2 * rows.unfused_errors[ATTUNE_TENSOR_O][1]);
   attune_rows_free(&rows);
   for (int i = 0; i < 3; i++)
     free(drawn[i]);

@@ -1,5 +1,7 @@
 /* The gradients of one row in double precision, and as the unfused computation gives them in the problem's dtype: what
- * autograd makes of S = Q K^T, P = softmax(S), O = P V, each of which is kept in the dtype. */
+ * autograd makes of S = Q K^T, P = softmax(S), O = P V, each of which is kept in the dtype. The sum of P dP is taken to
+ * be O.dO with the O that was kept: kernels read no other, and where a row sees few keys its rounding is what counts.
+ */
 #include "tuner/verify/gradients.h"
 
 #include <math.h>
@@ -102,19 +104,31 @@ static void exact_statistics(attune_row_statistics *out, gradient_row *self, dou
   out->lse = sum > 0.0 ? maximum + log(sum) : -INFINITY;
 }
 
+static float unfused_delta(gradient_row *self, const attune_row_statistics *statistics) {
+  const attune_problem *p = self->row.problem;
+  float o[ATTUNE_HEAD_DIM_MAX] = {0}, v[ATTUNE_HEAD_DIM_MAX];
+  for (int64_t key = self->row.first; key < self->row.last; key++) {
+    if (!attune_row_sees(&self->row, key)) continue;
+    const float weight = unfused_p(self, statistics, key);
+    load_v(v, self, key);
+    for (int d = 0; d < p->head_dim_v; d++)
+      o[d] += weight * v[d];
+  }
+  for (int d = 0; d < p->head_dim_v; d++)
+    o[d] = attune_round_to_element(p->dtype, o[d]);
+  return attune_float_dot(o, self->d_o, p->head_dim_v);
+}
+
 static void unfused_statistics(attune_row_statistics *out, gradient_row *self, float sink) {
   out->maximum = attune_row_unfused_maximum(&self->row, false);
   out->wide = isnan(out->maximum);
   if (out->wide) out->maximum = attune_row_unfused_maximum(&self->row, true);
   out->maximum = fmaxf(out->maximum, sink);
   out->sum = out->maximum > -INFINITY ? expf(sink - out->maximum) : 0.0f;
-  out->unfused_delta = 0.0f;
   for (int64_t key = self->row.first; key < self->row.last && out->maximum > -INFINITY; key++)
     if (attune_row_sees(&self->row, key))
       out->sum += expf(attune_row_unfused_score(&self->row, key, out->wide) - out->maximum);
-  for (int64_t key = self->row.first; key < self->row.last; key++)
-    if (attune_row_sees(&self->row, key)) out->unfused_delta += unfused_p(self, out, key) * unfused_slope(self, key);
-  out->unfused_delta -= self->dlse;
+  out->unfused_delta = unfused_delta(self, out) - self->dlse;
 }
 
 void attune_statistics_of_row(attune_row_statistics *out, const attune_problem *problem, const attune_inputs *inputs,
@@ -133,9 +147,9 @@ void attune_statistics_given(attune_row_statistics *out, const attune_problem *p
   float o[ATTUNE_HEAD_DIM_MAX];
   const float lse = inputs->lse[((int64_t)batch * problem->heads_q + head) * problem->seqlen_q + index];
   open_row(&self, problem, inputs, batch, head, index);
-  attune_elements_to_floats(
-      o, problem->dtype,
-      inputs->o + batch * problem->o.batch + index * problem->o.seqlen + head * problem->o.heads, problem->head_dim_v);
+  attune_elements_to_floats(o, problem->dtype,
+                            inputs->o + batch * problem->o.batch + index * problem->o.seqlen + head * problem->o.heads,
+                            problem->head_dim_v);
   const double delta = attune_exact_dot(self.d_o, o, problem->head_dim_v) - (double)self.dlse;
   *out = (attune_row_statistics){.lse = (double)lse,
                                  .delta = delta,

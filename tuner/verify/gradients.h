@@ -6,8 +6,8 @@
 
 /* What the gradients need of one query row, exact and as the unfused computation has it. */
 typedef struct {
-  double lse, delta;     /* delta: the sum of P dP, less the gradient that flows into LSE */
-  float maximum, sum;    /* of the softmax */
+  double lse, delta;  /* delta: the sum of P dP, less the gradient that flows into LSE */
+  float maximum, sum; /* of the softmax */
   float unfused_delta;
   bool wide; /* attune_row_unfused_score */
 } attune_row_statistics;
@@ -22,8 +22,8 @@ void attune_statistics_given(attune_row_statistics *out, const attune_problem *p
 /* head_dim numbers each. */
 void attune_reference_dq(double *exact, double *unfused, const attune_problem *problem, const attune_inputs *inputs,
                          const attune_row_statistics *statistics, int batch, int head, int index);
-/* Of `count` keys of a sequence and key head: dk has count x head_dim numbers, dv count x head_dim_v. statistics: of all
- * query rows, (batch, heads_q, seqlen_q). false: no memory. */
+/* Of `count` keys of a sequence and key head: dk has count x head_dim numbers, dv count x head_dim_v. statistics: of
+ * all query rows, (batch, heads_q, seqlen_q). false: no memory. */
 bool attune_reference_dkv(double *dk, double *dv, double *unfused_dk, double *unfused_dv, const attune_problem *problem,
                           const attune_inputs *inputs, const attune_row_statistics *statistics, int batch, int head_kv,
                           const int *keys, int count);

@@ -176,8 +176,8 @@ static void bound_row(attune_query_row *row, const attune_problem *problem, int 
 }
 
 /* Which keys the row sees. */
-static void open_keys(attune_query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
-                      int index) {
+static void open_keys(attune_query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch,
+                      int head, int index) {
   const int32_t *seqlens_q = attune_inputs_seqlens(inputs, ATTUNE_QUERIES),
                 *seqlens_k = attune_inputs_seqlens(inputs, ATTUNE_KEYS);
   memset(row, 0, sizeof *row);
@@ -189,8 +189,8 @@ static void open_keys(attune_query_row *row, const attune_problem *problem, cons
   open_block_masks(row, problem, batch, head, index, inputs);
 }
 
-void attune_row_open(attune_query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch, int head,
-                     int index) {
+void attune_row_open(attune_query_row *row, const attune_problem *problem, const attune_inputs *inputs, int batch,
+                     int head, int index) {
   const int head_kv = head / (problem->heads_q / problem->heads_kv);
   open_keys(row, problem, inputs, batch, head, index);
   row->k = inputs->k + batch * problem->k.batch + head_kv * problem->k.heads;
@@ -332,7 +332,8 @@ void attune_unfused_row(double *o, const attune_problem *problem, const attune_i
   for (int64_t key = row.first; key < row.last && sees; key++) {
     float value[ATTUNE_HEAD_DIM_MAX];
     if (!attune_row_sees(&row, key)) continue;
-    const float weight = attune_round_to_element(problem->dtype, expf(attune_row_unfused_score(&row, key, wide) - maximum) / sum);
+    const float weight =
+        attune_round_to_element(problem->dtype, expf(attune_row_unfused_score(&row, key, wide) - maximum) / sum);
     attune_elements_to_floats(value, problem->dtype, row.v + key * problem->v.seqlen, problem->head_dim_v);
     for (int d = 0; d < problem->head_dim_v; d++)
       sums[d] += weight * value[d];

@@ -152,9 +152,9 @@ static attune_status draw_tensors(attune_verifier *v, attune_inputs *inputs, voi
       set_pointer(v, id, given ? tensor->memory : NULL);
       if (!given) continue;
     }
-    drawn[id] = attune_draw_tensor(
-        row, &tensor->layout, &lengths, v->problem.dtype, from, drawing->seed * SEEDS + (uint64_t)id,
-        magnitude_of(known->magnitude, drawing), drawing->bias_masks && id == ATTUNE_TENSOR_BIAS);
+    drawn[id] =
+        attune_draw_tensor(row, &tensor->layout, &lengths, v->problem.dtype, from, drawing->seed * SEEDS + (uint64_t)id,
+                           magnitude_of(known->magnitude, drawing), drawing->bias_masks && id == ATTUNE_TENSOR_BIAS);
     if (drawn[id] == NULL)
       return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of %s", size_of(tensor), row->name);
     memcpy((char *)inputs + known->host, &drawn[id], sizeof drawn[id]);
@@ -248,7 +248,8 @@ static double score_rounding(const attune_problem *problem, const attune_drawing
 }
 
 static attune_status create_rows(attune_verifier *v, const attune_inputs *inputs, uint64_t seed, bool all) {
-  const attune_status status = attune_rows_create(&v->rows[ATTUNE_QUERIES], &v->problem, ATTUNE_QUERIES, inputs, seed, all);
+  const attune_status status =
+      attune_rows_create(&v->rows[ATTUNE_QUERIES], &v->problem, ATTUNE_QUERIES, inputs, seed, all);
   if (status != ATTUNE_OK || v->problem.operation == ATTUNE_FORWARD) return status;
   return attune_rows_create(&v->rows[ATTUNE_KEYS], &v->problem, ATTUNE_KEYS, inputs, seed, all);
 }
@@ -389,8 +390,7 @@ static attune_status read_outputs(attune_verifier *v) {
 }
 
 attune_status attune_verifier_compare(attune_verifier *v, attune_verdict *out) {
-  *out = (attune_verdict){.passed = true,
-                          .rows_checked = v->rows[ATTUNE_QUERIES].count + v->rows[ATTUNE_KEYS].count};
+  *out = (attune_verdict){.passed = true, .rows_checked = v->rows[ATTUNE_QUERIES].count + v->rows[ATTUNE_KEYS].count};
   attune_status status = read_outputs(v);
   if (status != ATTUNE_OK) return status;
   attune_compare_outputs(v, out);
