@@ -155,10 +155,12 @@ typedef enum {
   ATTUNE_FAMILY_COMBINE,
   ATTUNE_FAMILY_BACKWARD_REFERENCE,
   ATTUNE_FAMILY_BACKWARD_MMA,
+  ATTUNE_FAMILY_BACKWARD_WGMMA,
   ATTUNE_FAMILY_DELTA,
   ATTUNE_FAMILY_DQ_REFERENCE,
   ATTUNE_FAMILY_DQ_MMA,
-  ATTUNE_FAMILY_LAST = ATTUNE_FAMILY_DQ_MMA
+  ATTUNE_FAMILY_DQ_CONVERT,
+  ATTUNE_FAMILY_LAST = ATTUNE_FAMILY_DQ_CONVERT
 } attune_family;
 /* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next
  * tile, again from the first row or from the last: with a causal mask the longest tiles then start first everywhere. */
@@ -426,6 +428,7 @@ typedef enum {
   ATTUNE_TENSOR_O_PARTIAL,       /* workspace: (splits, batch, heads_q, seqlen_q, head_dim_v), each split's O */
   ATTUNE_TENSOR_SOFTMAX_PARTIAL, /* workspace: (splits, batch, heads_q, seqlen_q, 2): largest score, sum */
   ATTUNE_TENSOR_ROW_TERMS,       /* workspace: of each query row (attune_gradients of templates/parts/arguments.h) */
+  ATTUNE_TENSOR_DQ_PARTIAL,      /* workspace: sums for dQ (templates/backward/dq_partial.h) */
   ATTUNE_TENSOR_COUNT
 } attune_tensor_id;
 
@@ -475,8 +478,8 @@ void attune_tensor_bind(union attune_kernel_arguments *arguments, attune_tensor_
 
 /* ---- steps: the kernels of a config in their order, and how each is launched ---- */
 
-/* What a kernel may do with a tensor. COUNT: atomic additions to one word. */
-typedef enum { ATTUNE_ACCESS_READ, ATTUNE_ACCESS_WRITE, ATTUNE_ACCESS_COUNT } attune_access;
+/* What a kernel may do with a tensor. COUNT: atomic additions to one word; ADD: of floats. */
+typedef enum { ATTUNE_ACCESS_READ, ATTUNE_ACCESS_WRITE, ATTUNE_ACCESS_COUNT, ATTUNE_ACCESS_ADD } attune_access;
 typedef struct {
   attune_tensor_id tensor;
   attune_access access;

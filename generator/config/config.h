@@ -19,5 +19,8 @@ int32_t attune_rows_padded(const attune_problem *problem);
 /* Q's, K's, V's and O's maps; their number. */
 int attune_tensor_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
                             const attune_problem *problem);
+/* The same of the backward pass: Q's, K's, V's and dO's. */
+int attune_gradient_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
+                              const attune_problem *problem);
 
 #endif

@@ -9,8 +9,31 @@ void attune_config_target(char out[16], const attune_config *config, const char 
   snprintf(out, 16, "%s%s", arch, family != NULL && family->own_arch != 0 ? "a" : "");
 }
 
+/* A block for each part of a tile of dQ. */
+static attune_status launch_of_parts(attune_launch *out, const attune_config *config, const attune_problem *problem) {
+  enum { PART = 64 };
+  const int64_t tiles = attune_blocks_of(problem->seqlen_q, config->tile_m), parts = config->tile_n / PART;
+  int64_t grid;
+  if (__builtin_mul_overflow(tiles * parts * problem->heads_q, (int64_t)problem->batch, &grid) || grid > INT32_MAX)
+    return attune_fail(ATTUNE_UNSUPPORTED,
+                       "batch %d x heads_q %d x %lld parts of dQ is more than the %d blocks of a grid", problem->batch,
+                       problem->heads_q, (long long)(tiles * parts), INT32_MAX);
+  *out = (attune_launch){
+      .grid = (int32_t)grid,
+      .threads = config->warps * 32,
+      .shared_bytes = (int32_t)attune_shared_bytes(config),
+      .tiles_m = (int32_t)tiles,
+      .splits = 1,
+      .cluster = 1,
+  };
+  return ATTUNE_OK;
+}
+
 /* A block for each tile of keys. */
 static attune_status launch_of_keys(attune_launch *out, const attune_config *config, const attune_problem *problem) {
+  const attune_family_row *family = attune_family_find(config->family);
+  const attune_status status = family->serves != NULL ? family->serves(config, problem) : ATTUNE_OK;
+  if (status != ATTUNE_OK) return status;
   const int64_t parts = attune_config_value(config, "split_dkv") ? 2 : 1;
   const int64_t tiles = attune_blocks_of(problem->seqlen_k, config->tile_n) * parts;
   int64_t grid;
@@ -50,6 +73,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
   }
   attune_status status = family->serves != NULL ? family->serves(config, problem) : ATTUNE_OK;
   if (status) return status;
+  if (config->family == ATTUNE_FAMILY_DQ_CONVERT) return launch_of_parts(out, config, problem);
   if (family->operation == ATTUNE_OPERATION_BACKWARD) return launch_of_keys(out, config, problem);
   /* Whole rows of the mask's blocks, whole clusters: tiles past the last query have no rows. */
   const int64_t queries = config->tile_m / config->pack_gqa; /* of a tile */

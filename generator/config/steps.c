@@ -147,6 +147,8 @@ static attune_status gradient_step(attune_steps *out, const attune_config *confi
   attune_arguments_of_tiles(&step->arguments.problem, config, problem, &step->launch);
   attune_arguments_of_gradients(&step->arguments.backward.gradients, config, problem);
   bind_role(step, problem, ATTUNE_TENSOR_INPUT);
+  if (attune_family_find(config->family)->tensor_maps)
+    step->map_count = attune_gradient_map_boxes(step->maps, config, problem);
   return ATTUNE_OK;
 }
 
@@ -164,6 +166,12 @@ static attune_status backward_steps(attune_steps *out, const attune_config *conf
   bind(&out->steps[2], ATTUNE_TENSOR_DQ, ATTUNE_ACCESS_WRITE);
   for (int i = 0; i < out->count; i++)
     bind_segment(&out->steps[i], ATTUNE_TENSOR_ROW_TERMS, i == 0 ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ, terms);
+  if (dq.family != ATTUNE_FAMILY_DQ_CONVERT) return ATTUNE_OK;
+  const int64_t sums =
+      (int64_t)problem->batch * problem->heads_q * out->steps[1].launch.tiles_m * attune_dq_partial_floats(config);
+  add_segment(out, ATTUNE_TENSOR_DQ_PARTIAL, sums, true);
+  bind_segment(&out->steps[1], ATTUNE_TENSOR_DQ_PARTIAL, ATTUNE_ACCESS_ADD, sums);
+  bind_segment(&out->steps[2], ATTUNE_TENSOR_DQ_PARTIAL, ATTUNE_ACCESS_READ, sums);
   return ATTUNE_OK;
 }
 

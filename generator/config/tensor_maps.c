@@ -37,6 +37,15 @@ static attune_tensor_map_box packed(attune_tensor_map_box box, int32_t heads) {
   return out;
 }
 
+int attune_gradient_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
+                              const attune_problem *p) {
+  out[0] = box_of(ATTUNE_TENSOR_Q, config->head_dim, p->seqlen_q, p->heads_q, p->batch, &p->q, config->tile_m);
+  out[1] = box_of(ATTUNE_TENSOR_K, config->head_dim, p->seqlen_k, p->heads_kv, p->batch, &p->k, config->tile_n);
+  out[2] = box_of(ATTUNE_TENSOR_V, config->head_dim_v, p->seqlen_k, p->heads_kv, p->batch, &p->v, config->tile_n);
+  out[3] = box_of(ATTUNE_TENSOR_DO, config->head_dim_v, p->seqlen_q, p->heads_q, p->batch, &p->d_o, config->tile_m);
+  return ATTUNE_TENSOR_MAPS;
+}
+
 int attune_tensor_map_boxes(attune_tensor_map_box out[ATTUNE_TENSOR_MAPS], const attune_config *config,
                             const attune_problem *p) {
   const int32_t rows_kv = config->tile_n / config->cluster; /* what each block of a cluster loads for all */

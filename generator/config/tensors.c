@@ -360,6 +360,11 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                                        .need = never},
     [ATTUNE_TENSOR_ROW_TERMS] =
         {.name = "the workspace's row terms", WORKSPACE, FLOATS, ARGUMENT(backward.gradients.row_terms), .need = never},
+    [ATTUNE_TENSOR_DQ_PARTIAL] = {.name = "the workspace's sums for dQ",
+                                  WORKSPACE,
+                                  FLOATS,
+                                  ARGUMENT(backward.gradients.dq_partial),
+                                  .need = never},
 };
 
 attune_tensor_role attune_tensor_role_of(attune_tensor_id tensor, const attune_problem *problem) {

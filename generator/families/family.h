@@ -53,7 +53,8 @@ typedef struct {
 
 extern const attune_family_row attune_family_reference_row, attune_family_mma_row, attune_family_wgmma_row,
     attune_family_block_mask_row, attune_family_combine_row, attune_family_backward_reference_row,
-    attune_family_backward_mma_row, attune_family_delta_row, attune_family_dq_reference_row, attune_family_dq_mma_row;
+    attune_family_backward_mma_row, attune_family_delta_row, attune_family_dq_reference_row, attune_family_dq_mma_row,
+    attune_family_backward_wgmma_row, attune_family_dq_convert_row;
 
 /* What rows of several families have in common. */
 extern const char *const attune_persistent_words[], *const attune_order_words[];
@@ -87,6 +88,12 @@ void attune_splits_refine(attune_axis *out, const attune_config *config);
 
 /* Dynamic shared memory of a block: a multiple of 16. */
 int64_t attune_shared_bytes(const attune_config *config);
+
+/* ATTUNE_ILLEGAL_CONFIG where a tensor map cannot say the strides (CUDA driver API, cuTensorMapEncodeTiled). */
+attune_status attune_tensor_map_takes(const char *name, const attune_strides *strides, int32_t seqlen, int32_t heads,
+                                      int32_t batch);
+/* Family wgmma backward: floats of the sums that a tile of queries has. */
+int64_t attune_dq_partial_floats(const attune_config *config);
 
 /* Query rows that a warp of the kernel for delta works on. */
 enum { ATTUNE_DELTA_ROWS_OF_WARP = 4 };

@@ -1,4 +1,5 @@
 /* What the files of families share: words of fields, registers of a thread, how many splits are worth trying. */
+#include "generator/base/status.h"
 #include "generator/families/family.h"
 
 const char *const attune_persistent_words[] = {"none", "static", "dynamic", NULL};
@@ -8,6 +9,23 @@ int attune_register_cap(const attune_config *config, const attune_device *device
   const int threads = config->warps * 32 * (config->min_blocks_per_sm > 0 ? config->min_blocks_per_sm : 1);
   const int cap = device->registers_per_sm / threads / 8 * 8;
   return cap < ATTUNE_REGISTERS_MAX ? cap : ATTUNE_REGISTERS_MAX;
+}
+
+attune_status attune_tensor_map_takes(const char *name, const attune_strides *strides, int32_t seqlen, int32_t heads,
+                                      int32_t batch) {
+  static const int64_t stride_limit = (int64_t)1 << 40;
+  const struct {
+    int64_t stride, count;
+  } axes[3] = {{strides->seqlen, seqlen}, {strides->heads, heads}, {strides->batch, batch}};
+  if (axes[0].stride == 0 && axes[1].stride == 0 && axes[2].stride == 0) return ATTUNE_OK; /* contiguous */
+  for (int a = 0; a < 3; a++) {
+    if (axes[a].count > 1 && (axes[a].stride < 8 || axes[a].stride % 8 != 0 || 2 * axes[a].stride >= stride_limit)) {
+      return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                         "a stride of %s is %lld elements; family wgmma takes multiples of 8 from 8 to below 2^39",
+                         name, (long long)axes[a].stride);
+    }
+  }
+  return ATTUNE_OK;
 }
 
 /* ---- splits ---- */

@@ -11,9 +11,11 @@ static const attune_family_row *const families[ATTUNE_FAMILY_LAST + 1] = {
     [ATTUNE_FAMILY_COMBINE] = &attune_family_combine_row,
     [ATTUNE_FAMILY_BACKWARD_REFERENCE] = &attune_family_backward_reference_row,
     [ATTUNE_FAMILY_BACKWARD_MMA] = &attune_family_backward_mma_row,
+    [ATTUNE_FAMILY_BACKWARD_WGMMA] = &attune_family_backward_wgmma_row,
     [ATTUNE_FAMILY_DELTA] = &attune_family_delta_row,
     [ATTUNE_FAMILY_DQ_REFERENCE] = &attune_family_dq_reference_row,
     [ATTUNE_FAMILY_DQ_MMA] = &attune_family_dq_mma_row,
+    [ATTUNE_FAMILY_DQ_CONVERT] = &attune_family_dq_convert_row,
 };
 
 const attune_family_row *attune_family_find(int32_t family) {

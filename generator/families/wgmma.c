@@ -212,37 +212,16 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
   return ATTUNE_OK;
 }
 
-/* What a tensor map can say (CUDA driver API, cuTensorMapEncodeTiled); and whether there are heads to pack. */
+/* Whether tensor maps can say the strides, and there are heads to pack. */
 static attune_status serves(const attune_config *config, const attune_problem *p) {
-  static const int64_t stride_limit = (int64_t)1 << 40;
-  const struct {
-    const char *name;
-    const attune_strides *strides;
-    int32_t seqlen, heads;
-  } tensors[] = {{"q", &p->q, p->seqlen_q, p->heads_q},
-                 {"k", &p->k, p->seqlen_k, p->heads_kv},
-                 {"v", &p->v, p->seqlen_k, p->heads_kv},
-                 {"o", &p->o, p->seqlen_q, p->heads_q}};
   if (p->heads_q / p->heads_kv % config->pack_gqa != 0) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "pack_gqa is %d; it must divide the %d query heads on a key head",
                        config->pack_gqa, p->heads_q / p->heads_kv);
   }
-  for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
-    const struct {
-      int64_t stride, count;
-    } axes[3] = {{tensors[i].strides->seqlen, tensors[i].seqlen},
-                 {tensors[i].strides->heads, tensors[i].heads},
-                 {tensors[i].strides->batch, p->batch}};
-    if (axes[0].stride == 0 && axes[1].stride == 0 && axes[2].stride == 0) continue; /* contiguous */
-    for (int a = 0; a < 3; a++) {
-      if (axes[a].count > 1 && (axes[a].stride < 8 || axes[a].stride % 8 != 0 || 2 * axes[a].stride >= stride_limit)) {
-        return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                           "a stride of %s is %lld elements; family wgmma takes multiples of 8 from 8 to below 2^39",
-                           tensors[i].name, (long long)axes[a].stride);
-      }
-    }
-  }
-  return ATTUNE_OK;
+  attune_status status = attune_tensor_map_takes("q", &p->q, p->seqlen_q, p->heads_q, p->batch);
+  if (status == ATTUNE_OK) status = attune_tensor_map_takes("k", &p->k, p->seqlen_k, p->heads_kv, p->batch);
+  if (status == ATTUNE_OK) status = attune_tensor_map_takes("v", &p->v, p->seqlen_k, p->heads_kv, p->batch);
+  return status == ATTUNE_OK ? attune_tensor_map_takes("o", &p->o, p->seqlen_q, p->heads_q, p->batch) : status;
 }
 
 /* ---- space ---- */

@@ -18,7 +18,7 @@ static void print_accumulators(attune_buffer *out, int count) {
 }
 
 void attune_print_wgmma(attune_buffer *out, int width, int dtype, attune_wgmma_kind product) {
-  static const char *const names[] = {"wgmma_ss", "wgmma_ss_n_major", "wgmma_rs"};
+  static const char *const names[] = {"wgmma_ss", "wgmma_ss_n_major", "wgmma_rs", "wgmma_ss_m_major"};
   const bool a_registers = product == ATTUNE_WGMMA_REGISTERS;
   const int accumulators = width / 2, inputs = a_registers ? 5 : 2;
   const char *type = dtype == ATTUNE_BF16 ? "bf16" : "f16";
@@ -38,6 +38,7 @@ void attune_print_wgmma(attune_buffer *out, int width, int dtype, attune_wgmma_k
                       accumulators + inputs - 1,
                       a_registers                       ? "1"
                       : product == ATTUNE_WGMMA_N_MAJOR ? "0, 1"
+                      : product == ATTUNE_WGMMA_M_MAJOR ? "1, 1"
                                                         : "0, 0");
   print_accumulators(out, accumulators);
   attune_buffer_print(out,

@@ -23,6 +23,7 @@ typedef struct {
   attune_simulator_kernel_with_maps *kernel_with_maps; /* as what it takes */
   attune_simulator_kernel_of_block_masks *kernel_of_block_masks;
   attune_simulator_kernel_of_gradients *kernel_of_gradients;
+  attune_simulator_kernel_of_gradients_with_maps *kernel_of_gradients_with_maps;
   void *object; /* of dlopen */
   int file;
   char symbol[ATTUNE_TEXT_MAX + 8];
@@ -63,7 +64,8 @@ static attune_status bind(host_loaded *loaded) {
   void (*set)(const struct attune_simulator_calls *);
   *(void **)&set = dlsym(loaded->object, "attune_simulator_bind");
   *(void **)&loaded->kernel = *(void **)&loaded->kernel_with_maps = *(void **)&loaded->kernel_of_block_masks =
-      *(void **)&loaded->kernel_of_gradients = dlsym(loaded->object, loaded->symbol);
+      *(void **)&loaded->kernel_of_gradients = *(void **)&loaded->kernel_of_gradients_with_maps =
+          dlsym(loaded->object, loaded->symbol);
   if (!set || !loaded->kernel)
     return attune_fail(ATTUNE_DRIVER_FAILED, "%s is not in the kernel's binary",
                        set ? loaded->symbol : "attune_simulator_bind");
@@ -126,6 +128,7 @@ static attune_status launch(const attune_loaded *base, const attune_call *call, 
                                       .kernel_with_maps = loaded->kernel_with_maps,
                                       .kernel_of_block_masks = loaded->kernel_of_block_masks,
                                       .kernel_of_gradients = loaded->kernel_of_gradients,
+                                      .kernel_of_gradients_with_maps = loaded->kernel_of_gradients_with_maps,
                                       .name = loaded->symbol,
                                       .blocks = attune_launch_blocks(&step->launch, &base->machine->device),
                                       .threads = step->launch.threads,

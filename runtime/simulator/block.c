@@ -17,7 +17,9 @@ static void live(void *argument) {
   attune_simulator_lane *lane = argument;
   for (;;) {
     const attune_simulator_grid *grid = lane->block->grid;
-    if (grid->maps)
+    if (grid->maps && grid->gradients)
+      grid->kernel_of_gradients_with_maps(*grid->gradients, grid->maps);
+    else if (grid->maps)
       grid->kernel_with_maps(*grid->arguments, grid->maps);
     else if (grid->block_mask)
       grid->kernel_of_block_masks(*grid->block_mask);

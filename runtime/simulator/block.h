@@ -9,16 +9,19 @@
 typedef void attune_simulator_kernel(struct attune_arguments arguments);
 typedef void attune_simulator_kernel_of_block_masks(struct attune_block_mask_arguments arguments);
 typedef void attune_simulator_kernel_of_gradients(struct attune_backward_arguments arguments);
+typedef void attune_simulator_kernel_of_gradients_with_maps(struct attune_backward_arguments arguments,
+                                                            const struct attune_tensor_maps *maps);
 typedef void attune_simulator_kernel_with_maps(struct attune_arguments arguments,
                                                const struct attune_tensor_maps *maps);
 
 /* One launch. */
 typedef struct {
-  /* The kernel, as what it takes: the member that is given of maps, block_mask and gradients, else arguments alone. */
+  /* The kernel, as what it takes: block_mask or gradients if one is given, else arguments; and maps, if they are. */
   attune_simulator_kernel *kernel;
   attune_simulator_kernel_with_maps *kernel_with_maps;
   attune_simulator_kernel_of_block_masks *kernel_of_block_masks;
   attune_simulator_kernel_of_gradients *kernel_of_gradients;
+  attune_simulator_kernel_of_gradients_with_maps *kernel_of_gradients_with_maps;
   const char *name;
   int blocks, threads, shared_bytes;
   int cluster;  /* blocks of a cluster, which run together; 0: as 1 */

@@ -309,6 +309,33 @@ static unsigned count_up(unsigned *counter, int line) {
   return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
+/* Blocks run on several operating-system threads. */
+static void add_float(float *to, float value) {
+  uint32_t old, wanted;
+  __atomic_load((uint32_t *)(void *)to, &old, __ATOMIC_RELAXED);
+  do {
+    float sum;
+    memcpy(&sum, &old, sizeof sum);
+    sum += value;
+    memcpy(&wanted, &sum, sizeof wanted);
+  } while (
+      !__atomic_compare_exchange((uint32_t *)(void *)to, &old, &wanted, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+}
+
+static void add_global(float *to, const float *values, int count, int line) {
+  attune_simulator_block *block = attune_simulator_current;
+  const int size = count * (int)sizeof *values;
+  check_size(block, "a global addition", size, 4, line);
+  check_global(block, to, size, ATTUNE_SIMULATOR_ADD, line);
+  for (int i = 0; i < count; i++) {
+    if (block->products > 0 && poisoned(values + i, sizeof *values))
+      attune_simulator_fault(block, block->running->index, line,
+                             "adds a value of a product that was not waited for; wgmma_wait is missing before the"
+                             " accumulators are read, or its count is too large");
+    add_float(to + i, values[i]);
+  }
+}
+
 /* ---- asynchronous copies ---- */
 
 static void arrive(attune_simulator_block *block, attune_simulator_copy *copy) {
@@ -395,6 +422,7 @@ const struct attune_simulator_calls attune_simulator_runner_calls = {
     .finish_stores = attune_simulator_finish_stores,
     .fence_async = attune_simulator_fence_async,
     .count_up = count_up,
+    .add_global = add_global,
     .length_beyond = length_beyond,
     .cluster_barrier = cluster_barrier,
     .mbarrier_arrive_at = attune_simulator_mbarrier_arrive_at,

@@ -65,7 +65,8 @@ attune_status attune_simulator_memory_add(attune_simulator_memory *memory, const
 attune_status attune_simulator_memory_of(attune_simulator_memory *out, const attune_call *call) {
   static const attune_simulator_access allowed[] = {[ATTUNE_ACCESS_READ] = ATTUNE_SIMULATOR_READ,
                                                     [ATTUNE_ACCESS_WRITE] = ATTUNE_SIMULATOR_WRITE,
-                                                    [ATTUNE_ACCESS_COUNT] = ATTUNE_SIMULATOR_COUNT};
+                                                    [ATTUNE_ACCESS_COUNT] = ATTUNE_SIMULATOR_COUNT,
+                                                    [ATTUNE_ACCESS_ADD] = ATTUNE_SIMULATOR_ADD};
   attune_status status = ATTUNE_OK;
   out->count = 0;
   for (int i = 0; i < call->step->binding_count && status == ATTUNE_OK; i++) {
@@ -105,7 +106,9 @@ static uint64_t distance(const attune_simulator_tensor *tensor, uintptr_t at) {
 
 static void explain(const attune_simulator_memory *memory, char reason[256], uintptr_t at, int size,
                     attune_simulator_access access) {
-  static const char *const verbs[] = {"reads", "writes", "counts up"}, *const only[] = {"read", "write", "count up"};
+  static const char *const verbs[] = {"reads", "writes", "counts up", "adds to"}, *const only[] = {"read", "write",
+                                                                                                   "count up",
+                                                                                                   "add to"};
   const char *verb = verbs[access];
   const attune_simulator_tensor *near = NULL, *forbidden = NULL;
   for (int i = 0; i < memory->count; i++) {

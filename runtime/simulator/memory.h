@@ -9,7 +9,12 @@
 enum { ATTUNE_SIMULATOR_TENSORS_MAX = ATTUNE_TENSOR_COUNT };
 
 /* What a kernel may do with a tensor, and nothing else: blocks have no order, so that anything more would be a race. */
-typedef enum { ATTUNE_SIMULATOR_READ, ATTUNE_SIMULATOR_WRITE, ATTUNE_SIMULATOR_COUNT } attune_simulator_access;
+typedef enum {
+  ATTUNE_SIMULATOR_READ,
+  ATTUNE_SIMULATOR_WRITE,
+  ATTUNE_SIMULATOR_COUNT,
+  ATTUNE_SIMULATOR_ADD
+} attune_simulator_access;
 
 /* Dimensions from the widest stride to the narrowest, then `row` bytes that lie together. */
 typedef struct {

@@ -60,9 +60,15 @@ static void unpack_chunk(float out[8], const unsigned char *from, bool bf16) {
 }
 
 void attune_simulator_numbers_a(attune_simulator_numbers *numbers, const unsigned char *bytes, const uint32_t *chunks,
-                                bool bf16) {
-  for (int i = 0; i < 128; i++)
+                                bool m_major, bool bf16) {
+  for (int i = 0; i < 128 && !m_major; i++)
     unpack_chunk(&numbers->a[i / 2][i % 2 * 8], bytes + chunks[i], bf16);
+  for (int i = 0; i < 128 && m_major; i++) {
+    float x[8];
+    unpack_chunk(x, bytes + chunks[i], bf16);
+    for (int row = 0; row < 8; row++)
+      numbers->a[i % 8 * 8 + row][i / 8] = x[row];
+  }
 }
 
 void attune_simulator_numbers_b(attune_simulator_numbers *numbers, const unsigned char *bytes, const uint32_t *chunks,

@@ -8,7 +8,8 @@
 enum { ATTUNE_SIMULATOR_PRODUCT_N_MAX = 256 };
 
 /* Shared addresses of the sixteen-byte chunks of an operand, swizzled; *count of them. Returns NULL, or what is wrong
- * with the descriptor. K-major: rows x 16, two chunks a row. N-major: 16 x n, n / 8 chunks a row. */
+ * with the descriptor. K-major: rows x 16, two chunks a row. N-major (A: M-major, n is 64): 16 x n, n / 8 chunks a
+ * row. */
 const char *attune_simulator_k_major(uint32_t *chunks, int *count, uint64_t descriptor, int rows);
 const char *attune_simulator_n_major(uint32_t *chunks, int *count, uint64_t descriptor, int n);
 
@@ -21,7 +22,7 @@ typedef struct {
 
 /* From the chunks, in the order above. */
 void attune_simulator_numbers_a(attune_simulator_numbers *numbers, const unsigned char *bytes, const uint32_t *chunks,
-                                bool bf16);
+                                bool m_major, bool bf16);
 void attune_simulator_numbers_b(attune_simulator_numbers *numbers, const unsigned char *bytes, const uint32_t *chunks,
                                 int n, bool n_major, bool bf16);
 /* A's fragments: four words of each of the 128 threads. */

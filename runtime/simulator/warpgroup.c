@@ -21,7 +21,7 @@ typedef struct {
 typedef struct {
   uint32_t number, batch; /* of the block's products; of the group's batches */
   int line, n, a_count, count;
-  bool accumulate, bf16, registers, n_major; /* A in registers; B N-major */
+  bool accumulate, bf16, registers, n_major, m_major; /* A in registers; B N-major; A M-major */
   sum *sum;
   const unsigned *a[128];
   unsigned a_words[128][4];                                  /* as they were when it was issued */
@@ -158,7 +158,7 @@ static void perform(attune_simulator_block *block, int group, product *p) {
   if (p->registers)
     attune_simulator_numbers_registers(&queue->numbers, p->a, p->bf16);
   else
-    attune_simulator_numbers_a(&queue->numbers, block->shared.bytes, p->chunks, p->bf16);
+    attune_simulator_numbers_a(&queue->numbers, block->shared.bytes, p->chunks, p->m_major, p->bf16);
   attune_simulator_numbers_b(&queue->numbers, block->shared.bytes, p->chunks + p->a_count, p->n, p->n_major, p->bf16);
   attune_simulator_numbers_sum(&queue->numbers, values, p->n, p->accumulate);
   give_sum(block, group, p->sum, p->line);
@@ -174,7 +174,7 @@ static void check_lanes(attune_simulator_block *block, int group, int line) {
   for (int i = 1; i < 128; i++) {
     const struct attune_simulator_product *other = &lanes[i].product;
     if (other->a_matrix != p->a_matrix || other->b_matrix != p->b_matrix || !other->accumulate != !p->accumulate ||
-        other->n != p->n || !other->a != !p->a)
+        other->n != p->n || !other->a != !p->a || !other->a_m_major != !p->a_m_major)
       attune_simulator_fault(block, lanes[i].index, line,
                              "divergence: the warpgroup's threads ask for different products");
   }
@@ -184,7 +184,9 @@ static void locate(attune_simulator_block *block, product *p, const struct attun
   int line = p->line, b_count;
   const char *wrong = NULL;
   p->a_count = 0;
-  if (!p->registers) wrong = attune_simulator_k_major(p->chunks, &p->a_count, of->a_matrix, 64);
+  if (!p->registers)
+    wrong =
+        (p->m_major ? attune_simulator_n_major : attune_simulator_k_major)(p->chunks, &p->a_count, of->a_matrix, 64);
   if (wrong) attune_simulator_fault(block, group * 128, line, "a product's descriptor of A: %s", wrong);
   wrong = (p->n_major ? attune_simulator_n_major : attune_simulator_k_major)(p->chunks + p->a_count, &b_count,
                                                                              of->b_matrix, p->n);
@@ -272,7 +274,8 @@ static void issue(attune_simulator_block *block, int group, int line) {
                  .accumulate = of->accumulate != 0,
                  .bf16 = of->bf16 != 0,
                  .registers = of->a != NULL,
-                 .n_major = of->b_n_major != 0};
+                 .n_major = of->b_n_major != 0,
+                 .m_major = of->a_m_major != 0};
   locate(block, p, of, group);
   if (!attune_simulator_shared_start_product(&block->shared, &conflict, p->chunks, p->count, group, p->number, line))
     attune_simulator_fault_conflict(block, &conflict, line, "a product",

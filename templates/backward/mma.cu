@@ -11,8 +11,7 @@
  * mma.m16n8k16". */
 #include "../parts/gradients.h"
 #include "../parts/load_cp_async.h"
-#include "../parts/scheduler.h"
-#include "../parts/tile_walk.h"
+#include "position.h"
 
 constexpr int threads = warps * 32;
 #if OPERATION_DQ
@@ -27,33 +26,6 @@ constexpr int width = (head_dim_v + 15) / 16 * 16; // of V and dO
 
 using step_fragment = float[atoms][step_rows / 8][4]; // of products of own rows and rows of a step
 using step_operand = unsigned[atoms][step_rows / 16][4];
-
-/* Where a block is: its own tile, and the tile of the other side. Of keys, the head is one of those that share them. */
-struct position {
-#if OPERATION_DQ
-  work_tile at;
-#else
-  key_tile at;
-  int end_head;
-#endif
-  tile_walk walk;
-};
-
-/* To the next tile; false: there is none. */
-ATTUNE_DEVICE bool advance(position &p, const attune_arguments &problem) {
-  if (p.walk.more) {
-    step_walk(p.walk, problem, p.at);
-    return true;
-  }
-#if OPERATION_DQ
-  return false;
-#else
-  if (p.at.head + 1 >= p.end_head) return false;
-  p.at.head++;
-  p.walk = first_of_walk(problem, p.at);
-  return true;
-#endif
-}
 
 /* C = A B^T: rows of the warp times rows of a step, both with `columns` columns. */
 template <int columns, int pitch>
@@ -338,21 +310,15 @@ ATTUNE_DEVICE void work(const attune_backward_arguments &a, const position &star
 
 ATTUNE_KERNEL(threads, min_blocks_per_sm) KERNEL_NAME(const attune_backward_arguments a) {
   const attune_arguments &problem = a.problem;
+#if OPERATION_DQ
   position start = {};
-#if OPERATION_DQ
   if (!decode_tile(start.at, problem, block_index())) return;
-#else
-  const int heads_kv = problem.heads_q / problem.group, tiles = a.gradients.tiles_n * heads_kv * problem.batch;
-  const int index = block_index() % tiles, place = index / a.gradients.tiles_n;
-  start.at.batch = place / heads_kv;
-  start.at.head = place % heads_kv * problem.group;
-  start.end_head = start.at.head + problem.group;
-  if (!find_rows(start.at, problem, index % a.gradients.tiles_n)) return;
-#endif
-  if (start.at.tiles > 0) start.walk = first_of_walk(problem, start.at);
-#if OPERATION_DQ
+  if (start.at.tiles > 0) begin_walk(start, problem);
   work<true, false>(a, start);
 #else
+  const int tiles = a.gradients.tiles_n * (problem.heads_q / problem.group) * problem.batch;
+  position start;
+  if (!find_position(start, a, block_index() % tiles)) return;
 #if SPLIT_DKV
   if (block_index() < tiles)
     work<true, false>(a, start);

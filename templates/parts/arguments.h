@@ -90,9 +90,10 @@ struct attune_gradients {
   /* (batch, heads_q, rows_padded, 2): of each query row LSE in base 2, inf where it sees no key and past its sequence's
    * end; and the product of O and its gradient, less dlse. */
   float *row_terms;
-  int rows_padded; /* seqlen_q, rounded up */
-  int tiles_n;     /* ceil(seqlen_k / tile_n) */
-  float scale;     /* the derivative of the natural score with respect to q.k, but for what softcap does */
+  float *dq_partial; /* sums of what blocks add to dQ, before scale: as templates/backward/dq_partial.h has them */
+  int rows_padded;   /* seqlen_q, rounded up */
+  int tiles_n;       /* ceil(seqlen_k / tile_n) */
+  float scale;       /* the derivative of the natural score with respect to q.k, but for what softcap does */
 };
 struct attune_backward_arguments {
   struct attune_arguments problem;
@@ -111,7 +112,8 @@ struct __attribute__((aligned(64))) attune_tensor_map {
   unsigned long long opaque[16];
 };
 
-/* The second argument of kernels that move tiles by map: Q, K, V and O as (head_dim, seqlen, heads, batch). */
+/* The second argument of kernels that move tiles by map: Q, K, V and O, backward dO, as (head_dim, seqlen, heads,
+ * batch). */
 enum { ATTUNE_TENSOR_MAPS = 4 };
 struct attune_tensor_maps {
   struct attune_tensor_map q, k, v, o;

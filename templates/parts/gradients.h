@@ -9,6 +9,14 @@ ATTUNE_DEVICE const float *terms_of_row(const attune_backward_arguments &a, int 
   return a.gradients.row_terms + 2 * (((long long)batch * a.problem.heads_q + head) * a.gradients.rows_padded + row);
 }
 
+/* The probability of a score q.k; lse: of the query. Without softcap. */
+ATTUNE_DEVICE float probability_of(float score, const attune_arguments &problem, float lse) {
+#if SCORE_NEGATED
+  score = -score;
+#endif
+  return exp2_approximate(multiply_add(score, problem.log2_scale, -lse));
+}
+
 /* Recomputation (FlashAttention, arXiv 2205.14135, appendix B.4): score is q.k and becomes the probability P; slope is
  * dO.v and becomes the derivative by scale * q.k, which is P (dO.v - delta). lse and delta: of the query. */
 ATTUNE_DEVICE void differentiate(float &score, float &slope, const attune_arguments &problem, float lse, float delta) {

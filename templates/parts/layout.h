@@ -27,6 +27,13 @@ constexpr int terms_offset = 139264;
 constexpr int terms_slot_bytes = 512;
 constexpr int staged_pitch = 272;
 constexpr int rows_of_warp = 4;
+constexpr int staged_offset = 0;
+constexpr int d_o_offset = 65536;
+constexpr int d_o_slot_bytes = 16384;
+constexpr int ds_offset = 98304;
+constexpr int ds_slot_bytes = 16384;
+constexpr int dq_by_rows = 0;
+constexpr int dq_columns = 64;
 constexpr int warp_offset = 0;
 constexpr int warp_slot_bytes = 1152;
 
@@ -36,6 +43,7 @@ struct smem_map {
   shared_address q_full, o_full, q_empty, o_empty, o_slot;
   shared_address k_full, k_empty, v_full, v_empty, v_landed;
   shared_address queue_full, queue_empty, queue, k_tile;
+  shared_address kv_full, kv_landed, step_full, step_empty, step_landed;
 };
 ATTUNE_DEVICE smem_map map_smem(shared_address start) {
   smem_map smem = {};

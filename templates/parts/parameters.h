@@ -11,7 +11,8 @@
 #define SCORE_NEGATED 0
 #define SCORE_SOFTCAP 0
 #define SCORE_EXPRESSION 0
-#define OPERATION_DQ 0 /* backward: the kernel for dQ, else for dK and dV */
+#define OPERATION_DQ 0       /* backward: the kernel for dQ alone */
+#define OPERATION_BACKWARD 0 /* that for dK and dV */
 #define SPLIT_DKV 0
 #define SINKS 0
 #define LSE 1
@@ -32,6 +33,8 @@
 #define PERSISTENT_DYNAMIC 0 /* items come from a counter */
 #define PACK_GQA 1           /* as `pack_gqa` below */
 #define TILE_M 128           /* as `tile_m` below */
+#define TILE_N 64            /* as `tile_n` below */
+#define MIN_BLOCKS_PER_SM 2  /* as `min_blocks_per_sm` below */
 #define SPLITS 2             /* as `splits` below */
 #define CLUSTER 2            /* as `cluster` below */
 #define ORDER_REVERSED 0

@@ -6,7 +6,11 @@
 #include "parameters.h"
 
 constexpr int threads = warps * 32;
-constexpr int consumers = tile_m / 64;           // warpgroups that compute
+#if OPERATION_BACKWARD
+constexpr int consumers = tile_n / 64; // warpgroups that compute
+#else
+constexpr int consumers = tile_m / 64; // warpgroups that compute
+#endif
 constexpr int depth = (head_dim + 15) / 16 * 16; // of the product Q K
 constexpr int k_panels = (head_dim + 63) / 64;   // of Q and K
 constexpr int v_panels = (head_dim_v + 63) / 64; // of V and O

@@ -312,6 +312,12 @@ ATTUNE_DEVICE void store_global_int(int *to, int value) {
   asm volatile("st.global.s32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
 }
 
+// A vector of four from sm_90 on (PTX ISA, red).
+ATTUNE_DEVICE void reduce_add_128(float *to, float a, float b, float c, float d) {
+  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(a), "f"(b), "f"(c), "f"(d)
+               : "memory");
+}
+
 ATTUNE_DEVICE unsigned atomic_increment(unsigned *counter) {
   unsigned before;
   asm volatile("atom.relaxed.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");

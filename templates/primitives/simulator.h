@@ -328,6 +328,11 @@ ATTUNE_DEVICE void store_global_int(int *to, int value, int line = __builtin_LIN
   host->store_global(to, &value, sizeof value, line);
 }
 
+ATTUNE_DEVICE void reduce_add_128(float *to, float a, float b, float c, float d, int line = __builtin_LINE()) {
+  const float values[4] = {a, b, c, d};
+  host->add_global(to, values, 4, line);
+}
+
 ATTUNE_DEVICE unsigned atomic_increment(unsigned *counter, int line = __builtin_LINE()) {
   return host->count_up(counter, line);
 }
@@ -471,6 +476,17 @@ ATTUNE_DEVICE void wgmma_rs(float (&c)[n], const unsigned (&a)[4], unsigned long
   const attune_simulator_product product = {c, a, 0, b, 1, n, accumulate, 1};
 #else
   const attune_simulator_product product = {c, a, 0, b, 1, n, accumulate, 0};
+#endif
+  host->warpgroup_multiply(&product, line);
+}
+
+template <int n>
+ATTUNE_DEVICE void wgmma_ss_m_major(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
+                                    int line = __builtin_LINE()) {
+#if DTYPE_BF16
+  const attune_simulator_product product = {c, nullptr, a, b, 1, n, accumulate, 1, 1};
+#else
+  const attune_simulator_product product = {c, nullptr, a, b, 1, n, accumulate, 0, 1};
 #endif
   host->warpgroup_multiply(&product, line);
 }

@@ -33,9 +33,10 @@ enum attune_simulator_collective {
 struct attune_simulator_product {
   float *c;                              /* n of them */
   const unsigned *a;                     /* 4 words, or null: a_matrix */
-  unsigned long long a_matrix, b_matrix; /* descriptors; a is K-major */
+  unsigned long long a_matrix, b_matrix; /* descriptors */
   int b_n_major;                         /* else it is K-major */
   int n, accumulate, bf16;
+  int a_m_major; /* else it is K-major */
 };
 
 /* What accumulators hold until their product is waited for, as a float and as an element of either dtype; and what the
@@ -75,6 +76,7 @@ struct attune_simulator_calls {
   void (*finish_stores)(int line); /* the thread's: they have read shared memory */
   void (*fence_async)(int line);
   unsigned (*count_up)(unsigned *counter, int line);
+  void (*add_global)(float *to, const float *values, int count, int line); /* to sums of all blocks, in any order */
   /* Of a cluster, whose blocks are numbered from 0. */
   void (*cluster_barrier)(int line);
   void (*mbarrier_arrive_at)(unsigned barrier, int block, int line);

@@ -27,6 +27,12 @@ static const char *const configs[] = {
     "mma.bf16.d128.causal.m32.n64.w4.s2.b1.dq_m64.dq_n32.dq_w4.dq_s1.dq_b1",
     "mma.fp16.d136.v72.m16.n64.w4.s1.b1.dq_m64.dq_n16.dq_w4.dq_s2.dq_b1",
     "mma.bf16.d256.causal.m32.n64.w4.s1.split_dkv.b1.dq_m64.dq_n16.dq_w4.dq_s1.dq_b1",
+    "wgmma.bf16.d64.m64.n64.w8.s1.b1",
+    "wgmma.fp16.d40.v72.causal.m64.n64.w8.s2.b2",
+    "wgmma.bf16.d64.causal.m128.n128.w12.s2.b1",
+    "wgmma.fp16.d24.v64.window.softcap.m128.n128.w12.s3.b1",
+    "wgmma.bf16.d128.negated.m64.n128.w12.s2.b1",
+    "wgmma.fp16.d96.v128.causal.m64.n128.w12.s1.b1",
 };
 enum { CONFIGS = sizeof configs / sizeof configs[0], PROBLEMS = 6 };
 
@@ -89,7 +95,8 @@ static void choose(trial *out, const attune_config *config, int n) {
   if (attune_problem_resolve(&out->problem, &p) != ATTUNE_OK) fail_msg("problem %d: %s", n, attune_message());
 }
 
-/* The gradients of one verified run, one after the other; malloc'ed. */
+/* The gradients of one verified run, those of Q last; malloc'ed. size: without those of Q, where blocks add to them in
+ * any order. */
 static uint16_t *run(int schedule, const attune_config *config, const trial *t, int n, size_t *size) {
   const attune_problem *p = &t->problem;
   const size_t of_q = (size_t)p->batch * (size_t)p->seqlen_q * (size_t)p->heads_q * (size_t)p->head_dim,
@@ -104,12 +111,12 @@ static uint16_t *run(int schedule, const attune_config *config, const trial *t, 
   const attune_program_source from = {.backend = machines[schedule], .store = store, .problem = p};
   uint16_t *out = malloc(sizeof *out * (of_q + of_k + of_v));
   assert_non_null(out);
-  *size = sizeof *out * (of_q + of_k + of_v);
+  *size = sizeof *out * (of_k + of_v + (config->family == ATTUNE_FAMILY_BACKWARD_WGMMA ? 0 : of_q));
   (void)attune_problem_print(class, p);
   if (attune_verifier_create(&verifier, machines[schedule], p, NULL, &drawing) != ATTUNE_OK ||
       attune_program_create(&program, &from, config) != ATTUNE_OK ||
       attune_verifier_check(verifier, program, &verdict) != ATTUNE_OK ||
-      attune_verifier_gradients(verifier, out, out + of_q, out + of_q + of_k) != ATTUNE_OK)
+      attune_verifier_gradients(verifier, out + of_k + of_v, out, out + of_k) != ATTUNE_OK)
     fail_msg("problem %d, %s: %s", n, class, attune_message());
   if (!verdict.passed) fail_msg("problem %d, %s: %s", n, class, verdict.worst);
   attune_program_destroy(program);
@@ -177,6 +184,7 @@ static void masks_by_expression(void **state) {
   for (size_t i = 0; i < COUNT(problems); i++) {
     check_pattern(ATTUNE_FAMILY_BACKWARD_REFERENCE, "m32.n4.w4", problems[i], i);
     check_pattern(ATTUNE_FAMILY_BACKWARD_MMA, "m32.n64.w4.s2.b1.dq_m64.dq_n32.dq_w4.dq_s2.dq_b1", problems[i], i + 1);
+    check_pattern(ATTUNE_FAMILY_BACKWARD_WGMMA, "m128.n128.w12.s2.b1", problems[i], i);
   }
 }
 

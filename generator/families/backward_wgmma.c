@@ -1,0 +1,237 @@
+/* The backward pass by Hopper's warpgroup products and tensor copy engine; sm_90 alone (templates/backward/wgmma.cu). A
+ * block of keys makes the gradients of K and V, and adds to sums of floats that of Q, which a last kernel converts. */
+#include "generator/base/status.h"
+#include "generator/families/family.h"
+#include "generator/families/wgmma_products.h"
+
+enum {
+  ARCH = 90,
+  ROWS = 64, /* keys of a warpgroup that computes; queries of its part of dQ */
+  CONSUMERS_MAX = 2,
+  HEAD_DIM_MAX = 128, /* dK and dV are accumulators at once */
+  STAGES_MAX = 3,
+  DS_SLOTS = 2,
+  BLOCKS_MAX = 2,
+  PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
+  PANEL_ROW_BYTES = 128,
+  SWIZZLE_BYTES = 1024, /* alignment of a tile */
+  MBARRIER_BYTES = 8,
+  TERMS_BYTES = 8, /* of a query row */
+  CONVERT_WARPS = 4
+};
+
+static int panels(int head_dim) {
+  return (head_dim + PANEL - 1) / PANEL;
+}
+
+static int consumers(const attune_config *c) {
+  return c->tile_n / ROWS;
+}
+
+/* A warpgroup's part of a tile of dQ: some of the rows and all columns, or all rows and a panel. */
+static bool dq_by_rows(const attune_config *c) {
+  return c->tile_m > ROWS || consumers(c) == 1;
+}
+static int dq_columns(const attune_config *c) {
+  return dq_by_rows(c) ? c->head_dim : PANEL;
+}
+
+int64_t attune_dq_partial_floats(const attune_config *config) {
+  return (int64_t)consumers(config) * ROWS * dq_columns(config);
+}
+
+static int registers_at_entry(const attune_config *c) {
+  enum { SM_REGISTERS = 65536 };
+  const int share = SM_REGISTERS / (c->warps * 32 * c->min_blocks_per_sm) / 8 * 8;
+  return share < ATTUNE_REGISTERS_MAX ? share : ATTUNE_REGISTERS_MAX;
+}
+
+/* What a consumer has once the producer has given its own away. */
+static int registers_of_consumer(const attune_config *c) {
+  enum { PRODUCER = 40 };                                                          /* at least */
+  if (consumers(c) == 1 && c->min_blocks_per_sm == 1) return ATTUNE_REGISTERS_MAX; /* nothing is exchanged */
+  return (registers_at_entry(c) * (consumers(c) + 1) - PRODUCER) / consumers(c) / 8 * 8;
+}
+
+/* dK, dV, S and dP. */
+static int accumulators(const attune_config *c) {
+  return c->head_dim / 2 + c->head_dim_v / 2 + c->tile_m;
+}
+
+static void add_tiles(attune_layout *out, const char *name, int slots, int panel_count, int rows) {
+  attune_layout_add(out, name, slots, (int64_t)panel_count * rows * PANEL_ROW_BYTES, SWIZZLE_BYTES);
+}
+
+static void add_barriers(attune_layout *out, const char *name, int count) {
+  attune_layout_add(out, name, count, MBARRIER_BYTES, MBARRIER_BYTES);
+}
+
+static void add_dq(attune_layout *out, const attune_config *c) {
+  attune_layout_constant(out, "dq_by_rows", dq_by_rows(c), "1: a part of dQ is some rows of the tile, 0: some columns");
+  attune_layout_constant(out, "dq_columns", dq_columns(c), "of a part of dQ");
+}
+
+static void layout(attune_layout *out, const attune_config *c) {
+  const int k = panels(c->head_dim), v = panels(c->head_dim_v);
+  add_tiles(out, "k", 1, k, c->tile_n);
+  add_tiles(out, "v", 1, v, c->tile_n);
+  add_tiles(out, "q", c->stages, k, c->tile_m);
+  add_tiles(out, "d_o", c->stages, v, c->tile_m);
+  add_tiles(out, "ds", DS_SLOTS, panels(c->tile_m), c->tile_n);
+  attune_layout_add(out, "terms", c->stages, (int64_t)c->tile_m * TERMS_BYTES, 16);
+  add_barriers(out, "kv_full", 1);
+  add_barriers(out, "kv_landed", 1); /* ragged K and V before their tails are zeroed */
+  add_barriers(out, "step_full", c->stages);
+  add_barriers(out, "step_empty", c->stages);
+  add_barriers(out, "step_landed", c->stages); /* likewise Q and dO */
+  const int of_consumer = registers_of_consumer(c), at_entry = registers_at_entry(c);
+  attune_layout_constant(out, "consumer_registers", of_consumer, "of a thread that computes, after the exchange");
+  attune_layout_constant(out, "producer_registers", at_entry * (consumers(c) + 1) - consumers(c) * of_consumer,
+                         "of the other threads");
+  add_dq(out, c);
+}
+
+static int registers(const attune_config *c) {
+  enum { ELASTIC = 40 /* estimate.c does without so many */, ADDRESSES_AND_STATE = 24 };
+  const int lacks = accumulators(c) + ADDRESSES_AND_STATE - registers_of_consumer(c);
+  return registers_at_entry(c) + (lacks > 0 ? ELASTIC + lacks : 0);
+}
+
+/* ---- legal ---- */
+
+static attune_status check_shape(const attune_config *c) {
+  if (c->head_dim > HEAD_DIM_MAX || c->head_dim_v > HEAD_DIM_MAX)
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "head_dim is %d and head_dim_v %d; family wgmma takes up to %d backward",
+                       c->head_dim, c->head_dim_v, HEAD_DIM_MAX);
+  if (c->tile_m % ROWS != 0 || c->tile_n % ROWS != 0)
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tile_m is %d and tile_n %d; they must be multiples of %d", c->tile_m,
+                       c->tile_n, ROWS);
+  if (c->warps != 4 * (consumers(c) + 1))
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "warps is %d; tile_n %d needs %d: four load, four for each %d keys",
+                       c->warps, c->tile_n, 4 * (consumers(c) + 1), ROWS);
+  const bool by_rows = c->tile_m == ROWS * consumers(c);
+  if (by_rows || (c->tile_m == ROWS && panels(c->head_dim) == consumers(c))) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                     "%d warpgroups cannot share dQ of %d rows and %d columns: each takes %d rows, or %d of %d columns",
+                     consumers(c), c->tile_m, c->head_dim, ROWS, PANEL, ROWS);
+}
+
+static attune_status legal(const attune_config *c, const attune_device *device) {
+  enum { ADDRESSES_AND_STATE = 12 };
+  if (device->arch != ARCH && device->arch != 0) /* 0: the simulator */
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family wgmma needs sm_%d, this device is sm_%d", ARCH, device->arch);
+  const attune_status status = check_shape(c);
+  if (status != ATTUNE_OK) return status;
+  const int needs = accumulators(c) + ADDRESSES_AND_STATE, has = registers_of_consumer(c);
+  if (needs <= has) return ATTUNE_OK;
+  return attune_fail(ATTUNE_ILLEGAL_CONFIG, "a thread needs %d registers for dK, dV, S and dP, it has %d", needs, has);
+}
+
+static attune_status serves(const attune_config *config, const attune_problem *p) {
+  (void)config;
+  attune_status status = attune_tensor_map_takes("q", &p->q, p->seqlen_q, p->heads_q, p->batch);
+  if (status == ATTUNE_OK) status = attune_tensor_map_takes("k", &p->k, p->seqlen_k, p->heads_kv, p->batch);
+  if (status == ATTUNE_OK) status = attune_tensor_map_takes("v", &p->v, p->seqlen_k, p->heads_kv, p->batch);
+  return status == ATTUNE_OK ? attune_tensor_map_takes("do", &p->d_o, p->seqlen_q, p->heads_q, p->batch) : status;
+}
+
+/* ---- space ---- */
+
+static void warps_axis(attune_axis *out, const attune_config *config, const attune_problem *problem) {
+  (void)problem;
+  out->values[0] = 4 * (consumers(config) + 1);
+}
+
+static const attune_config_field schedule[] = {
+    {ATTUNE_FIELD_TILE_M, .low = ROWS, .high = ROWS * CONSUMERS_MAX, .axis = {{ROWS, 2 * ROWS}, 2}},
+    {ATTUNE_FIELD_TILE_N, .low = ROWS, .high = ROWS * CONSUMERS_MAX, .axis = {{ROWS, 2 * ROWS}, 2}},
+    {ATTUNE_FIELD_WARPS, .low = 8, .high = 4 * (CONSUMERS_MAX + 1), .axis_of = warps_axis},
+    {ATTUNE_FIELD_STAGES, .low = 1, .high = STAGES_MAX, .axis = {{1, 2, 3}, 3}},
+    {ATTUNE_FIELD_MIN_BLOCKS_PER_SM, .high = BLOCKS_MAX, .axis = {{1, 2}, 2}},
+};
+
+static void dq(attune_config *out, const attune_config *config) {
+  out->family = ATTUNE_FAMILY_DQ_CONVERT;
+  out->tile_m = config->tile_m;
+  out->tile_n = config->tile_n;
+  out->warps = CONVERT_WARPS;
+}
+
+static void print_primitives(struct attune_buffer *out, const attune_config *c) {
+  attune_print_wgmma(out, c->tile_m, c->dtype, ATTUNE_WGMMA_K_MAJOR);
+  attune_print_wgmma(out, c->head_dim, c->dtype, ATTUNE_WGMMA_REGISTERS);
+  if (c->head_dim_v != c->head_dim) attune_print_wgmma(out, c->head_dim_v, c->dtype, ATTUNE_WGMMA_REGISTERS);
+  attune_print_wgmma(out, dq_columns(c), c->dtype, ATTUNE_WGMMA_M_MAJOR);
+}
+
+/* ---- cost ---- */
+
+static void cost(attune_cost *out, const attune_config *c, const attune_problem *problem) {
+  const double depth = (c->head_dim + 15) / 16 * 16, width = (c->head_dim_v + 15) / 16 * 16;
+  const double m = c->tile_m, n = c->tile_n;
+  const bool softcap = problem->softcap > 0;
+  *out = (attune_cost){
+      .matrix_flops = 2 * m * n * (3 * depth + 2 * width),
+      /* Operands in shared memory: Q and dO of each warpgroup twice, K and V once, dS^T written and read, K for dQ. */
+      .shared_bytes = 2 * m * (depth + width) * (2 * consumers(c) + 1) + 2 * n * (depth + width) +
+                      2 * m * n * (1 + consumers(c)) + 2 * n * depth,
+      .loaded_bytes = 2 * m * (depth + width) + 4 * m * depth,
+      .exponentials = m * n * (softcap ? 3 : 1),
+      .float_operations = m * n * (softcap ? 12 : 8),
+      .latency_clocks = 500,
+      .serial_share = consumers(c) * c->min_blocks_per_sm > 1 ? 0.7 : 1, /* not fitted: nothing was measured */
+      .outside_clocks = 5000,
+  };
+}
+
+const attune_family_row attune_family_backward_wgmma_row = {
+    .name = "wgmma",
+    .operation = ATTUNE_OPERATION_BACKWARD,
+    .template_path = "templates/backward/wgmma.cu",
+    .speed = 2,
+    .legal = legal,
+    .schedule = schedule,
+    .schedule_count = sizeof schedule / sizeof *schedule,
+    .layout = layout,
+    .registers = registers,
+    .print_primitives = print_primitives,
+    .serves = serves,
+    .dq = dq,
+    .tensor_maps = true,
+    .own_arch = ARCH,
+    .cost = cost,
+};
+
+/* ---- the kernel that converts dQ ---- */
+
+static const attune_config_field convert_schedule[] = {
+    {ATTUNE_FIELD_TILE_M, .low = ROWS, .high = ROWS * CONSUMERS_MAX},
+    {ATTUNE_FIELD_TILE_N, .low = ROWS, .high = ROWS * CONSUMERS_MAX},
+    {ATTUNE_FIELD_WARPS, .low = CONVERT_WARPS, .high = CONVERT_WARPS},
+};
+
+static attune_status convert_legal(const attune_config *config, const attune_device *device) {
+  (void)config, (void)device;
+  return ATTUNE_OK;
+}
+
+static void convert_layout(attune_layout *out, const attune_config *c) {
+  attune_layout_add(out, "staged", 1, (int64_t)ROWS * (2 * dq_columns(c) + 16), 16);
+  add_dq(out, c);
+}
+
+static int convert_registers(const attune_config *config) {
+  (void)config;
+  return 40;
+}
+
+const attune_family_row attune_family_dq_convert_row = {
+    .name = "convert",
+    .operation = ATTUNE_OPERATION_DQ,
+    .template_path = "templates/backward/convert.cu",
+    .legal = convert_legal,
+    .schedule = convert_schedule,
+    .schedule_count = sizeof convert_schedule / sizeof *convert_schedule,
+    .layout = convert_layout,
+    .registers = convert_registers,
+};

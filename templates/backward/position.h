@@ -1,0 +1,75 @@
+/* Where a block of the backward pass is: its own tile, and how it goes through the tiles of the other side. */
+#pragma once
+#include "../parts/scheduler.h"
+#include "../parts/tile_walk.h"
+
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
+using walk_state = tile_walk;
+#else
+/* Between the bounds all tiles are seen: from the last to the first. */
+struct walk_state {
+  int tile;
+  bool full, more; // nothing is masked in it; others follow
+};
+
+template <class tile_of> ATTUNE_DEVICE void take_step(walk_state &walk, const tile_of &at, int tile) {
+  walk.tile = tile;
+  walk.full = tile >= at.full_begin && tile < at.full_end;
+  walk.more = tile > at.last_tile - at.tiles + 1;
+}
+#endif
+
+/* The tile of the other side stands in `walk`. Of keys, the head is one of those that share them. */
+struct position {
+#if OPERATION_DQ
+  work_tile at;
+#else
+  key_tile at;
+  int end_head;
+#endif
+  walk_state walk;
+};
+
+/* To the first tile of the head. */
+ATTUNE_DEVICE void begin_walk(position &p, [[maybe_unused]] const attune_arguments &problem) {
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
+  p.walk = first_of_walk(problem, p.at);
+#else
+  take_step(p.walk, p.at, p.at.last_tile);
+#endif
+}
+
+/* To the next tile; false: there is none. */
+ATTUNE_DEVICE bool advance(position &p, const attune_arguments &problem) {
+  if (p.walk.more) {
+#if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
+    step_walk(p.walk, problem, p.at);
+#else
+    take_step(p.walk, p.at, p.walk.tile - 1);
+#endif
+    return true;
+  }
+#if OPERATION_DQ
+  return false;
+#else
+  if (p.at.head + 1 >= p.end_head) return false;
+  p.at.head++;
+  begin_walk(p, problem);
+  return true;
+#endif
+}
+
+#if !OPERATION_DQ
+/* At the index-th tile of keys; false: it has no keys. */
+ATTUNE_DEVICE bool find_position(position &p, const attune_backward_arguments &a, int index) {
+  const attune_arguments &problem = a.problem;
+  const int heads_kv = problem.heads_q / problem.group, place = index / a.gradients.tiles_n;
+  p = position();
+  p.at.batch = place / heads_kv;
+  p.at.head = place % heads_kv * problem.group;
+  p.end_head = p.at.head + problem.group;
+  if (!find_rows(p.at, problem, index % a.gradients.tiles_n)) return false;
+  if (p.at.tiles > 0) begin_walk(p, problem);
+  return true;
+}
+#endif

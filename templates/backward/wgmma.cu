@@ -1,0 +1,350 @@
+/* The gradients of K and V, and sums for that of Q, on Hopper (sm_90a): wgmma, tiles by TMA.
+ *
+ * A block owns a tile of keys and goes through the rows of Q and dO of all heads that share them. The first warpgroup
+ * gives its registers away; its first warp loads: K and V once, then a tile of Q and dO with the terms of its rows into
+ * each slot. Every other warpgroup is a consumer: it owns 64 of the keys, as rows of S^T = K Q^T and dP^T = V dO^T, so
+ * that P^T and dS^T are, packed, operands of dV += P^T dO and dK += dS^T Q. For dQ = dS K the consumers leave dS^T in
+ * shared memory, which all of them then read: each computes its part of the tile's dQ (dq_partial.h) and adds it to
+ * sums in device memory, in whichever order blocks come.
+ *
+ * dS^T has two slots: a consumer that comes to the barrier of a step has ended its products of the step before, so that
+ * behind the barrier the slot of that step is free. */
+#include "../parts/fragment.h"
+#include "../parts/gradients.h"
+#include "../parts/load_tma.h"
+#include "../parts/named_barriers.h"
+#include "../parts/pipeline.h"
+#include "dq_partial.h"
+#include "position.h"
+
+constexpr int width = (head_dim_v + 15) / 16 * 16;                       // of the product V dO
+constexpr int step_panels_bytes = (k_panels + v_panels) * q_panel_bytes; // of Q and dO
+constexpr int full_arrivals = 2;                                         // for the copies, and for the terms
+
+/* ---- the load warp ---- */
+
+/* A warp clears the rows from `limit` on: what a length in device memory leaves out may hold anything, and 0 x NaN is
+ * NaN. */
+template <int panels, int panel_bytes> ATTUNE_DEVICE void zero_rows(shared_address tile, int limit) {
+  const vec128 zero = {};
+  for (int at = limit * row_bytes + thread_index() % 32 * 16; at < panel_bytes; at += 32 * 16)
+#pragma unroll
+    for (int p = 0; p < panels; p++)
+      store_shared_128(tile + p * panel_bytes + at, zero);
+}
+
+ATTUNE_DEVICE void load_kv(const attune_arguments &problem, const attune_tensor_maps &maps, shared_address shared,
+                           const smem_map &smem, const position &start) {
+  const bool elected = thread_index() % 32 == 0;
+  const int head_kv = start.at.head / problem.group, first = start.at.key_begin;
+  const bool clears = problem.seqlens_k && first + tile_n > start.at.seqlen_k;
+  const shared_address arrived = clears ? smem.kv_landed : smem.kv_full;
+  if (elected) {
+    mbarrier_arrive_expect_tx(arrived, (k_panels + v_panels) * kv_panel_bytes);
+    load_panels<k_panels, kv_panel_bytes>(shared + k_offset, maps.k, first, head_kv, start.at.batch, arrived,
+                                          evict_first);
+    load_panels<v_panels, kv_panel_bytes>(shared + v_offset, maps.v, first, head_kv, start.at.batch, arrived,
+                                          evict_first);
+  }
+  if (!clears) return;
+  warp_barrier();
+  mbarrier_wait(smem.kv_landed, 0);
+  zero_rows<k_panels, kv_panel_bytes>(shared + k_offset, start.at.seqlen_k - first);
+  zero_rows<v_panels, kv_panel_bytes>(shared + v_offset, start.at.seqlen_k - first);
+  fence_proxy_async();
+  warp_barrier();
+  if (elected) mbarrier_arrive(smem.kv_full);
+}
+
+ATTUNE_DEVICE void run_load_warp(const attune_backward_arguments &a, const attune_tensor_maps &maps,
+                                 shared_address shared, const smem_map &smem, const position &start) {
+  const attune_arguments &problem = a.problem;
+  const int lane = thread_index() % 32;
+  const bool elected = lane == 0;
+  pipeline<stages> steps = {smem.step_full, smem.step_empty};
+  unsigned landed_parities = 0; // a bit for each slot
+  load_kv(problem, maps, shared, smem, start);
+  position p = start;
+  do {
+    const int first = p.walk.tile * tile_m, head = p.at.head, batch = p.at.batch;
+    const bool clears = problem.seqlens_q && first + tile_m > p.at.seqlen_q;
+    const shared_address full = steps.full_barrier(), landed = smem.step_landed + 8 * steps.slot;
+    const shared_address arrived = clears ? landed : full, q = shared + q_offset + steps.slot * q_slot_bytes,
+                         d_o = shared + d_o_offset + steps.slot * d_o_slot_bytes;
+    if (elected) {
+      steps.acquire();
+      mbarrier_arrive_expect_tx(arrived, step_panels_bytes);
+      load_panels<k_panels, q_panel_bytes>(q, maps.q, first, head, batch, arrived, evict_last);
+      load_panels<v_panels, q_panel_bytes>(d_o, maps.o, first, head, batch, arrived, evict_last);
+    }
+    warp_barrier(); // the slot is free for all lanes
+    for (int i = lane; i < tile_m / 2; i += 32) {
+      vec128 terms = {};
+      if (first + 2 * i < a.gradients.rows_padded) terms = load_global_128(terms_of_row(a, batch, head, first + 2 * i));
+      store_shared_128(shared + terms_offset + steps.slot * terms_slot_bytes + i * 16, terms);
+    }
+    if (clears) {
+      mbarrier_wait(landed, landed_parities >> steps.slot & 1);
+      landed_parities ^= 1u << steps.slot;
+      const int limit = maximum(p.at.seqlen_q - first, 0);
+      zero_rows<k_panels, q_panel_bytes>(q, limit);
+      zero_rows<v_panels, q_panel_bytes>(d_o, limit);
+      fence_proxy_async();
+    }
+    warp_barrier();
+    if (elected && clears) mbarrier_arrive(full); // for the copies
+    if (elected) mbarrier_arrive(full);
+    steps.advance();
+  } while (advance(p, problem));
+}
+
+/* ---- a consumer ---- */
+
+/* Makes P zero where the query does not see the key. key: the thread's first; query: the step's first. */
+ATTUNE_DEVICE void mask_pairs(float (&p)[tile_m / 2], const attune_arguments &problem, const key_tile &at, int key,
+                              int query) {
+  const int column = query + 2 * (thread_index() % 4);
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int row = key + half * 8;
+    const visible_rows seen = rows_of_keys(problem, row, row, at.shift, at.seqlen_q);
+    const int first = seen.begin - column, last = (row < at.seqlen_k ? seen.end : 0) - 1 - column;
+#pragma unroll
+    for (int n = 0; n < tile_m / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const int c = n * 8 + e;
+        bool hidden = c > last;
+#if MASK_BOUNDS_CAUSAL || MASK_BOUNDS_WINDOW
+        hidden = hidden || c < first;
+#endif
+#if HAS_MASK_EXPR
+        hidden = hidden || !is_seen<integer, float>(problem, at.batch, at.head, integer(column, c), row, at.seqlen_q,
+                                                    at.seqlen_k);
+#endif
+        if (hidden) score_at(p, n, half, e) = 0.0f;
+      }
+  }
+}
+
+/* The accumulators of 64 keys and a step's queries are, packed, operand A of products with as many rows. */
+using step_operand = unsigned[tile_m / 16][4];
+ATTUNE_DEVICE void pack_operand(step_operand &out, const float (&c)[tile_m / 2]) {
+#pragma unroll
+  for (int n = 0; n < tile_m / 16; n++)
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      out[n][e] = pack(c[8 * n + 2 * e], c[8 * n + 2 * e + 1]);
+}
+
+/* A gradient's rows of this warp, by way of the tile of K or V, whose products have all ended. */
+template <int columns, int count>
+ATTUNE_DEVICE void store_gradient(char *to, long long row_bytes_out, int rows, shared_address tile, int warp_row,
+                                  const float (&c)[count], float scale) {
+  const int lane = thread_index() % 32;
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int row = warp_row + half * 8 + lane / 4;
+#pragma unroll
+    for (int n = 0; n < columns / 8; n++)
+      store_shared_32(tile + swizzled_chunk(kv_panel_bytes, row, n) + lane % 4 * 4,
+                      pack(score_at(c, n, half, 0) * scale, score_at(c, n, half, 1) * scale));
+  }
+  warp_barrier();
+  constexpr int chunks = columns / 8;
+#pragma unroll 4
+  for (int i = lane; i < 16 * chunks; i += 32) {
+    const int row = i / chunks, chunk = i % chunks;
+    if (row < rows)
+      store_global_128(to + row * row_bytes_out + chunk * 16,
+                       load_shared_128(tile + swizzled_chunk(kv_panel_bytes, warp_row + row, chunk)));
+  }
+}
+
+ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_address shared, const smem_map &smem,
+                                const position &start, int group) {
+  const attune_arguments &problem = a.problem;
+  const attune_gradients &g = a.gradients;
+  const int lane = thread_index() % 32, thread = thread_index() % 128;
+  const int warp_row = thread_index() / 32 * 16 - 64; // of the tile; the loading warpgroup comes before
+  const int key = start.at.key_begin + warp_row + lane / 4;
+  const bool ragged_keys = start.at.key_begin + tile_n > start.at.seqlen_k;
+  const unsigned long long k_rows = descriptor_k_major(shared + k_offset + group * 64 * row_bytes),
+                           v_rows = descriptor_k_major(shared + v_offset + group * 64 * row_bytes),
+                           k_turned = descriptor_n_major(shared + k_offset, kv_panel_bytes) +
+                                      (dq_by_rows ? 0 : group * (kv_panel_bytes / 16));
+  pipeline<stages> steps = {smem.step_full, smem.step_empty};
+  float dk[head_dim / 2] = {}, dv[head_dim_v / 2] = {};
+  int ds_slot = 0;
+
+  auto step = [&](const position &p) {
+    const shared_address q = shared + q_offset + steps.slot * q_slot_bytes,
+                         d_o = shared + d_o_offset + steps.slot * d_o_slot_bytes,
+                         terms = shared + terms_offset + steps.slot * terms_slot_bytes,
+                         ds = shared + ds_offset + ds_slot * ds_slot_bytes;
+    const unsigned long long q_rows = descriptor_k_major(q), do_rows = descriptor_k_major(d_o),
+                             q_turned = descriptor_n_major(q, q_panel_bytes),
+                             do_turned = descriptor_n_major(d_o, q_panel_bytes);
+    const int query = p.walk.tile * tile_m;
+    float s[tile_m / 2], dp[tile_m / 2];
+    steps.wait();
+    fence_registers(s);
+    fence_registers(dp);
+    wgmma_fence();
+#pragma unroll
+    for (int d = 0; d < depth / 16; d++)
+      wgmma_ss(s, k_rows + (d / 4 * kv_panel_bytes + d % 4 * 32) / 16,
+               q_rows + (d / 4 * q_panel_bytes + d % 4 * 32) / 16, d > 0);
+    wgmma_commit();
+#pragma unroll
+    for (int d = 0; d < width / 16; d++)
+      wgmma_ss(dp, v_rows + (d / 4 * kv_panel_bytes + d % 4 * 32) / 16,
+               do_rows + (d / 4 * q_panel_bytes + d % 4 * 32) / 16, d > 0);
+    wgmma_commit();
+
+    // The two queries of a thread's columns, each with LSE and delta.
+    auto terms_of = [&](int n) { return load_shared_128(terms + (n * 8 + lane % 4 * 2) * 8); };
+#if SCORE_SOFTCAP
+    wgmma_wait<0>();
+    fence_registers(s);
+    fence_registers(dp);
+#pragma unroll
+    for (int n = 0; n < tile_m / 8; n++) {
+      const vec128 t = terms_of(n);
+#pragma unroll
+      for (int half = 0; half < 2; half++)
+#pragma unroll
+        for (int e = 0; e < 2; e++)
+          differentiate(score_at(s, n, half, e), score_at(dp, n, half, e), problem, float_of_bits(t.x[2 * e]),
+                        float_of_bits(t.x[2 * e + 1]));
+    }
+    if (!p.walk.full || ragged_keys) mask_pairs(s, problem, p.at, key, query);
+#else
+    wgmma_wait<1>();
+    fence_registers(s);
+#pragma unroll
+    for (int n = 0; n < tile_m / 8; n++) {
+      const vec128 t = terms_of(n);
+#pragma unroll
+      for (int half = 0; half < 2; half++)
+#pragma unroll
+        for (int e = 0; e < 2; e++)
+          score_at(s, n, half, e) = probability_of(score_at(s, n, half, e), problem, float_of_bits(t.x[2 * e]));
+    }
+    if (!p.walk.full || ragged_keys) mask_pairs(s, problem, p.at, key, query);
+    wgmma_wait<0>();
+    fence_registers(dp);
+#endif
+      // Where P is 0, so is dS, whatever V and dO are.
+#pragma unroll
+    for (int n = 0; n < tile_m / 8; n++) {
+      const vec128 t = terms_of(n);
+#pragma unroll
+      for (int half = 0; half < 2; half++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+          const float p_of_pair = score_at(s, n, half, e);
+          float &slope = score_at(dp, n, half, e);
+#if !SCORE_SOFTCAP
+          slope = p_of_pair * (slope - float_of_bits(t.x[2 * e + 1]));
+#endif
+          if (p_of_pair == 0.0f) slope = 0.0f;
+        }
+    }
+    step_operand operand, slopes;
+    pack_operand(operand, s);
+    pack_operand(slopes, dp);
+    fence_registers(dv);
+    fence_registers(operand);
+    wgmma_fence();
+#pragma unroll
+    for (int n = 0; n < tile_m / 16; n++)
+      wgmma_rs(dv, operand[n], do_turned + n * 16 * row_bytes / 16, true);
+    wgmma_commit();
+#pragma unroll
+    for (int n = 0; n < tile_m / 8; n++)
+#pragma unroll
+      for (int half = 0; half < 2; half++)
+        store_shared_32(ds + swizzled_chunk(kv_panel_bytes, warp_row + half * 8 + lane / 4, n) + lane % 4 * 4,
+                        slopes[n / 2][n % 2 * 2 + half]);
+    fence_proxy_async(); // products read it
+    fence_registers(dk);
+    fence_registers(slopes);
+    wgmma_fence();
+#pragma unroll
+    for (int n = 0; n < tile_m / 16; n++)
+      wgmma_rs(dk, slopes[n], q_turned + n * 16 * row_bytes / 16, true);
+    wgmma_commit();
+    named_barrier_sync(CONSUMERS_BARRIER, 128 * consumers); // dS^T is there from all
+
+    const unsigned long long ds_turned =
+        descriptor_n_major(ds + (dq_by_rows ? group * kv_panel_bytes : 0), kv_panel_bytes);
+    float dq[dq_columns / 2];
+    fence_registers(dq);
+    wgmma_fence();
+#pragma unroll
+    for (int n = 0; n < tile_n / 16; n++)
+      wgmma_ss_m_major(dq, ds_turned + n * 16 * row_bytes / 16, k_turned + n * 16 * row_bytes / 16, n > 0);
+    wgmma_commit();
+    wgmma_wait<0>();
+    fence_registers(dv);
+    fence_registers(dk);
+    fence_registers(operand);
+    fence_registers(slopes);
+    fence_registers(dq);
+    if (thread == 0) steps.release();
+    steps.advance();
+    ds_slot ^= 1;
+
+    float *to = dq_part(a, (long long)p.at.batch * problem.heads_q + p.at.head, p.walk.tile, group, thread);
+    if (query < p.at.seqlen_q) { // not a tile past the end, which a walk has where it found none
+#pragma unroll
+      for (int n = 0; n < dq_columns / 8; n++)
+        reduce_add_128(to + n * 512, dq[4 * n], dq[4 * n + 1], dq[4 * n + 2], dq[4 * n + 3]);
+    }
+  };
+
+  if (start.at.tiles > 0) {
+    position p = start;
+    mbarrier_wait(smem.kv_full, 0);
+    do
+      step(p);
+    while (advance(p, problem));
+    named_barrier_sync(CONSUMERS_BARRIER, 128 * consumers); // all have left K and V
+  }
+  const int first = start.at.key_begin + warp_row, head_kv = start.at.head / problem.group;
+  store_gradient<head_dim>((char *)g.dk +
+                               2 * (start.at.batch * g.dk_batch + head_kv * g.dk_heads + first * g.dk_seqlen),
+                           2 * g.dk_seqlen, start.at.seqlen_k - first, shared + k_offset, warp_row, dk, g.scale);
+  store_gradient<head_dim_v>((char *)g.dv +
+                                 2 * (start.at.batch * g.dv_batch + head_kv * g.dv_heads + first * g.dv_seqlen),
+                             2 * g.dv_seqlen, start.at.seqlen_k - first, shared + v_offset, warp_row, dv, 1.0f);
+}
+
+ATTUNE_KERNEL(threads, min_blocks_per_sm) KERNEL_NAME(const attune_backward_arguments a, ATTUNE_MAPS(maps)) {
+  const shared_address shared = shared_memory();
+  const smem_map smem = map_smem(shared);
+  position start;
+  if (!find_position(start, a, block_index())) return;
+  if (thread_index() == 0) {
+    init_barriers(smem.kv_full, 1, 1);
+    init_barriers(smem.kv_landed, 1, 1);
+    init_barriers(smem.step_full, stages, full_arrivals);
+    init_barriers(smem.step_empty, stages, consumers);
+    init_barriers(smem.step_landed, stages, 1);
+    mbarrier_init_fence();
+  }
+  barrier();
+  const int group = warp_uniform(thread_index() / 128) - 1;
+  if (group < 0) {
+#if TILE_N > 64 || MIN_BLOCKS_PER_SM > 1
+    setmaxnreg_dec<producer_registers>();
+#endif
+    if (warp_uniform(thread_index() / 32) == 0 && start.at.tiles > 0) run_load_warp(a, maps, shared, smem, start);
+  } else {
+#if TILE_N > 64 || MIN_BLOCKS_PER_SM > 1
+    setmaxnreg_inc<consumer_registers>();
+#endif
+    run_consumer(a, shared, smem, start, group);
+  }
+}
