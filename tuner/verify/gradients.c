@@ -53,7 +53,7 @@ static float unfused_slope(const gradient_row *self, int64_t key) {
 }
 
 typedef struct {
-  double p, ds; /* ds: the derivative by q.k */
+  double p, ds, saved_ds; /* ds: the derivative by q.k; from the delta that is saved */
 } exact_pair;
 typedef struct {
   float p, ds;
@@ -64,7 +64,8 @@ static exact_pair exact_pair_of(gradient_row *self, const attune_row_statistics 
   const double score = attune_row_score(&self->row, key);
   const double p = statistics->lse > -INFINITY ? exp(score - statistics->lse) : 0.0;
   const double through_cap = cap > 0.0 ? 1.0 - score / cap * (score / cap) : 1.0;
-  return (exact_pair){p, p * (exact_slope(self, key) - statistics->delta) * through_cap * scale};
+  const double slope = exact_slope(self, key), factor = p * through_cap * scale;
+  return (exact_pair){p, factor * (slope - statistics->delta), factor * (slope - statistics->saved_delta)};
 }
 
 static float unfused_p(gradient_row *self, const attune_row_statistics *s, int64_t key) {
@@ -88,7 +89,8 @@ static unfused_pair unfused_pair_of(gradient_row *self, const attune_row_statist
 /* ---- statistics ---- */
 
 static void exact_statistics(attune_row_statistics *out, gradient_row *self, double sink) {
-  double maximum = sink, sum = 0.0;
+  const attune_problem *p = self->row.problem;
+  double maximum = sink, sum = 0.0, o[ATTUNE_HEAD_DIM_MAX] = {0};
   out->delta = 0.0;
   for (int64_t key = self->row.first; key < self->row.last; key++)
     if (attune_row_sees(&self->row, key)) maximum = fmax(maximum, attune_row_score(&self->row, key));
@@ -98,9 +100,16 @@ static void exact_statistics(attune_row_statistics *out, gradient_row *self, dou
     const double weight = exp(attune_row_score(&self->row, key) - maximum);
     sum += weight;
     out->delta += weight * exact_slope(self, key);
+    float v[ATTUNE_HEAD_DIM_MAX];
+    load_v(v, self, key);
+    for (int d = 0; d < p->head_dim_v; d++)
+      o[d] += weight * (double)v[d];
   }
   if (sum > 0.0) out->delta /= sum;
   out->delta -= (double)self->dlse;
+  out->saved_delta = -(double)self->dlse;
+  for (int d = 0; d < p->head_dim_v && sum > 0.0; d++)
+    out->saved_delta += attune_from_element(p->dtype, attune_to_element(p->dtype, o[d] / sum)) * (double)self->d_o[d];
   out->lse = sum > 0.0 ? maximum + log(sum) : -INFINITY;
 }
 
@@ -153,6 +162,7 @@ void attune_statistics_given(attune_row_statistics *out, const attune_problem *p
   const double delta = attune_exact_dot(self.d_o, o, problem->head_dim_v) - (double)self.dlse;
   *out = (attune_row_statistics){.lse = (double)lse,
                                  .delta = delta,
+                                 .saved_delta = delta,
                                  .maximum = lse,
                                  .sum = lse > -INFINITY ? 1.0f : 0.0f,
                                  .unfused_delta = (float)delta};
@@ -161,10 +171,15 @@ void attune_statistics_given(attune_row_statistics *out, const attune_problem *p
 
 /* ---- rows ---- */
 
+static double farther(double a, double b, double from) {
+  return fabs(b - from) > fabs(a - from) ? b : a;
+}
+
 void attune_reference_dq(double *exact, double *unfused, const attune_problem *problem, const attune_inputs *inputs,
                          const attune_row_statistics *statistics, int batch, int head, int index) {
   gradient_row self;
   float sums[ATTUNE_HEAD_DIM_MAX] = {0};
+  double saved[ATTUNE_HEAD_DIM_MAX] = {0};
   open_row(&self, problem, inputs, batch, head, index);
   memset(exact, 0, (size_t)problem->head_dim * sizeof *exact);
   for (int64_t key = self.row.first; key < self.row.last; key++) {
@@ -175,17 +190,20 @@ void attune_reference_dq(double *exact, double *unfused, const attune_problem *p
     load_k(k, &self, key);
     for (int d = 0; d < problem->head_dim; d++) {
       exact[d] += pair.ds * (double)k[d];
+      saved[d] += pair.saved_ds * (double)k[d];
       sums[d] += rounded.ds * k[d];
     }
   }
   for (int d = 0; d < problem->head_dim; d++)
-    unfused[d] = (double)attune_round_to_element(problem->dtype, sums[d]);
+    unfused[d] = farther((double)attune_round_to_element(problem->dtype, sums[d]), saved[d], exact[d]);
   attune_row_close(&self.row);
 }
 
-/* The unfused gradients of one head's keys, before they are rounded. */
+/* The unfused gradients of one head's keys, before they are rounded; and dK with the delta that is saved, of all heads.
+ */
 typedef struct {
   float *dk, *dv;
+  double *saved_dk;
 } head_sums;
 
 static void add_row(gradient_row *self, const attune_row_statistics *statistics, const int *keys, int count, double *dk,
@@ -197,6 +215,7 @@ static void add_row(gradient_row *self, const attune_row_statistics *statistics,
     const unfused_pair rounded = unfused_pair_of(self, statistics, keys[i]);
     for (int d = 0; d < p->head_dim; d++) {
       dk[i * p->head_dim + d] += pair.ds * (double)self->row.q[d];
+      sums->saved_dk[i * p->head_dim + d] += pair.saved_ds * (double)self->row.q[d];
       sums->dk[i * p->head_dim + d] += rounded.ds * self->row.q[d];
     }
     for (int d = 0; d < p->head_dim_v; d++) {
@@ -229,8 +248,9 @@ bool attune_reference_dkv(double *dk, double *dv, double *unfused_dk, double *un
                           const int *keys, int count) {
   const int64_t of_k = (int64_t)count * problem->head_dim, of_v = (int64_t)count * problem->head_dim_v;
   const int group = problem->heads_q / problem->heads_kv;
-  const head_sums sums = {calloc((size_t)of_k, sizeof(float)), calloc((size_t)of_v, sizeof(float))};
-  const bool fits = sums.dk != NULL && sums.dv != NULL;
+  const head_sums sums = {calloc((size_t)of_k, sizeof(float)), calloc((size_t)of_v, sizeof(float)),
+                          calloc((size_t)of_k, sizeof(double))};
+  const bool fits = sums.dk != NULL && sums.dv != NULL && sums.saved_dk != NULL;
   memset(dk, 0, (size_t)of_k * sizeof *dk);
   memset(dv, 0, (size_t)of_v * sizeof *dv);
   memset(unfused_dk, 0, (size_t)of_k * sizeof *unfused_dk);
@@ -248,6 +268,9 @@ bool attune_reference_dkv(double *dk, double *dv, double *unfused_dk, double *un
   }
   round_all(unfused_dk, of_k, problem->dtype);
   round_all(unfused_dv, of_v, problem->dtype);
+  for (int64_t i = 0; i < of_k && fits; i++)
+    unfused_dk[i] = farther(unfused_dk[i], sums.saved_dk[i], dk[i]);
+  free(sums.saved_dk);
   free(sums.dk);
   free(sums.dv);
   return fits;

@@ -1,4 +1,6 @@
-/* Private to tuner/verify/: gradients in double precision, and as the unfused computation gives them. */
+/* Private to tuner/verify/: gradients in double precision, and as the unfused computation gives them. Kernels read O as
+ * it was rounded to the dtype, which changes the gradients by itself: where that is farther off than the unfused
+ * computation, it stands for it. */
 #ifndef ATTUNE_GRADIENTS_H
 #define ATTUNE_GRADIENTS_H
 
@@ -7,6 +9,7 @@
 /* What the gradients need of one query row, exact and as the unfused computation has it. */
 typedef struct {
   double lse, delta;  /* delta: the sum of P dP, less the gradient that flows into LSE */
+  double saved_delta; /* the same from O as it was rounded */
   float maximum, sum; /* of the softmax */
   float unfused_delta;
   bool wide; /* attune_row_unfused_score */
