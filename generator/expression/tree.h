@@ -39,11 +39,11 @@ typedef struct {
 } node;
 
 struct attune_expression {
-  int count, root;
+  int count, root; /* operands stand before their node */
   /* The largest parts that read an array and are the same for a whole head: computed once, not for every score. */
   int constants[CONSTANTS_MAX], constant_count;
   char params[ATTUNE_PARAMS_MAX][ATTUNE_PARAM_NAME_MAX];
-  node nodes[NODES_MAX];
+  const node *nodes; /* in the same allocation; those of derivatives are shared */
 };
 
 /* Built-in names, and what operators and functions do; tables of their texts are in expression_tree.c. */
@@ -97,6 +97,8 @@ extern const char attune_expression_unary_signs[]; /* in the order of unary */
 extern const char attune_expression_find_name[];
 /* How many of the node's operands are places of nodes. */
 int attune_expression_operands(const node *node);
+/* Adds the constants that the part at the place needs. */
+void attune_expression_find_constants(attune_expression *expression, int place);
 /* Whether the int at the node is from -2^22 to 2^22 - 1 for all lengths up to most_seqlen (queries and keys may lie a
  * tile further). */
 bool attune_expression_small(const attune_expression *expression, int place, int32_t most_seqlen);
