@@ -6,7 +6,7 @@
 
 /* A printed node nests twice at most, in its parenthesis and in its sign or branch: whatever parses also does when
  * printed. */
-enum { NODES_MAX = 256, DEPTH_MAX = 2 * NODES_MAX, OPERANDS_MAX = 3, CONSTANTS_MAX = 4 };
+enum { NODES_MAX = 256, DEPTH_MAX = 2 * NODES_MAX, OPERANDS_MAX = 3, CONSTANTS_MAX = 4, DERIVED_NODES_MAX = 2048 };
 
 typedef enum { TRUTH, INTEGER, REAL, INTEGERS, REALS } type;
 
