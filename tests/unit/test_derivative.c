@@ -91,6 +91,45 @@ static void test_text(void **unused) {
   }
 }
 
+/* What the value and the derivatives share has a name. */
+static void test_emitted(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *text, *emitted;
+  } cases[] = {
+      {"score", "  result.value = score;\n  result.by0 = real(1.0f);\n"},
+      {"20 * tanh(score / 20)", "  const real t0 = hyperbolic_tangent(quotient(score, real(2e+01f)));\n"
+                                "  result.value = (real(2e+01f) * t0);\n"
+                                "  result.by0 = (real(1.0f) - (t0 * t0));\n"},
+      {"score > 0.5 ? score * slope[q] : score * cap + floor(bias * cap)",
+       "  const bool t0 = (score > real(0.5f));\n"
+       "  const real t1 = param_slope[q];\n"
+       "  result.value = select(t0, (score * t1), ((score * param_cap) + rounded_down(rounded_product(bias, "
+       "param_cap))));\n"
+       "  result.by0 = select(t0, t1, param_cap);\n"
+       "  result.by1 = select(t0, score, real(0.0f));\n"
+       "  result.at1 = (q).value();\n"
+       "  result.by2 = select(t0, real(0.0f), score);\n"},
+      {"score * slope[head] * slope[head] + floor(0.3 * cap) * (0.3 * cap)",
+       "  const real t0 = (score * item.c0);\n"
+       "  const real t1 = rounded_down(rounded_product(real(0.3f), param_cap));\n"
+       "  result.value = ((t0 * item.c0) + (t1 * (real(0.3f) * param_cap)));\n"
+       "  result.by0 = item.c1;\n"
+       "  result.by1 = ((item.c0 * score) + t0);\n"
+       "  result.at1 = (head).value();\n"
+       "  result.by2 = (real(0.3f) * t1);\n"},
+  };
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    attune_buffer emitted = {0};
+    attune_derivatives *d = derive(cases[i].text);
+    assert_int_equal(attune_expression_emit_derivatives(&emitted, d, 4096), ATTUNE_OK);
+    if (strcmp(emitted.text, cases[i].emitted) != 0)
+      fail_msg("%s:\n%s%s", cases[i].text, emitted.text, cases[i].emitted);
+    attune_buffer_free(&emitted);
+    free(d);
+  }
+}
+
 /* ---- values, against differences ---- */
 
 /* Values that tests may change; of few bits, so that steps from them are exact. */
@@ -448,8 +487,9 @@ static void test_arguments(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_text),      cmocka_unit_test(test_operators), cmocka_unit_test(test_random),
-      cmocka_unit_test(test_not_taken), cmocka_unit_test(test_size),      cmocka_unit_test(test_arguments),
+      cmocka_unit_test(test_text),      cmocka_unit_test(test_emitted),   cmocka_unit_test(test_operators),
+      cmocka_unit_test(test_random),    cmocka_unit_test(test_not_taken), cmocka_unit_test(test_size),
+      cmocka_unit_test(test_arguments),
   };
   return cmocka_run_group_tests(tests, fill_arrays, NULL);
 }
