@@ -116,7 +116,10 @@ void attune_expression_find_constants(attune_expression *tree, int place) {
   bool reads = false;
   if (tree->constant_count == CONSTANTS_MAX || is_found(tree, place)) return;
   if ((n->type == INTEGER || n->type == REAL) && is_constant(tree, place, &reads) && reads) {
-    tree->constants[tree->constant_count++] = place;
+    int at = tree->constant_count++;
+    for (; at > 0 && tree->constants[at - 1] > place; at--)
+      tree->constants[at] = tree->constants[at - 1];
+    tree->constants[at] = place;
     return;
   }
   for (int i = 0; i < attune_expression_operands(n); i++)

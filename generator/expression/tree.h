@@ -97,7 +97,7 @@ extern const char attune_expression_unary_signs[]; /* in the order of unary */
 extern const char attune_expression_find_name[];
 /* How many of the node's operands are places of nodes. */
 int attune_expression_operands(const node *node);
-/* Adds the constants that the part at the place needs. */
+/* Adds the constants that the part at the place needs. A constant stands behind those that it is made of. */
 void attune_expression_find_constants(attune_expression *expression, int place);
 /* Whether the int at the node is from -2^22 to 2^22 - 1 for all lengths up to most_seqlen (queries and keys may lie a
  * tile further). */
