@@ -119,6 +119,28 @@ typedef struct {
 } attune_scope;
 /* In double where kernels compute in float. A mask's value is 0 or 1. */
 double attune_expression_evaluate(const attune_expression *expression, const attune_scope *scope);
+typedef enum {
+  ATTUNE_BY_SCORE = 0,
+  ATTUNE_BY_BIAS = 1,
+  ATTUNE_BY_PARAM = 2,  /* a float */
+  ATTUNE_BY_ELEMENT = 3 /* of a float array */
+} attune_derivative_by;
+typedef struct {
+  attune_derivative_by by;
+  int32_t param;                  /* PARAM, ELEMENT: its index in the problem's params, else -1 */
+  const attune_expression *index; /* ELEMENT: which one, an int; outside of the array there is none. Else NULL */
+  const attune_expression *value;
+} attune_derivative;
+/* of[0] is that by the score. Others are there where they are not 0 throughout: the same index of an array once, other
+ * indices apart, also where they come to the same element. */
+typedef struct {
+  const attune_expression *score;
+  int32_t count;
+  const attune_derivative *of;
+} attune_derivatives;
+/* What a score changes by: rules in the README. ATTUNE_UNSUPPORTED where it becomes too large. The trees are the
+ * result's own; free() it alone. */
+attune_status attune_expression_derivative(attune_derivatives **out, const attune_expression *score);
 typedef struct {
   attune_range batch, head, q, k, seqlen_q, seqlen_k;
   const attune_value *values; /* NULL: they may be anything */

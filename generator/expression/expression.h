@@ -17,6 +17,10 @@ int attune_expression_constants(const attune_expression *expression);
 bool attune_expression_constant_is_int(const attune_expression *expression, int constant);
 void attune_expression_emit_constant(attune_buffer *out, const attune_expression *expression, int constant,
                                      int32_t most_seqlen);
+/* Statements that set result.value, result.by0, result.by1, ... (of[0], of[1], ...), and of elements result.at1, an
+ * int. What several of them need is computed once. */
+attune_status attune_expression_emit_derivatives(attune_buffer *out, const attune_derivatives *derivatives,
+                                                 int32_t most_seqlen);
 /* Whether it names the param, the bias. */
 bool attune_expression_uses(const attune_expression *expression, int param);
 bool attune_expression_uses_bias(const attune_expression *expression);
@@ -30,6 +34,10 @@ bool attune_problem_expressions_unknown(const attune_problem *problem);
 /* The functions of the mask and the score that a kernel calls; each may be NULL. */
 void attune_expressions_write(attune_buffer *out, const attune_problem *problem, const attune_expression *mask,
                               const attune_expression *score);
+/* The same with the score's derivatives, as a kernel that computes gradients calls it: constants_of, the struct
+ * score_derivatives and the function changed_score_derivatives. */
+attune_status attune_derivatives_write(attune_buffer *out, const attune_problem *problem,
+                                       const attune_derivatives *derivatives);
 /* What stands in the place of templates/expressions.h. problem may be NULL where the config has no expressions. */
 attune_status attune_expressions_emit(attune_buffer *out, const attune_config *config, const attune_problem *problem);
 

@@ -19,6 +19,7 @@ static const char *const type_words[] = {"a truth value", "an int", "a float", "
 
 typedef struct {
   attune_expression *tree;
+  node *nodes; /* the tree's */
   attune_expression_kind kind;
   const attune_param *params;
   int param_count;
@@ -66,7 +67,7 @@ static int add_node(parser *p, node n) {
   if (p->failed) return 0;
   if (p->tree->count == NODES_MAX)
     return refuse_size(p, p->at, "more than %d operations and operands; split it into params", NODES_MAX);
-  p->tree->nodes[p->tree->count] = n;
+  p->nodes[p->tree->count] = n;
   return p->tree->count++;
 }
 
@@ -327,38 +328,18 @@ static int parse_ternary(parser *p) {
   return place;
 }
 
-/* *reads: it reads an array. */
-static bool is_constant(const attune_expression *tree, int place, bool *reads) {
-  const node *n = &tree->nodes[place];
-  if (n->kind == NAME) return n->index == BATCH || n->index == HEAD || n->index == SEQLEN_Q || n->index == SEQLEN_K;
-  if (n->kind == ELEMENT || n->kind == FIND) *reads = true;
-  for (int i = 0; i < attune_expression_operands(n); i++)
-    if (!is_constant(tree, n->operand[i], reads)) return false;
-  return true;
-}
-
-static void find_constants(attune_expression *tree, int place) {
-  const node *n = &tree->nodes[place];
-  bool reads = false;
-  if (tree->constant_count == CONSTANTS_MAX) return;
-  if ((n->type == INTEGER || n->type == REAL) && is_constant(tree, place, &reads) && reads) {
-    tree->constants[tree->constant_count++] = place;
-    return;
-  }
-  for (int i = 0; i < attune_expression_operands(n); i++)
-    find_constants(tree, n->operand[i]);
-}
-
 attune_status attune_expression_parse(attune_expression **out, attune_expression_kind kind, const char *text,
                                       const attune_param *params, int param_count, bool bias) {
   if (out == NULL || text == NULL || param_count < 0 || param_count > ATTUNE_PARAMS_MAX)
     return attune_fail(ATTUNE_BAD_ARGUMENT, "expression: null pointer, or %d params", param_count);
   *out = NULL;
-  attune_expression *tree = calloc(1, sizeof *tree);
+  attune_expression *tree = calloc(1, sizeof *tree + NODES_MAX * sizeof(node));
   if (tree == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an expression");
+  tree->nodes = (node *)(tree + 1);
   for (int i = 0; i < param_count; i++)
     snprintf(tree->params[i], sizeof tree->params[i], "%s", params[i].name);
   parser p = {.tree = tree,
+              .nodes = (node *)(tree + 1),
               .kind = kind,
               .params = params,
               .param_count = param_count,
@@ -377,7 +358,7 @@ attune_status attune_expression_parse(attune_expression **out, attune_expression
     return p.status;
   }
   tree->root = root;
-  if (kind == ATTUNE_EXPRESSION_SCORE) find_constants(tree, root);
+  if (kind == ATTUNE_EXPRESSION_SCORE) attune_expression_find_constants(tree, root);
   *out = tree;
   return ATTUNE_OK;
 }

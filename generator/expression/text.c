@@ -6,8 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/status.h"
 #include "generator/base/text.h"
 #include "generator/expression/tree.h"
+
+/* Parts that are printed once, under a name. What is a float may have two texts, rounded or not. */
+typedef struct {
+  bool counts; /* how often each part is needed; it prints nothing of use */
+  int uses[DERIVED_NODES_MAX][2], named[DERIVED_NODES_MAX][2]; /* named: from 1 on */
+} sharing;
 
 typedef struct {
   attune_buffer *out;
@@ -16,6 +23,8 @@ typedef struct {
   int32_t most_seqlen; /* if it emits */
   int whole;           /* a constant that is printed as what it is, or -1 */
   bool rounded;        /* floats turn into something else, which depends on their last place */
+  sharing *shared;     /* or NULL */
+  int defined;         /* the part that is printed as what it is, or -1 */
 } printer;
 
 /* The shortest text that reads back as the same float, and as a float. */
@@ -122,11 +131,29 @@ static bool emit_rounded(const printer *p, int place) {
   return true;
 }
 
+static bool is_shared(const printer *p, int place) {
+  const node *n = &p->tree->nodes[place];
+  const bool negates = n->kind == UNARY || n->kind == TO_REAL;
+  const node_kind kind = negates ? p->tree->nodes[n->operand[0]].kind : n->kind;
+  return p->shared != NULL && kind != LITERAL_INTEGER && kind != LITERAL_REAL && kind != NAME && kind != PARAM;
+}
+
+/* Whether the part stands elsewhere: by its name, or counted already. */
+static bool emit_shared(const printer *p, int place) {
+  if (!is_shared(p, place) || p->defined == place) return false;
+  const int rounded = p->rounded && p->tree->nodes[place].type == REAL;
+  if (p->shared->counts) return p->shared->uses[place][rounded]++ > 0;
+  if (p->shared->named[place][rounded] == 0) return false;
+  attune_buffer_print(p->out, "t%d", p->shared->named[place][rounded] - 1);
+  return true;
+}
+
 static void print_node(const printer *outer, int place) {
   const node *n = &outer->tree->nodes[place];
   printer inner = *outer, *p = &inner;
   inner.rounded = outer->rounded || decides(n);
   if (p->emits && emit_constant(p, place)) return;
+  if (emit_shared(outer, place)) return;
   switch (n->kind) {
   case LITERAL_INTEGER:
   case LITERAL_REAL:
@@ -185,11 +212,11 @@ static void print_node(const printer *outer, int place) {
 }
 
 void attune_expression_print(attune_buffer *out, const attune_expression *expression) {
-  print_node(&(printer){out, expression, false, 0, -1, false}, expression->root);
+  print_node(&(printer){out, expression, false, 0, -1, false, NULL, -1}, expression->root);
 }
 
 void attune_expression_emit(attune_buffer *out, const attune_expression *expression, int32_t most_seqlen) {
-  print_node(&(printer){out, expression, true, most_seqlen, -1, false}, expression->root);
+  print_node(&(printer){out, expression, true, most_seqlen, -1, false, NULL, -1}, expression->root);
 }
 
 int attune_expression_constants(const attune_expression *expression) {
@@ -202,5 +229,56 @@ bool attune_expression_constant_is_int(const attune_expression *expression, int 
 
 void attune_expression_emit_constant(attune_buffer *out, const attune_expression *expression, int constant,
                                      int32_t most_seqlen) {
-  print_node(&(printer){out, expression, true, most_seqlen, constant, true}, expression->constants[constant]);
+  print_node(&(printer){out, expression, true, most_seqlen, constant, true, NULL, -1}, expression->constants[constant]);
+}
+
+static void count_uses(printer p, const attune_derivatives *derivatives) {
+  attune_buffer nowhere = {0};
+  p.out = &nowhere;
+  p.shared->counts = true;
+  print_node(&p, derivatives->score->root);
+  for (int i = 0; i < derivatives->count; i++) {
+    print_node(&p, derivatives->of[i].value->root);
+    if (derivatives->of[i].index != NULL) print_node(&p, derivatives->of[i].index->root);
+  }
+  p.shared->counts = false;
+  attune_buffer_free(&nowhere);
+}
+
+/* Operands stand before their node, and so does their name. */
+static void emit_shared_parts(printer p) {
+  static const char *const types[] = {[TRUTH] = "bool", [INTEGER] = "index", [REAL] = "real"};
+  int count = 0;
+  for (int place = 0; place < p.tree->count; place++)
+    for (int rounded = 0; rounded < 2; rounded++) {
+      if (p.shared->uses[place][rounded] < 2) continue;
+      attune_buffer_print(p.out, "  const %s t%d = ", types[p.tree->nodes[place].type], count);
+      p.defined = place;
+      p.rounded = rounded;
+      print_node(&p, place);
+      attune_buffer_add_text(p.out, ";\n");
+      p.shared->named[place][rounded] = ++count;
+    }
+}
+
+attune_status attune_expression_emit_derivatives(attune_buffer *out, const attune_derivatives *derivatives,
+                                                 int32_t most_seqlen) {
+  sharing *shared = calloc(1, sizeof *shared);
+  if (shared == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the text of derivatives");
+  const printer p = {out, derivatives->score, true, most_seqlen, -1, false, shared, -1};
+  count_uses(p, derivatives);
+  emit_shared_parts(p);
+  attune_buffer_add_text(out, "  result.value = ");
+  print_node(&p, derivatives->score->root);
+  for (int i = 0; i < derivatives->count; i++) {
+    attune_buffer_print(out, ";\n  result.by%d = ", i);
+    print_node(&p, derivatives->of[i].value->root);
+    if (derivatives->of[i].index == NULL) continue;
+    attune_buffer_print(out, ";\n  result.at%d = (", i);
+    print_node(&p, derivatives->of[i].index->root);
+    attune_buffer_add_text(out, ").value()");
+  }
+  attune_buffer_add_text(out, ";\n");
+  free(shared);
+  return ATTUNE_OK;
 }

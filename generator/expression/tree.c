@@ -94,3 +94,34 @@ bool attune_expression_knows(const char *name) {
     if (strcmp(name, attune_expression_names[i].name) == 0) return true;
   return false;
 }
+
+/* *reads: it reads an array. */
+static bool is_constant(const attune_expression *tree, int place, bool *reads) {
+  const node *n = &tree->nodes[place];
+  if (n->kind == NAME) return n->index == BATCH || n->index == HEAD || n->index == SEQLEN_Q || n->index == SEQLEN_K;
+  if (n->kind == ELEMENT || n->kind == FIND) *reads = true;
+  for (int i = 0; i < attune_expression_operands(n); i++)
+    if (!is_constant(tree, n->operand[i], reads)) return false;
+  return true;
+}
+
+static bool is_found(const attune_expression *tree, int place) {
+  for (int i = 0; i < tree->constant_count; i++)
+    if (tree->constants[i] == place) return true;
+  return false;
+}
+
+void attune_expression_find_constants(attune_expression *tree, int place) {
+  const node *n = &tree->nodes[place];
+  bool reads = false;
+  if (tree->constant_count == CONSTANTS_MAX || is_found(tree, place)) return;
+  if ((n->type == INTEGER || n->type == REAL) && is_constant(tree, place, &reads) && reads) {
+    int at = tree->constant_count++;
+    for (; at > 0 && tree->constants[at - 1] > place; at--)
+      tree->constants[at] = tree->constants[at - 1];
+    tree->constants[at] = place;
+    return;
+  }
+  for (int i = 0; i < attune_expression_operands(n); i++)
+    attune_expression_find_constants(tree, n->operand[i]);
+}

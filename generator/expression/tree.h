@@ -6,7 +6,7 @@
 
 /* A printed node nests twice at most, in its parenthesis and in its sign or branch: whatever parses also does when
  * printed. */
-enum { NODES_MAX = 256, DEPTH_MAX = 2 * NODES_MAX, OPERANDS_MAX = 3, CONSTANTS_MAX = 4 };
+enum { NODES_MAX = 256, DEPTH_MAX = 2 * NODES_MAX, OPERANDS_MAX = 3, CONSTANTS_MAX = 4, DERIVED_NODES_MAX = 2048 };
 
 typedef enum { TRUTH, INTEGER, REAL, INTEGERS, REALS } type;
 
@@ -39,11 +39,11 @@ typedef struct {
 } node;
 
 struct attune_expression {
-  int count, root;
+  int count, root; /* operands stand before their node */
   /* The largest parts that read an array and are the same for a whole head: computed once, not for every score. */
   int constants[CONSTANTS_MAX], constant_count;
   char params[ATTUNE_PARAMS_MAX][ATTUNE_PARAM_NAME_MAX];
-  node nodes[NODES_MAX];
+  const node *nodes; /* in the same allocation; those of derivatives are shared */
 };
 
 /* Built-in names, and what operators and functions do; tables of their texts are in expression_tree.c. */
@@ -97,6 +97,8 @@ extern const char attune_expression_unary_signs[]; /* in the order of unary */
 extern const char attune_expression_find_name[];
 /* How many of the node's operands are places of nodes. */
 int attune_expression_operands(const node *node);
+/* Adds the constants that the part at the place needs. A constant stands behind those that it is made of. */
+void attune_expression_find_constants(attune_expression *expression, int place);
 /* Whether the int at the node is from -2^22 to 2^22 - 1 for all lengths up to most_seqlen (queries and keys may lie a
  * tile further). */
 bool attune_expression_small(const attune_expression *expression, int place, int32_t most_seqlen);

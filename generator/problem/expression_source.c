@@ -60,17 +60,24 @@ static void emit_constants(attune_buffer *out, const attune_problem *problem, co
   attune_buffer_add_text(out, "  return item;\n}\n\n");
 }
 
+/* Up to the statements. */
+static void begin_function(attune_buffer *out, const char *result, const char *name, const attune_problem *problem,
+                           const attune_expression *score) {
+  attune_buffer_print(
+      out,
+      "ATTUNE_DEVICE %s %s(const attune_arguments &problem, const item_constants &item, float score, "
+      "float bias,\n                                  integer batch, integer head, integer q, integer k, integer "
+      "seqlen_q,\n                                  integer seqlen_k) {\n  using index = integer;\n  using real = "
+      "float;\n",
+      result, name);
+  emit_params(out, problem, score, "index", "real");
+}
+
 static void emit_score(attune_buffer *out, const attune_problem *problem, const attune_expression *score) {
   emit_comment(out, "score", score);
   attune_buffer_print(out, "constexpr bool uses_bias = %s;\n", attune_expression_uses_bias(score) ? "true" : "false");
   emit_constants(out, problem, score);
-  attune_buffer_add_text(
-      out,
-      "ATTUNE_DEVICE float changed_score(const attune_arguments &problem, const item_constants &item, float score, "
-      "float bias,\n                                  integer batch, integer head, integer q, integer k, integer "
-      "seqlen_q,\n                                  integer seqlen_k) {\n  using index = integer;\n  using real = "
-      "float;\n");
-  emit_params(out, problem, score, "index", "real");
+  begin_function(out, "float", "changed_score", problem, score);
   attune_buffer_add_text(out, "  return ");
   attune_expression_emit(out, score, most_seqlen(problem));
   attune_buffer_add_text(out, ";\n}\n\n");
@@ -80,4 +87,35 @@ void attune_expressions_write(attune_buffer *out, const attune_problem *problem,
                               const attune_expression *score) {
   if (mask != NULL) emit_mask(out, problem, mask);
   if (score != NULL) emit_score(out, problem, score);
+}
+
+/* What it is the derivative by, and the members. */
+static void emit_member(attune_buffer *out, const attune_problem *problem, const attune_derivative *of, int i) {
+  static const char *const names[] = {[ATTUNE_BY_SCORE] = "score", [ATTUNE_BY_BIAS] = "bias"};
+  const bool named = of->by == ATTUNE_BY_SCORE || of->by == ATTUNE_BY_BIAS;
+  attune_buffer_print(out, "  float by%d; // %s", i, named ? names[of->by] : problem->params[of->param].name);
+  if (of->index != NULL) {
+    attune_buffer_add_text(out, "[");
+    attune_expression_print(out, of->index);
+    attune_buffer_print(out, "]\n  int at%d", i);
+    attune_buffer_add_text(out, "; // that index, which may lie outside");
+  }
+  attune_buffer_add_text(out, "\n");
+}
+
+attune_status attune_derivatives_write(attune_buffer *out, const attune_problem *problem,
+                                       const attune_derivatives *derivatives) {
+  const attune_expression *score = derivatives->score;
+  emit_comment(out, "score", score);
+  attune_buffer_print(out, "constexpr bool uses_bias = %s;\n", attune_expression_uses_bias(score) ? "true" : "false");
+  emit_constants(out, problem, score);
+  attune_buffer_add_text(out, "struct score_derivatives {\n  float value;\n");
+  for (int i = 0; i < derivatives->count; i++)
+    emit_member(out, problem, &derivatives->of[i], i);
+  attune_buffer_add_text(out, "};\n");
+  begin_function(out, "score_derivatives", "changed_score_derivatives", problem, score);
+  attune_buffer_add_text(out, "  score_derivatives result;\n");
+  const attune_status status = attune_expression_emit_derivatives(out, derivatives, most_seqlen(problem));
+  attune_buffer_add_text(out, "  return result;\n}\n\n");
+  return status;
 }

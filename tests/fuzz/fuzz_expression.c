@@ -1,5 +1,6 @@
 /* libFuzzer: texts of mask and score expressions. Whatever parses prints as a text that parses and prints the same,
- * has a value, the same for both, and is emitted; nothing else may happen but a refusal with a message. */
+ * has a value, the same for both, and is emitted; a score has derivatives, of bounded size. Nothing else may happen but
+ * a refusal with a message. */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -40,6 +41,28 @@ static void check_values(const attune_expression *a, const attune_expression *b,
   }
 }
 
+static void check_derivatives(const attune_expression *score) {
+  attune_derivatives *derivatives;
+  const attune_status status = attune_expression_derivative(&derivatives, score);
+  check(status == ATTUNE_OK || (status == ATTUNE_UNSUPPORTED && derivatives == NULL && attune_message()[0] != '\0'));
+  if (status != ATTUNE_OK) return;
+  attune_buffer emitted = {0};
+  check(attune_expression_emit_derivatives(&emitted, derivatives, 4096) == ATTUNE_OK && !emitted.failed);
+  check(emitted.length < 1 << 20);
+  check(derivatives->count >= 1 && derivatives->of[0].by == ATTUNE_BY_SCORE);
+  check_values(derivatives->score, score, ATTUNE_EXPRESSION_SCORE);
+  for (int i = 0; i < derivatives->count; i++) {
+    const attune_derivative *of = &derivatives->of[i];
+    check((of->by == ATTUNE_BY_ELEMENT) == (of->index != NULL));
+    for (size_t s = 0; s < sizeof scopes / sizeof *scopes; s++) {
+      (void)attune_expression_evaluate(of->value, &scopes[s]);
+      if (of->index != NULL) (void)attune_expression_evaluate(of->index, &scopes[s]);
+    }
+  }
+  attune_buffer_free(&emitted);
+  free(derivatives);
+}
+
 static void check_text(const char *text, attune_expression_kind kind) {
   attune_expression *expression, *reparsed = NULL;
   if (attune_expression_parse(&expression, kind, text, params, PARAMS, true) != ATTUNE_OK) {
@@ -55,6 +78,7 @@ static void check_text(const char *text, attune_expression_kind kind) {
   attune_expression_emit(&emitted_again, reparsed, 4096);
   check(!emitted.failed && !emitted_again.failed && strcmp(emitted.text, emitted_again.text) == 0);
   check_values(expression, reparsed, kind);
+  if (kind == ATTUNE_EXPRESSION_SCORE) check_derivatives(expression);
   attune_buffer_free(&printed);
   attune_buffer_free(&again);
   attune_buffer_free(&emitted);
