@@ -117,6 +117,8 @@ static attune_status forward_steps(attune_steps *out, const attune_config *confi
 void attune_config_delta(attune_config *out, const attune_config *config) {
   *out = (attune_config){.family = ATTUNE_FAMILY_DELTA, .dtype = config->dtype, .head_dim_v = config->head_dim_v};
   take_schedule(out);
+  attune_config_set(out, attune_config_field_named(out->family, "natural_lse"),
+                    config->score == ATTUNE_SCORE_EXPRESSION);
 }
 
 /* Also of rows that only pad. */

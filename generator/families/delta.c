@@ -2,10 +2,15 @@
  * rows (templates/backward/delta.cu). */
 #include "generator/families/family.h"
 
+/* Its own field. */
+enum { NATURAL_LSE };
+
 enum { WARPS = 4 };
 
 static const attune_config_field schedule[] = {
     {ATTUNE_FIELD_WARPS, .low = WARPS, .high = WARPS},
+    {ATTUNE_OWN_FIELD(NATURAL_LSE, "natural_lse"), .prefix = "natural_lse", .flag = true, .high = 1,
+     .meaning = "LSE stays natural, for score expressions, whose scores times log2(e) may overflow"},
 };
 
 static attune_status legal(const attune_config *config, const attune_device *device) {

@@ -29,13 +29,9 @@ attune_status attune_check_word(const attune_problem_field *field, const attune_
 attune_status attune_check_operation(const attune_problem_field *field, const attune_problem *p) {
   const attune_status status = attune_check_word(field, p);
   if (status != ATTUNE_OK || p->operation == ATTUNE_FORWARD) return status;
-  const char *lacks = p->want_bias                            ? "a bias (want_bias)"
-                      : *attune_problem_score_expr(p) != '\0' ? "a score expression (score_expr)"
-                      : p->block_size > 0                     ? "a block mask (block_size)"
-                                                              : NULL;
-  if (lacks == NULL) return ATTUNE_OK;
-  return attune_fail(ATTUNE_UNSUPPORTED, "operation backward with %s: this library has only the forward pass of it",
-                     lacks);
+  if (p->block_size == 0) return ATTUNE_OK;
+  return attune_fail(ATTUNE_UNSUPPORTED,
+                     "operation backward with a block mask (block_size): this library has only the forward pass of it");
 }
 
 attune_status attune_check_flag(const attune_problem_field *field, const attune_problem *problem) {

@@ -124,6 +124,13 @@ attune_status attune_problem_expression(attune_expression **out, attune_expressi
                      problem->expression_hash);
 }
 
+static attune_status check_derivative(const attune_expression *score) {
+  attune_derivatives *derivatives = NULL;
+  const attune_status status = attune_expression_derivative(&derivatives, score);
+  free(derivatives);
+  return status;
+}
+
 attune_status attune_check_expressions(const attune_problem_field *field, const attune_problem *p) {
   attune_expression *mask = NULL, *score = NULL;
   (void)field;
@@ -136,6 +143,7 @@ attune_status attune_check_expressions(const attune_problem_field *field, const 
         ATTUNE_BAD_EXPRESSION,
         "softcap %g beside a score expression or a bias: write it as %g * tanh(score / %g) where it belongs",
         (double)p->softcap, (double)p->softcap, (double)p->softcap);
+  if (status == ATTUNE_OK && score != NULL && p->operation == ATTUNE_BACKWARD) status = check_derivative(score);
   const char *text = attune_problem_score_expr(p);
   const bool told = p->want_bias && text[0] != '\0' && !attune_expression_is_unknown(text);
   if (status == ATTUNE_OK && told && (score == NULL || !attune_expression_uses_bias(score)))

@@ -8,6 +8,7 @@
 
 constexpr int threads = warps * 32;
 constexpr int lanes = 32 / rows_of_warp; // of a row
+constexpr float least_lse = -1e30f;
 
 ATTUNE_DEVICE float product_of(vec128 a, vec128 b) {
   float sum = 0.0f;
@@ -45,10 +46,15 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
   if (!exists || lane != 0) return;
   float lse = infinity();
   if (in_use) {
-    constexpr float log2_e = 1.4426950408889634f;
+#if NATURAL_LSE
+    constexpr float units = 1.0f;
+#else
+    constexpr float units = 1.4426950408889634f; // log2(e)
+#endif
     const long long at = ((long long)batch * problem.heads_q + head) * problem.seqlen_q + row;
     const float natural = load_constant_float(problem.lse + at);
-    if (natural != -infinity()) lse = natural * log2_e;
+    // Below it, a finite "minus infinity" has hidden all keys of the row, which then counts as one that sees none.
+    if (!(natural < least_lse)) lse = natural * units;
     if (a.gradients.dlse) delta -= load_constant_float(a.gradients.dlse + at);
   }
   float *terms = a.gradients.row_terms + 2 * number;

@@ -250,6 +250,7 @@ ATTUNE_DEVICE void work(const attune_backward_arguments &a, const position &star
     cp_async_commit();
 #endif
     const shared_address k_slot = slot * step_k_slot_bytes, v_slot = slot * step_v_slot_bytes;
+    const int first = working.walk.tile * step_rows;
     step_fragment p, ds;
     multiply_rows<depth, pitch_k>(p, own_k, step_k + k_slot);
     if (wants_k) multiply_rows<width, pitch_v>(ds, own_v, step_v + v_slot);
@@ -265,15 +266,17 @@ ATTUNE_DEVICE void work(const attune_backward_arguments &a, const position &star
         for (int e = 0; e < 4; e++) {
           float unused = 0.0f;
           float &slope = wants_k ? ds[m][n][e] : unused;
+          const int row = own + m * 16 + e / 2 * 8;
+          const integer column = integer(first + 2 * (lane % 4), n * 8 + e % 2);
 #if OPERATION_DQ
-          differentiate(p[m][n][e], slope, problem, lse[m][e / 2], delta[m][e / 2]);
+          differentiate(p[m][n][e], slope, problem, working.place, row, column, lse[m][e / 2], delta[m][e / 2]);
 #else
-          differentiate(p[m][n][e], slope, problem, float_of_bits(terms.x[e % 2 * 2]),
+          differentiate(p[m][n][e], slope, problem, working.place, column, row, float_of_bits(terms.x[e % 2 * 2]),
                         float_of_bits(terms.x[e % 2 * 2 + 1]));
 #endif
         }
     }
-    if (!working.walk.full) mask_pairs(p, ds, problem, working, own, working.walk.tile * step_rows);
+    if (!working.walk.full) mask_pairs(p, ds, problem, working, own, first);
     step_operand operand;
     if (wants_v) {
       pack_operand(operand, p);
@@ -294,16 +297,16 @@ ATTUNE_DEVICE void work(const attune_backward_arguments &a, const position &star
   cp_async_wait<0>();
   barrier(); // shared memory is free for the gradients
 
-  const int first = own_begin + warp_row, count = own_length - first;
+  const int first_row = own_begin + warp_row, count = own_length - first_row;
 #if OPERATION_DQ
-  store_rows<head_dim>((char *)g.dq + 2 * (batch * g.dq_batch + own_head * g.dq_heads + first * g.dq_seqlen),
+  store_rows<head_dim>((char *)g.dq + 2 * (batch * g.dq_batch + own_head * g.dq_heads + first_row * g.dq_seqlen),
                        2 * g.dq_seqlen, count, shared + warp_row * staged_pitch, sums_k, g.scale);
 #else
   if (wants_k)
-    store_rows<head_dim>((char *)g.dk + 2 * (batch * g.dk_batch + own_head * g.dk_heads + first * g.dk_seqlen),
+    store_rows<head_dim>((char *)g.dk + 2 * (batch * g.dk_batch + own_head * g.dk_heads + first_row * g.dk_seqlen),
                          2 * g.dk_seqlen, count, shared + warp_row * staged_pitch, sums_k, g.scale);
   if (wants_v)
-    store_rows<head_dim_v>((char *)g.dv + 2 * (batch * g.dv_batch + own_head * g.dv_heads + first * g.dv_seqlen),
+    store_rows<head_dim_v>((char *)g.dv + 2 * (batch * g.dv_batch + own_head * g.dv_heads + first_row * g.dv_seqlen),
                            2 * g.dv_seqlen, count, shared + warp_row * staged_pitch, sums_v, 1.0f);
 #endif
 }

@@ -1,5 +1,6 @@
 /* Where a block of the backward pass is: its own tile, and how it goes through the tiles of the other side. */
 #pragma once
+#include "../parts/gradients.h"
 #include "../parts/scheduler.h"
 #include "../parts/tile_walk.h"
 
@@ -27,11 +28,13 @@ struct position {
   key_tile at;
   int end_head;
 #endif
+  score_place place; // of the head
   walk_state walk;
 };
 
 /* To the first tile of the head. */
-ATTUNE_DEVICE void begin_walk(position &p, [[maybe_unused]] const attune_arguments &problem) {
+ATTUNE_DEVICE void begin_walk(position &p, const attune_arguments &problem) {
+  p.place = place_of(problem, p.at.batch, p.at.head, p.at.seqlen_q, p.at.seqlen_k);
 #if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
   p.walk = first_of_walk(problem, p.at);
 #else

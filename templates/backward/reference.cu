@@ -98,7 +98,8 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
 
   float sums_k[(head_dim + 31) / 32] = {}; // dQ or dK: columns lane, lane + 32, ...
   float sums_v[(head_dim_v + 31) / 32] = {};
-  auto visit = [&](int head, int first, int end) {
+  auto visit = [&](const score_place &place, int first, int end) {
+    const int head = place.head;
     const int other = first + lane;
 #if OPERATION_DQ
     const int row = own, key = other, row_begin = own, row_last = own, key_begin = first, key_last = end - 1;
@@ -119,7 +120,7 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
       const float *terms = terms_of_row(a, batch, head, row);
       p = product_of<head_dim>(row_k, other_k(other));
       ds = product_of<head_dim_v>(row_v, other_v(other));
-      differentiate(p, ds, problem, load_constant_float(terms), load_constant_float(terms + 1));
+      differentiate(p, ds, problem, place, row, key, load_constant_float(terms), load_constant_float(terms + 1));
 #if HAS_MASK_EXPR
       if (!is_seen<integer, float>(problem, batch, head, row, key, seqlen_q, seqlen_k)) p = ds = 0.0f;
 #endif
@@ -147,9 +148,11 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
 #else
   const int first_head = own_head * problem.group, end_head = first_head + problem.group;
 #endif
-  for (int head = first_head; head < end_head; head++)
+  for (int head = first_head; head < end_head; head++) {
+    const score_place place = place_of(problem, batch, head, seqlen_q, seqlen_k);
     for (int first = others.begin; first < others.end; first += 32)
-      visit(head, first, minimum(first + 32, others.end));
+      visit(place, first, minimum(first + 32, others.end));
+  }
 
 #if OPERATION_DQ
   store_row<head_dim>((char *)g.dq + 2 * (batch * g.dq_batch + own_head * g.dq_heads + own * g.dq_seqlen), row_k,

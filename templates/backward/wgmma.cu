@@ -204,7 +204,7 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
 
     // The two queries of a thread's columns, each with LSE and delta.
     auto terms_of = [&](int n) { return load_shared_128(terms + (n * 8 + lane % 4 * 2) * 8); };
-#if SCORE_SOFTCAP
+#if SCORE_SOFTCAP || SCORE_EXPRESSION
     wgmma_wait<0>();
     fence_registers(s);
     fence_registers(dp);
@@ -215,7 +215,8 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
       for (int half = 0; half < 2; half++)
 #pragma unroll
         for (int e = 0; e < 2; e++)
-          differentiate(score_at(s, n, half, e), score_at(dp, n, half, e), problem, float_of_bits(t.x[2 * e]),
+          differentiate(score_at(s, n, half, e), score_at(dp, n, half, e), problem, p.place,
+                        integer(query + 2 * (lane % 4), n * 8 + e), key + half * 8, float_of_bits(t.x[2 * e]),
                         float_of_bits(t.x[2 * e + 1]));
     }
     if (!p.walk.full || ragged_keys) mask_pairs(s, problem, p.at, key, query);
@@ -245,7 +246,7 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
         for (int e = 0; e < 2; e++) {
           const float p_of_pair = score_at(s, n, half, e);
           float &slope = score_at(dp, n, half, e);
-#if !SCORE_SOFTCAP
+#if !SCORE_SOFTCAP && !SCORE_EXPRESSION
           slope = p_of_pair * (slope - float_of_bits(t.x[2 * e + 1]));
 #endif
           if (p_of_pair == 0.0f) slope = 0.0f;

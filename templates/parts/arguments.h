@@ -87,8 +87,8 @@ struct attune_gradients {
   long long dq_batch, dq_seqlen, dq_heads;
   long long dk_batch, dk_seqlen, dk_heads;
   long long dv_batch, dv_seqlen, dv_heads;
-  /* (batch, heads_q, rows_padded, 2): of each query row LSE in base 2, inf where it sees no key and past its sequence's
-   * end; and the product of O and its gradient, less dlse. */
+  /* (batch, heads_q, rows_padded, 2): of each query row LSE in base 2, with score expressions natural, inf where it
+   * sees no key and past its sequence's end; and the product of O and its gradient, less dlse. */
   float *row_terms;
   float *dq_partial; /* sums of what blocks add to dQ, before scale: as templates/backward/dq_partial.h has them */
   int rows_padded;   /* seqlen_q, rounded up */

@@ -3,10 +3,33 @@
 #include "../primitives/cuda.h"
 #include "arguments.h"
 #include "parameters.h"
+#if SCORE_EXPRESSION
+#include "expressions.h"
+#endif
 
-/* Two floats: LSE in base 2, and delta. */
+/* Two floats: LSE, and delta. */
 ATTUNE_DEVICE const float *terms_of_row(const attune_backward_arguments &a, int batch, int head, int row) {
   return a.gradients.row_terms + 2 * (((long long)batch * a.problem.heads_q + head) * a.gradients.rows_padded + row);
+}
+
+/* Of which head the scores are. */
+struct score_place {
+  int batch, head, seqlen_q, seqlen_k;
+#if SCORE_EXPRESSION
+  item_constants constants;
+#endif
+};
+
+ATTUNE_DEVICE score_place place_of(const attune_arguments &problem, int batch, int head, int seqlen_q, int seqlen_k) {
+  score_place at;
+  at.batch = batch;
+  at.head = head;
+  at.seqlen_q = seqlen_q;
+  at.seqlen_k = seqlen_k;
+#if SCORE_EXPRESSION
+  at.constants = constants_of(problem, batch, head, seqlen_q, seqlen_k);
+#endif
+  return at;
 }
 
 /* The probability of a score q.k; lse: of the query. Without softcap. */
@@ -18,8 +41,24 @@ ATTUNE_DEVICE float probability_of(float score, const attune_arguments &problem,
 }
 
 /* Recomputation (FlashAttention, arXiv 2205.14135, appendix B.4): score is q.k and becomes the probability P; slope is
- * dO.v and becomes the derivative by scale * q.k, which is P (dO.v - delta). lse and delta: of the query. */
-ATTUNE_DEVICE void differentiate(float &score, float &slope, const attune_arguments &problem, float lse, float delta) {
+ * dO.v and becomes the derivative by scale * q.k, which is P (dO.v - delta) but for what changes the score. lse and
+ * delta: of the query. The pair may lie past the end: it is hidden then, whatever comes out. */
+template <class index_q, class index_k>
+ATTUNE_DEVICE void differentiate(float &score, float &slope, const attune_arguments &problem,
+                                 [[maybe_unused]] const score_place &at, [[maybe_unused]] index_q q,
+                                 [[maybe_unused]] index_k k, float lse, float delta) {
+#if SCORE_EXPRESSION
+  float bias = 0.0f;
+  const integer query = q, key = k;
+  if (uses_bias && query.value() < problem.seqlen_q && key.value() < problem.seqlen_k)
+    bias = unpack_low(
+        load_constant_16(bias_of_row(problem, at.batch, at.head, query.value()) + 2 * (long long)key.value()));
+  const score_derivatives changed = changed_score_derivatives(problem, at.constants, score * problem.cap_scale, bias,
+                                                              at.batch, at.head, query, key, at.seqlen_q, at.seqlen_k);
+  score = exp2_approximate((changed.value - lse) * problem.log2_scale);
+  slope = score * (slope - delta) * changed.by0;
+  if (score == 0.0f) slope = 0.0f; // also where the derivative of a score that hides is not a number
+#else
   float exponent = score;
 #if SCORE_NEGATED
   exponent = -exponent;
@@ -33,4 +72,5 @@ ATTUNE_DEVICE void differentiate(float &score, float &slope, const attune_argume
 #endif
   score = exp2_approximate(multiply_add(exponent, problem.log2_scale, -lse));
   slope = score * (slope - delta) * through_cap;
+#endif
 }

@@ -14,6 +14,7 @@
 #define OPERATION_DQ 0       /* backward: the kernel for dQ alone */
 #define OPERATION_BACKWARD 0 /* that for dK and dV */
 #define SPLIT_DKV 0
+#define NATURAL_LSE 0
 #define SINKS 0
 #define LSE 1
 #define Q_IN_REGS 0

@@ -44,6 +44,7 @@ static void prepare(uint64_t seed) {
   if (seed % 4 == 2) p.softcap = 1.5f;
   if (seed % 4 == 3) p.scale = -0.5f;
   if (seed % 5 == 4) p.mask_expr = "(q + k) % 4 != head % 4";
+  if (seed % 4 == 1) p.score_expr = "score + 0.25 * score * score - abs(q - k) * tanh(score)";
   memset(&bench.inputs, 0, sizeof bench.inputs);
   assert_int_equal(attune_problem_resolve(&bench.problem, &p), ATTUNE_OK);
   draw(bench.q, OF_Q * D, &seed);

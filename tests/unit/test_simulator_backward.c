@@ -181,8 +181,12 @@ static void check_pattern(attune_family family, const char *schedule, const char
   attune_verifier_destroy(verifier);
 }
 
-static void masks_by_expression(void **state) {
+static void masks_and_scores_by_expression(void **state) {
   static const char *const problems[] = {
+      "\"score_expr\":\"20 * tanh(score / 20) + slope[head] * (k - q)\",\"mask\":\"causal\","
+      "\"params\":{\"slope\":[0.5,0.25,0.125,0.0625]}",
+      "\"bias\":[1,4,150],\"window\":[60,60]",
+      "\"score_expr\":\"k > q + 40 ? -inf : score + bias * 0.5 + score * score * 0.01\",\"bias\":[2,1,1]",
       "\"pattern\":\"butterfly:16\"",
       "\"pattern\":\"window:20 & prefix:40\",\"mask\":\"causal-bottom-right\"",
       "\"mask_expr\":\"(q + head) % 3 == k % 3 && k < 90\"",
@@ -205,6 +209,6 @@ int main(void) {
     index[i] = i;
     tests[count++] = (struct CMUnitTest){.name = configs[i], .test_func = check, .initial_state = &index[i]};
   }
-  tests[count++] = (struct CMUnitTest)cmocka_unit_test(masks_by_expression);
+  tests[count++] = (struct CMUnitTest)cmocka_unit_test(masks_and_scores_by_expression);
   return _cmocka_run_group_tests("simulator_backward", tests, count, open_machines, close_machines);
 }

@@ -100,7 +100,7 @@ static attune_status verify_drawn(verification *self) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases && status == ATTUNE_OK; i++) {
     attune_drawing drawing = cases[i].drawing;
     char inputs[64];
-    if (drawing.bias_masks && !self->problem.want_bias) continue;
+    if (drawing.bias_masks && (!self->problem.want_bias || self->problem.operation == ATTUNE_BACKWARD)) continue;
     if (self->problem.operation == ATTUNE_BACKWARD) drawing.magnitude = fmin(drawing.magnitude, LARGE);
     drawing.seed = drawing.lengths ? self->flags->seed * ATTUNE_LENGTH_KINDS : self->flags->seed + i;
     snprintf(inputs, sizeof inputs, "%s, seed %llu", cases[i].name, (unsigned long long)drawing.seed);

@@ -15,6 +15,7 @@ typedef struct {
   attune_query_row row;
   float d_o[ATTUNE_HEAD_DIM_MAX];
   float dlse;
+  attune_derivatives *derivatives; /* of the score expression, or NULL */
 } gradient_row;
 
 static void open_row(gradient_row *out, const attune_problem *p, const attune_inputs *inputs, int batch, int head,
@@ -23,10 +24,24 @@ static void open_row(gradient_row *out, const attune_problem *p, const attune_in
   attune_elements_to_floats(out->d_o, p->dtype,
                             inputs->d_o + batch * p->d_o.batch + index * p->d_o.seqlen + head * p->d_o.heads,
                             p->head_dim_v);
+  out->derivatives = NULL; /* the problem was checked: unless memory is short there are some */
+  if (out->row.score != NULL) (void)attune_expression_derivative(&out->derivatives, out->row.score);
   out->dlse = inputs->dlse != NULL ? inputs->dlse[((int64_t)batch * p->heads_q + head) * p->seqlen_q + index] : 0.0f;
 }
 
+static void close_row(gradient_row *self) {
+  free(self->derivatives);
+  attune_row_close(&self->row);
+}
+
 /* ---- one pair of query and key ---- */
+
+/* What a score expression multiplies the slope of the scaled score with. */
+static double through_expression(gradient_row *self, int64_t key, double scaled) {
+  if (self->derivatives == NULL) return 1.0;
+  attune_row_scope(&self->row, key, scaled);
+  return attune_expression_evaluate(self->derivatives->of[0].value, &self->row.scope);
+}
 
 static void load_v(float *out, const gradient_row *self, int64_t key) {
   const attune_problem *p = self->row.problem;
@@ -64,7 +79,8 @@ static exact_pair exact_pair_of(gradient_row *self, const attune_row_statistics 
   const double score = attune_row_score(&self->row, key);
   const double p = statistics->lse > -INFINITY ? exp(score - statistics->lse) : 0.0;
   const double through_cap = cap > 0.0 ? 1.0 - score / cap * (score / cap) : 1.0;
-  const double slope = exact_slope(self, key), factor = p * through_cap * scale;
+  const double through = p > 0.0 ? through_expression(self, key, attune_row_scaled(&self->row, key)) : 0.0;
+  const double slope = exact_slope(self, key), factor = p * through_cap * through * scale;
   return (exact_pair){p, factor * (slope - statistics->delta), factor * (slope - statistics->saved_delta)};
 }
 
@@ -83,10 +99,17 @@ static unfused_pair unfused_pair_of(gradient_row *self, const attune_row_statist
     const float capped = attune_row_unfused_score(&self->row, key, statistics->wide) / problem->softcap;
     ds = attune_round_to_element(dtype, ds * (1.0f - capped * capped));
   }
+  if (self->derivatives != NULL && p > 0.0f) {
+    const double scaled = (double)attune_row_unfused_scaled(&self->row, key, statistics->wide);
+    ds = attune_round_to_element(dtype, ds * (float)through_expression(self, key, scaled));
+  }
   return (unfused_pair){p, attune_round_to_element(dtype, ds * problem->scale)};
 }
 
 /* ---- statistics ---- */
+
+/* Below it a row counts as one that sees no key: a finite "minus infinity" has hidden all. */
+#define LEAST_LSE (-1e30)
 
 static void exact_statistics(attune_row_statistics *out, gradient_row *self, double sink) {
   const attune_problem *p = self->row.problem;
@@ -111,6 +134,7 @@ static void exact_statistics(attune_row_statistics *out, gradient_row *self, dou
   for (int d = 0; d < p->head_dim_v && sum > 0.0; d++)
     out->saved_delta += attune_from_element(p->dtype, attune_to_element(p->dtype, o[d] / sum)) * (double)self->d_o[d];
   out->lse = sum > 0.0 ? maximum + log(sum) : -INFINITY;
+  if (out->lse < LEAST_LSE) out->lse = -INFINITY;
 }
 
 static float unfused_delta(gradient_row *self, const attune_row_statistics *statistics) {
@@ -147,7 +171,8 @@ void attune_statistics_of_row(attune_row_statistics *out, const attune_problem *
   open_row(&self, problem, inputs, batch, head, index);
   exact_statistics(out, &self, (double)sink);
   unfused_statistics(out, &self, sink);
-  attune_row_close(&self.row);
+  if (out->lse == -INFINITY) out->sum = 0.0f;
+  close_row(&self);
 }
 
 void attune_statistics_given(attune_row_statistics *out, const attune_problem *problem, const attune_inputs *inputs,
@@ -160,13 +185,13 @@ void attune_statistics_given(attune_row_statistics *out, const attune_problem *p
                             inputs->o + batch * problem->o.batch + index * problem->o.seqlen + head * problem->o.heads,
                             problem->head_dim_v);
   const double delta = attune_exact_dot(self.d_o, o, problem->head_dim_v) - (double)self.dlse;
-  *out = (attune_row_statistics){.lse = (double)lse,
+  *out = (attune_row_statistics){.lse = (double)lse >= LEAST_LSE ? (double)lse : -INFINITY,
                                  .delta = delta,
                                  .saved_delta = delta,
                                  .maximum = lse,
-                                 .sum = lse > -INFINITY ? 1.0f : 0.0f,
+                                 .sum = (double)lse >= LEAST_LSE ? 1.0f : 0.0f,
                                  .unfused_delta = (float)delta};
-  attune_row_close(&self.row);
+  close_row(&self);
 }
 
 /* ---- rows ---- */
@@ -196,7 +221,7 @@ void attune_reference_dq(double *exact, double *unfused, const attune_problem *p
   }
   for (int d = 0; d < problem->head_dim; d++)
     unfused[d] = farther((double)attune_round_to_element(problem->dtype, sums[d]), saved[d], exact[d]);
-  attune_row_close(&self.row);
+  close_row(&self);
 }
 
 /* The unfused gradients of one head's keys, before they are rounded; and dK with the delta that is saved, of all heads.
@@ -261,7 +286,7 @@ bool attune_reference_dkv(double *dk, double *dv, double *unfused_dk, double *un
       open_row(&self, problem, inputs, batch, head, row);
       add_row(&self, &statistics[((int64_t)batch * problem->heads_q + head) * problem->seqlen_q + row], keys, count, dk,
               dv, &sums);
-      attune_row_close(&self.row);
+      close_row(&self);
     }
     add_head(unfused_dk, sums.dk, of_k, problem->dtype);
     add_head(unfused_dv, sums.dv, of_v, problem->dtype);

@@ -155,11 +155,15 @@ bool attune_row_sees(attune_query_row *row, int64_t key) {
   return attune_expression_evaluate(row->mask, &row->scope) != 0.0;
 }
 
+void attune_row_scope(attune_query_row *row, int64_t key, double scaled) {
+  row->scope.k = (int32_t)key;
+  row->scope.score = scaled;
+  row->scope.bias = row->bias != NULL ? attune_from_element(row->problem->dtype, row->bias[key]) : 0.0;
+}
+
 static double changed_score(attune_query_row *row, int64_t key, double score) {
   if (row->score == NULL) return score;
-  row->scope.k = (int32_t)key;
-  row->scope.score = score;
-  row->scope.bias = row->bias != NULL ? attune_from_element(row->problem->dtype, row->bias[key]) : 0.0;
+  attune_row_scope(row, key, score);
   return attune_expression_evaluate(row->score, &row->scope);
 }
 
@@ -219,12 +223,15 @@ float attune_float_dot(const float *a, const float *b, int width) {
          ((partial[4] + partial[5]) + (partial[6] + partial[7]));
 }
 
-double attune_row_score(attune_query_row *row, int64_t key) {
+double attune_row_scaled(attune_query_row *row, int64_t key) {
   const attune_problem *problem = row->problem;
   float k[ATTUNE_HEAD_DIM_MAX];
   attune_elements_to_floats(k, problem->dtype, row->k + key * problem->k.seqlen, problem->head_dim);
-  const double score = attune_exact_dot(row->q, k, problem->head_dim) * (double)problem->scale;
-  const double cap = (double)problem->softcap;
+  return attune_exact_dot(row->q, k, problem->head_dim) * (double)problem->scale;
+}
+
+double attune_row_score(attune_query_row *row, int64_t key) {
+  const double score = attune_row_scaled(row, key), cap = (double)row->problem->softcap;
   return cap > 0.0 ? cap * tanh(score / cap) : changed_score(row, key, score);
 }
 
@@ -285,14 +292,20 @@ float attune_round_to_element(attune_dtype dtype, float value) {
 
 /* S as the framework keeps it. wide: in float, for rows whose scores are beyond fp16's range; a framework would answer
  * NaN there, which bounds nothing. */
-float attune_row_unfused_score(attune_query_row *row, int64_t key, bool wide) {
+float attune_row_unfused_scaled(attune_query_row *row, int64_t key, bool wide) {
   const attune_problem *problem = row->problem;
   const attune_dtype dtype = problem->dtype;
   float k[ATTUNE_HEAD_DIM_MAX];
   attune_elements_to_floats(k, dtype, row->k + key * problem->k.seqlen, problem->head_dim);
-  float score = attune_float_dot(row->q, k, problem->head_dim);
-  score = wide ? score : attune_round_to_element(dtype, score);
-  score = wide ? score * problem->scale : attune_round_to_element(dtype, score * problem->scale);
+  const float score = attune_float_dot(row->q, k, problem->head_dim);
+  if (wide) return score * problem->scale;
+  return attune_round_to_element(dtype, attune_round_to_element(dtype, score) * problem->scale);
+}
+
+float attune_row_unfused_score(attune_query_row *row, int64_t key, bool wide) {
+  const attune_problem *problem = row->problem;
+  const attune_dtype dtype = problem->dtype;
+  float score = attune_row_unfused_scaled(row, key, wide);
   if (problem->softcap > 0.0f) {
     score = problem->softcap * tanhf(score / problem->softcap);
     score = wide ? score : attune_round_to_element(dtype, score);

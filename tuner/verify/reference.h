@@ -37,6 +37,11 @@ void attune_row_close(attune_query_row *row);
 bool attune_row_sees(attune_query_row *row, int64_t key);
 double attune_row_score(attune_query_row *row, int64_t key);
 float attune_row_unfused_score(attune_query_row *row, int64_t key, bool wide);
+/* Before softcap or an expression changes it: scale * q.k. */
+double attune_row_scaled(attune_query_row *row, int64_t key);
+float attune_row_unfused_scaled(attune_query_row *row, int64_t key, bool wide);
+/* Sets what expressions know of the pair. */
+void attune_row_scope(attune_query_row *row, int64_t key, double scaled);
 /* -inf if no key is visible; NaN if any score is not finite, but for those that an expression hides by -inf. */
 float attune_row_unfused_maximum(attune_query_row *row, bool wide);
 
