@@ -137,19 +137,19 @@ ATTUNE_DEVICE sparse_block find_block(const attune_block_mask_arguments &a, cons
     const long long place = at.first + i;
     const int column = load_constant_int(block_of_source(a, place) + 3);
     const bool after = i == 0 || load_constant_int(block_of_source(a, place - 1) + 3) < column;
-    if (after && is_within(at, column) && row_of_source(a, place) == at.index) found.column = column;
+    if (after && is_within(at, column) && row_of_source(a, place) == at.index) found.index = column;
     return found;
   }
   const int column = at.last_tile - at.tiles + 1 + i;
   if (a.work.kind == ATTUNE_BLOCK_MASK_FROM_BYTES) {
     const long long columns = block_columns(a.problem);
-    if (load_constant_8((const char *)a.work.source + at.index * columns + column)) found.column = column;
+    if (load_constant_8((const char *)a.work.source + at.index * columns + column)) found.index = column;
     return found;
   }
 #if HAS_MASK_EXPR
   return block_of_expression(a, at, column);
 #else
-  found.column = column;
+  found.index = column;
   return found;
 #endif
 }
@@ -159,7 +159,7 @@ ATTUNE_DEVICE sparse_block find_block(const attune_block_mask_arguments &a, cons
 ATTUNE_DEVICE void count_blocks(const attune_block_mask_arguments &a, const block_row &at) {
   int count = 0;
   for (int first = 0; first < at.candidates; first += 32)
-    count += popcount(ballot(find_block(a, at, first + lane()).column >= 0));
+    count += popcount(ballot(find_block(a, at, first + lane()).index >= 0));
   if (lane() == 0) store_global_int(a.work.counts + at.index, count);
 }
 
@@ -195,10 +195,10 @@ ATTUNE_DEVICE void fill_row(const attune_block_mask_arguments &a, const block_ro
   int written = begin;
   for (int first = 0; first < at.candidates; first += 32) {
     const sparse_block block = find_block(a, at, first + lane());
-    const unsigned kept = ballot(block.column >= 0);
+    const unsigned kept = ballot(block.index >= 0);
     const int place = saturated(written, popcount(kept & ((1u << lane()) - 1)));
-    if (block.column >= 0 && place < a.problem.block_mask_capacity)
-      store_global_int(work.indices + place, block.column * 2 + block.full);
+    if (block.index >= 0 && place < a.problem.block_mask_capacity)
+      store_global_int(work.indices + place, block.index * 2 + block.full);
     written = saturated(written, popcount(kept));
   }
 }
