@@ -439,12 +439,16 @@ typedef enum {
   ATTUNE_TENSOR_ROW_OFFSETS, /* of a block mask that is read */
   ATTUNE_TENSOR_INDICES,
   ATTUNE_TENSOR_ROW_ORDER,
+  ATTUNE_TENSOR_COLUMN_OFFSETS,
+  ATTUNE_TENSOR_ROW_INDICES,
   ATTUNE_TENSOR_PARAM, /* the first of ATTUNE_PARAMS_MAX */
   ATTUNE_TENSOR_PARAM_LAST = ATTUNE_TENSOR_PARAM + ATTUNE_PARAMS_MAX - 1,
   ATTUNE_TENSOR_MASK_SOURCE, /* what a block mask is built from */
   ATTUNE_TENSOR_BUILT_OFFSETS,
   ATTUNE_TENSOR_BUILT_INDICES,
   ATTUNE_TENSOR_BUILT_ORDER,
+  ATTUNE_TENSOR_BUILT_COLUMN_OFFSETS,
+  ATTUNE_TENSOR_BUILT_ROW_INDICES,
   ATTUNE_TENSOR_ROW_COUNTS,      /* workspace: blocks of each row */
   ATTUNE_TENSOR_TILE_COUNTER,    /* workspace: tiles that blocks have taken */
   ATTUNE_TENSOR_O_PARTIAL,       /* workspace: (splits, batch, heads_q, seqlen_q, head_dim_v), each split's O */
@@ -563,12 +567,12 @@ typedef struct {
 
 /* The steps of a config for a resolved problem. ATTUNE_ILLEGAL_CONFIG as attune_launch_of. */
 attune_status attune_steps_of(attune_steps *out, const attune_config *config, const attune_problem *problem);
-/* The steps that build a block mask of so many batches and heads (1, or the problem's), or the one that checks it.
+/* The steps that build a block mask, or check it; of the mask count batch, heads, and whether it has column_offsets.
  * config and problem are attune_config_block_mask's. */
 attune_status attune_block_mask_build_steps(attune_steps *out, const attune_config *config,
-                                            const attune_problem *problem, int32_t batch, int32_t heads);
+                                            const attune_problem *problem, const attune_block_mask *mask);
 attune_status attune_block_mask_check_steps(attune_steps *out, const attune_config *config,
-                                            const attune_problem *problem, int32_t batch, int32_t heads);
+                                            const attune_problem *problem, const attune_block_mask *mask);
 /* Writes into a step's arguments what only a run knows, beside pointers: the values of params, sizes of a block mask.
  */
 void attune_arguments_of_run(union attune_kernel_arguments *arguments, const attune_step *step,

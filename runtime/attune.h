@@ -171,10 +171,11 @@ typedef struct {
   int64_t reserved; /* 0 */
 } attune_value;
 
-/* Which blocks are seen: for each batch, head and row of blocks the columns of those that are, compressed sparse rows.
- * Memory grows with the blocks that are kept. The arrays are in device memory, borrowed for the time of a run;
- * another run may bring others. A mask that breaks these rules gives wrong results, and no access out of bounds.
- * attune_block_mask_builder_build writes the arrays; runs only read them. */
+/* Which blocks are seen: for each batch, head and row of blocks the columns of those that are, compressed sparse rows;
+ * and, if column_offsets is not NULL, the same blocks once more as compressed sparse columns, for what goes through the
+ * queries of a block of keys. Memory grows with the blocks that are kept. The arrays are in device memory, borrowed for
+ * the time of a run; another run may bring others. A mask that breaks these rules gives wrong results, and no access
+ * out of bounds. attune_block_mask_builder_build writes the arrays; runs only read them. */
 typedef struct {
   int32_t batch, heads; /* 1: the same mask for all, or as many as the problem has */
   int32_t *row_offsets; /* (batch * heads * ceil(seqlen_q / block_size) + 1): where each row begins in indices; the last
@@ -183,7 +184,13 @@ typedef struct {
   int64_t capacity;     /* elements of indices; what row_offsets say beyond it is left out */
   int32_t *row_order;   /* the numbers of the rows, in the order in which they are begun, so that those with most
                              blocks come first; NULL: as the kernel likes */
-  int64_t reserved[4];  /* 0 */
+  /* The transposed lists, which the forward pass does not read; NULL: none.
+   * (batch * heads * ceil(seqlen_k / block_size) + 1): where each column begins in row_indices; the last element is
+   * where the last one ends. */
+  int32_t *column_offsets;
+  int32_t *row_indices; /* (capacity), ascending in a column: 2 * row + 1, or 2 * row where mask_expr must also be
+                           asked; rows are counted from 0 in each batch and head */
+  int64_t reserved[2];  /* 0 */
 } attune_block_mask;
 
 /* What one run reads and writes: device pointers (host pointers for the simulator), borrowed until the run has
@@ -338,15 +345,17 @@ ATTUNE_API void attune_block_mask_builder_destroy(attune_block_mask_builder *bui
 ATTUNE_API size_t attune_block_mask_builder_workspace(const attune_block_mask_builder *builder, int32_t batch,
                                                       int32_t heads);
 /* Enqueues on the stream what fills in row_offsets, indices and, if it is not NULL, row_order: each mask's longest rows
- * first. Blocks that mask and window hide are left out; blocks of OF_BYTES and OF_BLOCKS are full unless the problem
- * has a mask_expr. What does not fit in capacity is dropped, and the last element of row_offsets says how many there
- * are: a build of capacity 0 only counts. Blocks of the source that are out of order, or not of the problem, are
- * dropped. Allocates nothing and never synchronises. */
+ * first. If column_offsets is not NULL, also column_offsets and row_indices, from the blocks that are in indices; that
+ * takes no more workspace. Blocks that mask and window hide are left out; blocks of OF_BYTES and OF_BLOCKS are full
+ * unless the problem has a mask_expr. What does not fit in capacity is dropped, and the last element of row_offsets
+ * says how many there are: a build of capacity 0 only counts. Blocks of the source that are out of order, or not of the
+ * problem, are dropped. Allocates nothing and never synchronises. */
 ATTUNE_API attune_status attune_block_mask_builder_build(const attune_block_mask_builder *builder,
                                                          const attune_block_mask_source *source,
                                                          const attune_block_mask *mask, void *workspace,
                                                          size_t workspace_size, attune_stream stream);
-/* ATTUNE_OK, or ATTUNE_BAD_BLOCK_MASK and the first row that breaks a rule. Allocates, and waits for the device. */
+/* ATTUNE_OK, or ATTUNE_BAD_BLOCK_MASK and the first row that breaks a rule, or else the first column, if there are
+ * column_offsets. Allocates, and waits for the device. */
 ATTUNE_API attune_status attune_block_mask_builder_check(const attune_block_mask_builder *builder,
                                                          const attune_block_mask *mask);
 

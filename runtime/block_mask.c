@@ -22,9 +22,10 @@ attune_status attune_block_mask_builder_create(attune_block_mask_builder **out, 
   builder->context = attune_context_retain(context);
   attune_problem own, mask;
   attune_steps steps;
+  const attune_block_mask one = {.batch = 1, .heads = 1};
   attune_status status = attune_problem_read(&own, problem);
   if (status == ATTUNE_OK) status = attune_config_block_mask(&builder->config, &mask, &own);
-  if (status == ATTUNE_OK) status = attune_block_mask_check_steps(&steps, &builder->config, &mask, 1, 1);
+  if (status == ATTUNE_OK) status = attune_block_mask_check_steps(&steps, &builder->config, &mask, &one);
   const attune_program_source from = {
       .backend = context->machine, .store = context->store, .problem = &mask, .frozen = context->frozen};
   if (status == ATTUNE_OK) status = attune_program_load(&builder->program, &from, &steps);
@@ -66,12 +67,7 @@ size_t attune_block_mask_builder_workspace(const attune_block_mask_builder *buil
 
 static attune_status check_sizes(const attune_block_mask_builder *builder, const attune_block_mask *block_mask) {
   const attune_problem *p = &builder->program->problem;
-  const attune_status status = attune_block_mask_check_sizes(block_mask, p->batch, p->heads_q);
-  if (status != ATTUNE_OK) return status;
-  if (rows_of(builder, block_mask->batch, block_mask->heads) >= INT32_MAX)
-    return attune_fail(ATTUNE_UNSUPPORTED, "%lld rows of blocks; block masks take 2^31 - 2",
-                       (long long)rows_of(builder, block_mask->batch, block_mask->heads));
-  return ATTUNE_OK;
+  return attune_block_mask_check_sizes(block_mask, p->batch, p->heads_q);
 }
 
 static attune_status check_source(const attune_block_mask_source *source) {
@@ -100,8 +96,7 @@ attune_status attune_block_mask_builder_build(const attune_block_mask_builder *b
   if (status == ATTUNE_OK) status = check_source(source);
   if (status != ATTUNE_OK) return status;
   attune_steps steps;
-  status = attune_block_mask_build_steps(&steps, &builder->config, &builder->program->problem, block_mask->batch,
-                                         block_mask->heads);
+  status = attune_block_mask_build_steps(&steps, &builder->config, &builder->program->problem, block_mask);
   if (status != ATTUNE_OK) return status;
   const attune_program program = with_steps(builder, &steps);
   attune_run_inputs run = {.source = *source, .built = *block_mask};
@@ -111,30 +106,38 @@ attune_status attune_block_mask_builder_build(const attune_block_mask_builder *b
 
 /* ---- checking ---- */
 
-static attune_status report_fault(const attune_block_mask_builder *builder, const attune_block_mask *block_mask,
-                                  int64_t row, int fault) {
+/* Of rows, or of columns: `count` of them in a mask. */
+static attune_status report_fault(const char *what, int64_t count, int64_t heads, int64_t at, int fault) {
   static const char *const reasons[] = {
       [ATTUNE_BLOCK_MASK_BAD_ROW] = "its begin and end in rows are not in order, or beyond capacity",
       [ATTUNE_BLOCK_MASK_BAD_COLUMN] = "it has a column that the keys do not have",
       [ATTUNE_BLOCK_MASK_UNSORTED] = "its columns do not ascend, or one is there twice",
       [ATTUNE_BLOCK_MASK_BAD_ORDER] = "order does not name it exactly once",
+      [ATTUNE_BLOCK_MASK_NOT_TRANSPOSED] =
+          "column_offsets and row_indices do not have the rows, ascending, that have it in indices",
   };
-  const int64_t rows = attune_blocks_of(builder->program->problem.seqlen_q, builder->program->problem.block_size);
   const bool known = fault > 0 && fault < (int)(sizeof reasons / sizeof *reasons);
-  return attune_fail(ATTUNE_BAD_BLOCK_MASK, "row %lld of blocks (batch %lld, head %lld): %s", (long long)(row % rows),
-                     (long long)(row / rows / block_mask->heads), (long long)(row / rows % block_mask->heads),
+  return attune_fail(ATTUNE_BAD_BLOCK_MASK, "%s %lld of blocks (batch %lld, head %lld): %s", what,
+                     (long long)(at % count), (long long)(at / count / heads), (long long)(at / count % heads),
                      known ? reasons[fault] : "unknown fault");
 }
 
+/* Of all rows, then of all columns, if they were checked. */
 static attune_status read_faults(const attune_block_mask_builder *builder, const attune_block_mask *block_mask,
-                                 const void *device, int64_t rows) {
-  int32_t *faults = malloc((size_t)rows * sizeof *faults);
-  if (!faults) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %lld rows of blocks", (long long)rows);
+                                 const void *device, size_t size) {
+  const attune_problem *p = &builder->program->problem;
+  const int64_t rows = attune_blocks_of(p->seqlen_q, p->block_size), heads = block_mask->heads,
+                all_rows = rows * heads * block_mask->batch, all = (int64_t)(size / sizeof(int32_t));
+  int32_t *faults = malloc(size);
+  if (!faults) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for what is said of %lld rows", (long long)all);
   attune_backend *machine = builder->context->machine;
   attune_status status = attune_backend_synchronize(machine);
-  if (status == ATTUNE_OK) status = attune_memory_read(machine, faults, device, (size_t)rows * sizeof *faults);
-  for (int64_t row = 0; row < rows && status == ATTUNE_OK; row++)
-    if (faults[row] != ATTUNE_BLOCK_MASK_SOUND) status = report_fault(builder, block_mask, row, faults[row]);
+  if (status == ATTUNE_OK) status = attune_memory_read(machine, faults, device, size);
+  for (int64_t i = 0; i < all && status == ATTUNE_OK; i++)
+    if (faults[i] != ATTUNE_BLOCK_MASK_SOUND)
+      status = i < all_rows ? report_fault("row", rows, heads, i, faults[i])
+                            : report_fault("column", attune_blocks_of(p->seqlen_k, p->block_size), heads, i - all_rows,
+                                           faults[i]);
   free(faults);
   return status;
 }
@@ -146,8 +149,7 @@ attune_status attune_block_mask_builder_check(const attune_block_mask_builder *b
   if (status == ATTUNE_OK) status = attune_block_mask_check_pointers(block_mask);
   if (status != ATTUNE_OK) return status;
   attune_steps steps;
-  status = attune_block_mask_check_steps(&steps, &builder->config, &builder->program->problem, block_mask->batch,
-                                         block_mask->heads);
+  status = attune_block_mask_check_steps(&steps, &builder->config, &builder->program->problem, block_mask);
   if (status != ATTUNE_OK) return status;
   void *faults = NULL;
   status = attune_memory_allocate(&faults, builder->context->machine, (size_t)steps.workspace_bytes);
@@ -155,8 +157,7 @@ attune_status attune_block_mask_builder_check(const attune_block_mask_builder *b
   const attune_program program = with_steps(builder, &steps);
   const attune_run_inputs run = {.tensors = {.block_mask = *block_mask}};
   status = attune_enqueue(&program, &run, faults, (size_t)steps.workspace_bytes, NULL);
-  if (status == ATTUNE_OK)
-    status = read_faults(builder, block_mask, faults, rows_of(builder, block_mask->batch, block_mask->heads));
+  if (status == ATTUNE_OK) status = read_faults(builder, block_mask, faults, (size_t)steps.workspace_bytes);
   attune_memory_free(builder->context->machine, faults);
   return status;
 }

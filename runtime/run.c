@@ -55,13 +55,24 @@ attune_status attune_block_mask_check_sizes(const attune_block_mask *block_mask,
   return ATTUNE_OK;
 }
 
+static attune_status check_columns(const attune_block_mask *block_mask) {
+  if (!block_mask->column_offsets && block_mask->row_indices)
+    return attune_fail(ATTUNE_BAD_POINTER,
+                       "block_mask.row_indices is given, but column_offsets is NULL; give both, or neither");
+  if (!block_mask->column_offsets) return ATTUNE_OK;
+  const attune_status status =
+      attune_check_pointer("block_mask.column_offsets", block_mask->column_offsets, sizeof(int32_t));
+  if (status != ATTUNE_OK || block_mask->capacity == 0) return status;
+  return attune_check_pointer("block_mask.row_indices", block_mask->row_indices, sizeof(int32_t));
+}
+
 attune_status attune_block_mask_check_pointers(const attune_block_mask *block_mask) {
   attune_status status = attune_check_pointer("block_mask.row_offsets", block_mask->row_offsets, sizeof(int32_t));
   if (status == ATTUNE_OK && block_mask->capacity > 0)
     status = attune_check_pointer("block_mask.indices", block_mask->indices, sizeof(int32_t));
-  return status != ATTUNE_OK || !block_mask->row_order
-             ? status
-             : attune_check_pointer("block_mask.row_order", block_mask->row_order, sizeof(int32_t));
+  if (status == ATTUNE_OK && block_mask->row_order)
+    status = attune_check_pointer("block_mask.row_order", block_mask->row_order, sizeof(int32_t));
+  return status == ATTUNE_OK ? check_columns(block_mask) : status;
 }
 
 /* The table of tensors has checked its pointers, but for the need of indices. */

@@ -207,11 +207,12 @@ attune_status attune_config_block_mask(attune_config *out, attune_problem *mask,
   return attune_problem_resolve(mask, &p);
 }
 
-/* A warp works on each row of blocks. */
-static void block_mask_step(attune_step *step, const attune_config *config, const attune_problem *problem, int64_t rows,
-                            int work) {
+/* A warp works on each of so many rows or columns of blocks. */
+static attune_step *block_mask_step(attune_steps *out, const attune_config *config, const attune_problem *problem,
+                                    int64_t warps, int work) {
+  attune_step *step = &out->steps[out->count++];
   step->config = *config;
-  step->launch = (attune_launch){.grid = (int32_t)((rows + config->warps - 1) / config->warps),
+  step->launch = (attune_launch){.grid = (int32_t)((warps + config->warps - 1) / config->warps),
                                  .threads = config->warps * 32,
                                  .splits = 1,
                                  .cluster = 1};
@@ -219,46 +220,73 @@ static void block_mask_step(attune_step *step, const attune_config *config, cons
   step->arguments.block_mask.work.step = work;
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     bind(step, (attune_tensor_id)(ATTUNE_TENSOR_PARAM + i), ATTUNE_ACCESS_READ);
+  return step;
 }
 
-static attune_status check_rows(int64_t *rows, const attune_problem *problem, int32_t batch, int32_t heads) {
-  *rows = (int64_t)batch * heads * attune_blocks_of(problem->seqlen_q, problem->block_size);
-  if (*rows < INT32_MAX) return ATTUNE_OK;
-  return attune_fail(ATTUNE_UNSUPPORTED, "%lld rows of blocks; a block mask takes 2^31 - 2", (long long)*rows);
+/* Rows and columns of all masks together. */
+typedef struct {
+  int64_t rows, columns;
+} block_counts;
+
+static attune_status count_blocks(block_counts *out, const attune_problem *problem, const attune_block_mask *mask) {
+  const int64_t masks = (int64_t)mask->batch * mask->heads;
+  out->rows = masks * attune_blocks_of(problem->seqlen_q, problem->block_size);
+  out->columns = mask->column_offsets != NULL ? masks * attune_blocks_of(problem->seqlen_k, problem->block_size) : 0;
+  const bool of_rows = out->rows >= out->columns;
+  const int64_t most = of_rows ? out->rows : out->columns;
+  if (most < INT32_MAX) return ATTUNE_OK;
+  return attune_fail(ATTUNE_UNSUPPORTED, "%lld %s of blocks; a block mask takes 2^31 - 2", (long long)most,
+                     of_rows ? "rows" : "columns");
+}
+
+/* A warp has a few columns of one mask. */
+static void transpose_step(attune_steps *out, const attune_config *config, const attune_problem *problem,
+                           const attune_block_mask *mask) {
+  const int64_t columns = attune_blocks_of(problem->seqlen_k, problem->block_size);
+  const int64_t strips = (columns + ATTUNE_BLOCK_MASK_STRIP - 1) / ATTUNE_BLOCK_MASK_STRIP;
+  attune_step *step =
+      block_mask_step(out, config, problem, strips * mask->batch * mask->heads, ATTUNE_BLOCK_MASK_TRANSPOSE);
+  bind(step, ATTUNE_TENSOR_BUILT_OFFSETS, ATTUNE_ACCESS_READ);
+  bind(step, ATTUNE_TENSOR_BUILT_INDICES, ATTUNE_ACCESS_READ);
+  bind(step, ATTUNE_TENSOR_BUILT_COLUMN_OFFSETS, ATTUNE_ACCESS_WRITE);
+  bind(step, ATTUNE_TENSOR_BUILT_ROW_INDICES, ATTUNE_ACCESS_WRITE);
 }
 
 attune_status attune_block_mask_build_steps(attune_steps *out, const attune_config *config,
-                                            const attune_problem *problem, int32_t batch, int32_t heads) {
+                                            const attune_problem *problem, const attune_block_mask *mask) {
   static const int work[] = {ATTUNE_BLOCK_MASK_COUNT, ATTUNE_BLOCK_MASK_FILL};
-  int64_t rows;
+  block_counts all;
   memset(out, 0, sizeof *out);
-  const attune_status status = check_rows(&rows, problem, batch, heads);
+  const attune_status status = count_blocks(&all, problem, mask);
   if (status != ATTUNE_OK) return status;
-  add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, rows, false);
+  add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, all.rows, false);
   for (int i = 0; i < 2; i++) {
-    attune_step *step = &out->steps[out->count++];
-    block_mask_step(step, config, problem, rows, work[i]);
+    attune_step *step = block_mask_step(out, config, problem, all.rows, work[i]);
     bind(step, ATTUNE_TENSOR_MASK_SOURCE, ATTUNE_ACCESS_READ);
-    bind_segment(step, ATTUNE_TENSOR_ROW_COUNTS, i == 0 ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ, rows);
+    bind_segment(step, ATTUNE_TENSOR_ROW_COUNTS, i == 0 ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ, all.rows);
   }
   bind(&out->steps[1], ATTUNE_TENSOR_BUILT_OFFSETS, ATTUNE_ACCESS_WRITE);
   bind(&out->steps[1], ATTUNE_TENSOR_BUILT_INDICES, ATTUNE_ACCESS_WRITE);
   bind(&out->steps[1], ATTUNE_TENSOR_BUILT_ORDER, ATTUNE_ACCESS_WRITE);
+  if (mask->column_offsets != NULL) transpose_step(out, config, problem, mask);
   return ATTUNE_OK;
 }
 
 attune_status attune_block_mask_check_steps(attune_steps *out, const attune_config *config,
-                                            const attune_problem *problem, int32_t batch, int32_t heads) {
-  int64_t rows;
+                                            const attune_problem *problem, const attune_block_mask *mask) {
+  static const int work[] = {ATTUNE_BLOCK_MASK_CHECK_ROWS, ATTUNE_BLOCK_MASK_CHECK_COLUMNS};
+  block_counts all;
   memset(out, 0, sizeof *out);
-  const attune_status status = check_rows(&rows, problem, batch, heads);
+  const attune_status status = count_blocks(&all, problem, mask);
   if (status != ATTUNE_OK) return status;
-  add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, rows, false);
-  attune_step *step = &out->steps[out->count++];
-  block_mask_step(step, config, problem, rows, ATTUNE_BLOCK_MASK_CHECK);
-  bind(step, ATTUNE_TENSOR_ROW_OFFSETS, ATTUNE_ACCESS_READ);
-  bind(step, ATTUNE_TENSOR_INDICES, ATTUNE_ACCESS_READ);
-  bind(step, ATTUNE_TENSOR_ROW_ORDER, ATTUNE_ACCESS_READ);
-  bind_segment(step, ATTUNE_TENSOR_ROW_COUNTS, ATTUNE_ACCESS_WRITE, rows);
+  add_segment(out, ATTUNE_TENSOR_ROW_COUNTS, all.rows + all.columns, false);
+  for (int i = 0; i < (all.columns > 0 ? 2 : 1); i++) {
+    attune_step *step = block_mask_step(out, config, problem, i == 0 ? all.rows : all.columns, work[i]);
+    bind(step, ATTUNE_TENSOR_ROW_OFFSETS, ATTUNE_ACCESS_READ);
+    bind(step, ATTUNE_TENSOR_INDICES, ATTUNE_ACCESS_READ);
+    bind(step, i == 0 ? ATTUNE_TENSOR_ROW_ORDER : ATTUNE_TENSOR_COLUMN_OFFSETS, ATTUNE_ACCESS_READ);
+    if (i == 1) bind(step, ATTUNE_TENSOR_ROW_INDICES, ATTUNE_ACCESS_READ);
+    bind_segment(step, ATTUNE_TENSOR_ROW_COUNTS, ATTUNE_ACCESS_WRITE, all.rows + all.columns);
+  }
   return ATTUNE_OK;
 }

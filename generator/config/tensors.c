@@ -108,6 +108,9 @@ static void shape_sinks(attune_shape *out, const attune_problem *p, const attune
 static int64_t mask_rows(const attune_problem *p, const attune_block_mask *mask) {
   return (int64_t)mask->batch * mask->heads * attune_blocks_of(p->seqlen_q, p->block_size);
 }
+static int64_t mask_columns(const attune_problem *p, const attune_block_mask *mask) {
+  return (int64_t)mask->batch * mask->heads * attune_blocks_of(p->seqlen_k, p->block_size);
+}
 
 static void shape_offsets(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   flat(out, mask_rows(p, &run->tensors.block_mask) + 1);
@@ -119,6 +122,9 @@ static void shape_indices(attune_shape *out, const attune_problem *p, const attu
 static void shape_order(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   flat(out, mask_rows(p, &run->tensors.block_mask));
 }
+static void shape_column_offsets(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  flat(out, mask_columns(p, &run->tensors.block_mask) + 1);
+}
 static void shape_built_offsets(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   flat(out, mask_rows(p, &run->built) + 1);
 }
@@ -128,6 +134,9 @@ static void shape_built_indices(attune_shape *out, const attune_problem *p, cons
 }
 static void shape_built_order(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   flat(out, mask_rows(p, &run->built));
+}
+static void shape_built_column_offsets(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  flat(out, mask_columns(p, &run->built) + 1);
 }
 static void shape_mask_source(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   enum { BLOCK_BYTES = 4 * sizeof(int32_t) };
@@ -311,6 +320,18 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                                  .option = "block_size",
                                  .need = with_block_mask_optional,
                                  .shape = shape_order},
+    [ATTUNE_TENSOR_COLUMN_OFFSETS] = {.name = "block_mask.column_offsets",
+                                      INTS,
+                                      RUN(tensors.block_mask.column_offsets),
+                                      ARGUMENT(problem.block_mask_column_offsets),
+                                      .need = never,
+                                      .shape = shape_column_offsets},
+    [ATTUNE_TENSOR_ROW_INDICES] = {.name = "block_mask.row_indices",
+                                   INTS,
+                                   RUN(tensors.block_mask.row_indices),
+                                   ARGUMENT(problem.block_mask_row_indices),
+                                   .need = never,
+                                   .shape = shape_indices},
     PARAM(0),
     PARAM(1),
     PARAM(2),
@@ -347,6 +368,20 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                                    ARGUMENT(block_mask.work.row_order),
                                    .need = never,
                                    .shape = shape_built_order},
+    [ATTUNE_TENSOR_BUILT_COLUMN_OFFSETS] = {.name = "built column_offsets",
+                                            OUTPUT,
+                                            INTS,
+                                            RUN(built.column_offsets),
+                                            ARGUMENT(work.column_offsets),
+                                            .need = never,
+                                            .shape = shape_built_column_offsets},
+    [ATTUNE_TENSOR_BUILT_ROW_INDICES] = {.name = "built row_indices",
+                                         OUTPUT,
+                                         INTS,
+                                         RUN(built.row_indices),
+                                         ARGUMENT(work.row_indices),
+                                         .need = never,
+                                         .shape = shape_built_indices},
     [ATTUNE_TENSOR_ROW_COUNTS] =
         {.name = "the workspace's row counts", WORKSPACE, INTS, ARGUMENT(block_mask.work.counts), .need = never},
     [ATTUNE_TENSOR_TILE_COUNTER] =

@@ -138,8 +138,10 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
     if (config->cluster > 1) attune_buffer_print(out, ", in clusters of %d", config->cluster);
     attune_buffer_add_text(out, ";\n *   ");
   } else {
-    attune_buffer_print(out, " * Launch: one warp for each row of %s;\n *   ",
-                        family->operation == ATTUNE_OPERATION_BLOCK_MASK ? "blocks" : "O");
+    attune_buffer_print(out, " * Launch: one warp for each %s;\n *   ",
+                        family->operation == ATTUNE_OPERATION_BLOCK_MASK
+                            ? "row or column of blocks, or to transpose for each 32 columns"
+                            : "row of O");
   }
   attune_buffer_print(out, "%d threads, %lld bytes of dynamic shared memory; called with attune_%sarguments%s\n",
                       config->warps * 32, (long long)attune_shared_bytes(config),

@@ -1,9 +1,10 @@
-/* Block masks (attune.h) built and checked where they lie. A warp works on a row of blocks, a lane on a block at a
- * time.
+/* Block masks (attune.h) built, transposed and checked where they lie. A warp works on a row of blocks, a lane on a
+ * block at a time.
  *
  * Building takes two launches, since a row begins where all before it end: the first counts, the second adds up what
- * the rows before it count, and fills in. Nothing is shared between blocks of the grid, and there is no memory for what
- * is not kept. A tile of tiles.h is here a whole block: sparse_block_size queries x sparse_block_size keys. */
+ * the rows before it count, and fills in. A third transposes, since a column may have blocks of every row. Nothing is
+ * shared between blocks of the grid, and there is no memory for what is not kept. A tile of tiles.h is here a whole
+ * block: sparse_block_size queries x sparse_block_size keys. */
 #include "../parts/layout.h"
 #include "../parts/tile_walk.h"
 
@@ -20,8 +21,38 @@ ATTUNE_DEVICE int lane() {
   return thread_index() % 32;
 }
 
+ATTUNE_DEVICE int count_masks(const attune_block_mask_arguments &a) {
+  return a.problem.block_mask_batch * a.problem.block_mask_heads;
+}
 ATTUNE_DEVICE int count_rows(const attune_block_mask_arguments &a) {
-  return block_rows(a.problem) * a.problem.block_mask_batch * a.problem.block_mask_heads;
+  return block_rows(a.problem) * count_masks(a);
+}
+ATTUNE_DEVICE int count_columns(const attune_block_mask_arguments &a) {
+  return block_columns(a.problem) * count_masks(a);
+}
+
+/* Places in indices from begin to end - 1: a row's, or what is left of it where indices end. */
+struct block_places {
+  int begin, end;
+};
+ATTUNE_DEVICE block_places places_of_row(const attune_block_mask_arguments &a, const int *row_offsets, int index) {
+  const int capacity = a.problem.block_mask_capacity;
+  block_places row = {minimum(maximum(load_constant_int(row_offsets + index), 0), capacity),
+                      minimum(load_constant_int(row_offsets + index + 1), capacity)};
+  return row;
+}
+
+/* The first of these places whose column is at least that one. */
+ATTUNE_DEVICE int find_column(const int *indices, const block_places &row, int column) {
+  int low = row.begin, high = row.end;
+  while (low < high) {
+    const int middle = low + (high - low) / 2;
+    if (load_constant_int(indices + middle) >> 1 < column)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
 }
 
 /* Of all lanes, at most 2^31 - 1; the terms are not negative. */
@@ -106,19 +137,19 @@ ATTUNE_DEVICE sparse_block find_block(const attune_block_mask_arguments &a, cons
     const long long place = at.first + i;
     const int column = load_constant_int(block_of_source(a, place) + 3);
     const bool after = i == 0 || load_constant_int(block_of_source(a, place - 1) + 3) < column;
-    if (after && is_within(at, column) && row_of_source(a, place) == at.index) found.column = column;
+    if (after && is_within(at, column) && row_of_source(a, place) == at.index) found.index = column;
     return found;
   }
   const int column = at.last_tile - at.tiles + 1 + i;
   if (a.work.kind == ATTUNE_BLOCK_MASK_FROM_BYTES) {
     const long long columns = block_columns(a.problem);
-    if (load_constant_8((const char *)a.work.source + at.index * columns + column)) found.column = column;
+    if (load_constant_8((const char *)a.work.source + at.index * columns + column)) found.index = column;
     return found;
   }
 #if HAS_MASK_EXPR
   return block_of_expression(a, at, column);
 #else
-  found.column = column;
+  found.index = column;
   return found;
 #endif
 }
@@ -128,7 +159,7 @@ ATTUNE_DEVICE sparse_block find_block(const attune_block_mask_arguments &a, cons
 ATTUNE_DEVICE void count_blocks(const attune_block_mask_arguments &a, const block_row &at) {
   int count = 0;
   for (int first = 0; first < at.candidates; first += 32)
-    count += popcount(ballot(find_block(a, at, first + lane()).column >= 0));
+    count += popcount(ballot(find_block(a, at, first + lane()).index >= 0));
   if (lane() == 0) store_global_int(a.work.counts + at.index, count);
 }
 
@@ -164,11 +195,81 @@ ATTUNE_DEVICE void fill_row(const attune_block_mask_arguments &a, const block_ro
   int written = begin;
   for (int first = 0; first < at.candidates; first += 32) {
     const sparse_block block = find_block(a, at, first + lane());
-    const unsigned kept = ballot(block.column >= 0);
+    const unsigned kept = ballot(block.index >= 0);
     const int place = saturated(written, popcount(kept & ((1u << lane()) - 1)));
-    if (block.column >= 0 && place < a.problem.block_mask_capacity)
-      store_global_int(work.indices + place, block.column * 2 + block.full);
+    if (block.index >= 0 && place < a.problem.block_mask_capacity)
+      store_global_int(work.indices + place, block.index * 2 + block.full);
     written = saturated(written, popcount(kept));
+  }
+}
+
+/* ---- transposing ---- */
+
+constexpr int strip = ATTUNE_BLOCK_MASK_STRIP;
+
+/* Of a row's blocks those in a strip, a bit for each that is kept and for each that is full; how many come before. */
+struct row_of_strip {
+  int before;
+  unsigned kept, full;
+};
+
+ATTUNE_DEVICE row_of_strip find_in_strip(const attune_block_mask_arguments &a, int mask, int row, int first_column) {
+  row_of_strip found = {0, 0, 0};
+  if (row >= block_rows(a.problem)) return found;
+  const block_places places = places_of_row(a, a.work.row_offsets, mask * block_rows(a.problem) + row);
+  int place = find_column(a.work.indices, places, first_column);
+  found.before = place - places.begin;
+  for (; place < places.end; place++) {
+    const int block = load_constant_int(a.work.indices + place), i = (block >> 1) - first_column;
+    if (i >= strip) break;
+    found.kept |= 1u << i;
+    found.full |= (unsigned)(block & 1) << i;
+  }
+  return found;
+}
+
+/* How many the lanes before this one have. */
+ATTUNE_DEVICE int sum_of_lanes_before(int x) {
+  int sum = x;
+#pragma unroll
+  for (int apart = 1; apart < 32; apart *= 2) {
+    const int other = shuffle(sum, maximum(lane() - apart, 0));
+    if (lane() >= apart) sum += other;
+  }
+  return sum - x;
+}
+
+/* The columns of a strip, a lane each; the rows come 32 at a time, a lane each, ascending. The blocks of a mask take
+ * the same places in row_indices as in indices, and a strip begins behind all blocks of the columns before it: a row's
+ * are found by a search. Two passes: the first counts, the second writes. */
+ATTUNE_DEVICE void transpose_strip(const attune_block_mask_arguments &a, int index) {
+  const int rows = block_rows(a.problem), columns = block_columns(a.problem);
+  const int strips = (columns + strip - 1) / strip, mask = index / strips, first = index % strips * strip;
+  int before = 0, count = 0;
+  for (int row = 0; row < rows; row += 32) {
+    const row_of_strip found = find_in_strip(a, mask, row + lane(), first);
+    before += found.before;
+    for (int i = 0; i < strip; i++) {
+      const int kept = popcount(ballot(found.kept >> i & 1));
+      if (i == lane()) count += kept;
+    }
+  }
+  int next =
+      places_of_row(a, a.work.row_offsets, mask * rows).begin + sum_of_lanes(before) + sum_of_lanes_before(count);
+  const int column = first + lane(), place = mask * columns + column;
+  if (lane() < strip && column < columns) {
+    store_global_int(a.work.column_offsets + place, next);
+    if (place == count_columns(a) - 1) store_global_int(a.work.column_offsets + place + 1, next + count);
+  }
+  for (int row = 0; row < rows; row += 32) {
+    const row_of_strip found = find_in_strip(a, mask, row + lane(), first);
+    for (int i = 0; i < strip; i++) {
+      const unsigned kept = ballot(found.kept >> i & 1);
+      const int to = shuffle(next, i) + popcount(kept & ((1u << lane()) - 1));
+      if (found.kept >> i & 1)
+        store_global_int(a.work.row_indices + to, (row + lane()) * 2 + (int)(found.full >> i & 1));
+      if (i == lane()) next += popcount(kept);
+    }
   }
 }
 
@@ -207,10 +308,48 @@ ATTUNE_DEVICE void check_row(const attune_block_mask_arguments &a, int index) {
   if (lane() == 0) store_global_int(a.work.counts + index, fault);
 }
 
+/* Whether the row of the mask has the column, as full as `block` says. */
+ATTUNE_DEVICE bool has_block(const attune_block_mask_arguments &a, int mask, int column, int block) {
+  const int row = block >> 1;
+  if (row < 0 || row >= block_rows(a.problem)) return false;
+  const block_places places = places_of_row(a, a.problem.block_mask_row_offsets, mask * block_rows(a.problem) + row);
+  const int place = find_column(a.problem.block_mask_indices, places, column);
+  return place < places.end && load_constant_int(a.problem.block_mask_indices + place) == column * 2 + (block & 1);
+}
+
+/* Where the offsets of rows and columns are sound, the lists have the same blocks if each of a column is one of a row,
+ * none is there twice, and the masks have as many. */
+ATTUNE_DEVICE void check_column(const attune_block_mask_arguments &a, int index) {
+  const attune_arguments &p = a.problem;
+  const int columns = block_columns(p), mask = index / columns, column = index % columns;
+  const int begin = load_constant_int(p.block_mask_column_offsets + index),
+            end = load_constant_int(p.block_mask_column_offsets + index + 1);
+  const int *ends_of_mask = p.block_mask_row_offsets + mask * block_rows(p);
+  bool sound = begin >= 0 && begin <= end && end <= p.block_mask_capacity;
+  sound = sound && (column > 0 || begin == load_constant_int(ends_of_mask));
+  sound = sound && (column < columns - 1 || end == load_constant_int(ends_of_mask + block_rows(p)));
+  bool wrong = !sound;
+  for (int i = begin + lane(); sound && i < end; i += 32) {
+    const int block = load_constant_int(p.block_mask_row_indices + i);
+    wrong |= !has_block(a, mask, column, block);
+    wrong |= i > begin && load_constant_int(p.block_mask_row_indices + i - 1) >> 1 >= block >> 1;
+  }
+  const int fault = warp_any(wrong) ? ATTUNE_BLOCK_MASK_NOT_TRANSPOSED : ATTUNE_BLOCK_MASK_SOUND;
+  if (lane() == 0) store_global_int(a.work.counts + count_rows(a) + index, fault);
+}
+
 ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_block_mask_arguments a) {
   const int index = warp_uniform(block_index() * warps + thread_index() / 32);
+  if (a.work.step == ATTUNE_BLOCK_MASK_TRANSPOSE) {
+    if (index < (block_columns(a.problem) + strip - 1) / strip * count_masks(a)) transpose_strip(a, index);
+    return;
+  }
+  if (a.work.step == ATTUNE_BLOCK_MASK_CHECK_COLUMNS) {
+    if (index < count_columns(a)) check_column(a, index);
+    return;
+  }
   if (index >= count_rows(a)) return;
-  if (a.work.step == ATTUNE_BLOCK_MASK_CHECK) {
+  if (a.work.step == ATTUNE_BLOCK_MASK_CHECK_ROWS) {
     check_row(a, index);
     return;
   }

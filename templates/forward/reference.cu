@@ -111,11 +111,11 @@ ATTUNE_KERNEL(threads, min_blocks_per_sm) KERNEL_NAME(const attune_arguments pro
     warp_barrier(); // P is read before the next keys overwrite it
   };
 #if SPARSE_BLOCK_SIZE
-  const sparse_row blocks_of_row = sparse_row_of(problem, at);
+  const sparse_list blocks_of_row = sparse_list_of(problem, at);
   for (int i = 0; i < blocks_of_row.count; i++) {
-    const sparse_block block = sparse_block_at(problem, blocks_of_row, i);
-    if (block.column < 0) continue;
-    const int begin = block.column * sparse_block_size, end = minimum(keys.end, begin + sparse_block_size);
+    const sparse_block block = sparse_block_at(problem, at, blocks_of_row, i);
+    if (block.index < 0) continue;
+    const int begin = block.index * sparse_block_size, end = minimum(keys.end, begin + sparse_block_size);
     for (int first = maximum(keys.begin, begin); first < end; first += 32)
       attend(first, end, block.full);
   }

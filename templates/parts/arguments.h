@@ -11,29 +11,38 @@ struct attune_argument {
   float real;
 };
 
-/* What the kernel of block masks is to do: count the blocks of each row; fill in row_offsets, indices and row_order; or
- * check those that attune_arguments has. */
-enum attune_block_mask_step { ATTUNE_BLOCK_MASK_COUNT = 0, ATTUNE_BLOCK_MASK_FILL = 1, ATTUNE_BLOCK_MASK_CHECK = 2 };
+/* What the kernel of block masks is to do: count the blocks of each row; fill in row_offsets, indices and row_order;
+ * fill in column_offsets and row_indices from them; or check the rows, or the columns, that attune_arguments has. */
+enum attune_block_mask_step {
+  ATTUNE_BLOCK_MASK_COUNT = 0,
+  ATTUNE_BLOCK_MASK_FILL = 1,
+  ATTUNE_BLOCK_MASK_TRANSPOSE = 2,
+  ATTUNE_BLOCK_MASK_CHECK_ROWS = 3,
+  ATTUNE_BLOCK_MASK_CHECK_COLUMNS = 4
+};
 /* What they are built from, as attune_block_mask_source_kind of attune.h. */
 enum attune_block_mask_origin {
   ATTUNE_BLOCK_MASK_FROM_EXPRESSION = 0,
   ATTUNE_BLOCK_MASK_FROM_BYTES = 1,
   ATTUNE_BLOCK_MASK_FROM_BLOCKS = 2
 };
-/* Which of a block mask's rules a row breaks. */
+/* Which of a block mask's rules a row or a column breaks. */
 enum attune_block_mask_fault {
   ATTUNE_BLOCK_MASK_SOUND = 0,
-  ATTUNE_BLOCK_MASK_BAD_ROW = 1,    /* its begin and end */
-  ATTUNE_BLOCK_MASK_BAD_COLUMN = 2, /* there is no such column */
-  ATTUNE_BLOCK_MASK_UNSORTED = 3,   /* or twice the same */
-  ATTUNE_BLOCK_MASK_BAD_ORDER = 4   /* the order names it never, or more than once */
+  ATTUNE_BLOCK_MASK_BAD_ROW = 1,       /* its begin and end */
+  ATTUNE_BLOCK_MASK_BAD_COLUMN = 2,    /* there is no such column */
+  ATTUNE_BLOCK_MASK_UNSORTED = 3,      /* or twice the same */
+  ATTUNE_BLOCK_MASK_BAD_ORDER = 4,     /* the order names it never, or more than once */
+  ATTUNE_BLOCK_MASK_NOT_TRANSPOSED = 5 /* the column has other blocks than the rows have in it */
 };
+/* Columns that a warp transposes: at most 32. */
+enum { ATTUNE_BLOCK_MASK_STRIP = 32 };
 struct attune_block_mask_work {
   int step, kind;     /* attune_block_mask_step, attune_block_mask_origin */
   const void *source; /* attune_block_mask_source of attune.h */
   long long count;
-  int *counts; /* of each row; or its attune_block_mask_fault */
-  int *row_offsets, *indices, *row_order;
+  int *counts; /* of each row; or the attune_block_mask_fault of each row and then of each column */
+  int *row_offsets, *indices, *row_order, *column_offsets, *row_indices;
 };
 
 /* n / d for 0 <= n < 2^31 is n * multiplier >> shift: a division of a kernel's takes it a hundred clocks. */
@@ -64,6 +73,7 @@ struct attune_arguments {
   long long bias_batch, bias_seqlen, bias_heads;
   struct attune_argument values[8];
   const int *block_mask_row_offsets, *block_mask_indices, *block_mask_row_order; /* attune_block_mask of attune.h */
+  const int *block_mask_column_offsets, *block_mask_row_indices;
   int block_mask_capacity, block_mask_batch, block_mask_heads;
   unsigned *counter;      /* of what blocks have taken; each launch begins with 0 */
   float *o_partial;       /* of splits: (splits, batch, heads_q, seqlen_q, head_dim_v), each split's O, normalised */

@@ -1,5 +1,5 @@
 /* A block mask as a sparse matrix (attune_block_mask of attune.h): for each row of blocks of sparse_block_size x
- * sparse_block_size the columns that are not empty, ascending, and whether they are full. */
+ * sparse_block_size the columns that are not empty, ascending, and whether they are full; for each column the rows. */
 #pragma once
 #include "tiles.h"
 #if SPARSE_BLOCK_SIZE
@@ -11,34 +11,60 @@ ATTUNE_DEVICE int block_columns(const attune_arguments &problem) {
   return (problem.seqlen_k + sparse_block_size - 1) / sparse_block_size;
 }
 
-/* A row of blocks: `count` of them from `first` on. */
-struct sparse_row {
+/* The blocks of a row or of a column: `count` of them from `first` on. */
+struct sparse_list {
   int first, count;
 };
-
-/* Never more than the mask holds, nor than the keys have, whatever it says. */
-ATTUNE_DEVICE sparse_row sparse_row_of(const attune_arguments &problem, const query_tile &at) {
-  const int mask = (problem.block_mask_batch > 1 ? at.batch : 0) * problem.block_mask_heads +
-                   (problem.block_mask_heads > 1 ? at.head : 0);
-  const int *row =
-      problem.block_mask_row_offsets + (long long)mask * block_rows(problem) + at.row_begin / sparse_block_size;
-  const int first = maximum(load_constant_int(row), 0);
-  const int end = minimum(load_constant_int(row + 1), problem.block_mask_capacity);
-  sparse_row found = {first, end > first ? minimum(end - first, block_columns(problem)) : 0};
-  return found;
-}
-
 struct sparse_block {
-  int column; // -1: none
+  int index; // of a row's block its column, of a column's its row; -1: none
   bool full;
 };
 
-ATTUNE_DEVICE sparse_block sparse_block_at(const attune_arguments &problem, const sparse_row &row, int i) {
-  const int block = load_constant_int(problem.block_mask_indices + row.first + i), column = block >> 1;
-  const bool exists = column >= 0 && column < block_columns(problem);
-  sparse_block found = {exists ? column : -1, (block & 1) != 0};
+/* Never more than the mask holds, nor than there can be, whatever it says. */
+ATTUNE_DEVICE sparse_list sparse_list_at(const attune_arguments &problem, const int *offsets, int most) {
+  const int first = maximum(load_constant_int(offsets), 0);
+  const int end = minimum(load_constant_int(offsets + 1), problem.block_mask_capacity);
+  sparse_list found = {first, end > first ? minimum(end - first, most) : 0};
   return found;
 }
+
+ATTUNE_DEVICE sparse_block decode_block(int block, int most) {
+  const int index = block >> 1;
+  sparse_block found = {index >= 0 && index < most ? index : -1, (block & 1) != 0};
+  return found;
+}
+
+/* Which of the masks is of this head and batch. */
+ATTUNE_DEVICE int mask_of(const attune_arguments &problem, int batch, int head) {
+  return (problem.block_mask_batch > 1 ? batch : 0) * problem.block_mask_heads +
+         (problem.block_mask_heads > 1 ? head : 0);
+}
+
+/* ---- the row that a tile of queries is in ---- */
+
+ATTUNE_DEVICE sparse_list sparse_list_of(const attune_arguments &problem, const query_tile &at) {
+  const long long before = (long long)mask_of(problem, at.batch, at.head) * block_rows(problem);
+  return sparse_list_at(problem, problem.block_mask_row_offsets + before + at.row_begin / sparse_block_size,
+                        block_columns(problem));
+}
+ATTUNE_DEVICE sparse_block sparse_block_at(const attune_arguments &problem, const query_tile &, const sparse_list &row,
+                                           int i) {
+  return decode_block(load_constant_int(problem.block_mask_indices + row.first + i), block_columns(problem));
+}
+
+/* ---- the column that a tile of keys is in ---- */
+
+ATTUNE_DEVICE sparse_list sparse_list_of(const attune_arguments &problem, const key_tile &at) {
+  const long long before = (long long)mask_of(problem, at.batch, at.head) * block_columns(problem);
+  return sparse_list_at(problem, problem.block_mask_column_offsets + before + at.key_begin / sparse_block_size,
+                        block_rows(problem));
+}
+ATTUNE_DEVICE sparse_block sparse_block_at(const attune_arguments &problem, const key_tile &, const sparse_list &column,
+                                           int i) {
+  return decode_block(load_constant_int(problem.block_mask_row_indices + column.first + i), block_rows(problem));
+}
+
+/* ---- order ---- */
 
 /* The index-th tile where the mask brings an order of rows. A mask that is for several heads or batches is gone through
  * once for each, so that the keys of one stay in L2. false: the order names a row that there is not. */

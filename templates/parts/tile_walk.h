@@ -8,25 +8,54 @@
 struct tile_walk {
   int tile;                 // where the walk is
   bool full, more;          // nothing is masked in it; others follow
-  int window;               // what is below was not looked at yet: tiles; with a block mask, places in the row
+  int window;               // what is below was not looked at yet: tiles; with a block mask, places in the list
   unsigned kept, kept_full; // of the 32 from there on: still to come, full
 #if SPARSE_BLOCK_SIZE
-  sparse_row row;
+  sparse_list list;
   int looked_at; // this lane's tile
 #endif
 };
 
-#if SPARSE_BLOCK_SIZE
-constexpr int tiles_of_block = sparse_block_size / tile_n;
-#endif
-
 /* ---- tiles of keys for a tile of queries ---- */
 
-ATTUNE_DEVICE bool is_within(const query_tile &at, int tile) {
+ATTUNE_DEVICE int count_tiles_across(const attune_arguments &problem, const query_tile &) {
+  return (problem.seqlen_k + tile_n - 1) / tile_n;
+}
+#if SPARSE_BLOCK_SIZE
+ATTUNE_DEVICE int tiles_of_block(const query_tile &) {
+  return sparse_block_size / tile_n;
+}
+#elif HAS_MASK_EXPR
+ATTUNE_DEVICE verdict classify(const attune_arguments &problem, const query_tile &at, int tile) {
+  return classify_tile(problem, at.batch, at.head, at.row_begin, minimum(at.row_begin + tile_m, at.seqlen_q) - 1,
+                       tile * tile_n, minimum(tile * tile_n + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
+}
+#endif
+
+/* ---- tiles of queries for a tile of keys ---- */
+
+ATTUNE_DEVICE int count_tiles_across(const attune_arguments &problem, const key_tile &) {
+  return (problem.seqlen_q + tile_queries - 1) / tile_queries;
+}
+#if SPARSE_BLOCK_SIZE
+ATTUNE_DEVICE int tiles_of_block(const key_tile &) {
+  return sparse_block_size / tile_queries;
+}
+#elif HAS_MASK_EXPR
+ATTUNE_DEVICE verdict classify(const attune_arguments &problem, const key_tile &at, int tile) {
+  return classify_tile(problem, at.batch, at.head, tile * tile_queries,
+                       minimum((tile + 1) * tile_queries, at.seqlen_q) - 1, at.key_begin,
+                       minimum(at.key_begin + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
+}
+#endif
+
+/* ---- either ---- */
+
+template <class tile_of> ATTUNE_DEVICE bool is_within(const tile_of &at, int tile) {
   return tile > at.last_tile - at.tiles && tile <= at.last_tile;
 }
 
-ATTUNE_DEVICE bool has_unseen(const tile_walk &walk, const query_tile &at) {
+template <class tile_of> ATTUNE_DEVICE bool has_unseen(const tile_walk &walk, const tile_of &at) {
 #if SPARSE_BLOCK_SIZE
   return walk.window > 0;
 #else
@@ -35,23 +64,22 @@ ATTUNE_DEVICE bool has_unseen(const tile_walk &walk, const query_tile &at) {
 }
 
 /* At the next 32. */
-ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const query_tile &at) {
+template <class tile_of> ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const tile_of &at) {
   walk.window -= 32;
   int tile = walk.window + thread_index() % 32;
   bool seen = false, full = false;
 #if SPARSE_BLOCK_SIZE
   if (tile >= 0) {
-    const sparse_block block = sparse_block_at(problem, walk.row, tile / tiles_of_block);
-    tile = block.column * tiles_of_block + tile % tiles_of_block;
-    seen = block.column >= 0 && is_within(at, tile);
+    const int tiles = tiles_of_block(at);
+    const sparse_block block = sparse_block_at(problem, at, walk.list, tile / tiles);
+    tile = block.index * tiles + tile % tiles;
+    seen = block.index >= 0 && is_within(at, tile);
     full = block.full;
   }
   walk.looked_at = tile;
 #elif HAS_MASK_EXPR
   if (is_within(at, tile)) {
-    const verdict found =
-        classify_tile(problem, at.batch, at.head, at.row_begin, minimum(at.row_begin + tile_m, at.seqlen_q) - 1,
-                      tile * tile_n, minimum(tile * tile_n + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
+    const verdict found = classify(problem, at, tile);
     seen = found.maybe;
     full = found.always;
   }
@@ -62,61 +90,19 @@ ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const 
   walk.kept_full = ballot(full && tile >= at.full_begin && tile < at.full_end);
 }
 
-/* Before the first one. Where none is left, the walk is of one tile past the end of the keys, in which all is masked.
- */
-ATTUNE_DEVICE tile_walk start_walk(const attune_arguments &problem, const query_tile &at) {
+/* Before the first one. Where none is left, the walk is of one tile past the end of the keys or queries, in which all
+ * is masked. */
+template <class tile_of> ATTUNE_DEVICE tile_walk start_walk(const attune_arguments &problem, const tile_of &at) {
   tile_walk walk = {};
-  walk.tile = (problem.seqlen_k + tile_n - 1) / tile_n;
+  walk.tile = count_tiles_across(problem, at);
 #if SPARSE_BLOCK_SIZE
-  walk.row = sparse_row_of(problem, at);
-  walk.window = walk.row.count * tiles_of_block;
+  walk.list = sparse_list_of(problem, at);
+  walk.window = walk.list.count * tiles_of_block(at);
 #else
   walk.window = (at.last_tile / 32 + 1) * 32;
 #endif
   return walk;
 }
-
-/* ---- tiles of queries for a tile of keys: by bounds and expression ---- */
-
-#if !SPARSE_BLOCK_SIZE
-
-ATTUNE_DEVICE bool is_within(const key_tile &at, int tile) {
-  return tile > at.last_tile - at.tiles && tile <= at.last_tile;
-}
-
-ATTUNE_DEVICE bool has_unseen(const tile_walk &walk, const key_tile &at) {
-  return walk.window > at.last_tile - at.tiles + 1;
-}
-
-/* At the next 32. */
-ATTUNE_DEVICE void look(tile_walk &walk, const attune_arguments &problem, const key_tile &at) {
-  walk.window -= 32;
-  const int tile = walk.window + thread_index() % 32;
-  bool seen = is_within(at, tile), full = true;
-#if HAS_MASK_EXPR
-  if (seen) {
-    const verdict found = classify_tile(problem, at.batch, at.head, tile * tile_queries,
-                                        minimum((tile + 1) * tile_queries, at.seqlen_q) - 1, at.key_begin,
-                                        minimum(at.key_begin + tile_n, at.seqlen_k) - 1, at.seqlen_q, at.seqlen_k);
-    seen = found.maybe;
-    full = found.always;
-  }
-#endif
-  walk.kept = ballot(seen);
-  walk.kept_full = ballot(full && tile >= at.full_begin && tile < at.full_end);
-}
-
-/* Before the first one; where none is left, the walk is of one tile past the last query. */
-ATTUNE_DEVICE tile_walk start_walk(const attune_arguments &problem, const key_tile &at) {
-  tile_walk walk = {};
-  walk.tile = (problem.seqlen_q + tile_queries - 1) / tile_queries;
-  walk.window = (at.last_tile / 32 + 1) * 32;
-  return walk;
-}
-
-#endif
-
-/* ---- either ---- */
 
 /* To the highest of the 32. */
 ATTUNE_DEVICE void take_tile(tile_walk &walk) {

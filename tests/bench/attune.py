@@ -41,7 +41,8 @@ class Value(C.Structure):
 
 class BlockMask(C.Structure):
     _fields_ = [("batch", C.c_int32), ("heads", C.c_int32), ("row_offsets", C.c_void_p), ("indices", C.c_void_p),
-                ("capacity", C.c_int64), ("row_order", C.c_void_p), ("reserved", C.c_int64 * 4)]
+                ("capacity", C.c_int64), ("row_order", C.c_void_p), ("column_offsets", C.c_void_p),
+                ("row_indices", C.c_void_p), ("reserved", C.c_int64 * 2)]
 
 
 class Tensors(C.Structure):

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "runtime/backend.h"
 #include "runtime/runtime.h"
+#include "tests/unit/walk_kernel.h"
 
 enum { REGISTERS = 255, SPILL_BYTES = 256, MAX_JOBS = 512, MAX_VALUES = 512, THREADS = 2 };
 /* The figure is 1.5, on cores of its own: bench/compile_time.py records it. Here other tests share the cores. */
@@ -254,6 +256,36 @@ static int report(void) {
   return faults;
 }
 
+/* ---- what no config has yet: walks over the queries of a tile of keys ---- */
+
+static int compile_walk(const walk_variant *variant, const char *arch) {
+  attune_compiled compiled = {0};
+  char *source = walk_source(variant, ATTUNE_TARGET_CUDA);
+  const attune_status status =
+      source != NULL ? attune_compile_nvrtc(&compiled, source, "walk", arch) : ATTUNE_COMPILE_FAILED;
+  const bool failed = status != ATTUNE_OK || strstr(compiled.log, "warning") != NULL || compiled.spill_bytes > 0;
+  if (failed)
+    printf("FAIL %s walk, bound %d, expression %d, block_size %d, pack %d: %s\n", arch, (int)variant->bound,
+           variant->expression, variant->block_size, variant->pack,
+           status != ATTUNE_OK ? attune_message() : compiled.log);
+  free(source);
+  free(compiled.binary);
+  free(compiled.log);
+  return failed;
+}
+
+static int compile_walks(void) {
+  static const char *const of[] = {"sm_80", "sm_90", "sm_100", "sm_120"};
+  static const walk_variant variants[] = {
+      {WALK_RIGHT, true, 0, 1}, {WALK_RIGHT, false, 64, 1}, {WALK_WINDOW, true, 64, 1}, {WALK_UNBOUNDED, false, 64, 2}};
+  enum { OF = sizeof of / sizeof *of, VARIANTS = sizeof variants / sizeof *variants };
+  int faults = 0;
+  for (int i = 0; i < OF * VARIANTS; i++)
+    faults += compile_walk(&variants[i % VARIANTS], of[i / VARIANTS]);
+  printf("%d walks, %d failed\n", OF * VARIANTS, faults);
+  return faults;
+}
+
 static double clock_seconds(clockid_t clock) {
   struct timespec time;
   clock_gettime(clock, &time);
@@ -291,7 +323,7 @@ int main(void) {
     printf("FAIL the sample cannot be made: %s\n", attune_message());
     return 1;
   }
-  int faults = time_one();
+  int faults = time_one() + compile_walks();
   double start = clock_seconds(CLOCK_MONOTONIC);
   pthread_t threads[THREADS];
   for (int i = 0; i < THREADS; i++)

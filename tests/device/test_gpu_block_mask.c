@@ -1,6 +1,6 @@
-/* Block masks built on a GPU are those that the simulator builds with the same kernel, byte for byte: from a mask, a
- * list of blocks, expressions with and without arrays; without room; and damaged ones are found. A line a case. Exit
- * 77: no GPU. */
+/* Block masks built on a GPU are those that the simulator builds with the same kernel, byte for byte, by rows and by
+ * columns: from a mask, a list of blocks, expressions with and without arrays; without room; and damaged ones are
+ * found. A line a case. Exit 77: no GPU. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@ enum { SEQLEN = 5000, BLOCK = 128, SIDE = (SEQLEN + BLOCK - 1) / BLOCK, BATCH = 
 enum { MASKS = BATCH * HEADS, ROWS = MASKS * SIDE, CELLS = ROWS * SIDE, ARRAY = 9 };
 
 typedef struct {
-  int32_t rows[ROWS + 1], blocks[CELLS], order[ROWS];
+  int32_t rows[ROWS + 1], blocks[CELLS], order[ROWS], columns[ROWS + 1], transposed[CELLS];
 } block_mask;
 
 typedef struct {
@@ -50,7 +50,9 @@ static void read_back(attune_backend *machine, block_mask *out, const attune_blo
   if (attune_backend_synchronize(machine) ||
       attune_memory_read(machine, out->rows, from->row_offsets, sizeof out->rows) ||
       attune_memory_read(machine, out->blocks, from->indices, sizeof out->blocks) ||
-      attune_memory_read(machine, out->order, from->row_order, sizeof out->order))
+      attune_memory_read(machine, out->order, from->row_order, sizeof out->order) ||
+      attune_memory_read(machine, out->columns, from->column_offsets, sizeof out->columns) ||
+      attune_memory_read(machine, out->transposed, from->row_indices, sizeof out->transposed))
     fail(name, "reading back");
 }
 
@@ -82,7 +84,9 @@ static void build(block_mask *out, attune_context *context, const mask_case *c, 
                                   .row_offsets = place(machine, NULL, sizeof out->rows, c->name),
                                   .indices = place(machine, NULL, sizeof out->blocks, c->name),
                                   .capacity = c->capacity,
-                                  .row_order = place(machine, NULL, sizeof out->order, c->name)};
+                                  .row_order = place(machine, NULL, sizeof out->order, c->name),
+                                  .column_offsets = place(machine, NULL, sizeof out->columns, c->name),
+                                  .row_indices = place(machine, NULL, sizeof out->transposed, c->name)};
   if (attune_block_mask_builder_build(builder, &source, &view, workspace, workspace_size, NULL))
     fail(c->name, "attune_block_mask_builder_build");
   read_back(machine, out, &view, c->name);
@@ -91,7 +95,8 @@ static void build(block_mask *out, attune_context *context, const mask_case *c, 
   if (attune_memory_write(machine, view.indices, &wrong, sizeof wrong)) fail(c->name, "writing");
   *damaged = attune_block_mask_builder_check(builder, &view);
   attune_block_mask_builder_destroy(builder);
-  void *const all[] = {workspace, source_data, array, view.row_offsets, view.indices, view.row_order};
+  void *const all[] = {workspace,      source_data,         array,           view.row_offsets, view.indices,
+                       view.row_order, view.column_offsets, view.row_indices};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i]) attune_memory_free(machine, all[i]);
 }

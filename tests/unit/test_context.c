@@ -365,7 +365,8 @@ static void test_structs_end_with_their_last_field(void **state) {
   assert_int_equal(sizeof(attune_problem), end);
   assert_int_equal(sizeof(attune_options), offsetof(attune_options, host_seed) + sizeof(uint64_t));
   assert_int_equal(sizeof(attune_tensors), end_of_tensors());
-  assert_int_equal(sizeof(attune_block_mask), offsetof(attune_block_mask, reserved) + 4 * sizeof(int64_t));
+  assert_int_equal(sizeof(attune_block_mask), 9 * sizeof(int64_t));
+  assert_int_equal(sizeof(attune_block_mask), offsetof(attune_block_mask, reserved) + 2 * sizeof(int64_t));
   assert_int_equal(sizeof(attune_value), offsetof(attune_value, reserved) + sizeof(int64_t));
   assert_int_equal(sizeof(attune_param), offsetof(attune_param, reserved) + sizeof(int32_t));
 }
@@ -467,9 +468,9 @@ static void test_reserved_fields(void **state) {
   tensors.values[0].reserved = 1;
   expect_unsupported(attune_run(plan, &tensors, memory, sizeof memory, NULL), "values[0].reserved");
   tensors.values[0].reserved = 0;
-  tensors.block_mask.reserved[3] = 1;
-  expect_unsupported(attune_run(plan, &tensors, memory, sizeof memory, NULL), "block_mask.reserved[3]");
-  tensors.block_mask.reserved[3] = 0;
+  tensors.block_mask.reserved[1] = 1;
+  expect_unsupported(attune_run(plan, &tensors, memory, sizeof memory, NULL), "block_mask.reserved[1]");
+  tensors.block_mask.reserved[1] = 0;
   attune_block_mask_source source = {.reserved = {0, 1}};
   expect_unsupported(
       attune_block_mask_builder_build(builder, &source, &tensors.block_mask, memory, sizeof memory, NULL),

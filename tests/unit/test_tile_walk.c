@@ -1,5 +1,6 @@
 /* The walks of templates/parts/, on the simulator: the tiles of keys that a tile of queries sees and the tiles of
- * queries that see a tile of keys, against every element of the mask and against each other. */
+ * queries that see a tile of keys, against every element of the mask and against each other: by formula and by block
+ * mask. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,88 +13,23 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "generator/base/buffer.h"
-#include "generator/source/embedded.h"
-#include "generator/source/preprocess.h"
-#include "generator/source/prune.h"
-#include "runtime/backend.h"
+#include "runtime/plan.h"
 #include "runtime/simulator/runner.h"
+#include "tests/unit/walk_kernel.h"
 
-enum { TILE_M = 4, TILE_N = 8, SEQLEN_MAX = 270, TILES_MAX = 70, UNBOUNDED = (1 << 30) - 1 };
-typedef enum { NONE, CAUSAL, WINDOW } bound;
+enum { SEQLEN_MAX = 270, BATCH = 2, HEADS = 4, ITEMS = BATCH * HEADS, UNBOUNDED = (1 << 30) - 1 };
+enum { BLOCK = 16, SIDE = (SEQLEN_MAX + BLOCK - 1) / BLOCK, CELLS = ITEMS * SIDE * SIDE };
 
-static const char parameters_text[] = "constexpr int tile_m = 4;\n"
-                                      "constexpr int tile_n = 8;\n"
-                                      "constexpr int pack_gqa = 1;\n";
-
-/* has_mask below says the same. */
-static const char expression_text[] =
-    "#include \"arithmetic.h\"\n"
-    "template <class index, class real>\n"
-    "ATTUNE_DEVICE auto is_seen(const attune_arguments &problem, index batch, index head, index q, index k,\n"
-    "                           index seqlen_q, index seqlen_k) {\n"
-    "  return k / 16 % 3 == q / 8 % 3 || k < 5;\n"
-    "}\n";
-
-/* results[0]: of each tile of queries the tiles of keys, [1]: of each tile of keys the tiles of queries; 1 + full. */
-static const char kernel_text[] =
-    "#include \"tile_walk.h\"\n"
-    "template <class tile_of> ATTUNE_DEVICE void mark(const attune_arguments &problem, const tile_of &at, float *row,\n"
-    "                                                 int step) {\n"
-    "  if (at.tiles <= 0) return;\n"
-    "  for (tile_walk walk = first_of_walk(problem, at);; step_walk(walk, problem, at)) {\n"
-    "    if (thread_index() == 0) store_global_float(row + walk.tile * step, 1.0f + walk.full);\n"
-    "    if (!walk.more) return;\n"
-    "  }\n"
-    "}\n"
-    "ATTUNE_KERNEL(32, 1) KERNEL_NAME(const attune_arguments problem) {\n"
-    "  const int t = block_index();\n"
-    "  query_tile rows = {};\n"
-    "  if (find_keys(rows, problem, t)) mark(problem, rows, problem.lse + t * 70, 1);\n"
-    "  key_tile keys = {};\n"
-    "  if (find_rows(keys, problem, t)) mark(problem, keys, problem.lse + 70 * 70 + t * 70, 1);\n"
-    "}\n";
-
-static float results[2][TILES_MAX][TILES_MAX];
+/* By rows, by columns. */
+static float results[2][ITEMS][WALK_TILES][WALK_TILES];
 static attune_simulator_runner *runner;
 
 /* ---- building ---- */
 
-static char *kernel_source(bound b, bool expression) {
-  const attune_parameter parameters[] = {
-      {"DTYPE_BF16", 1},
-      {"MASK_BOUNDS_CAUSAL", b == CAUSAL},
-      {"MASK_BOUNDS_WINDOW", b == WINDOW},
-      {"HAS_MASK_EXPR", expression},
-      {"SPARSE_BLOCK_SIZE", 0},
-      {"SCORE_EXPRESSION", 0},
-      {"SPLITS", 1},
-  };
-  attune_source_file files[ATTUNE_SOURCE_FILES_MAX] = {
-      {"kernel", "the test's kernel", kernel_text},
-      {"parameters.h", "the test's parameters", parameters_text},
-      {"expressions.h", "the test's expression", expression_text},
-  };
-  int count = 3;
-  for (int i = 0; i < attune_embedded_count; i++) {
-    const attune_embedded *held = &attune_embedded_files[i];
-    const char *name = strrchr(held->path, '/') + 1;
-    if (strcmp(name, "cuda.h") == 0) continue;
-    if (strcmp(name, "simulator.h") == 0) name = "cuda.h";
-    files[count++] = (attune_source_file){name, held->path, held->text};
-  }
-  const attune_preprocess_input input = {files, count, parameters, sizeof parameters / sizeof *parameters, true};
-  char *whole;
-  attune_buffer out = {0};
-  if (attune_preprocess(&whole, &input) || attune_prune(&out, whole, "KERNEL_NAME")) fail_msg("%s", attune_message());
-  free(whole);
-  return out.text;
-}
-
-static void *build(attune_simulator_kernel **kernel, bound b, bool expression) {
-  char path[] = "/tmp/attune-test-XXXXXX", *source = kernel_source(b, expression);
+static void *build(attune_simulator_kernel **kernel, const walk_variant *variant) {
+  char path[] = "/tmp/attune-test-XXXXXX", *source = walk_source(variant, ATTUNE_TARGET_SIMULATOR);
   attune_compiled compiled;
-  if (attune_compile_host(&compiled, source, "walk") != ATTUNE_OK) fail_msg("%s", attune_message());
+  if (source == NULL || attune_compile_host(&compiled, source, "walk") != ATTUNE_OK) fail_msg("%s", attune_message());
   const int file = mkstemp(path);
   assert_true(file >= 0);
   assert_int_equal(write(file, compiled.binary, compiled.size), compiled.size);
@@ -116,54 +52,109 @@ static void *build(attune_simulator_kernel **kernel, bound b, bool expression) {
 /* ---- the mask, key by key ---- */
 
 typedef struct {
-  bound bound;
-  bool expression;
+  walk_variant variant;
   int seqlen_q, seqlen_k, align_end, left, right;
+  int batch, heads;
+  const int32_t *seqlens_q, *seqlens_k; /* NULL: seqlen_q and seqlen_k for all */
+  attune_block_mask blocks;
 } mask;
 
-static bool is_inside_bounds(const mask *m, int q, int k) {
-  const int level = q + (m->align_end && m->bound != NONE ? m->seqlen_k - m->seqlen_q : 0);
-  if (m->bound != NONE && k > level + m->right) return false;
-  return m->bound != WINDOW || k >= level - m->left;
+/* The mask of one head and batch. */
+typedef struct {
+  const mask *all;
+  int batch, head, seqlen_q, seqlen_k;
+} item_mask;
+
+static item_mask item_of(const mask *m, int item) {
+  const int groups = m->heads / m->variant.pack, batch = item / groups;
+  return (item_mask){m, batch, item % groups * m->variant.pack, m->seqlens_q ? m->seqlens_q[batch] : m->seqlen_q,
+                     m->seqlens_k ? m->seqlens_k[batch] : m->seqlen_k};
 }
 
-static bool is_visible(const mask *m, int q, int k) {
-  return is_inside_bounds(m, q, k) && (!m->expression || k / 16 % 3 == q / 8 % 3 || k < 5);
+static bool is_inside_bounds(const item_mask *m, int q, int k) {
+  const mask *all = m->all;
+  const bool bounded = all->variant.bound != WALK_UNBOUNDED;
+  const int level = q + (all->align_end && bounded ? m->seqlen_k - m->seqlen_q : 0);
+  if (bounded && k > level + all->right) return false;
+  return all->variant.bound != WALK_WINDOW || k >= level - all->left;
 }
 
+/* What the block mask says of it: -1 that it is hidden, else whether its block is full. */
+static int block_of(const item_mask *m, int q, int k) {
+  const attune_block_mask *blocks = &m->all->blocks;
+  const int rows = (m->all->seqlen_q + BLOCK - 1) / BLOCK;
+  const int mask_number = (blocks->batch > 1 ? m->batch : 0) * blocks->heads + (blocks->heads > 1 ? m->head : 0);
+  const int32_t *row = blocks->row_offsets + mask_number * rows + q / BLOCK;
+  for (int i = row[0]; i < row[1]; i++)
+    if (blocks->indices[i] / 2 == k / BLOCK) return blocks->indices[i] % 2;
+  return -1;
+}
+
+static bool is_expressed(int q, int k) {
+  return WALK_SEEN;
+}
+
+/* inside: of bounds and kept blocks; partial: the expression is asked. */
 typedef struct {
   int visible, inside, all;
+  bool partial;
 } counts;
 
-static counts count_tile(const mask *m, int tile_q, int tile_k) {
-  counts c = {0, 0, 0};
-  for (int q = tile_q * TILE_M; q < (tile_q + 1) * TILE_M && q < m->seqlen_q; q++)
-    for (int k = tile_k * TILE_N; k < (tile_k + 1) * TILE_N && k < m->seqlen_k; k++) {
+static counts count_tile(const item_mask *m, int tile_q, int tile_k) {
+  const int queries = WALK_TILE_M / m->all->variant.pack;
+  counts c = {0, 0, 0, m->all->variant.expression};
+  const int block = m->all->variant.block_size > 0 ? block_of(m, tile_q * queries, tile_k * WALK_TILE_N) : 0;
+  if (block == 1) c.partial = false;
+  for (int q = tile_q * queries; q < (tile_q + 1) * queries && q < m->seqlen_q; q++)
+    for (int k = tile_k * WALK_TILE_N; k < (tile_k + 1) * WALK_TILE_N && k < m->seqlen_k; k++) {
+      const bool inside = block >= 0 && is_inside_bounds(m, q, k);
       c.all++;
-      c.inside += is_inside_bounds(m, q, k);
-      c.visible += is_visible(m, q, k);
+      c.inside += inside;
+      c.visible += inside && (!c.partial || is_expressed(q, k));
     }
   return c;
 }
 
+static void add_memory(attune_simulator_memory *memory, const char *name, const void *base, int64_t count,
+                       attune_simulator_access access) {
+  const attune_shape words = {count, {1, 1, 1}, {0}};
+  assert_int_equal(attune_simulator_memory_add(memory, name, base, access, 4, &words), ATTUNE_OK);
+}
+
 static void run(attune_simulator_kernel *kernel, const mask *m, uint64_t seed) {
-  const struct attune_arguments arguments = {.lse = &results[0][0][0],
-                                             .batch = 1,
-                                             .heads_q = 1,
+  const attune_block_mask *blocks = &m->blocks;
+  const struct attune_arguments arguments = {.lse = &results[0][0][0][0],
+                                             .seqlens_q = m->seqlens_q,
+                                             .seqlens_k = m->seqlens_k,
+                                             .batch = m->batch,
+                                             .heads_q = m->heads,
                                              .seqlen_q = m->seqlen_q,
                                              .seqlen_k = m->seqlen_k,
                                              .align_end = m->align_end,
                                              .window_left = m->left,
-                                             .window_right = m->right};
-  const attune_shape floats = {2 * TILES_MAX * TILES_MAX, {1, 1, 1}, {0}};
+                                             .window_right = m->right,
+                                             .block_mask_row_offsets = blocks->row_offsets,
+                                             .block_mask_indices = blocks->indices,
+                                             .block_mask_column_offsets = blocks->column_offsets,
+                                             .block_mask_row_indices = blocks->row_indices,
+                                             .block_mask_capacity = (int)blocks->capacity,
+                                             .block_mask_batch = blocks->batch,
+                                             .block_mask_heads = blocks->heads};
+  const int items = m->batch * m->heads / m->variant.pack, masks = blocks->batch * blocks->heads;
   attune_simulator_memory memory = {.count = 0};
   memset(results, 0, sizeof results);
-  assert_int_equal(attune_simulator_memory_add(&memory, "results", results, ATTUNE_SIMULATOR_WRITE, 4, &floats),
-                   ATTUNE_OK);
-  const int tiles_q = (m->seqlen_q + TILE_M - 1) / TILE_M, tiles_k = (m->seqlen_k + TILE_N - 1) / TILE_N;
+  add_memory(&memory, "results", results, 2 * items * WALK_TILES * WALK_TILES, ATTUNE_SIMULATOR_WRITE);
+  add_memory(&memory, "seqlens_q", m->seqlens_q, m->batch, ATTUNE_SIMULATOR_READ);
+  add_memory(&memory, "seqlens_k", m->seqlens_k, m->batch, ATTUNE_SIMULATOR_READ);
+  add_memory(&memory, "row_offsets", blocks->row_offsets, masks * ((m->seqlen_q + BLOCK - 1) / BLOCK) + 1,
+             ATTUNE_SIMULATOR_READ);
+  add_memory(&memory, "column_offsets", blocks->column_offsets, masks * ((m->seqlen_k + BLOCK - 1) / BLOCK) + 1,
+             ATTUNE_SIMULATOR_READ);
+  add_memory(&memory, "indices", blocks->indices, blocks->capacity, ATTUNE_SIMULATOR_READ);
+  add_memory(&memory, "row_indices", blocks->row_indices, blocks->capacity, ATTUNE_SIMULATOR_READ);
   const attune_simulator_grid grid = {.kernel = kernel,
                                       .name = "walk",
-                                      .blocks = tiles_q > tiles_k ? tiles_q : tiles_k,
+                                      .blocks = items * WALK_TILES,
                                       .threads = 32,
                                       .shared_bytes = 16,
                                       .arguments = &arguments,
@@ -172,44 +163,84 @@ static void run(attune_simulator_kernel *kernel, const mask *m, uint64_t seed) {
   if (attune_simulator_run(runner, &grid) != ATTUNE_OK) fail_msg("%s", attune_message());
 }
 
-static void expect_tile(const mask *m, int tile_q, int tile_k) {
+/* What the kernel found; by columns behind all items of rows. */
+static int found_by(const mask *m, bool keys, int item, int tile, int other) {
+  const int items = m->batch * m->heads / m->variant.pack;
+  return (int)(&results[0][0][0][0])[(((keys ? items : 0) + item) * WALK_TILES + tile) * WALK_TILES + other];
+}
+
+static void expect_tile(const item_mask *m, int item, int tile_q, int tile_k) {
+  const mask *all = m->all;
   const counts c = count_tile(m, tile_q, tile_k);
-  const int by_rows = (int)results[0][tile_q][tile_k], by_keys = (int)results[1][tile_k][tile_q];
-  const bool rows_whole = (tile_q + 1) * TILE_M <= m->seqlen_q, keys_whole = (tile_k + 1) * TILE_N <= m->seqlen_k;
+  const int by_rows = found_by(all, false, item, tile_q, tile_k), by_keys = found_by(all, true, item, tile_k, tile_q);
+  const int queries = WALK_TILE_M / all->variant.pack;
+  const bool rows_whole = (tile_q + 1) * queries <= m->seqlen_q, keys_whole = (tile_k + 1) * WALK_TILE_N <= m->seqlen_k;
   const char *wrong = NULL;
   if ((by_rows > 0) != (by_keys > 0)) wrong = "the walks differ";
+  if (rows_whole && keys_whole && by_rows != by_keys) wrong = "the walks differ in what is full";
   if (c.visible > 0 && by_rows == 0) wrong = "a visible key is left out";
-  if (c.inside == 0 && by_rows > 0) wrong = "a tile beyond the bounds is not";
+  if (c.inside == 0 && by_rows > 0) wrong = "a tile that is hidden as a whole is not";
   if ((by_rows == 2 || by_keys == 2) && c.visible < c.all) wrong = "a tile with hidden keys counts as full";
   if (by_rows == 2 && !keys_whole) wrong = "a tile with keys past the end counts as full";
   if (by_keys == 2 && !rows_whole) wrong = "a tile with queries past the end counts as full";
-  if (!m->expression && c.visible == c.all && keys_whole && by_rows != 2) wrong = "a full tile of keys does not count";
-  if (!m->expression && c.visible == c.all && rows_whole && by_keys != 2)
-    wrong = "a full tile of queries does not count";
+  if (!c.partial && c.visible == c.all && keys_whole && by_rows != 2) wrong = "a full tile of keys does not count";
+  if (!c.partial && c.visible == c.all && rows_whole && by_keys != 2) wrong = "a full tile of queries does not count";
   if (wrong != NULL)
-    fail_msg("%s: bound %d, expression %d, %d queries, %d keys, align_end %d, left %d, right %d, tile (%d, %d): %d by "
-             "rows, %d by keys; %d of %d visible",
-             wrong, m->bound, m->expression, m->seqlen_q, m->seqlen_k, m->align_end, m->left, m->right, tile_q, tile_k,
-             by_rows, by_keys, c.visible, c.all);
+    fail_msg("%s: bound %d, expression %d, block_size %d, pack %d, batch %d, head %d, %d queries, %d keys, align_end "
+             "%d, left %d, right %d, tile (%d, %d): %d by rows, %d by keys; %d of %d visible",
+             wrong, all->variant.bound, all->variant.expression, all->variant.block_size, all->variant.pack, m->batch,
+             m->head, m->seqlen_q, m->seqlen_k, all->align_end, all->left, all->right, tile_q, tile_k, by_rows, by_keys,
+             c.visible, c.all);
+}
+
+/* A walk that visits nothing is of the tile past the end, which is not full; no other walk visits that one. */
+static void expect_ends(const mask *m, bool keys, int item, int tiles, int others) {
+  for (int t = 0; t < tiles; t++) {
+    int visited = 0;
+    for (int other = 0; other < others; other++)
+      visited += found_by(m, keys, item, t, other) > 0;
+    const int past = found_by(m, keys, item, t, others);
+    if (past > (visited == 0)) fail_msg("%s %d: %d tiles, %d past the end", keys ? "keys" : "rows", t, visited, past);
+  }
+}
+
+static int tiles_of(int length, int tile) {
+  return (length + tile - 1) / tile;
 }
 
 static void check(attune_simulator_kernel *kernel, const mask *m, uint64_t seed) {
+  const int queries = WALK_TILE_M / m->variant.pack;
   run(kernel, m, seed);
-  for (int q = 0; q * TILE_M < m->seqlen_q; q++)
-    for (int k = 0; k * TILE_N < m->seqlen_k; k++)
-      expect_tile(m, q, k);
+  for (int item = 0; item < m->batch * m->heads / m->variant.pack; item++) {
+    const item_mask one = item_of(m, item);
+    for (int q = 0; q * queries < one.seqlen_q; q++)
+      for (int k = 0; k * WALK_TILE_N < one.seqlen_k; k++)
+        expect_tile(&one, item, q, k);
+    const int tiles_q = tiles_of(m->seqlen_q, queries), tiles_k = tiles_of(m->seqlen_k, WALK_TILE_N);
+    expect_ends(m, false, item, tiles_q, tiles_k);
+    expect_ends(m, true, item, tiles_k, tiles_q);
+  }
 }
 
-static void check_sizes(bound b, bool expression, const int (*windows)[2], int window_count) {
+/* ---- by formula ---- */
+
+static void check_sizes(walk_bound bound, bool expression, int pack, const int (*windows)[2], int window_count) {
   static const int seqlens[] = {1, 4, 7, 16, 45, SEQLEN_MAX};
   enum { SEQLENS = sizeof seqlens / sizeof *seqlens };
+  const walk_variant variant = {bound, expression, 0, pack};
   attune_simulator_kernel *kernel = NULL;
-  void *object = build(&kernel, b, expression);
+  void *object = build(&kernel, &variant);
   for (int i = 0; i < SEQLENS * SEQLENS * window_count * 2; i++) {
     const int(*window)[2] = &windows[i / 2 % window_count];
     const int sizes = i / 2 / window_count;
-    const mask m = {b,           expression, seqlens[sizes % SEQLENS], seqlens[sizes / SEQLENS], i % 2, (*window)[0],
-                    (*window)[1]};
+    const mask m = {.variant = variant,
+                    .seqlen_q = seqlens[sizes % SEQLENS] / pack + (pack > 1),
+                    .seqlen_k = seqlens[sizes / SEQLENS],
+                    .align_end = i % 2,
+                    .left = (*window)[0],
+                    .right = (*window)[1],
+                    .batch = 1,
+                    .heads = pack};
     check(kernel, &m, (uint64_t)i);
   }
   dlclose(object);
@@ -218,40 +249,163 @@ static void check_sizes(bound b, bool expression, const int (*windows)[2], int w
 static void test_without_bounds(void **unused) {
   (void)unused;
   static const int windows[][2] = {{UNBOUNDED, UNBOUNDED}};
-  check_sizes(NONE, false, windows, 1);
-  check_sizes(NONE, true, windows, 1);
+  check_sizes(WALK_UNBOUNDED, false, 1, windows, 1);
+  check_sizes(WALK_UNBOUNDED, false, 2, windows, 1);
+  check_sizes(WALK_UNBOUNDED, true, 1, windows, 1);
 }
 
 static void test_causal(void **unused) {
   (void)unused;
   static const int windows[][2] = {{UNBOUNDED, 0}, {UNBOUNDED, 3}};
-  check_sizes(CAUSAL, false, windows, 2);
-  check_sizes(CAUSAL, true, windows, 2);
+  check_sizes(WALK_RIGHT, false, 1, windows, 2);
+  check_sizes(WALK_RIGHT, false, 2, windows, 2);
+  check_sizes(WALK_RIGHT, true, 1, windows, 2);
 }
 
 static void test_windows(void **unused) {
   (void)unused;
   static const int windows[][2] = {{0, 0}, {3, 2}, {20, 0}, {9, UNBOUNDED}};
-  check_sizes(WINDOW, false, windows, 4);
-  check_sizes(WINDOW, true, windows, 4);
+  check_sizes(WALK_WINDOW, false, 1, windows, 4);
+  check_sizes(WALK_WINDOW, false, 2, windows, 4);
+  check_sizes(WALK_WINDOW, true, 1, windows, 4);
+}
+
+/* ---- by block mask, as the builder makes it ---- */
+
+static attune_context *context;
+static uint32_t drawn;
+
+/* From 0 to below - 1. */
+static int draw(int below) {
+  drawn = drawn * 1664525u + 1013904223u;
+  return (int)((uint64_t)(drawn >> 8) * (uint64_t)below >> 24);
+}
+
+/* Masks of the kinds that problems have, of lengths up to what the packed heads leave. */
+static void draw_mask(mask *m, attune_problem *problem, const walk_variant *variant) {
+  static int32_t seqlens_q[BATCH], seqlens_k[BATCH];
+  attune_problem_init(problem);
+  problem->batch = BATCH, problem->heads_q = problem->heads_kv = HEADS;
+  problem->seqlen_q = 1 + draw(SEQLEN_MAX / variant->pack), problem->seqlen_k = 1 + draw(SEQLEN_MAX);
+  problem->block_size = BLOCK;
+  if (variant->expression) problem->mask_expr = WALK_EXPRESSION;
+  const bool causal = variant->bound == WALK_RIGHT || (variant->bound == WALK_WINDOW && draw(2));
+  if (causal) problem->mask = draw(2) ? ATTUNE_MASK_CAUSAL : ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT;
+  if (variant->bound == WALK_WINDOW) problem->window_left = draw(60);
+  if (variant->bound == WALK_WINDOW && !causal) problem->window_right = draw(60);
+  *m = (mask){.variant = *variant,
+              .seqlen_q = problem->seqlen_q,
+              .seqlen_k = problem->seqlen_k,
+              .align_end = problem->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT,
+              .left = problem->window_left < 0 ? UNBOUNDED : problem->window_left,
+              .right = causal                      ? 0
+                       : problem->window_right < 0 ? UNBOUNDED
+                                                   : problem->window_right,
+              .batch = BATCH,
+              .heads = HEADS};
+  for (int i = 0; i < BATCH; i++) {
+    seqlens_q[i] = draw(problem->seqlen_q + 1);
+    seqlens_k[i] = draw(problem->seqlen_k + 1);
+  }
+  if (draw(2)) m->seqlens_q = seqlens_q;
+  if (draw(2)) m->seqlens_k = seqlens_k;
+}
+
+/* From bytes, with rows and columns that are empty, or from the expression. */
+static void build_blocks(mask *m, const attune_problem *problem) {
+  static uint8_t bytes[CELLS];
+  static int32_t rows[ITEMS * SIDE + 1], columns[ITEMS * SIDE + 1], indices[CELLS], transposed[CELLS];
+  static _Alignas(16) int32_t workspace[ITEMS * SIDE];
+  const int kept = draw(4) * 85, empty_row = draw(6), empty_column = draw(6);
+  const int side = tiles_of(problem->seqlen_k, BLOCK);
+  for (int i = 0; i < CELLS; i++)
+    bytes[i] = draw(256) < kept && i / side % 6 != empty_row && i % side % 6 != empty_column;
+  const bool by_expression = draw(3) == 0;
+  const attune_block_mask_source source = {.kind = by_expression ? ATTUNE_BLOCK_MASK_OF_EXPRESSION
+                                                                 : ATTUNE_BLOCK_MASK_OF_BYTES,
+                                           .data = by_expression ? NULL : bytes};
+  m->blocks = (attune_block_mask){.batch = draw(2) ? BATCH : 1,
+                                  .heads = draw(2) && m->variant.pack == 1 ? HEADS : 1,
+                                  .row_offsets = rows,
+                                  .indices = indices,
+                                  .capacity = CELLS,
+                                  .column_offsets = columns,
+                                  .row_indices = transposed};
+  attune_block_mask_builder *builder;
+  if (attune_block_mask_builder_create(&builder, context, problem) != ATTUNE_OK ||
+      attune_block_mask_builder_build(builder, &source, &m->blocks, workspace, sizeof workspace, NULL) != ATTUNE_OK ||
+      attune_block_mask_builder_check(builder, &m->blocks) != ATTUNE_OK)
+    fail_msg("%s", attune_message());
+  attune_block_mask_builder_destroy(builder);
+}
+
+static void test_block_masks(void **unused) {
+  (void)unused;
+  enum { MASKS = 16 };
+  for (int i = 0; i < 9; i++) {
+    const walk_variant variant = {(walk_bound)(i % 3), i / 3 == 1, BLOCK, i / 3 == 2 ? 2 : 1};
+    attune_simulator_kernel *kernel = NULL;
+    void *object = build(&kernel, &variant);
+    drawn = (uint32_t)i;
+    for (int j = 0; j < MASKS; j++) {
+      mask m;
+      attune_problem problem;
+      draw_mask(&m, &problem, &variant);
+      build_blocks(&m, &problem);
+      check(kernel, &m, (uint64_t)j);
+    }
+    dlclose(object);
+  }
+}
+
+/* The simulator reports what is read out of bounds, whatever the lists say; what is visited is not looked at. */
+static void test_damaged_lists(void **unused) {
+  (void)unused;
+  enum { OFFSETS = 5, CAPACITY = 6 }; /* blocks of 16 in 60 queries and keys */
+  static int32_t offsets[][OFFSETS] = {{0, 2, 4, 6, 600},
+                                       {6, 4, 2, 0, -1},
+                                       {-5, 2, INT32_MAX, 6, 6},
+                                       {INT32_MIN, -1, 3, 3, INT32_MIN},
+                                       {0, INT32_MAX, 1, 9, 2000000}};
+  static int32_t indices[CAPACITY] = {1, 5, INT32_MAX, -3, 7, 2000000001};
+  const walk_variant variant = {WALK_UNBOUNDED, false, BLOCK, 1};
+  attune_simulator_kernel *kernel = NULL;
+  void *object = build(&kernel, &variant);
+  for (size_t i = 0; i < 2 * sizeof offsets / sizeof *offsets; i++) {
+    const attune_block_mask blocks = {.batch = 1,
+                                      .heads = 1,
+                                      .row_offsets = offsets[i / 2],
+                                      .indices = indices,
+                                      .capacity = i % 2 ? CAPACITY : 0,
+                                      .column_offsets = offsets[i / 2],
+                                      .row_indices = indices};
+    const mask m = {.variant = variant, .seqlen_q = 60, .seqlen_k = 60, .batch = 1, .heads = 1, .blocks = blocks};
+    run(kernel, &m, i);
+  }
+  dlclose(object);
 }
 
 static int set_up(void **unused) {
   (void)unused;
+  attune_options options;
+  attune_options_init(&options);
+  options.device = "host";
+  options.database = ":memory:";
+  if (attune_context_create(&context, &options) != ATTUNE_OK) return -1;
   return attune_simulator_runner_create(&runner) == ATTUNE_OK ? 0 : -1;
 }
 
 static int tear_down(void **unused) {
   (void)unused;
   attune_simulator_runner_destroy(runner);
+  attune_context_destroy(context);
   return 0;
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_without_bounds),
-      cmocka_unit_test(test_causal),
-      cmocka_unit_test(test_windows),
+      cmocka_unit_test(test_without_bounds), cmocka_unit_test(test_causal),        cmocka_unit_test(test_windows),
+      cmocka_unit_test(test_block_masks),    cmocka_unit_test(test_damaged_lists),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
