@@ -145,6 +145,8 @@ typedef struct {
   int32_t expression_hash; /* 0, unless the problem was read from the text of its class, which names its expressions by
                               this number; such a problem is no input of plans and builders */
   attune_operation operation;
+  int32_t
+      deterministic; /* BACKWARD, 1: a plan's gradients are the same bits on every run; FORWARD's outputs always are */
   attune_strides d_o, dq, dk, dv; /* BACKWARD: of the gradients of O, Q, K and V, which have these tensors' shapes */
 } attune_problem;
 

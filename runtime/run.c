@@ -80,6 +80,8 @@ static attune_status check_block_mask(const attune_problem *problem, const attun
   if (problem->block_size == 0) return ATTUNE_OK;
   const attune_status status = attune_block_mask_check_sizes(block_mask, problem->batch, problem->heads_q);
   if (status != ATTUNE_OK || block_mask->capacity == 0) return status;
+  if (problem->operation == ATTUNE_BACKWARD && !block_mask->row_indices)
+    return attune_check_pointer("block_mask.row_indices", block_mask->row_indices, sizeof(int32_t));
   return attune_check_pointer("block_mask.indices", block_mask->indices, sizeof(int32_t));
 }
 

@@ -36,6 +36,13 @@ static attune_need with_sinks(const attune_problem *p) {
 static attune_need with_block_mask(const attune_problem *p) {
   return p->block_size > 0 ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
 }
+/* The transposed lists: forward leaves them alone. */
+static attune_need with_columns(const attune_problem *p) {
+  return p->operation == ATTUNE_BACKWARD ? with_block_mask(p) : ATTUNE_NEED_NO;
+}
+static attune_need with_columns_optional(const attune_problem *p) {
+  return p->operation == ATTUNE_BACKWARD && p->block_size > 0 ? ATTUNE_NEED_OPTIONAL : ATTUNE_NEED_NO;
+}
 static attune_need with_block_mask_optional(const attune_problem *p) {
   return p->block_size > 0 ? ATTUNE_NEED_OPTIONAL : ATTUNE_NEED_NO;
 }
@@ -324,13 +331,13 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                                       INTS,
                                       RUN(tensors.block_mask.column_offsets),
                                       ARGUMENT(problem.block_mask_column_offsets),
-                                      .need = never,
+                                      .need = with_columns,
                                       .shape = shape_column_offsets},
     [ATTUNE_TENSOR_ROW_INDICES] = {.name = "block_mask.row_indices",
                                    INTS,
                                    RUN(tensors.block_mask.row_indices),
                                    ARGUMENT(problem.block_mask_row_indices),
-                                   .need = never,
+                                   .need = with_columns_optional,
                                    .shape = shape_indices},
     PARAM(0),
     PARAM(1),
@@ -372,14 +379,14 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                                             OUTPUT,
                                             INTS,
                                             RUN(built.column_offsets),
-                                            ARGUMENT(work.column_offsets),
+                                            ARGUMENT(block_mask.work.column_offsets),
                                             .need = never,
                                             .shape = shape_built_column_offsets},
     [ATTUNE_TENSOR_BUILT_ROW_INDICES] = {.name = "built row_indices",
                                          OUTPUT,
                                          INTS,
                                          RUN(built.row_indices),
-                                         ARGUMENT(work.row_indices),
+                                         ARGUMENT(block_mask.work.row_indices),
                                          .need = never,
                                          .shape = shape_built_indices},
     [ATTUNE_TENSOR_ROW_COUNTS] =

@@ -129,6 +129,9 @@ static attune_status legal(const attune_config *c, const attune_device *device) 
 
 static attune_status serves(const attune_config *config, const attune_problem *p) {
   (void)config;
+  if (p->deterministic)
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "family wgmma adds dQ up in any order, and the problem is to be deterministic");
   attune_status status = attune_tensor_map_takes("q", &p->q, p->seqlen_q, p->heads_q, p->batch);
   if (status == ATTUNE_OK) status = attune_tensor_map_takes("k", &p->k, p->seqlen_k, p->heads_kv, p->batch);
   if (status == ATTUNE_OK) status = attune_tensor_map_takes("v", &p->v, p->seqlen_k, p->heads_kv, p->batch);

@@ -24,6 +24,10 @@ void attune_canonical_lse(attune_problem *problem) {
   if (problem->operation == ATTUNE_BACKWARD) problem->want_lse = 0;
 }
 
+void attune_canonical_deterministic(attune_problem *problem) {
+  if (problem->operation == ATTUNE_FORWARD) problem->deterministic = 0;
+}
+
 void attune_canonical_scale(attune_problem *problem) {
   if (isnan(problem->scale)) problem->scale = (float)(1 / sqrt((double)problem->head_dim));
 }

@@ -25,15 +25,6 @@ attune_status attune_check_word(const attune_problem_field *field, const attune_
                      field->words[last]);
 }
 
-/* What the backward pass does not have yet is refused here, before anything is tuned. */
-attune_status attune_check_operation(const attune_problem_field *field, const attune_problem *p) {
-  const attune_status status = attune_check_word(field, p);
-  if (status != ATTUNE_OK || p->operation == ATTUNE_FORWARD) return status;
-  if (p->block_size == 0) return ATTUNE_OK;
-  return attune_fail(ATTUNE_UNSUPPORTED,
-                     "operation backward with a block mask (block_size): this library has only the forward pass of it");
-}
-
 attune_status attune_check_flag(const attune_problem_field *field, const attune_problem *problem) {
   const int32_t value = int_of(field, problem);
   if (value == 0 || value == 1) return ATTUNE_OK;

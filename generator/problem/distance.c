@@ -12,6 +12,11 @@ void attune_distance_place(attune_buffer *out, int32_t *window, const attune_pro
   *window = bound == ATTUNE_MASK_BOUNDS_WINDOW ? p->window_left + 1 : 0;
   attune_buffer_print(out, ".mask_bounds%d.score%d.mask_expr%d.x%d", (int)bound, (int)attune_problem_score(p),
                       attune_problem_has_mask_expr(p), attune_problem_expression_hash(p));
+  if (p->deterministic) attune_buffer_add_text(out, ".deterministic"); /* others have the place that they always had */
+}
+
+double attune_distance_deterministic(const attune_problem *wanted, const attune_problem *tuned) {
+  return wanted->deterministic == tuned->deterministic ? 0 : INFINITY;
 }
 
 double attune_distance_window(const attune_problem *wanted, const attune_problem *tuned) {

@@ -16,7 +16,7 @@ static const char *const mask_words[] = {"none", "causal", "causal-bottom-right"
 
 const attune_problem_field attune_problem_fields[] = {
     {SAME("operation"), MEMBER(operation), .kind = ATTUNE_FIELD_WORD, .words = attune_operation_words,
-     .flag = "backward", .meaning = "the gradients of Q, K and V, from that of O", .check = attune_check_operation},
+     .flag = "backward", .meaning = "the gradients of Q, K and V, from that of O", .check = attune_check_word},
     {SAME("dtype"), MEMBER(dtype), .kind = ATTUNE_FIELD_WORD, .words = dtype_words, .preset = ATTUNE_BF16,
      .json_always = true, .flag = "dtype", .argument = "fp16|bf16", .meaning = "type of the elements (bf16)",
      .check = attune_check_word, .place = 1, .kernel = true},
@@ -115,6 +115,10 @@ const attune_problem_field attune_problem_fields[] = {
      .check = attune_check_bias},
     {SAME("params"), MEMBER(params), .kind = ATTUNE_FIELD_PARAMS, .flag = "param", .argument = "NAME=VALUE",
      .meaning = "a name for expressions: a number, or a list as 1,2,3; again for more", .check = attune_check_params},
+    {SAME("deterministic"), MEMBER(deterministic), .kind = ATTUNE_FIELD_FLAG, .flag = "deterministic",
+     .meaning = "backward: the same bits on every run", .check = attune_check_flag,
+     .canonical = attune_canonical_deterministic, .place = 20, .prefix = "deterministic",
+     .distance = attune_distance_deterministic},
     {.name = "expression_hash",
      MEMBER(expression_hash),
      .kind = ATTUNE_FIELD_INT,

@@ -5,7 +5,6 @@
 #include "generator/problem/field.h"
 
 /* ---- check.c, strides.c, expressions.c ---- */
-attune_status attune_check_operation(const attune_problem_field *field, const attune_problem *problem);
 attune_status attune_check_word(const attune_problem_field *field, const attune_problem *problem);
 attune_status attune_check_flag(const attune_problem_field *field, const attune_problem *problem);
 attune_status attune_check_head_dim(const attune_problem_field *field, const attune_problem *problem);
@@ -23,8 +22,9 @@ attune_status attune_check_params(const attune_problem_field *field, const attun
 attune_status attune_check_expressions(const attune_problem_field *field, const attune_problem *problem);
 
 /* ---- canonical.c, strides.c ---- */
-void attune_canonical_mask(attune_problem *problem); /* with the window */
-void attune_canonical_lse(attune_problem *problem);  /* which the backward pass reads */
+void attune_canonical_mask(attune_problem *problem);          /* with the window */
+void attune_canonical_lse(attune_problem *problem);           /* which the backward pass reads */
+void attune_canonical_deterministic(attune_problem *problem); /* forward is it always */
 void attune_canonical_scale(attune_problem *problem);
 void attune_canonical_strides(attune_problem *problem); /* of all tensors of the operation; sizes are checked */
 
@@ -49,6 +49,7 @@ double attune_distance_axis(int32_t a, int32_t b); /* |log2(a / b)| */
 /* Adds what the functions below want to be the same, and gives the window's size. */
 void attune_distance_place(attune_buffer *out, int32_t *window, const attune_problem *canonical);
 double attune_distance_window(const attune_problem *wanted, const attune_problem *tuned);
+double attune_distance_deterministic(const attune_problem *wanted, const attune_problem *tuned);
 double attune_distance_score(const attune_problem *wanted, const attune_problem *tuned);
 double attune_distance_density(const attune_problem *wanted, const attune_problem *tuned);
 double attune_distance_expressions(const attune_problem *wanted, const attune_problem *tuned);

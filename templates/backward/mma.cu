@@ -267,7 +267,7 @@ ATTUNE_DEVICE void work(const attune_backward_arguments &a, const position &star
           float unused = 0.0f;
           float &slope = wants_k ? ds[m][n][e] : unused;
           const int row = own + m * 16 + e / 2 * 8;
-          const integer column = integer(first + 2 * (lane % 4), n * 8 + e % 2);
+          const auto column = place_in_step(first + 2 * (lane % 4), n * 8 + e % 2);
 #if OPERATION_DQ
           differentiate(p[m][n][e], slope, problem, working.place, row, column, lse[m][e / 2], delta[m][e / 2]);
 #else

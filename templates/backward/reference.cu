@@ -1,5 +1,6 @@
 /* The backward pass as plainly as possible: a warp a row, which is a key for the gradients of K and V, and a query for
  * that of Q; 32 rows of the other side at a time, one a lane; float arithmetic throughout, no rounding of P and dS. */
+#include "../parts/block_mask.h"
 #include "../parts/gradients.h"
 #include "../parts/layout.h"
 #include "../parts/mask_expression.h"
@@ -98,7 +99,7 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
 
   float sums_k[(head_dim + 31) / 32] = {}; // dQ or dK: columns lane, lane + 32, ...
   float sums_v[(head_dim_v + 31) / 32] = {};
-  auto visit = [&](const score_place &place, int first, int end) {
+  auto visit = [&](const score_place &place, int first, int end, [[maybe_unused]] bool full) {
     const int head = place.head;
     const int other = first + lane;
 #if OPERATION_DQ
@@ -112,7 +113,8 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
     auto other_v = [&](int i) { return do_row(head, i); };
 #endif
 #if HAS_MASK_EXPR
-    if (!classify_tile(problem, batch, head, row_begin, row_last, key_begin, key_last, seqlen_q, seqlen_k).maybe)
+    if (!full &&
+        !classify_tile(problem, batch, head, row_begin, row_last, key_begin, key_last, seqlen_q, seqlen_k).maybe)
       return;
 #endif
     float p = 0.0f, ds = 0.0f;
@@ -122,7 +124,7 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
       ds = product_of<head_dim_v>(row_v, other_v(other));
       differentiate(p, ds, problem, place, row, key, load_constant_float(terms), load_constant_float(terms + 1));
 #if HAS_MASK_EXPR
-      if (!is_seen<integer, float>(problem, batch, head, row, key, seqlen_q, seqlen_k)) p = ds = 0.0f;
+      if (!full && !is_seen<integer, float>(problem, batch, head, row, key, seqlen_q, seqlen_k)) p = ds = 0.0f;
 #endif
     }
     store_shared_float(p_shared + 4 * lane, p);
@@ -150,8 +152,28 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
 #endif
   for (int head = first_head; head < end_head; head++) {
     const score_place place = place_of(problem, batch, head, seqlen_q, seqlen_k);
+#if SPARSE_BLOCK_SIZE
+#if OPERATION_DQ
+    query_tile at = {};
+    at.row_begin = own;
+#else
+    key_tile at = {};
+    at.key_begin = own;
+#endif
+    at.head = head;
+    at.batch = batch;
+    const sparse_list blocks = sparse_list_of(problem, at);
+    for (int i = 0; i < blocks.count; i++) {
+      const sparse_block block = sparse_block_at(problem, at, blocks, i);
+      if (block.index < 0) continue;
+      const int begin = block.index * sparse_block_size, end = minimum(others.end, begin + sparse_block_size);
+      for (int first = maximum(others.begin, begin); first < end; first += 32)
+        visit(place, first, minimum(first + 32, end), block.full);
+    }
+#else
     for (int first = others.begin; first < others.end; first += 32)
-      visit(place, first, minimum(first + 32, others.end));
+      visit(place, first, minimum(first + 32, others.end), false);
+#endif
   }
 
 #if OPERATION_DQ

@@ -216,7 +216,7 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
 #pragma unroll
         for (int e = 0; e < 2; e++)
           differentiate(score_at(s, n, half, e), score_at(dp, n, half, e), problem, p.place,
-                        integer(query + 2 * (lane % 4), n * 8 + e), key + half * 8, float_of_bits(t.x[2 * e]),
+                        place_in_step(query + 2 * (lane % 4), n * 8 + e), key + half * 8, float_of_bits(t.x[2 * e]),
                         float_of_bits(t.x[2 * e + 1]));
     }
     if (!p.walk.full || ragged_keys) mask_pairs(s, problem, p.at, key, query);

@@ -40,6 +40,17 @@ ATTUNE_DEVICE float probability_of(float score, const attune_arguments &problem,
   return exp2_approximate(multiply_add(score, problem.log2_scale, -lse));
 }
 
+/* A query or key that is so many behind one that a whole step shares. */
+#if SCORE_EXPRESSION
+ATTUNE_DEVICE integer place_in_step(int first, int offset) {
+  return integer(first, offset);
+}
+#else
+ATTUNE_DEVICE int place_in_step(int first, int offset) {
+  return first + offset;
+}
+#endif
+
 /* Recomputation (FlashAttention, arXiv 2205.14135, appendix B.4): score is q.k and becomes the probability P; slope is
  * dO.v and becomes the derivative by scale * q.k, which is P (dO.v - delta) but for what changes the score. lse and
  * delta: of the query. The pair may lie past the end: it is hidden then, whatever comes out. */

@@ -181,17 +181,19 @@ static void check_pattern(attune_family family, const char *schedule, const char
   attune_verifier_destroy(verifier);
 }
 
-static void masks_and_scores_by_expression(void **state) {
+static void masks_and_scores(void **state) {
   static const char *const problems[] = {
       "\"score_expr\":\"20 * tanh(score / 20) + slope[head] * (k - q)\",\"mask\":\"causal\","
       "\"params\":{\"slope\":[0.5,0.25,0.125,0.0625]}",
       "\"bias\":[1,4,150],\"window\":[60,60]",
-      "\"score_expr\":\"k > q + 40 ? -inf : score + bias * 0.5 + score * score * 0.01\",\"bias\":[2,1,1]",
+      "\"score_expr\":\"k > q + 40 ? -3e38 * 10 : score + bias * 0.5 + score * score * 0.01\",\"bias\":[2,1,1]",
       "\"pattern\":\"butterfly:16\"",
       "\"pattern\":\"window:20 & prefix:40\",\"mask\":\"causal-bottom-right\"",
       "\"mask_expr\":\"(q + head) % 3 == k % 3 && k < 90\"",
       "\"mask_expr\":\"q < 0\"", /* nobody sees anything */
       "\"mask_expr\":\"q / 32 == k / 32\",\"window\":[40,5]",
+      "\"block_size\":128,\"block_density\":0.3,\"mask\":\"causal-bottom-right\"",
+      "\"block_size\":128,\"block_density\":0.5,\"pattern\":\"window:50\"",
   };
   (void)state;
   for (size_t i = 0; i < COUNT(problems); i++) {
@@ -209,6 +211,6 @@ int main(void) {
     index[i] = i;
     tests[count++] = (struct CMUnitTest){.name = configs[i], .test_func = check, .initial_state = &index[i]};
   }
-  tests[count++] = (struct CMUnitTest)cmocka_unit_test(masks_and_scores_by_expression);
+  tests[count++] = (struct CMUnitTest)cmocka_unit_test(masks_and_scores);
   return _cmocka_run_group_tests("simulator_backward", tests, count, open_machines, close_machines);
 }

@@ -21,6 +21,45 @@ static attune_status upload(int32_t **out, attune_backend *backend, const int32_
   return attune_memory_write(backend, memory, from, (size_t)count * sizeof *from);
 }
 
+/* By counting: the rows of each column, ascending. */
+static void transpose(int32_t *offsets, int32_t *rows, const attune_block_mask *mask, int64_t row_count,
+                      int64_t column_count) {
+  const int64_t masks = (int64_t)mask->batch * mask->heads;
+  memset(offsets, 0, (size_t)(masks * column_count + 1) * sizeof *offsets);
+  for (int64_t row = 0; row < masks * row_count; row++)
+    for (int32_t i = mask->row_offsets[row]; i < mask->row_offsets[row + 1]; i++)
+      offsets[row / row_count * column_count + (mask->indices[i] >> 1) + 1]++;
+  for (int64_t i = 0; i < masks * column_count; i++)
+    offsets[i + 1] += offsets[i];
+  for (int64_t row = masks * row_count - 1; row >= 0; row--) /* backwards, each column from its end */
+    for (int32_t i = mask->row_offsets[row + 1] - 1; i >= mask->row_offsets[row]; i--) {
+      const int64_t column = row / row_count * column_count + (mask->indices[i] >> 1);
+      rows[--offsets[column + 1]] = (int32_t)(2 * (row % row_count) + (mask->indices[i] & 1));
+    }
+  memmove(offsets, offsets + 1, (size_t)(masks * column_count) * sizeof *offsets); /* each now begins its column */
+  offsets[masks * column_count] = mask->row_offsets[masks * row_count];
+}
+
+static attune_status upload_columns(attune_block_mask *out, attune_backend *backend, const attune_problem *problem,
+                                    const attune_block_mask *mask) {
+  const int64_t rows = attune_blocks_of(problem->seqlen_q, problem->block_size),
+                columns = attune_blocks_of(problem->seqlen_k, problem->block_size),
+                all = (int64_t)mask->batch * mask->heads * columns,
+                kept = mask->row_offsets[(int64_t)mask->batch * mask->heads * rows];
+  int32_t *offsets = malloc((size_t)(all + 1) * sizeof *offsets),
+          *indices = malloc((size_t)(kept + 1) * sizeof *indices);
+  attune_status status = ATTUNE_OK;
+  if (offsets == NULL || indices == NULL)
+    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %lld columns of blocks", (long long)all);
+  else
+    transpose(offsets, indices, mask, rows, columns);
+  if (status == ATTUNE_OK) status = upload(&out->column_offsets, backend, offsets, all + 1);
+  if (status == ATTUNE_OK) status = upload(&out->row_indices, backend, indices, kept);
+  free(offsets);
+  free(indices);
+  return status;
+}
+
 attune_status attune_host_block_mask_upload(attune_block_mask *out, attune_backend *backend,
                                             const attune_problem *problem, const attune_block_mask *block_mask) {
   const int64_t rows =
@@ -28,11 +67,14 @@ attune_status attune_host_block_mask_upload(attune_block_mask *out, attune_backe
   *out = (attune_block_mask){.batch = block_mask->batch, .heads = block_mask->heads, .capacity = block_mask->capacity};
   attune_status status = upload(&out->row_offsets, backend, block_mask->row_offsets, rows + 1);
   if (status == ATTUNE_OK) status = upload(&out->indices, backend, block_mask->indices, block_mask->capacity);
-  return status == ATTUNE_OK ? upload(&out->row_order, backend, block_mask->row_order, rows) : status;
+  if (status == ATTUNE_OK) status = upload(&out->row_order, backend, block_mask->row_order, rows);
+  if (status != ATTUNE_OK || problem->operation == ATTUNE_FORWARD) return status;
+  return upload_columns(out, backend, problem, block_mask);
 }
 
 void attune_host_block_mask_release(attune_backend *backend, const attune_block_mask *block_mask) {
-  int32_t *const memory[] = {block_mask->row_offsets, block_mask->indices, block_mask->row_order};
+  int32_t *const memory[] = {block_mask->row_offsets, block_mask->indices, block_mask->row_order,
+                             block_mask->column_offsets, block_mask->row_indices};
   for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
     if (memory[i] != NULL) attune_memory_free(backend, memory[i]);
 }
