@@ -11,6 +11,7 @@
 #define SCORE_NEGATED 0
 #define SCORE_SOFTCAP 0
 #define SCORE_EXPRESSION 0
+#define SCORE_UNBOUNDED 0 /* an expression that may give scores of any size */
 #define SINKS 0
 #define LSE 1
 #define Q_IN_REGS 0
