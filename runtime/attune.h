@@ -203,8 +203,9 @@ typedef struct {
  * -inf, which hides a key: a bias of the dtype's least finite number, which models use for that, weighs nothing beside
  * others, and where a row has nothing else its keys share the weight. Without either, scores are right up to
  * |scale * q.k| of 2^26, about 67 million; beyond it a row may be inf or NaN. From 2^12 on a row's largest weight is
- * not exactly 1, so that every weight is rounded to dtype. Scores are float sums, rounded as such. A score of +inf or
- * NaN makes its row NaN.
+ * not exactly 1, so that every weight is rounded to dtype; also with an expression that gives no more than 2^26
+ * whatever score, bias and params are, as 20 * tanh(score / 20) does. Scores are float sums, rounded as such. A score
+ * of +inf or NaN makes its row NaN.
  *
  * NaN and infinity in the inputs. What lies beyond a sequence's length, between rows, and in tiles that are hidden as
  * a whole is never read into a result. In a hidden key of K it is hidden with its score; a bias, which is added, does

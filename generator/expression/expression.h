@@ -24,11 +24,17 @@ attune_status attune_expression_emit_derivatives(attune_buffer *out, const attun
 /* Whether it names the param, the bias. */
 bool attune_expression_uses(const attune_expression *expression, int param);
 bool attune_expression_uses_bias(const attune_expression *expression);
+/* No score that a kernel computes is larger in magnitude, whatever its names, params and arrays are; infinite where
+ * nothing bounds it. A NaN does not count. */
+double attune_expression_largest(const attune_expression *score);
 /* Whether the name is one that expressions have without being told. */
 bool attune_expression_knows(const char *name);
 
 /* ---- of a problem: problem/expressions.c, problem/expression_source.c, source/expressions.c ---- */
 
+/* Whether scores stay in what the softmax of plain scores is right for, whatever the inputs are ("Large scores" in
+ * attune.h). False where the problem changes no score by an expression, or its own is not known. */
+bool attune_problem_bounds_score(const attune_problem *problem);
 /* Whether only expression_hash is known of them. */
 bool attune_problem_expressions_unknown(const attune_problem *problem);
 /* The functions of the mask and the score that a kernel calls; each may be NULL. */

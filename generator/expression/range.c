@@ -233,6 +233,15 @@ attune_seen attune_expression_seen(const attune_expression *mask, const attune_r
   return seen.always ? ATTUNE_SEEN_WHOLE : seen.maybe ? ATTUNE_SEEN_PARTIAL : ATTUNE_SEEN_NONE;
 }
 
+/* Of all lengths, heads and values. */
+void attune_expression_int_range(int64_t *low, int64_t *high, const attune_expression *expression, int place) {
+  const attune_range all = {INT32_MIN, INT32_MAX};
+  const attune_range_scope scope = {all, all, all, all, all, all, NULL, NULL};
+  const range of = of_node(&(walk){expression, &scope}, place);
+  *low = of.low;
+  *high = of.high;
+}
+
 bool attune_expression_small(const attune_expression *expression, int place, int32_t most_seqlen) {
   enum { HEADS = 1 << 16, SMALL = 1 << 22 };
   const attune_range lengths = {0, most_seqlen}, heads = {0, HEADS};

@@ -102,6 +102,8 @@ void attune_expression_find_constants(attune_expression *expression, int place);
 /* Whether the int at the node is from -2^22 to 2^22 - 1 for all lengths up to most_seqlen (queries and keys may lie a
  * tile further). */
 bool attune_expression_small(const attune_expression *expression, int place, int32_t most_seqlen);
+/* What the int at the place may be, whatever its names are. */
+void attune_expression_int_range(int64_t *low, int64_t *high, const attune_expression *expression, int place);
 /* What find() gives: of an ascending array how many elements are at most x; of any other, what halving it comes to. As
  * templates/parts/arithmetic.h has it. */
 int32_t attune_expression_find(const attune_value *array, int32_t x);

@@ -155,6 +155,14 @@ attune_status attune_check_expressions(const attune_problem_field *field, const 
   return status;
 }
 
+bool attune_problem_bounds_score(const attune_problem *problem) {
+  attune_expression *score = NULL;
+  const bool known = attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, problem) == ATTUNE_OK && score != NULL;
+  const bool bounded = known && attune_expression_largest(score) <= 0x1p26;
+  free(score);
+  return bounded;
+}
+
 /* ---- the number ---- */
 
 bool attune_problem_expressions_unknown(const attune_problem *problem) {

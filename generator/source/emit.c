@@ -74,8 +74,8 @@ static bool is_named(const attune_config *config, int32_t family) {
 }
 
 /* What #if may ask, in capitals: numbers and flags by the field's name; of words, each as FIELD_WORD, which is 0 or 1.
- */
-static attune_status fill_parameters(parameters *out, const attune_config *config) {
+ * And one that follows from the problem's expression. */
+static attune_status fill_parameters(parameters *out, const attune_config *config, const attune_problem *problem) {
   template_field fields[PARAMETERS_MAX];
   const int count = list_fields(fields, config);
   out->count = 0;
@@ -93,6 +93,9 @@ static attune_status fill_parameters(parameters *out, const attune_config *confi
       status = add_parameter(out, field->name, field->words[w], value == w);
     }
   }
+  const bool expression = config->score == ATTUNE_SCORE_EXPRESSION;
+  if (status == ATTUNE_OK)
+    status = add_parameter(out, "score_unbounded", NULL, expression && !attune_problem_bounds_score(problem));
   return status;
 }
 
@@ -207,11 +210,12 @@ static const char *file_name(const char *path) {
 }
 
 /* The template with all that it includes, as one text for the config's parameters. */
-static attune_status preprocess(char **out, const attune_config *config, const generated *g, attune_target target) {
+static attune_status preprocess(char **out, const attune_config *config, const attune_problem *problem,
+                                const generated *g, attune_target target) {
   const attune_embedded *kernel = find_embedded(attune_family_find(config->family)->template_path);
   attune_source_file files[ATTUNE_SOURCE_FILES_MAX];
   parameters values;
-  const attune_status status = fill_parameters(&values, config);
+  const attune_status status = fill_parameters(&values, config, problem);
   if (status) return status;
   if (kernel == NULL || FIRST_HELD + attune_embedded_count > ATTUNE_SOURCE_FILES_MAX)
     return attune_fail(ATTUNE_BAD_ARGUMENT, "this build holds %d templates, not that of family %d or too many",
@@ -258,7 +262,7 @@ attune_status attune_emit(char **source, const attune_config *config, const attu
   attune_status status = attune_config_print(text, config);
   if (status == ATTUNE_OK) status = attune_config_symbol(symbol, config);
   if (status == ATTUNE_OK) status = generate(&parts, config, problem, target);
-  if (status == ATTUNE_OK) status = preprocess(&whole, config, &parts, target);
+  if (status == ATTUNE_OK) status = preprocess(&whole, config, problem, &parts, target);
   if (status == ATTUNE_OK) status = attune_prune(&code, whole, kernel_name);
   if (status == ATTUNE_OK) {
     print_header(&out, config, text, target);

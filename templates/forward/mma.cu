@@ -16,7 +16,7 @@ constexpr int warp_rows = tile_m / warps;          // query rows of a warp
 constexpr int atoms = warp_rows / 16;              // 16-row fragments of a warp
 constexpr int depth = (head_dim + 15) / 16 * 16;   // of Q and K in shared memory, padded with zeros
 constexpr int width = (head_dim_v + 15) / 16 * 16; // of V and O
-#if SCORE_EXPRESSION
+#if SCORE_UNBOUNDED
 constexpr bool score_may_mask = true; // an expression may give -inf
 #else
 constexpr bool score_may_mask = false;

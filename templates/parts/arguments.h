@@ -73,13 +73,15 @@ struct attune_arguments {
   long long bias_batch, bias_seqlen, bias_heads;
   struct attune_argument values[8];
   const int *block_mask_row_offsets, *block_mask_indices, *block_mask_row_order; /* attune_block_mask of attune.h */
-  const int *block_mask_column_offsets, *block_mask_row_indices;
   int block_mask_capacity, block_mask_batch, block_mask_heads;
   unsigned *counter;      /* of what blocks have taken; each launch begins with 0 */
   float *o_partial;       /* of splits: (splits, batch, heads_q, seqlen_q, head_dim_v), each split's O, normalised */
   float *softmax_partial; /* (splits, batch, heads_q, seqlen_q, 2): of each row the largest score, and the sum */
   int work_tiles;         /* tiles of one split */
   struct attune_divisor by_work_tiles;
+#if !OPERATION_FORWARD && !OPERATION_COMBINE /* these kernels are called with what stands before */
+  const int *block_mask_column_offsets, *block_mask_row_indices;
+#endif
 };
 
 /* What the kernel that builds and checks block masks is called with (templates/block_mask/builder.cu). */

@@ -25,7 +25,7 @@ ATTUNE_DEVICE long long partial_row(const attune_arguments &problem, const work_
 
 /* Of a row its largest score and its sum: their logarithm together would be too coarse where scores are large. */
 ATTUNE_DEVICE void store_softmax_partial(const attune_arguments &problem, long long part, float max, float sum) {
-#if !SCORE_EXPRESSION
+#if !SCORE_UNBOUNDED
   // Without the factor that the shift's rounding left in the sum: other splits have another.
   if (sum != 0.0f) sum *= exp2_approximate(-multiply_add(max, problem.log2_scale, -shift_of(max, problem.log2_scale)));
 #endif

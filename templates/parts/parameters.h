@@ -11,10 +11,13 @@
 #define SCORE_NEGATED 0
 #define SCORE_SOFTCAP 0
 #define SCORE_EXPRESSION 0
-#define OPERATION_DQ 0       /* backward: the kernel for dQ alone */
-#define OPERATION_BACKWARD 0 /* that for dK and dV */
+#define OPERATION_FORWARD 0
+#define OPERATION_COMBINE 0
+#define OPERATION_BACKWARD 1 /* the kernel for dK and dV */
+#define OPERATION_DQ 0       /* that for dQ alone */
 #define SPLIT_DKV 0
 #define NATURAL_LSE 0
+#define SCORE_UNBOUNDED 0 /* an expression that may give scores of any size */
 #define SINKS 0
 #define LSE 1
 #define Q_IN_REGS 0

@@ -54,7 +54,7 @@ ATTUNE_DEVICE float shift_of(float max, float log2_scale) {
 
 /* Takes a row's new maximum; gives what O is to be multiplied with. may_mask: scores may be -inf. */
 template <bool may_mask> ATTUNE_DEVICE float take_max(softmax_rows &rows, int half, float high, float log2_scale) {
-#if SCORE_EXPRESSION
+#if SCORE_UNBOUNDED
   const float growth = (rows.max[half] - high) * log2_scale; // as find_shifts may subtract maxima, it does not overflow
 #else
   const float growth = rounded_difference(shift_of(rows.max[half], log2_scale), shift_of(high, log2_scale));
@@ -106,7 +106,7 @@ ATTUNE_DEVICE float exp2_of_score(float x, int i) {
   return exp2_approximate(x);
 }
 
-#if SCORE_EXPRESSION
+#if SCORE_UNBOUNDED
 /* Up to this shift, its rounding is at most 2^-11. */
 constexpr float largest_shift = 8192.0f;
 

@@ -377,6 +377,17 @@ static int check_reparsed(const attune_expression *derivative) {
   return status == ATTUNE_OK;
 }
 
+static void check_largest(const char *text, const attune_expression *score) {
+  static const double extremes[] = {0, 1, -3e38, 3e38, INFINITY, -INFINITY, NAN};
+  attune_scope scope = at;
+  for (size_t i = 0; i < COUNT(extremes); i++) {
+    scope.score = extremes[i];
+    scope.bias = -extremes[i / 2];
+    const double value = fabs(attune_expression_evaluate(score, &scope)), largest = attune_expression_largest(score);
+    if (value > largest) fail_msg("%s at %g is %g, more than %g", text, extremes[i], value, largest);
+  }
+}
+
 static void test_random(void **unused) {
   (void)unused;
   enum { TEXTS = 4000 };
@@ -393,6 +404,7 @@ static void test_random(void **unused) {
       texts++;
       checked += check_over_scores(text.text, d);
       check_simplified(text.text, d->score);
+      check_largest(text.text, score);
       for (int j = 0; j < d->count; j++)
         reparsed += check_reparsed(d->of[j].value);
       results += d->count;

@@ -370,6 +370,35 @@ static void test_long_expressions(void **unused) {
   free(source);
 }
 
+/* A score that its expression bounds takes the softmax of plain scores; others are tested once a tile. */
+static void test_bounded_scores(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *score;
+    bool bounded;
+  } cases[] = {{"20 * tanh(score / 20)", true},
+               {"max(min(score, 6.7e7), -6.7e7)", true},
+               {"max(min(score, 6.8e7), -6.8e7)", false},
+               {"20 * tanh(score / 20) + 0.5 * score", false},
+               {"k <= q ? 20 * tanh(score / 20) : -1e30", false}};
+  static const char *const architectures[] = {"sm_80", "sm_90"};
+  for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+    attune_problem problem;
+    attune_device device;
+    attune_config config;
+    char *source = NULL;
+    attune_problem_init(&problem);
+    problem.score_expr = cases[i / 2].score;
+    assert_int_equal(attune_problem_check(&problem), ATTUNE_OK);
+    assert_int_equal(attune_device_of_arch(&device, architectures[i % 2]), ATTUNE_OK);
+    assert_int_equal(attune_config_default(&config, &problem, &device), ATTUNE_OK);
+    assert_int_equal(config.family, i % 2 == 0 ? ATTUNE_FAMILY_MMA : ATTUNE_FAMILY_WGMMA);
+    if (attune_emit(&source, &config, &problem, ATTUNE_TARGET_CUDA) != ATTUNE_OK) fail_msg("%s", attune_message());
+    if ((strstr(source, "largest_shift") == NULL) != cases[i / 2].bounded) fail_msg("%s", cases[i / 2].score);
+    free(source);
+  }
+}
+
 static void test_emit_refuses(void **unused) {
   (void)unused;
   attune_config config = {.family = ATTUNE_FAMILY_LAST + 1};
@@ -384,6 +413,7 @@ static void test_emit_refuses(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_condition),
+      cmocka_unit_test(test_bounded_scores),
       cmocka_unit_test(test_golden),
       cmocka_unit_test(test_branches),
       cmocka_unit_test(test_prune_functions),

@@ -465,13 +465,54 @@ static void test_emitted_characters(void **unused) {
   }
 }
 
+/* ---- the largest ---- */
+
+static void test_largest(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *text;
+    double largest;
+  } cases[] = {
+      {"score", INFINITY},
+      {"20 * tanh(score / 20)", 20},
+      {"cap * tanh(score / cap)", INFINITY},
+      {"max(min(score, 50), -40)", 50},
+      {"min(50, max(-60, score))", 60},
+      {"min(score, 5)", INFINITY},
+      {"abs(min(max(score, -3), 2))", 3},
+      {"max(min(score, 50), -50) + bias", INFINITY},
+      {"doc[q] == doc[k] ? 20 * tanh(score) : -1e4", 1e4},
+      {"k <= q ? tanh(score) : score", INFINITY},
+      {"tanh(score) * tanh(bias) - 3 * tanh(score)", 4},
+      {"tanh(score) / (2 + tanh(bias))", 1},
+      {"tanh(score) / (1 + tanh(bias))", INFINITY},
+      {"tanh(score) + log(k <= q)", INFINITY},
+      {"exp(tanh(score) * 2)", 7.38905609893065},
+      {"exp(score)", INFINITY},
+      {"exp(min(score, 3))", 20.0855369231877},
+      {"log(2 + tanh(score))", 1.09861228866811},
+      {"sqrt(5 + 4 * tanh(score))", 3},
+      {"floor(tanh(score) * 2.5)", 3},
+      {"tanh(score) + q % 4", 4},
+      {"tanh(score) + doc[q]", 2147483649.0},
+      {"tanh(score) + slope[q]", INFINITY},
+      {"-tanh(score) + float(int(score) & 7)", 8},
+      {"1e30 * tanh(score) * 1e30", INFINITY},
+      {"(score > 3) + 0.5", 1.5},
+  };
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    attune_expression *expression = parse(SCORE, cases[i].text);
+    const double largest = attune_expression_largest(expression), wanted = cases[i].largest;
+    if (largest != wanted && !(fabs(largest - wanted) <= 1e-3 * wanted))
+      fail_msg("%s: %.17g, not %g", cases[i].text, largest, wanted);
+    free(expression);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_meaning),
-      cmocka_unit_test(test_as_c),
-      cmocka_unit_test(test_values),
-      cmocka_unit_test(test_random),
-      cmocka_unit_test(test_emitted_characters),
+      cmocka_unit_test(test_largest), cmocka_unit_test(test_meaning), cmocka_unit_test(test_as_c),
+      cmocka_unit_test(test_values),  cmocka_unit_test(test_random),  cmocka_unit_test(test_emitted_characters),
   };
   return cmocka_run_group_tests(tests, fill_arrays, NULL);
 }

@@ -71,6 +71,19 @@ static void finite_minus_infinity_hides_keys_without_nan(void **state) {
     check_masked(masked[i], i);
 }
 
+/* Scores that their expression bounds are computed as plain ones are, however large q.k is. */
+static void bounded_expressions_take_huge_products(void **state) {
+  static const char *const bounded[] = {
+      "\"score_expr\":\"20 * tanh(score / 20)\",\"lse\":true,\"scale\":1e30",
+      "\"score_expr\":\"20 * tanh(score / 20)\",\"mask\":\"causal\",\"sinks\":true",
+      "\"dtype\":\"fp16\",\"score_expr\":\"max(min(score, 6e7), -6e7)\",\"lse\":true,\"scale\":1e8",
+      "\"score_expr\":\"4e7 * tanh(score) + (k - q) / 1000.0\",\"mask_expr\":\"k % 3 != q % 5\",\"scale\":-1e5",
+  };
+  (void)state;
+  for (size_t i = 0; i < COUNT(bounded); i++)
+    check_masked(bounded[i], i);
+}
+
 static void rows_without_keys_leave_no_race(void **state) {
   (void)state;
   check_masked("\"mask_expr\":\"float(q) > 50.0\",\"lse\":true", 1);
@@ -279,6 +292,7 @@ int main(void) {
   static huge_scores shared;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(finite_minus_infinity_hides_keys_without_nan),
+      cmocka_unit_test(bounded_expressions_take_huge_products),
       cmocka_unit_test(rows_without_keys_leave_no_race),
       cmocka_unit_test(rows_of_a_bias_at_odd_addresses_are_read_by_element),
       cmocka_unit_test_prestate(one_huge_score_has_the_exponent_0, &shared),
