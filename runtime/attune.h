@@ -206,10 +206,10 @@ typedef struct {
    * simulator reports it. */
   const int32_t *seqlens_q;
   const int32_t *seqlens_k;
-  attune_value values[ATTUNE_PARAMS_MAX]; /* of the problem's params, in their order */
+  attune_value values[ATTUNE_PARAMS_MAX]; /* of the problem's params, in their order; zero beyond them */
   const void *bias;                       /* where the problem wants it, elements of dtype */
   const float *sinks;                     /* (heads_q) where the problem wants them, natural logits */
-  attune_block_mask block_mask;           /* where the problem has a block_size */
+  attune_block_mask block_mask;           /* where the problem has a block_size, else zero */
 } attune_tensors;
 
 /* The message of this thread's last failing call: what failed, why, and what to do. Static memory of the thread, valid
