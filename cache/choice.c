@@ -93,10 +93,25 @@ static int insert_choice(sqlite3 *db, attune_locate *locate, const char *problem
   return attune_statement_finish(statement, code);
 }
 
+static int delete_measurement(sqlite3 *db, int64_t id) {
+  sqlite3_stmt *statement;
+  int code = sqlite3_prepare_v2(db, "DELETE FROM measurements WHERE id = ?1", -1, &statement, NULL);
+  if (code == SQLITE_OK) code = sqlite3_bind_int64(statement, 1, id);
+  if (code == SQLITE_OK) code = sqlite3_step(statement);
+  return attune_statement_finish(statement, code);
+}
+
 int attune_choice_set(sqlite3 *db, attune_locate *locate, const char *problem, const char *device, int64_t id) {
-  int code = id ? SQLITE_OK : pick(&id, db, problem, device);
-  if (code == SQLITE_OK) code = delete_choice(db, problem, device);
-  return code == SQLITE_OK && id ? insert_choice(db, locate, problem, id) : code;
+  for (;; id = 0) {
+    int code = id ? SQLITE_OK : pick(&id, db, problem, device);
+    if (code == SQLITE_OK) code = delete_choice(db, problem, device);
+    if (code != SQLITE_OK || !id) return code;
+    code = insert_choice(db, locate, problem, id);
+    if ((code & 0xff) != SQLITE_CONSTRAINT) return code;
+    /* A damaged row: it lacks a field that each measurement has. */
+    code = delete_measurement(db, id);
+    if (code != SQLITE_OK) return code;
+  }
 }
 
 int attune_choice_refresh(sqlite3 *db, attune_locate *locate, const char *problem, const char *device) {

@@ -114,7 +114,7 @@ static bool is_refused(attune_store *store, sqlite3 *db, const attune_kernel *fo
   attune_kernel_key(&named);
   if (strcmp(found->arch, "host") != 0 && strcmp(named.key, found->key) == 0) return false;
   attune_store_warn(store,
-                    "%s: its kernels for the simulator are not run, since others can write it, its log or its folder",
+                    "%s: its kernels for the simulator are not run, since others can write it, its log or a folder",
                     sqlite3_db_filename(db, "main"));
   return true;
 }

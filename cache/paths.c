@@ -131,17 +131,36 @@ static bool is_private(const char *path) {
   return (file.st_uid == geteuid() || file.st_uid == 0) && (file.st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
+/* Whether nobody else can rename what is in the folder and belongs to this user or root: S_ISVTX keeps others from it.
+ */
+static bool keeps_names(const char *folder) {
+  struct stat file;
+  if (stat(folder, &file) != 0) return false;
+  return (file.st_uid == geteuid() || file.st_uid == 0) && ((file.st_mode & S_ISVTX) != 0 || is_private(folder));
+}
+
+/* The file's own folder gets logs, which nobody else may put there; above it names must last, up to the root. path is
+ * cut. */
+static bool has_private_folders(char *path) {
+  strrchr(path, '/')[1] = 0;
+  bool private = is_private(path);
+  while (private && path[1] != 0) {
+    path[strlen(path) - 1] = 0;
+    strrchr(path, '/')[1] = 0;
+    private = keeps_names(path);
+  }
+  return private;
+}
+
 bool attune_path_is_private(sqlite3 *db) {
   const char *path = sqlite3_db_filename(db, "main"); /* absolute, links followed */
   if (!path || !*path) return true;
-  char *folder = strdup(path), *log = NULL;
-  bool private = folder && join(&log, path, "-wal") == ATTUNE_OK;
-  if (private) {
-    *(strrchr(folder, '/') + 1) = 0;
-    /* The folder first: nobody else can then put another file in the place of the one that is open. */
-    private = is_private(folder) && is_private(path) && is_private(log) && !attune_path_moved(db);
-  }
-  free(folder);
+  char *folders = strdup(path), *log = NULL;
+  bool private = folders && join(&log, path, "-wal") == ATTUNE_OK;
+  /* The folders first: nobody else can then put another file in the place of the one that is open. */
+  if (private) private = has_private_folders(folders);
+  if (private) private = is_private(path) && is_private(log) && !attune_path_moved(db);
+  free(folders);
   free(log);
   return private;
 }

@@ -90,7 +90,7 @@ static const char version_2[] =
     "  compile_seconds REAL NOT NULL, verify_seconds REAL NOT NULL, measure_seconds REAL NOT NULL,"
     "  date TEXT NOT NULL, samples BLOB NOT NULL,"
     "  outdated INTEGER NOT NULL DEFAULT 0, generator TEXT NOT NULL DEFAULT '');"
-    "INSERT INTO measurements_2"
+    "INSERT OR IGNORE INTO measurements_2" /* not damaged rows */
     " SELECT id, problem, device_of_version_1(device), arch, policy, 'v1:' || generator, config, complexity, status,"
     "  verified, median, low, high, error, error_bound, compiler, driver, clocks, tool, note, compile_seconds,"
     "  verify_seconds, measure_seconds, date, samples, 0, generator"
@@ -220,7 +220,8 @@ static int copy_measurements(sqlite3 *memory, const char *address) {
   int finalized = sqlite3_finalize(attach);
   if (code != SQLITE_DONE) return code;
   if (finalized != SQLITE_OK) return finalized;
-  code = sqlite3_exec(memory, "INSERT INTO main.measurements SELECT * FROM old.measurements", NULL, NULL, NULL);
+  code =
+      sqlite3_exec(memory, "INSERT OR IGNORE INTO main.measurements SELECT * FROM old.measurements", NULL, NULL, NULL);
   int detached = sqlite3_exec(memory, "DETACH old", NULL, NULL, NULL);
   return code == SQLITE_OK ? detached : code;
 }

@@ -41,8 +41,8 @@ bool attune_path_on_network(const char *path);
 const char *attune_path_not_a_file(const char *path);
 /* Whether the open file, which SQLite finds damaged, was Attune's: it has the application_id, or the schema's text. */
 bool attune_path_is_ours(sqlite3 *db, const char *path);
-/* Whether only this user and root can change the open file: none of its folder, itself and its log belongs to or can be
- * written by somebody else. A database in memory is. */
+/* Whether only this user and root can change the open file: none of itself, its log and its folder belongs to or can be
+ * written by somebody else, who can rename none of the folders above either. A database in memory is. */
 bool attune_path_is_private(sqlite3 *db);
 /* Renames a damaged file to NAME.damaged-N, *out (malloc'ed). If another process was faster, *out is NULL. Closes db.
  */

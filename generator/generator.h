@@ -333,10 +333,13 @@ typedef struct {
 extern const char *const attune_architectures[];
 /* An architecture alone ("sm_90", also as "sm_90a", "sm90", "compute_90", "90" or "9.0"; "host"): limits from the CUDA
  * programming guide's table of compute capabilities; counts and rates of a typical card, for the model only.
- * ATTUNE_UNSUPPORTED before sm_80, ATTUNE_NO_DEVICE for what is not known. */
+ * ATTUNE_UNSUPPORTED before sm_80, ATTUNE_BAD_ARGUMENT for what is not known. */
 attune_status attune_device_of_arch(attune_device *out, const char *arch);
 /* A card that need not be present, as people write it: "a10", "rtx4090". ATTUNE_BAD_ARGUMENT with the known ones. */
 attune_status attune_device_of_card(attune_device *out, const char *card);
+/* The known cards by number: what attune_device_of_card takes, and the device; false beyond the last. */
+enum { ATTUNE_CARD_KEY_MAX = 64 };
+bool attune_device_of_card_at(attune_device *out, char key[ATTUNE_CARD_KEY_MAX], int number);
 /* attune_device.matrix_rate for a device by the driver's name: GeForce cards have half of their architecture's. */
 int32_t attune_card_matrix_rate(const char *name, int32_t arch);
 /* "NVIDIA A10: 72 SMs at 1695 MHz, 600 GB/s": what an estimate is for. */

@@ -222,10 +222,10 @@ typedef struct {
    * simulator reports it. */
   const int32_t *seqlens_q;
   const int32_t *seqlens_k;
-  attune_value values[ATTUNE_PARAMS_MAX]; /* of the problem's params, in their order */
+  attune_value values[ATTUNE_PARAMS_MAX]; /* of the problem's params, in their order; zero beyond them */
   const void *bias;                       /* where the problem wants it, elements of dtype */
   const float *sinks;                     /* (heads_q) where the problem wants them, natural logits */
-  attune_block_mask block_mask;           /* where the problem has a block_size */
+  attune_block_mask block_mask;           /* where the problem has a block_size, else zero */
   /* BACKWARD. A row of dq, dk or dv is written up to its sequence's length, as one of o is; where nobody sees it, it is
    * zero. */
   const void *d_o;   /* gradient of o, elements of dtype, 16-byte aligned as the three below */

@@ -30,6 +30,11 @@ static attune_status name_compiler(kernel_name *out, const char *arch) {
                        : attune_compiler_nvrtc(out->compiler, out->options);
 }
 
+attune_status attune_compiler_of(char out[64], const char *arch) {
+  char options[256];
+  return is_host(arch) ? attune_compiler_host(out, options) : attune_compiler_nvrtc(out, options);
+}
+
 /* The compiler last, so that the rest is named where there is none. */
 static attune_status name_of(kernel_name *out, const attune_config *config, const attune_problem *problem,
                              const char *arch) {

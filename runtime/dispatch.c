@@ -189,6 +189,17 @@ static void try_reference(dispatch *d) {
   offer(d, &config, "reference");
 }
 
+/* An identity as words; a modelled architecture is its own name. */
+static void print_device(FILE *to, const char *identity) {
+  const size_t name = strcspn(identity, "|");
+  const char *arch = identity[name] == '|' ? identity + name + 1 : identity;
+  if (strncmp(identity, arch, name) == 0 && arch[name] == '|') identity = arch;
+  fputs("device: ", to);
+  for (; *identity != '\0'; identity++)
+    fputs(*identity == '|' ? ", " : (char[]){*identity, '\0'}, to);
+  fputc('\n', to);
+}
+
 attune_status attune_dispatch(attune_choice *out, attune_store *store, const attune_problem *problem,
                               const attune_device *device, attune_accept *accept, void *user) {
   *out = (attune_choice){0};
@@ -198,7 +209,8 @@ attune_status attune_dispatch(attune_choice *out, attune_store *store, const att
   size_t size;
   d.lines = open_memstream(&out->explanation, &size);
   if (!d.lines) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an explanation");
-  fprintf(d.lines, "problem: %s\ndevice: %s\n", d.wanted.text, d.wanted.identity);
+  fprintf(d.lines, "problem: %s\n", d.wanted.text);
+  print_device(d.lines, d.wanted.identity);
   try_exact(&d);
   if (!d.done) try_store(&d, ATTUNE_CANDIDATES_NEAR_PROBLEM, "near-problem", "for near problems on this device");
   if (!d.done) try_store(&d, ATTUNE_CANDIDATES_NEAR_DEVICE, "near-device", "on other devices of this architecture");

@@ -21,6 +21,21 @@ static attune_status check_tensor(const attune_tensor_row *tensor, const attune_
                      tensor->name, tensor->option, tensor->name);
 }
 
+/* The caller may have another problem in mind. */
+static attune_status check_surplus(const attune_problem *problem, const attune_tensors *tensors) {
+  static const attune_value unset;
+  for (int i = problem->param_count; i < ATTUNE_PARAMS_MAX; i++)
+    if (memcmp(&tensors->values[i], &unset, sizeof unset) != 0)
+      return attune_fail(ATTUNE_BAD_ARGUMENT, "values[%d] is set, but the problem has %d params: leave it zero", i,
+                         problem->param_count);
+  const attune_block_mask *mask = &tensors->block_mask;
+  if (problem->block_size == 0 && (mask->batch != 0 || mask->heads != 0 || mask->capacity != 0))
+    return attune_fail(ATTUNE_BAD_ARGUMENT,
+                       "block_mask is given, but the plan was made without it; set block_size in the problem, or leave "
+                       "block_mask zero");
+  return ATTUNE_OK;
+}
+
 /* An array without elements needs no memory: it is 0 everywhere. */
 static attune_status check_values(const attune_problem *problem, const attune_tensors *tensors) {
   for (int i = 0; i < problem->param_count; i++) {
@@ -90,6 +105,7 @@ static attune_status check_inputs(const attune_problem *problem, const attune_ru
   for (attune_tensor_id tensor = 0; tensor < ATTUNE_TENSOR_PARAM && status == ATTUNE_OK; tensor++)
     status = check_tensor(&attune_tensor_table[tensor], problem, attune_tensor_of_run(run, tensor));
   if (status == ATTUNE_OK) status = check_values(problem, &run->tensors);
+  if (status == ATTUNE_OK) status = check_surplus(problem, &run->tensors);
   return status == ATTUNE_OK ? check_block_mask(problem, &run->tensors.block_mask) : status;
 }
 

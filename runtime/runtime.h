@@ -32,6 +32,8 @@ attune_status attune_kernel_get(attune_kernel **out, bool *hit, attune_store *st
 bool attune_kernel_remark(char *out, size_t size, const attune_kernel *kernel);
 /* "13.0", or a failure that says where it looked. */
 attune_status attune_nvrtc_version(char out[32]);
+/* "nvrtc 13.0", or for "host" such as "g++ 12.2.0": what compiles for the architecture; it is looked for. */
+attune_status attune_compiler_of(char out[64], const char *arch);
 
 /* ---- machine: where kernels run ---- */
 

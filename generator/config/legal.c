@@ -57,11 +57,12 @@ static attune_status check_residence(const attune_config *c, const attune_device
   const int threads = c->warps * 32;
   const int64_t shared = attune_shared_bytes(c);
   if (threads > device->threads_per_block) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %d threads a block, this device allows %d", threads,
-                       device->threads_per_block);
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %d threads a block, this device allows %d: use fewer warps",
+                       threads, device->threads_per_block);
   }
   if (shared > device->shared_per_block) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %s bytes of shared memory, this device allows %s",
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "needs %s bytes of shared memory, this device allows %s: use fewer stages or a smaller tile_n",
                        grouped(needs, shared), grouped(allows, device->shared_per_block));
   }
   if (c->min_blocks_per_sm < 1 || c->min_blocks_per_sm > device->blocks_per_sm) {
@@ -69,14 +70,16 @@ static attune_status check_residence(const attune_config *c, const attune_device
                        c->min_blocks_per_sm, device->blocks_per_sm);
   }
   if (c->min_blocks_per_sm * threads > device->threads_per_sm) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "needs %d threads for %d blocks on an SM, this device has %d",
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "needs %d threads for %d blocks on an SM, this device has %d: lower min_blocks_per_sm",
                        c->min_blocks_per_sm * threads, c->min_blocks_per_sm, device->threads_per_sm);
   }
   const int64_t together = c->min_blocks_per_sm * (shared + device->shared_reserved);
   if (together > device->shared_per_sm) {
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                       "needs %s bytes of shared memory for %d blocks on an SM, this device has %s",
-                       grouped(needs, together), c->min_blocks_per_sm, grouped(allows, device->shared_per_sm));
+    return attune_fail(
+        ATTUNE_ILLEGAL_CONFIG,
+        "needs %s bytes of shared memory for %d blocks on an SM, this device has %s: lower min_blocks_per_sm",
+        grouped(needs, together), c->min_blocks_per_sm, grouped(allows, device->shared_per_sm));
   }
   return ATTUNE_OK;
 }

@@ -84,6 +84,10 @@ static bool names(const char *wanted, const char *key) {
   return strcmp(wanted, key) == 0 || (strncmp(key, "rtx", 3) == 0 && strcmp(wanted, key + 3) == 0);
 }
 
+const attune_card *attune_card_at(int number) {
+  return number >= 0 && number < CARD_COUNT ? &cards[number] : NULL;
+}
+
 const attune_card *attune_card_of_text(const char *text) {
   char wanted[KEY_MAX], key[KEY_MAX];
   normalise(wanted, text, strlen(text));

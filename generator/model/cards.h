@@ -13,6 +13,8 @@ typedef struct {
   int32_t matrix_rate; /* operations of an SM and clock: 16-bit products summed in float, dense */
 } attune_card;
 
+/* By its place in the table; NULL beyond. */
+const attune_card *attune_card_at(int number);
 /* NULL where there is none. As people write it: "a10", "RTX-4090", "NVIDIA L40S". */
 const attune_card *attune_card_of_text(const char *text);
 /* By its usual key, exactly as in the table: for what is asked once a config. */

@@ -102,7 +102,7 @@ attune_status attune_device_of_arch(attune_device *out, const char *arch) {
       const size_t used = strlen(known);
       snprintf(known + used, sizeof known - used, "sm_%d, ", architectures[i].arch);
     }
-    return attune_fail(ATTUNE_NO_DEVICE, "no architecture \"%.32s\" is known; there are %sand host", arch, known);
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "no architecture \"%.32s\" is known; there are %sand host", arch, known);
   }
   fill(out, typical(row));
   snprintf(out->name, sizeof out->name, "sm_%d", row->arch);
@@ -121,6 +121,15 @@ attune_status attune_device_of_card(attune_device *out, const char *card) {
   fill(out, row);
   snprintf(out->name, sizeof out->name, "%s", row->name);
   return ATTUNE_OK;
+}
+
+bool attune_device_of_card_at(attune_device *out, char key[ATTUNE_CARD_KEY_MAX], int number) {
+  const attune_card *row = attune_card_at(number);
+  if (row == NULL) return false;
+  snprintf(key, ATTUNE_CARD_KEY_MAX, "%.*s", (int)strcspn(row->keys, " "), row->keys);
+  fill(out, row);
+  snprintf(out->name, sizeof out->name, "%s", row->name);
+  return true;
 }
 
 int32_t attune_card_matrix_rate(const char *name, int32_t arch) {

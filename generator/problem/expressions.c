@@ -150,6 +150,11 @@ attune_status attune_check_expressions(const attune_problem_field *field, const 
     status =
         attune_fail(ATTUNE_BAD_EXPRESSION, "the problem wants a bias, but its score expression does not use it: add "
                                            "\"+ bias\", or drop it");
+  if (status == ATTUNE_OK && p->expression_hash != 0 && !attune_problem_expressions_unknown(p))
+    status = attune_fail(ATTUNE_BAD_EXPRESSION,
+                         "expression_hash is %d, but no expression is left to it: set it to 0, it is for problems read "
+                         "from a text",
+                         p->expression_hash);
   free(mask);
   free(score);
   return status;

@@ -105,6 +105,15 @@ static void read_row(unsigned char line[128], const attune_simulator_tensor_map 
   memcpy(line + (first - at[0]) * 2, from, (size_t)(last - first) * 2);
 }
 
+/* A NaN of the tensor is none of those that say that a product is under way. */
+static void mark_nan(unsigned char line[128]) {
+  uint16_t elements[64];
+  memcpy(elements, line, sizeof elements);
+  for (int i = 0; i < 64; i++)
+    if ((elements[i] & 0x7fff) == ATTUNE_SIMULATOR_POISON_ELEMENT) elements[i] |= 0x7fff;
+  memcpy(line, elements, sizeof elements);
+}
+
 /* The sixteen-byte chunks of a row are exchanged by its number among eight. */
 static void arrive(attune_simulator_block *block, attune_simulator_tile *tile) {
   if (tile->arrived) return;
@@ -113,6 +122,7 @@ static void arrive(attune_simulator_block *block, attune_simulator_tile *tile) {
   for (int r = 0; r < map.box_rows; r++) {
     unsigned char line[128], *to = block->shared.bytes + tile->to + r * 128;
     read_row(line, &map, tile->at, r);
+    mark_nan(line);
     for (int c = 0; c < 8; c++)
       memcpy(to + (c ^ (r & 7)) * 16, line + c * 16, 16);
   }

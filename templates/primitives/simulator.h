@@ -182,10 +182,14 @@ ATTUNE_DEVICE int load_constant_int(const int *from, int line = __builtin_LINE()
   return value;
 }
 
+ATTUNE_DEVICE float input_float(float x) { // a NaN that is not taken for the poison of a product under way
+  return x == x ? x : float_of_bits(bits_of_float(x) | 0x7fffffffu);
+}
+
 ATTUNE_DEVICE float load_constant_float(const float *from, int line = __builtin_LINE()) {
   float value;
   host->load_global(&value, from, sizeof value, line);
-  return value;
+  return input_float(value);
 }
 
 ATTUNE_DEVICE vec128 load_constant_128(const void *from, int line = __builtin_LINE()) {
@@ -259,22 +263,24 @@ ATTUNE_DEVICE unsigned pack(float low, float high) {
 
 ATTUNE_DEVICE float unpack_low(unsigned word) {
 #if DTYPE_BF16
-  return float_of_bits(word << 16);
+  return input_float(float_of_bits(word << 16));
 #else
   const unsigned magnitude = word & 0x7fffu;
   // The exponents differ by 112: a product moves them, subnormals included, and leaves only infinities and NaNs short.
   const float x = float_of_bits(magnitude << 13) * 0x1p112f;
-  return float_of_bits(bits_of_float(x) | (magnitude >= 0x7c00u ? 0x7f800000u : 0u) | (word & 0x8000u) << 16);
+  return input_float(
+      float_of_bits(bits_of_float(x) | (magnitude >= 0x7c00u ? 0x7f800000u : 0u) | (word & 0x8000u) << 16));
 #endif
 }
 
 ATTUNE_DEVICE float unpack_high(unsigned word) {
 #if DTYPE_BF16
-  return float_of_bits(word & 0xffff0000u);
+  return input_float(float_of_bits(word & 0xffff0000u));
 #else
   const unsigned magnitude = word >> 16 & 0x7fffu;
   const float x = float_of_bits(magnitude << 13) * 0x1p112f; // as in unpack_low
-  return float_of_bits(bits_of_float(x) | (magnitude >= 0x7c00u ? 0x7f800000u : 0u) | (word & 0x80000000u));
+  return input_float(
+      float_of_bits(bits_of_float(x) | (magnitude >= 0x7c00u ? 0x7f800000u : 0u) | (word & 0x80000000u)));
 #endif
 }
 

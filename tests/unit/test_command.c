@@ -348,6 +348,10 @@ static void estimates_say_for_what(void **state) {
   expect(found, 0, "model: estimated for NVIDIA L4: 58 SMs at 2040 MHz, 300 GB/s; not measured");
   expect(found, 0, "Estimates are off by +- 30% or more");
   if (strstr(found->out, "1.00x") != NULL) fail_msg("a gain within the error: %s", found->out);
+  found = run("explain --like l4 %s", problem);
+  expect(found, 0, "device: NVIDIA L4, sm_89, 58 SMs");
+  expect(found, 0, "older rows of these configs: attune store list rows");
+  expect(run("tune --like l4 --effort quick --force --budget 0.01s %s", problem), 0, "of a budget of 10.000 ms");
   json_t *object = json_of(run("tune --like l4 --effort quick --json %s", problem));
   assert_non_null(strstr(text_at(object, "device"), "NVIDIA L4: 58 SMs"));
   const json_t *outcome = json_array_get(json_object_get(object, "problems"), 0);

@@ -15,7 +15,7 @@ static void misuse_is_exit_code_2(void **state) {
   expect(run("emit --arch sm_90 --scale inf"), 2, "--scale inf");
   expect(run("emit --arch sm_90 --mask causal --window 3,4"), 2, "window_right is 4");
   expect(run("emit --arch sm_90 --device host"), 2, "one of them");
-  expect(run("emit --arch sm_12345"), 1, "sm_12345");
+  expect(run("emit --arch sm_12345"), 2, "sm_12345");
   expect(run("emit --arch sm_75"), 1, "needs sm_80 or later, or use the device \"host\"");
   expect(run("emit --arch sm_90a --head-dim 64"), 0, "--arch sm_90");
   expect(run("explain --like a11"), 2, "did you mean a10?");
@@ -23,6 +23,12 @@ static void misuse_is_exit_code_2(void **state) {
   expect(run("tune --like a10 --device cuda:0"), 2, "give one of them");
   expect(run("emit --like a10 --device host"), 2, "--like a10 and --device host");
   expect(run("explain --clock 1000"), 2, "with --like CARD or --arch");
+  expect(run("explain --like a10 --sm-count 3.5"), 2, "a whole number of SMs from 1 to 1024");
+  expect(run("explain --like a10 --sm-count 99999999999"), 2, "a whole number of SMs from 1 to 1024");
+  static const char packed[] = "forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.pack_gqa4.b1";
+  expect(run("emit --arch sm_90 --head-dim 128 --config %s", packed), 2, "must divide the 1 query heads");
+  expect(run("emit --arch sm_90 --config %s", packed), 0, "grid of tiles_m x heads_q x batch / 4");
+  expect(run("emit --arch sm_90 --config forward.wgmma.bf16.d256.m128.n128.w12.s4.lazy.b1"), 1, "use fewer stages");
   /* One fault has one exit code, whatever verb meets it. */
   const char *const with_family[] = {"emit", "compile", "run", "verify", "tune", "bench"};
   for (size_t i = 0; i < sizeof with_family / sizeof *with_family; i++)
@@ -48,6 +54,8 @@ static void help_fits_a_terminal(void **state) {
   expect(run("help workloads"), 0, "\"format\": \"attune-workload-1\"");
   expect(run("help workloads"), 0, "llama3-8b");
   expect(run("help stores"), 0, "ATTUNE_SYSTEM_DATABASE");
+  expect(run("help configs"), 0, "pingpong_mma, pingpong_softmax");
+  expect(run("explain --like ?"), 0, "h100         NVIDIA H100 80GB HBM3: 132 SMs");
   /* All of it is in the man page, as troff wants it. */
   const result man = *run("help man");
   expect(&man, 0, ".TH ATTUNE 1");
@@ -76,6 +84,16 @@ static void bash_completes_what_the_tables_have(void **state) {
   assert_string_equal(completed("attune emit --mask c", 4)->out, "causal causal-bottom-right\n");
   assert_string_equal(completed("attune emit --eff", 3)->out, "\n");
   assert_string_equal(completed("attune store exp", 3)->out, "export\n");
+  assert_string_equal(completed("attune store list r", 4)->out, "rows\n");
+  assert_string_equal(completed("attune store forget --data", 4)->out, "--database\n");
+  assert_string_equal(completed("attune help ver", 3)->out, "verify\n");
+  assert_string_equal(completed("attune help work", 3)->out, "workloads\n");
+  assert_string_equal(completed("attune tune --like rtx40", 4)->out, "rtx4060ti rtx4070 rtx4070ti rtx4080 rtx4090\n");
+  assert_string_equal(completed("attune emit --arch ho", 4)->out, "host\n");
+  assert_string_equal(completed("attune emit --arch sm_10", 4)->out, "sm_100 sm_103\n");
+  assert_string_equal(completed("attune emit --family = w", 5)->out, "wgmma\n"); /* as bash splits it */
+  assert_string_equal(completed("attune emit --family =", 4)->out, "reference mma wgmma\n");
+  assert_string_equal(completed("attune emit --family=w", 3)->out, "--family=wgmma\n"); /* as zsh does */
   expect(run("completion zsh"), 0, "bashcompinit");
   expect(run("completion fish"), 2, "bash and zsh");
 }
@@ -142,6 +160,20 @@ static void what_does_not_become_json_is_a_failure(void **state) {
   json_decref(list);
   assert_int_equal(attune_print_json(NULL), ATTUNE_BAD_JSON);
   expect(run("store path --json --database $(printf \"\\377\")"), 1, "ATTUNE_BAD_JSON");
+  /* A fault is a document, whatever its message holds and however early it is met. */
+  static const char *const faults[] = {"emit --problem $(printf \"a\\377\")",
+                                       "rum",
+                                       "help",
+                                       "help rum",
+                                       "tune --help",
+                                       "completion bash",
+                                       "completion fish",
+                                       "--help"};
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+    json_t *fault = json_of(run("%s --json", faults[i]));
+    assert_true(*text_at(fault, "message") != 0);
+    json_decref(fault);
+  }
 }
 
 /* Every key, also inside; what a problem and a config have is said by their tables. */

@@ -449,6 +449,36 @@ static void test_larger_structs(void **state) {
   expect_all_unloaded();
 }
 
+/* What is set for another problem is not left out in silence. */
+static void test_surplus_inputs(void **state) {
+  (void)state;
+  reset();
+  attune_context *context = open_context(":memory:");
+  attune_problem problem = usual();
+  problem.expression_hash = 7;
+  attune_plan *plan;
+  assert_int_equal(attune_plan_create(&plan, context, &problem), ATTUNE_BAD_EXPRESSION);
+  assert_non_null(strstr(attune_message(), "expression_hash is 7"));
+  problem.mask_expr = "#";
+  assert_int_not_equal(attune_plan_create(&plan, context, &problem), ATTUNE_OK);
+  problem = usual();
+  problem.block_size = 0;
+  plan = plan_of(context, &problem);
+  attune_tensors tensors;
+  attune_tensors_init(&tensors);
+  tensors.q = tensors.k = tensors.v = tensors.o = memory;
+  assert_int_equal(attune_run(plan, &tensors, memory, sizeof memory, NULL), ATTUNE_OK);
+  tensors.values[3].integer = 1;
+  assert_int_equal(attune_run(plan, &tensors, memory, sizeof memory, NULL), ATTUNE_BAD_ARGUMENT);
+  assert_non_null(strstr(attune_message(), "values[3] is set, but the problem has 0 params"));
+  tensors.values[3].integer = 0;
+  tensors.block_mask.capacity = 4;
+  assert_int_equal(attune_run(plan, &tensors, memory, sizeof memory, NULL), ATTUNE_BAD_ARGUMENT);
+  assert_non_null(strstr(attune_message(), "block_mask is given"));
+  attune_plan_destroy(plan);
+  attune_context_destroy(context);
+}
+
 /* Fields of the next version stand where these are. */
 static void test_reserved_fields(void **state) {
   (void)state;
@@ -516,6 +546,7 @@ int main(void) {
       cmocka_unit_test(test_structs_end_with_their_last_field),
       cmocka_unit_test(test_init_writes_the_callers_size),
       cmocka_unit_test(test_larger_structs),
+      cmocka_unit_test(test_surplus_inputs),
       cmocka_unit_test(test_reserved_fields),
       cmocka_unit_test(test_warning),
   };

@@ -61,7 +61,7 @@ static void test_unknown(void **unused) {
                                     "compute", "99999999999", "Host",   "cuda:0", "sm_90 "};
   attune_device d;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-    assert_int_equal(attune_device_of_arch(&d, bad[i]), ATTUNE_NO_DEVICE);
+    assert_int_equal(attune_device_of_arch(&d, bad[i]), ATTUNE_BAD_ARGUMENT);
     assert_non_null(strstr(attune_message(), "sm_80, sm_86"));
   }
   assert_int_equal(attune_device_of_arch(&d, NULL), ATTUNE_BAD_ARGUMENT);

@@ -111,7 +111,8 @@ static void misuse_is_told_with_its_flag(void **state) {
   refuse("run --bogus 1", ATTUNE_BAD_ARGUMENT, "--bogus; see attune run --help");
   refuse("run --seqlen-q 5", ATTUNE_BAD_ARGUMENT, "attune run takes no --seqlen-q");
   refuse("explain --like a10 --sm-count 0", ATTUNE_BAD_ARGUMENT, "--sm-count \"0\": expected a whole number of SMs");
-  refuse("explain --like a10 --clock 1.5", ATTUNE_BAD_ARGUMENT, "--clock \"1.5\": expected an integer");
+  refuse("explain --like a10 --clock 1.5", ATTUNE_BAD_ARGUMENT,
+         "--clock \"1.5\": expected a whole number of MHz from 1 to 10000");
   refuse("explain --like a10 --bandwidth 100001", ATTUNE_BAD_ARGUMENT, "of GB/s from 1 to 100000");
   refuse("bench --like a10", ATTUNE_BAD_ARGUMENT, "attune bench takes no --like");
   refuse("run file", ATTUNE_BAD_ARGUMENT, "what is \"file\"?");

@@ -416,6 +416,9 @@ static void test_expressions_refused(void **unused) {
   REFUSE(ATTUNE_UNSUPPORTED, "score_expr has 480 bytes; 479 is the limit", TEXT(score_expr, ones));
   REFUSE(ATTUNE_BAD_EXPRESSION, "\"#\" with the expression_hash 0 is neither an expression", TEXT(mask_expr, "#"));
   REFUSE(ATTUNE_BAD_EXPRESSION, "expression_hash -5 is neither", TEXT(score_expr, "#"), p.expression_hash = -5);
+  REFUSE(ATTUNE_BAD_EXPRESSION, "expression_hash is 7, but no expression", p.expression_hash = 7);
+  REFUSE(ATTUNE_BAD_EXPRESSION, "expression_hash is 7, but no expression", TEXT(mask_expr, "k <= q"),
+         p.expression_hash = 7);
   REFUSE(ATTUNE_BAD_EXPRESSION, "\"#7\" with the expression_hash 7 is neither", TEXT(mask_expr, "#7"),
          p.expression_hash = 7);
   REFUSE(ATTUNE_BAD_ARGUMENT, "want_bias is 2", p.want_bias = 2);

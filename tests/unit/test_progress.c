@@ -49,7 +49,7 @@ static void test_plain_lines(void **state) {
   assert_int_equal(occurrences(screen.text, "\n"), 3); /* at 0, 5 and 10 seconds */
   assert_int_equal(occurrences(screen.text, "\r"), 0);
   assert_int_equal(occurrences(screen.text, "\033"), 0);
-  assert_non_null(strstr(screen.text, "50/100 compiling, best 1.500 ms, at most 5.00 s left, [1/2] gpt2\n"));
+  assert_non_null(strstr(screen.text, "50/100 compiling, best 1.500 ms, about 5.00 s left, [1/2] gpt2\n"));
   free(screen.text);
 }
 
@@ -60,8 +60,7 @@ static void test_bar(void **state) {
   attune_progress_draw(&screen.progress, "measuring", 5, 10, 0, 10, 0);
   attune_progress_draw(&screen.progress, "measuring", 6, 10, 0, 10.01, 0); /* too soon to draw again */
   close_screen(&screen);
-  assert_non_null(
-      strstr(screen.text, "\r[\033[32m##########----------\033[0m] 5/10 measuring, best -, at most 10.00 s"));
+  assert_non_null(strstr(screen.text, "\r[\033[32m##########----------\033[0m] 5/10 measuring, best -, about 10.00 s"));
   assert_int_equal(occurrences(screen.text, "measuring"), 1);
   assert_int_equal(occurrences(screen.text, "\n"), 0);
   assert_non_null(strstr(screen.text, "\r\033[K"));
@@ -91,6 +90,20 @@ static void test_budget_bounds_the_estimate(void **state) {
   free(screen.text);
 }
 
+/* All are tried, and the best of them are verified once more. */
+static void test_the_end_has_no_count(void **state) {
+  screen screen;
+  (void)state;
+  open_screen(&screen, false, false);
+  attune_progress_draw(&screen.progress, "verifying", 80, 80, 1.5e-3, 10, 0);
+  attune_progress_draw(&screen.progress, "verifying", 80, 80, 1.5e-3, 20, 15);
+  close_screen(&screen);
+  assert_string_equal(screen.text, "verifying, best 1.500 ms, [1/2] gpt2\n"
+                                   "verifying, best 1.500 ms, 5.00 s over the budget for the least that is done, "
+                                   "[1/2] gpt2\n");
+  free(screen.text);
+}
+
 /* However many configs there are, the work ends with the budget. */
 static void test_the_bar_fills_under_a_budget(void **state) {
   screen screen;
@@ -111,7 +124,7 @@ static void test_what_was_known_says_nothing_of_the_speed(void **state) {
   screen.progress.known = 40;
   attune_progress_draw(&screen.progress, "compiling", 50, 60, 0, 10, 0);
   close_screen(&screen);
-  assert_non_null(strstr(screen.text, "50/60 compiling, best -, at most 10.00 s left"));
+  assert_non_null(strstr(screen.text, "50/60 compiling, best -, about 10.00 s left"));
   free(screen.text);
 }
 
@@ -187,6 +200,7 @@ int main(void) {
       cmocka_unit_test(test_bar),
       cmocka_unit_test(test_bar_fits_the_width),
       cmocka_unit_test(test_budget_bounds_the_estimate),
+      cmocka_unit_test(test_the_end_has_no_count),
       cmocka_unit_test(test_tables_drop_columns_that_do_not_fit),
       cmocka_unit_test(test_the_bar_fills_under_a_budget),
       cmocka_unit_test(test_what_was_known_says_nothing_of_the_speed),

@@ -288,9 +288,55 @@ static void nan_in_a_value_may_reach_its_tile(void **state) {
   attune_verifier_destroy(verifier);
 }
 
+/* Accumulators hold a NaN of their own until their product is waited for: one that an input holds, of the same bits, is
+ * another. */
+static void inputs_may_hold_any_nan(void **state) {
+  enum { POISON_ELEMENT = 0x7fed, SIGN = 0x8000 };
+  huge_scores *self = *state;
+  static uint16_t bias[QUERIES * KEYS];
+  const uint32_t sink_bits = POISON_ELEMENT << 16;
+  float sink;
+  memcpy(&sink, &sink_bits, sizeof sink);
+  uint16_t *const inputs[] = {self->q, self->k, self->v, bias};
+  const int counts[] = {QUERIES * DIM, KEYS * DIM, KEYS * DIM, QUERIES * KEYS};
+  for (size_t which = 0; which < 2 * (COUNT(inputs) + 1); which++) { /* the last are sinks */
+    attune_verifier *verifier;
+    const size_t input = which / 2;
+    fill(self, which % 2 ? ATTUNE_BF16 : ATTUNE_FP16, 0.125f);
+    memset(self->q, 0, sizeof self->q);
+    memset(self->k, 0, sizeof self->k);
+    memset(bias, 0, sizeof bias);
+    for (int i = 0; input < COUNT(inputs) && i < counts[input]; i++)
+      inputs[input][i] = i % 2 ? POISON_ELEMENT : POISON_ELEMENT | SIGN;
+    self->problem.want_bias = 1;
+    assert_int_equal(attune_bias_of_sizes(&self->problem, 1, 1, QUERIES), ATTUNE_OK);
+    self->inputs.bias = bias;
+    self->problem.want_sinks = input == COUNT(inputs);
+    self->inputs.sinks = &sink;
+    if (attune_verifier_create(&verifier, machines[0], &self->problem, &self->inputs, &(attune_drawing){.seed = 0}) !=
+        ATTUNE_OK)
+      fail_msg("%s", attune_message());
+    for (size_t i = 0; i < COUNT(schedules); i++) {
+      attune_config config;
+      attune_problem resolved;
+      attune_program *program = NULL;
+      attune_verdict ignored; /* what scores that are NaN give is not specified */
+      config_of(&config, schedules[i].family, schedules[i].schedule, &self->problem);
+      assert_int_equal(attune_problem_resolve(&resolved, &self->problem), ATTUNE_OK);
+      const attune_program_source from = {.backend = machines[0], .store = store, .problem = &resolved};
+      if (attune_program_create(&program, &from, &config) != ATTUNE_OK ||
+          attune_verifier_check(verifier, program, &ignored) != ATTUNE_OK)
+        fail_msg("input %zu, %s: %s", which, schedules[i].schedule, attune_message());
+      attune_program_destroy(program);
+    }
+    attune_verifier_destroy(verifier);
+  }
+}
+
 int main(void) {
   static huge_scores shared;
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test_prestate(inputs_may_hold_any_nan, &shared),
       cmocka_unit_test(finite_minus_infinity_hides_keys_without_nan),
       cmocka_unit_test(bounded_expressions_take_huge_products),
       cmocka_unit_test(rows_without_keys_leave_no_race),

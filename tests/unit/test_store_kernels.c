@@ -211,14 +211,46 @@ static void code_from_files_of_others_is_not_run(void **state) {
   attune_store_close(store);
 }
 
+/* Who can rename a folder above can put another one in its place. */
+static void the_folders_above_are_private_too(void **state) {
+  (void)state;
+  attune_kernel host = kernel("host", "binary", 6), *found;
+  host.arch = "host";
+  attune_kernel_key(&host);
+  attune_store *store = open_store("above/below/x.db");
+  put_kernel(store, host);
+  const struct {
+    mode_t mode;
+    bool taken;
+  } cases[] = {{0755, true}, {0775, false}, {0757, false}, {01777, true}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    assert_int_equal(chmod(in_folder("above"), cases[i].mode), 0);
+    assert_int_equal(attune_store_find_kernel(store, &found, host.key), ATTUNE_OK);
+    assert_int_equal(found != NULL, cases[i].taken);
+    free(found);
+  }
+  attune_store_close(store);
+  static const char *const files[] = {"above/below/x.db", "above/below/x.db-wal", "above/below/x.db-shm"};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    unlink(in_folder(files[i]));
+  assert_int_equal(rmdir(in_folder("above/below")), 0);
+  assert_int_equal(rmdir(in_folder("above")), 0);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_field_changes_the_key), cmocka_unit_test(the_key_is_the_hash_of_netstrings),
-      TEST(a_kernel_comes_back_as_it_went_in),       TEST(a_kernel_put_again_replaces_the_first),
-      TEST(incomplete_kernels_are_refused),          TEST(a_damaged_row_is_deleted_and_a_miss),
-      TEST(the_least_recently_used_make_room),       TEST(a_limit_that_is_no_number_is_the_default),
-      TEST(code_from_files_of_others_is_not_run),    TEST(a_library_finds_its_kernels_without_a_source),
+      cmocka_unit_test(every_field_changes_the_key),
+      cmocka_unit_test(the_key_is_the_hash_of_netstrings),
+      TEST(a_kernel_comes_back_as_it_went_in),
+      TEST(a_kernel_put_again_replaces_the_first),
+      TEST(incomplete_kernels_are_refused),
+      TEST(a_damaged_row_is_deleted_and_a_miss),
+      TEST(the_least_recently_used_make_room),
+      TEST(a_limit_that_is_no_number_is_the_default),
+      TEST(code_from_files_of_others_is_not_run),
+      TEST(the_folders_above_are_private_too),
+      TEST(a_library_finds_its_kernels_without_a_source),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -488,8 +488,21 @@ static void block_masks_may_keep_nothing(void **state) {
   attune_host_block_mask_free(&mask);
 }
 
+/* Else a new input would be compared with itself unset. */
+static void every_input_of_numbers_is_drawn(void **state) {
+  (void)state;
+  for (int id = 0; id < ATTUNE_TENSOR_COUNT; id++) {
+    const attune_tensor_row *row = &attune_tensor_table[id];
+    const bool numbers = row->element == ATTUNE_ELEMENT_DTYPE || row->element == ATTUNE_ELEMENT_FLOAT;
+    if (row->role != ATTUNE_TENSOR_INPUT || !numbers) continue;
+    if (id >= ATTUNE_VERIFIED_TENSORS || attune_verified_table[id].host == 0)
+      fail_msg("%s has no row of attune_verified_table", row->name);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_input_of_numbers_is_drawn),
       cmocka_unit_test(a_right_kernel_passes),
       cmocka_unit_test(block_masks_may_keep_nothing),
       cmocka_unit_test(defects_are_named_with_their_place),

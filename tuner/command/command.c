@@ -3,6 +3,7 @@
 #include "tuner/files/file.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "generator/base/status.h"
@@ -75,20 +76,62 @@ int attune_exit_code(attune_status status) {
   }
 }
 
+/* A byte of 0x80 or more may be part of no character of UTF-8. */
+static void keep_ascii(char *text) {
+  for (; *text != '\0'; text++)
+    if ((unsigned char)*text >= 0x80) *text = '?';
+}
+
+json_t *attune_json_text(const char *text) {
+  json_t *value = json_string(text);
+  char *copy = value == NULL ? strdup(text) : NULL;
+  if (copy != NULL) {
+    keep_ascii(copy);
+    value = json_string(copy);
+  }
+  free(copy);
+  return value;
+}
+
 int attune_verb_failed(const attune_flags *flags, attune_status status) {
-  json_t *report =
-      flags->json ? json_pack("{s:s, s:s}", "status", attune_status_name(status), "message", attune_message()) : NULL;
+  json_t *report = flags->json ? json_pack("{s:s, s:o}", "status", attune_status_name(status), "message",
+                                           attune_json_text(attune_message()))
+                               : NULL;
   if (report == NULL || print_document(report) != ATTUNE_OK) fprintf(stderr, "attune: %s\n", attune_message());
   return attune_exit_code(status);
+}
+
+/* What --like takes. */
+static int print_cards(const attune_flags *flags) {
+  attune_device device;
+  char key[ATTUNE_CARD_KEY_MAX], figures[256];
+  json_t *list = json_array();
+  attune_status status = ATTUNE_OK;
+  for (int i = 0; status == ATTUNE_OK && attune_device_of_card_at(&device, key, i); i++) {
+    attune_device_figures(figures, &device);
+    if (flags->json)
+      status = attune_json_append(list, json_string(key));
+    else
+      printf("%-12s %s\n", key, figures);
+  }
+  if (status == ATTUNE_OK && flags->json) status = attune_print_json(json_pack("{s:O}", "cards", list));
+  json_decref(list);
+  return status == ATTUNE_OK ? 0 : attune_verb_failed(flags, status);
 }
 
 bool attune_verb_begin(attune_flags *flags, int *exit_code, int argc, char **argv) {
   attune_status status = attune_flags_parse(flags, argc, argv);
   if (status == ATTUNE_OK && flags->json && flags->output && attune_file_is_standard_output(flags->output))
     status = attune_fail(ATTUNE_BAD_ARGUMENT, "--json and --output - both write to standard output: drop one of them");
+  if (status == ATTUNE_OK && flags->json && flags->help)
+    status = attune_fail(ATTUNE_BAD_ARGUMENT, "--help prints text: leave out --json");
+  const bool cards = flags->like != NULL && strcmp(flags->like, "?") == 0;
   *exit_code = status == ATTUNE_OK ? 0 : attune_verb_failed(flags, status);
-  if (status == ATTUNE_OK && flags->help) attune_help_verb(attune_verb_of(argv[0]));
-  return status == ATTUNE_OK && !flags->help;
+  if (status == ATTUNE_OK && flags->help)
+    attune_help_verb(attune_verb_of(argv[0]));
+  else if (status == ATTUNE_OK && cards)
+    *exit_code = print_cards(flags);
+  return status == ATTUNE_OK && !flags->help && !cards;
 }
 
 attune_status attune_require(const char *value, const char *flag, const char *what_for) {
@@ -98,7 +141,9 @@ attune_status attune_require(const char *value, const char *flag, const char *wh
 const char *attune_device_name(const attune_flags *flags) {
   static bool told;
   if (flags->device != NULL || attune_backend_count() > 0) return flags->device;
-  if (!told) fprintf(stderr, "attune: there is no CUDA device: using the simulator, as with --device host\n");
+  if (!told)
+    fprintf(stderr, "attune: there is no CUDA device (attune devices says why): using the simulator on the CPU,\n"
+                    "  as with --device host; it checks kernels, and times of a GPU are estimates\n");
   told = true;
   return "host";
 }
@@ -212,6 +257,7 @@ static attune_status best_of_family(attune_config *out, const char *name, const 
 attune_status attune_config_of_flags(attune_config *out, const attune_flags *flags, const attune_problem *problem,
                                      const attune_device *device) {
   attune_problem resolved;
+  attune_launch launch;
   attune_status status = attune_problem_resolve(&resolved, problem);
   if (status != ATTUNE_OK) return status;
   if (flags->config == NULL)
@@ -222,7 +268,9 @@ attune_status attune_config_of_flags(attune_config *out, const attune_flags *fla
     return attune_fail(ATTUNE_BAD_ARGUMENT, "--family %s and --config %s contradict each other: leave one out",
                        flags->family, flags->config);
   if (attune_config_fits(out, &resolved) != ATTUNE_OK) return ATTUNE_BAD_CONFIG; /* misuse, not a limit of the device */
-  return attune_config_legal(out, device);
+  if ((status = attune_config_legal(out, device)) != ATTUNE_OK) return status;
+  status = attune_launch_of(&launch, out, &resolved);
+  return status == ATTUNE_ILLEGAL_CONFIG ? ATTUNE_BAD_CONFIG : status; /* as what does not fit */
 }
 
 attune_status attune_problem_of_config(attune_problem *out, const attune_flags *flags) {
@@ -240,6 +288,7 @@ attune_status attune_problem_of_config(attune_problem *out, const attune_flags *
   if (config.head_dim > 0) out->head_dim = config.head_dim; /* 0: the operation does not have it */
   if (config.head_dim_v > 0) out->head_dim_v = config.head_dim_v;
   out->seqlen_q = out->seqlen_k = LONG_ENOUGH;
+  out->heads_q = config.pack_gqa * out->heads_kv;
   if (config.mask_bounds == ATTUNE_MASK_BOUNDS_CAUSAL) out->mask = ATTUNE_MASK_CAUSAL;
   if (config.mask_bounds == ATTUNE_MASK_BOUNDS_WINDOW) out->window_left = out->window_right = LONG_ENOUGH / 4;
   if (config.score == ATTUNE_SCORE_NEGATED) out->scale = -1.0f;

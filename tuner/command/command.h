@@ -10,6 +10,7 @@ json_t *attune_json_number(double value);
 json_t *attune_json_time(double value);
 json_t *attune_json_count(int64_t value);
 json_t *attune_json_class(const attune_problem *problem); /* its class text */
+json_t *attune_json_text(const char *text);               /* '?' for bytes beyond ASCII where it is not UTF-8 */
 const char *attune_text_or_null(const char *text);        /* NULL: "" */
 /* Takes the value; NULL, what json_pack makes of a fault, is a failure. */
 attune_status attune_json_append(json_t *array, json_t *value);
@@ -18,7 +19,7 @@ attune_status attune_json_append(json_t *array, json_t *value);
 attune_status attune_print_json(json_t *document);
 /* 0: done, 1: failed, 2: misused, 130: interrupted. */
 int attune_exit_code(attune_status status);
-/* Parses the flags and answers --help. true: go on; false: return *exit_code. */
+/* Parses the flags and answers --help and --like ?. true: go on; false: return *exit_code. */
 bool attune_verb_begin(attune_flags *flags, int *exit_code, int argc, char **argv);
 /* A flag that the verb cannot do without. */
 attune_status attune_require(const char *value, const char *flag, const char *what_for);

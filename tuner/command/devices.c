@@ -1,7 +1,7 @@
 /* attune devices: where kernels can run here, and within which limits. */
 #include <string.h>
 
-#include "tuner/command/command.h"
+#include "tuner/command/verbs.h"
 
 static json_t *describe(const char *name, const char *driver, const attune_device *device) {
   char arch[16] = "host";
@@ -16,7 +16,7 @@ static json_t *describe(const char *name, const char *driver, const attune_devic
 
 static void print(const char *name, const char *driver, const attune_device *device) {
   if (device->arch == 0) {
-    printf("%-8s runs kernels on %d cores of the CPU, checked; needs a C++17 compiler\n", name, device->sm_count);
+    printf("%-8s the simulator: runs kernels on %d cores of the CPU, checked\n", name, device->sm_count);
     printf("         shared memory %d bytes a block, %d threads a block\n", device->shared_per_block,
            device->threads_per_block);
     return;
@@ -45,6 +45,26 @@ static int add(json_t *list, const attune_flags *flags, const char *name) {
   return status == ATTUNE_OK;
 }
 
+/* What is found beside devices; where not, stderr hears why. */
+static void find_compiler(json_t *found, const char *key, const char *title, const char *arch, bool json) {
+  char compiler[64] = "";
+  if (attune_compiler_of(compiler, arch) != ATTUNE_OK) fprintf(stderr, "attune: %s: %s\n", title, attune_message());
+  json_object_set_new(found, key, *compiler != '\0' ? json_string(compiler) : json_null());
+  if (!json && *compiler != '\0') printf("%-8s %s\n", title, compiler);
+}
+
+static void find_store(json_t *found, const attune_flags *flags) {
+  attune_store *store = NULL;
+  attune_store_counts counts = {0};
+  attune_status status = attune_verb_open_store(&store, flags, ATTUNE_STORE_READ);
+  if (status == ATTUNE_OK) status = attune_store_count(store, &counts);
+  if (status != ATTUNE_OK) fprintf(stderr, "attune: store: %s\n", attune_message());
+  json_object_set_new(found, "store", status == ATTUNE_OK ? attune_json_text(attune_store_path(store)) : json_null());
+  if (status == ATTUNE_OK && !flags->json)
+    printf("%-8s %s, %lld choices\n", "store", attune_store_path(store), (long long)counts.choices);
+  if (store != NULL) attune_store_close(store);
+}
+
 int attune_verb_devices(int argc, char **argv) {
   attune_flags flags;
   int exit_code, found = 0;
@@ -57,8 +77,15 @@ int attune_verb_devices(int argc, char **argv) {
     found += add(list, &flags, name);
   }
   found += add(list, &flags, "host");
-  const attune_status status = flags.json ? attune_print_json(json_pack("{s:O}", "devices", list)) : ATTUNE_OK;
-  json_decref(list);
+  json_t *report = json_pack("{s:o}", "devices", list);
+  find_compiler(report, "nvrtc", "NVRTC", "", flags.json);
+  find_compiler(report, "host_compiler", "C++", "host", flags.json);
+  find_store(report, &flags);
+  attune_status status = ATTUNE_OK;
+  if (flags.json)
+    status = attune_print_json(report);
+  else
+    json_decref(report);
   if (status != ATTUNE_OK) return attune_verb_failed(&flags, status);
   return found > 0 ? 0 : 1;
 }

@@ -9,9 +9,37 @@ static const attune_column columns[] = {{"median", 10, 0},  {"low", 10, 2},     
                                         {"status", -14, 0}, {"verified", -8, 1}, {"policy", -21, 0}};
 enum { COLUMN_COUNT = sizeof columns / sizeof *columns };
 
+/* The newest row of each config and policy, by date; the older ones are counted. */
+typedef struct {
+  attune_columns table;
+  json_t *newest;
+  int older;
+} rows_view;
+
+static void key_of(char out[ATTUNE_TEXT_MAX + 64], const attune_measurement *row) {
+  snprintf(out, ATTUNE_TEXT_MAX + 64, "%s %.60s", row->config, row->policy);
+}
+
+static bool note_row(void *user, const attune_measurement *row) {
+  rows_view *view = user;
+  char key[ATTUNE_TEXT_MAX + 64];
+  key_of(key, row);
+  const char *date = json_string_value(json_object_get(view->newest, key));
+  if (date == NULL || strcmp(row->date, date) > 0) json_object_set_new(view->newest, key, json_string(row->date));
+  return true;
+}
+
 static bool print_row(void *user, const attune_measurement *row) {
-  char median[24], low[24], high[24];
-  attune_columns *table = user;
+  char median[24], low[24], high[24], key[ATTUNE_TEXT_MAX + 64];
+  rows_view *view = user;
+  attune_columns *table = &view->table;
+  key_of(key, row);
+  const char *date = json_string_value(json_object_get(view->newest, key));
+  if (date == NULL || strcmp(row->date, date) != 0) {
+    view->older++;
+    return true;
+  }
+  json_object_del(view->newest, key);
   attune_print_seconds(median, row->median);
   attune_print_seconds(low, row->low);
   attune_print_seconds(high, row->high);
@@ -88,12 +116,15 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
     else
       json_decref(object);
   } else if (status == ATTUNE_OK) {
-    attune_columns table = {0};
+    rows_view view = {.newest = json_object()};
     if (census.blocks > 0) print_census(&census);
     print_lines(choice.explanation);
     printf("\nanswer: %s\n  by the source \"%s\"\n", config, choice.source);
-    status = attune_store_measurements(store, &filter, print_row, &table);
-    if (table.count == 0) printf("no rows for this problem on this device: attune tune makes them\n");
+    status = attune_store_measurements(store, &filter, note_row, &view);
+    if (status == ATTUNE_OK) status = attune_store_measurements(store, &filter, print_row, &view);
+    json_decref(view.newest);
+    if (view.table.count == 0) printf("no rows for this problem on this device: attune tune makes them\n");
+    if (view.older > 0) printf("%d older rows of these configs: attune store list rows\n", view.older);
   }
   free(choice.explanation);
   return status;

@@ -76,12 +76,13 @@ static attune_status read_seconds(double *out, const attune_flag *flag, const ch
 
 /* A whole number from 1 to most. */
 static attune_status read_figure(double *out, const attune_flag *flag, const char *text, int32_t most) {
-  int32_t value = 0;
-  char expected[48];
+  char expected[48], *end;
+  const double value = strtod(text, &end);
   snprintf(expected, sizeof expected, "a whole number of %s from 1 to %d", flag->argument, most);
-  const attune_status status = read_integer(&value, flag, text);
+  if (end == text || *end != '\0' || !(value >= 1 && value <= most) || value != floor(value))
+    return misuse(flag, text, expected);
   *out = value;
-  return status != ATTUNE_OK || (value >= 1 && value <= most) ? status : misuse(flag, text, expected);
+  return ATTUNE_OK;
 }
 
 static attune_status read_word(int *out, const attune_flag *flag, const char *text) {

@@ -1,8 +1,10 @@
 /* --help, the man page and the shells' completion, all from the tables of flags and verbs. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "generator/base/status.h"
+#include "generator/problem/field.h"
 #include "tuner/command/columns.h"
 #include "tuner/command/table.h"
 
@@ -26,12 +28,19 @@ static void paragraphs(FILE *to, const char *text) {
   }
 }
 
+/* What is too wide to stand beside the meaning. */
+static void begin_row(FILE *to, const char *left) {
+  fputs("  ", to);
+  attune_fill(to, left, strlen(left), 2, 2, WIDTH);
+  fprintf(to, "%*s", FLAG_COLUMN, "");
+}
+
 static void print_row(FILE *to, const char *left, const char *right) {
   const bool beside = strlen(left) + 4 <= FLAG_COLUMN;
   if (beside)
     fprintf(to, "  %-*s", FLAG_COLUMN - 2, left);
   else
-    fprintf(to, "  %s\n%*s", left, FLAG_COLUMN, "");
+    begin_row(to, left);
   attune_fill(to, right, strlen(right), FLAG_COLUMN, FLAG_COLUMN, WIDTH);
 }
 
@@ -80,6 +89,45 @@ void attune_help_workloads(void) {
   paragraphs(stdout, attune_many_lengths);
 }
 
+typedef void row_printer(const char *left, const char *right);
+
+static void print_plain(const char *left, const char *right) {
+  print_row(stdout, left, right);
+}
+
+/* As it stands in a config's text: what is left out of it stands for the usual value. */
+static void config_word(char *out, size_t size, const attune_config_field *field) {
+  out[0] = '\0';
+  if (field->flag) snprintf(out, size, "%s", field->prefix);
+  for (int i = 0; field->words != NULL && field->words[i] != NULL; i++) {
+    const size_t used = strlen(out);
+    if (i != field->absent)
+      snprintf(out + used, size - used, "%s%s%s", used > 0 ? ", " : "", field->prefix, field->words[i]);
+  }
+  if (!field->flag && field->words == NULL) snprintf(out, size, "%sN", field->prefix);
+}
+
+static void config_words(int family, bool schedule, row_printer *print) {
+  const attune_config_field *field;
+  for (int i = 0; (field = attune_config_field_at(family, i)) != NULL; i++) {
+    char left[256], right[256];
+    if (field->schedule != schedule) continue;
+    config_word(left, sizeof left, field);
+    snprintf(right, sizeof right, "%s: %s", field->name, field->meaning);
+    print(left, right);
+  }
+}
+
+void attune_help_configs(void) {
+  paragraphs(stdout, attune_config_format);
+  puts("\nWhat follows from the problem:");
+  config_words(ATTUNE_FAMILY_REFERENCE, false, print_plain);
+  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
+    printf("\nFamily %s:\n", attune_family_name((attune_family)family));
+    config_words(family, true, print_plain);
+  }
+}
+
 void attune_help_stores(void) {
   paragraphs(stdout, attune_shipping);
 }
@@ -119,6 +167,20 @@ static void man_row(const char *name, const char *argument, const char *meaning)
   man_text(meaning);
 }
 
+static void man_word(const char *left, const char *right) {
+  man_row(left, NULL, right);
+}
+
+static void man_configs(void) {
+  puts(".SH CONFIGS");
+  man_text(attune_config_format);
+  config_words(ATTUNE_FAMILY_REFERENCE, false, man_word);
+  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
+    printf(".SS Family %s\n", attune_family_name((attune_family)family));
+    config_words(family, true, man_word);
+  }
+}
+
 static void man_verb(const attune_verb *verb) {
   const char *names[ATTUNE_FLAGS_MAX];
   printf(".SS attune %s\n", verb->name);
@@ -153,6 +215,7 @@ void attune_help_man(void) {
   man_text(attune_workload_format);
   puts(".PP");
   man_text(attune_many_lengths);
+  man_configs();
   puts(".SH STORES");
   man_text(attune_shipping);
   puts(".SH ENVIRONMENT");
@@ -168,20 +231,60 @@ static void print_words(const char *const *words, const char *prefix) {
     printf("%s%s%s", i > 0 ? " " : "", prefix, words[i]);
 }
 
-static void complete_values(void) {
+static bool is_literal(const char *arguments) { /* "[rows]", not "[FILE]" */
+  return arguments[0] == '[' && islower((unsigned char)arguments[1]);
+}
+
+static void print_flag_values(attune_flag_id id, const attune_flag *flag) {
   const char *names[ATTUNE_FLAGS_MAX];
+  attune_device device;
+  char key[ATTUNE_CARD_KEY_MAX];
+  if (flag->words != NULL) print_words(flag->words, "");
+  if (id == ATTUNE_FLAG_WORKLOAD) {
+    attune_workload_names(names, ATTUNE_FLAGS_MAX);
+    print_words(names, "");
+  }
+  if (id == ATTUNE_FLAG_ARCH) print_words(attune_architectures, "");
+  if (id == ATTUNE_FLAG_ARCH || id == ATTUNE_FLAG_DEVICE) fputs(" host", stdout);
+  for (int i = 0; id == ATTUNE_FLAG_LIKE && attune_device_of_card_at(&device, key, i); i++)
+    printf("%s%s", i > 0 ? " " : "", key);
+}
+
+static void complete_values(void) {
   puts("  case $before in");
   for (int i = 0; i < attune_flag_count(); i++) {
     const attune_flag flag = attune_flag_at(i);
     if (flag.name == NULL || flag.argument == NULL) continue;
     const bool file = strstr(flag.argument, "FILE") != NULL || strcmp(flag.argument, "PATH") == 0;
-    printf("  --%s) COMPREPLY=($(compgen %s-W \"", flag.name, file ? "-f " : "");
-    if (flag.words != NULL) print_words(flag.words, "");
-    attune_workload_names(names, ATTUNE_FLAGS_MAX);
-    if (strstr(flag.argument, "|NAME") != NULL) print_words(names, "");
+    const int id = i - attune_problem_field_count;
+    printf("  --%s) COMPREPLY=($(compgen %s-P \"$prefix\" -W \"", flag.name, file ? "-f " : "");
+    print_flag_values(id < 0 ? ATTUNE_FLAG_COUNT : (attune_flag_id)id, &flag);
     puts("\" -- \"$word\")); return ;;");
   }
   puts("  esac");
+}
+
+/* What may follow the word of a verb, such as rows after list. */
+static void complete_actions(const attune_verb *verb) {
+  for (const attune_action *action = verb->actions; action != NULL && action->name != NULL; action++)
+    if (is_literal(action->arguments))
+      printf("  %s:%s) COMPREPLY=($(compgen -W \"%.*s\" -- \"$word\")); [ -n \"$COMPREPLY\" ] && return ;;\n",
+             verb->name, action->name, (int)strcspn(action->arguments + 1, "]"), action->arguments + 1);
+}
+
+static void complete_verb(const attune_verb *verb) {
+  const char *names[ATTUNE_FLAGS_MAX];
+  printf("  %s) COMPREPLY+=($(compgen %s-W \"", verb->name, strcmp(verb->name, "store") == 0 ? "-f " : "");
+  for (const attune_action *action = verb->actions; action != NULL && action->name != NULL; action++)
+    if (strcmp(action->name, "VERB") != 0) printf("%s ", action->name);
+  if (strcmp(verb->name, "help") == 0) {
+    attune_verb_names(names);
+    print_words(names, "");
+    fputs(" ", stdout);
+  }
+  attune_flag_names(names, verb->groups | ATTUNE_TAKES_COMMON);
+  print_words(names, "--");
+  puts("\" -- \"$word\")) ;;");
 }
 
 attune_status attune_help_completion(const char *shell) {
@@ -191,21 +294,21 @@ attune_status attune_help_completion(const char *shell) {
     return attune_fail(ATTUNE_BAD_ARGUMENT, "attune completion knows bash and zsh, not \"%.40s\"", shell);
   if (zsh) puts("autoload -U +X compinit bashcompinit && compinit && bashcompinit");
   puts("_attune() {\n  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}");
-  fputs("  COMPREPLY=()\n  if [ \"$COMP_CWORD\" -eq 1 ]; then\n    COMPREPLY=($(compgen -W \"", stdout);
+  /* bash takes --flag=value for three words, zsh for one. */
+  puts("  local prefix=\n  COMPREPLY=()\n  case $word in\n  =) word= ;;\n"
+       "  --*=*) before=${word%%=*} prefix=${word%%=*}= word=${word#*=} ;;\n"
+       "  *) [ \"$before\" = = ] && before=${COMP_WORDS[COMP_CWORD-2]} ;;\n  esac");
+  fputs("  if [ \"$COMP_CWORD\" -eq 1 ]; then\n    COMPREPLY=($(compgen -W \"", stdout);
   attune_verb_names(names);
   print_words(names, "");
   puts(" --help --version\" -- \"$word\"))\n    return\n  fi");
   complete_values();
-  puts("  case $verb in");
-  for (const attune_verb *verb = attune_verbs; verb->name != NULL; verb++) {
-    printf("  %s) COMPREPLY=($(compgen %s-W \"", verb->name, strcmp(verb->name, "store") == 0 ? "-f " : "");
-    attune_action_names(names, verb);
-    print_words(names, "");
-    fputs(" ", stdout);
-    attune_flag_names(names, verb->groups | ATTUNE_TAKES_COMMON);
-    print_words(names, "--");
-    puts("\" -- \"$word\")) ;;");
-  }
+  puts("  case $verb:$before in");
+  for (const attune_verb *verb = attune_verbs; verb->name != NULL; verb++)
+    complete_actions(verb);
+  puts("  esac\n  case $verb in");
+  for (const attune_verb *verb = attune_verbs; verb->name != NULL; verb++)
+    complete_verb(verb);
   puts("  esac\n}\ncomplete -F _attune attune");
   return ATTUNE_OK;
 }

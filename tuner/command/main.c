@@ -17,17 +17,30 @@ static int finish(int exit_code) {
   return exit_code != 0 ? exit_code : 1;
 }
 
-static int unknown(const char *what, const char *word) {
+/* So that a fault before the flags are parsed is told as asked. */
+static attune_flags flags_of(int argc, char **argv) {
+  attune_flags flags = {0};
+  for (int i = 1; i < argc; i++)
+    if (strcmp(argv[i], "--json") == 0) flags.json = true;
+  return flags;
+}
+
+static int unknown(const attune_flags *flags, const char *what, const char *word) {
   const char *names[ATTUNE_FLAGS_MAX];
   char nearest[160];
   attune_verb_names(names);
-  fprintf(stderr, "attune: no %s \"%.40s\"%s; see attune --help\n", what, word,
-          attune_did_you_mean(nearest, word, names, ""));
-  return MISUSED;
+  return attune_verb_failed(flags, attune_fail(ATTUNE_BAD_ARGUMENT, "no %s \"%.40s\"%s; see attune --help", what, word,
+                                               attune_did_you_mean(nearest, word, names, "")));
+}
+
+static int refuse_json(const attune_flags *flags, const char *what) {
+  return attune_verb_failed(flags, attune_fail(ATTUNE_BAD_ARGUMENT, "%s prints text: leave out --json", what));
 }
 
 /* attune help, attune help WORD */
 static int help(int argc, char **argv) {
+  const attune_flags flags = flags_of(argc, argv);
+  if (flags.json) return refuse_json(&flags, "help");
   const char *word = argc > 1 ? argv[1] : "";
   if (strcmp(word, "--help") == 0) word = argv[0];
   const attune_verb *verb = attune_verb_of(word);
@@ -39,10 +52,12 @@ static int help(int argc, char **argv) {
     attune_help_workloads();
   else if (strcmp(word, "stores") == 0)
     attune_help_stores();
+  else if (strcmp(word, "configs") == 0)
+    attune_help_configs();
   else if (strcmp(word, "man") == 0)
     attune_help_man();
   else
-    return unknown("help for", word);
+    return unknown(&flags, "help for", word);
   return 0;
 }
 
@@ -50,6 +65,7 @@ static int completion(int argc, char **argv) {
   attune_flags flags;
   int exit_code;
   if (!attune_verb_begin(&flags, &exit_code, argc, argv)) return exit_code;
+  if (flags.json) return refuse_json(&flags, "completion");
   const attune_status status = attune_help_completion(flags.rest_count == 1 ? flags.rest[0] : "");
   return status == ATTUNE_OK ? 0 : attune_verb_failed(&flags, status);
 }
@@ -85,5 +101,6 @@ int main(int argc, char **argv) {
   if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) word = "help";
   for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
     if (strcmp(runs[i].name, word) == 0) return finish(runs[i].run(argc - 1, argv + 1));
-  return unknown("verb", word);
+  const attune_flags flags = flags_of(argc, argv);
+  return unknown(&flags, "verb", word);
 }

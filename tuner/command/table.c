@@ -119,6 +119,7 @@ static const attune_action help_actions[] = {
     {"VERB", "", "the same as attune VERB --help", 1, 1},
     {"workloads", "", "the format of --workload, and the ones that ship", 1, 1},
     {"stores", "", "how tuned kernels get to other machines", 1, 1},
+    {"configs", "", "what the words of a config mean", 1, 1},
     {"man", "", "everything, as a man page", 1, 1},
     {NULL, NULL, NULL, 0, 0},
 };
@@ -130,9 +131,10 @@ static const attune_action completion_actions[] = {
 };
 
 const attune_verb attune_verbs[] = {
-    {"devices", "where kernels can run here, and within which limits", 0,
+    {"devices", "what is here: devices, compilers, the store", DATABASE,
      "Lists the CUDA devices of this machine and the simulator, which runs the same kernels on the CPU, with their "
-     "limits.",
+     "limits; then NVRTC, which compiles for GPUs, the C++ compiler, which the simulator needs, and the store. What is "
+     "missing is told on standard error, with what to do.",
      NULL},
     {"emit", "the source of a kernel", PROBLEM | DEVICE | ARCH | CARD | FAMILY | CONFIG | OUTPUT,
      "Prints the source of the kernel for a problem: CUDA C++ that compiles with no include path, or with --arch host "
@@ -254,6 +256,11 @@ const char attune_workload_format[] =
     "right], bias [batch, heads, queries], params an object of numbers and lists; --density is block_density. attune "
     "tune "
     "--json prints each problem in this form.";
+
+const char attune_config_format[] =
+    "A config is the operation, a family and words, with dots between, such as\n"
+    " forward.wgmma.bf16.d128.causal.m128.n128.w12.s2.lazy.b1\n"
+    "The words have the order of these lists. One that is left out has its usual value.";
 
 const char attune_many_lengths[] =
     "Many lengths do not need many problems: seqlen_q and seqlen_k of a problem are bounds, one plan serves every "

@@ -89,7 +89,7 @@ void attune_verb_names(const char *out[ATTUNE_FLAGS_MAX]);
 void attune_action_names(const char *out[ATTUNE_FLAGS_MAX], const attune_verb *verb);
 /* What holds for all verbs, in the form of attune_verb.text. */
 extern const char attune_exit_codes[], attune_environment[], attune_many_lengths[], attune_shipping[],
-    attune_workload_format[];
+    attune_workload_format[], attune_config_format[];
 
 /* ---- help.c ---- */
 
@@ -97,6 +97,7 @@ void attune_help_all(FILE *to);
 void attune_help_verb(const attune_verb *verb); /* to stdout, as the rest */
 void attune_help_workloads(void);
 void attune_help_stores(void);
+void attune_help_configs(void);
 void attune_help_man(void);
 /* ATTUNE_BAD_ARGUMENT for a shell that there is no completion for. */
 attune_status attune_help_completion(const char *shell);

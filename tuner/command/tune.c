@@ -177,6 +177,18 @@ static attune_status print_json(const attune_workload_item *items, const outcome
   return status;
 }
 
+static void tell_overrun(const char *name, double spent, double budget) {
+  static const double slack = 1.05;
+  char took[24], allowed[24];
+  if (budget <= 0 || spent <= slack * budget) return;
+  attune_print_seconds(took, spent);
+  attune_print_seconds(allowed, budget);
+  fprintf(stderr,
+          "attune: %s took %s of a budget of %s: the default config and a final comparison are the least that is "
+          "done\n",
+          name, took, allowed);
+}
+
 /* Returns how many problems were begun: an interruption or a lost device ends the list. */
 static int tune_all(outcome *outcomes, const attune_workload_item *items, int count, const attune_flags *flags,
                     attune_store *store, attune_backend *machine, const attune_device *device) {
@@ -194,7 +206,10 @@ static int tune_all(outcome *outcomes, const attune_workload_item *items, int co
                                    .given = &items[i].given};
     outcomes[i].status =
         attune_tune(&outcomes[i].result, store, machine, device, &items[i].problem, &options, &interrupted);
-    if (outcomes[i].status == ATTUNE_OK) continue;
+    if (outcomes[i].status == ATTUNE_OK) {
+      tell_overrun(items[i].name, outcomes[i].result.spent_seconds, flags->budget_seconds);
+      continue;
+    }
     snprintf(outcomes[i].message, sizeof outcomes[i].message, "%s", attune_message());
     if (outcomes[i].status == ATTUNE_INTERRUPTED || outcomes[i].status == ATTUNE_DRIVER_FAILED) return i + 1;
   }

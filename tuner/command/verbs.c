@@ -60,8 +60,8 @@ double attune_tflops(const attune_problem *problem, double seconds) {
 
 /* The keys of one problem of a list, in the order in which they are printed. */
 json_t *attune_item_to_json(const attune_workload_item *item, attune_status status) {
-  return json_pack("{s:s, s:s, s:s?, s:o, s:o}", "name", item->name, "status", attune_status_name(status), "message",
-                   status != ATTUNE_OK ? attune_message() : NULL, "problem",
+  return json_pack("{s:s, s:s, s:o, s:o, s:o}", "name", item->name, "status", attune_status_name(status), "message",
+                   status != ATTUNE_OK ? attune_json_text(attune_message()) : json_null(), "problem",
                    attune_problem_to_json(&item->problem, &item->given), "class", attune_json_class(&item->problem));
 }
 

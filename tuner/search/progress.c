@@ -8,7 +8,7 @@
 
 #include "tuner/search/search.h"
 
-enum { BAR_WIDTH = 20, TEXT_SIZE = 512 };
+enum { BAR_WIDTH = 20, TEXT_SIZE = 512, LEFT_SIZE = 96 };
 static const double bar_every = 0.1, line_every = 5;
 
 void attune_print_seconds(char out[24], double seconds) {
@@ -36,6 +36,25 @@ void attune_progress_open(attune_progress *progress, const char *label, bool qui
     progress->width = size.ws_col;
 }
 
+/* What is left, by the pace so far and by the limit; none where nothing tells, or all is tried. */
+static void print_left(char out[LEFT_SIZE], const attune_progress *progress, int done, int total, double elapsed,
+                       double limit) {
+  char left[24];
+  const int fresh = done - progress->known;
+  const double eta = fresh > 0 && done < total ? elapsed / fresh * (total - done) : 0;
+  out[0] = '\0';
+  if (limit > 0 && elapsed >= limit) {
+    attune_print_seconds(left, elapsed - limit);
+    snprintf(out, LEFT_SIZE, ", %s over the budget for the least that is done", left);
+  } else if (limit > 0 && (eta > limit - elapsed || fresh == 0)) {
+    attune_print_seconds(left, limit - elapsed > 1 ? limit - elapsed : 1);
+    snprintf(out, LEFT_SIZE, ", at most %s left", left);
+  } else if (eta > 0) {
+    attune_print_seconds(left, eta > 1 ? eta : 1);
+    snprintf(out, LEFT_SIZE, ", about %s left", left);
+  }
+}
+
 /* share: of what is done, or of the time that may pass. */
 static void draw_bar(const attune_progress *progress, const char *text, double share) {
   int filled = (int)(BAR_WIDTH * share);
@@ -51,16 +70,13 @@ static void draw_bar(const attune_progress *progress, const char *text, double s
 
 void attune_progress_draw(attune_progress *progress, const char *doing, int done, int total, double best,
                           double elapsed, double limit) {
-  char text[TEXT_SIZE], fastest[24], left[24];
+  char text[TEXT_SIZE], count[32] = "", fastest[24], left[LEFT_SIZE];
   if (!progress->to || elapsed - progress->drawn < (progress->terminal ? bar_every : line_every)) return;
   progress->drawn = elapsed;
-  int fresh = done - progress->known;
-  double eta = fresh > 0 && done < total ? elapsed / fresh * (total - done) : 0;
-  if (limit > 0 && (eta > limit - elapsed || fresh == 0)) eta = limit - elapsed;
   attune_print_seconds(fastest, best);
-  attune_print_seconds(left, eta > 0 && eta < 1 ? 1 : eta);
-  snprintf(text, sizeof text, "%d/%d %s, best %s, at most %s left, %s", done, total, doing, fastest, left,
-           progress->label);
+  print_left(left, progress, done, total, elapsed, limit);
+  if (done < total) snprintf(count, sizeof count, "%d/%d ", done, total);
+  snprintf(text, sizeof text, "%s%s, best %s%s, %s", count, doing, fastest, left, progress->label);
   double share = total > 0 ? (double)done / total : 0;
   if (limit > 0 && elapsed / limit > share) share = elapsed / limit;
   if (progress->terminal)

@@ -354,7 +354,7 @@ static void compare_output(const attune_verifier *v, attune_tensor_id id, attune
 }
 
 void attune_compare_outputs(attune_verifier *v, attune_verdict *verdict) {
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++)
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++)
     if (v->tensors[id].host != NULL) compare_output(v, id, verdict);
 }
 

@@ -403,7 +403,7 @@ static bool allocate(computation *self) {
   const size_t count = self->rows->count > 0 ? (size_t)self->rows->count : 1;
   self->rows->rows = malloc(count * sizeof *self->rows->rows);
   bool fits = self->rows->rows != NULL;
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++) {
     if (!is_output(&self->of, id)) continue;
     attune_shape shape;
     attune_tensor_table[id].shape(&shape, self->of.problem, NULL);
@@ -443,7 +443,7 @@ attune_status attune_rows_create(attune_rows *out, const attune_problem *problem
       choose_some(out, &buckets, &self.of, seed);
     status = compute(&self);
   }
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++) {
     if (status == ATTUNE_OK && self.errors[id] != NULL) summarize(out, id, self.errors[id], &buckets, &self.of);
     free(self.errors[id]);
   }

@@ -43,7 +43,7 @@ static attune_status make_output(attune_verifier *v, attune_verified_tensor *ten
 }
 
 static attune_status make_tensors(attune_verifier *v) {
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++) {
     const attune_tensor_row *row = &attune_tensor_table[id];
     attune_verified_tensor *tensor = &v->tensors[id];
     tensor->layout = attune_layout_of(&v->problem, id);
@@ -139,7 +139,7 @@ static double magnitude_of(attune_magnitude of, const attune_drawing *drawing) {
 static attune_status draw_tensors(attune_verifier *v, attune_inputs *inputs, void *drawn[ATTUNE_VERIFIED_TENSORS],
                                   const attune_drawing *drawing) {
   const attune_lengths lengths = {{v->lengths[ATTUNE_QUERIES], v->lengths[ATTUNE_KEYS]}};
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++) {
     enum { SEEDS = 16 }; /* of one drawing */
     const attune_tensor_row *row = &attune_tensor_table[id];
     const attune_verified_row *known = &attune_verified_table[id];
@@ -200,14 +200,14 @@ static void set_reference_apart(attune_verifier *v, attune_tensor_id id) {
 }
 
 static void forget_reference(attune_verifier *v) {
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++) {
     free(v->tensors[id].reference);
     v->tensors[id].reference = NULL;
   }
 }
 
 static attune_status keep_reference(attune_verifier *v) {
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++) {
     attune_verified_tensor *tensor = &v->tensors[id];
     if (tensor->host == NULL) continue;
     tensor->reference = malloc(size_of(tensor) + 2 * v->guard);
@@ -272,10 +272,10 @@ attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *dra
   if (status == ATTUNE_OK) status = draw_block_mask(v, &inputs, drawing->seed);
   if (status == ATTUNE_OK && v->problem.operation == ATTUNE_BACKWARD) status = attune_verifier_save(v, &inputs, all);
   if (status == ATTUNE_OK) status = create_rows(v, &inputs, drawing->seed, all);
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++)
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++)
     free(drawn[id]);
   if (status != ATTUNE_OK) return status;
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++)
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++)
     set_reference_apart(v, id);
   return v->rows[ATTUNE_QUERIES].all ? ATTUNE_OK : run_reference(v);
 }
@@ -315,7 +315,7 @@ attune_status attune_verifier_create(attune_verifier **out, attune_backend *back
 void attune_verifier_destroy(attune_verifier *v) {
   if (v == NULL) return;
   forget_reference(v);
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS; id++) {
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++) {
     attune_verified_tensor *tensor = &v->tensors[id];
     if (tensor->memory != NULL) attune_memory_free(v->backend, tensor->memory);
     if (tensor->pinned) attune_memory_unpin(v->backend, tensor->host);
@@ -373,7 +373,7 @@ attune_status attune_verifier_prepare(attune_verifier *v, size_t workspace_size)
   v->workspace_size = workspace_size;
   if (status == ATTUNE_OK && v->workspace != NULL)
     status = attune_memory_fill(v->backend, v->workspace, ATTUNE_POISON, v->workspace_capacity + 2 * v->guard);
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS && status == ATTUNE_OK; id++)
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS && status == ATTUNE_OK; id++)
     if (v->tensors[id].host != NULL)
       status =
           attune_memory_fill(v->backend, v->tensors[id].memory, ATTUNE_POISON, size_of(&v->tensors[id]) + 2 * v->guard);
@@ -382,7 +382,7 @@ attune_status attune_verifier_prepare(attune_verifier *v, size_t workspace_size)
 
 static attune_status read_outputs(attune_verifier *v) {
   attune_status status = attune_backend_synchronize(v->backend);
-  for (attune_tensor_id id = 0; (int)id < ATTUNE_VERIFIED_TENSORS && status == ATTUNE_OK; id++)
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS && status == ATTUNE_OK; id++)
     if (v->tensors[id].host != NULL)
       status = attune_memory_read(v->backend, v->tensors[id].host, v->tensors[id].memory,
                                   size_of(&v->tensors[id]) + 2 * v->guard);

@@ -12,8 +12,8 @@ typedef struct {
   int64_t batch, seqlen, heads, width;
 } attune_layout;
 
-/* Those of a run that are tensors of their own; arrays of params and block masks are the rest. */
-enum { ATTUNE_VERIFIED_TENSORS = ATTUNE_TENSOR_ROW_OFFSETS };
+/* Those of a run that are tensors of their own, which stand before block masks and arrays of params. */
+#define ATTUNE_VERIFIED_TENSORS ATTUNE_TENSOR_ROW_OFFSETS
 typedef enum { ATTUNE_MAGNITUDE_ONE, ATTUNE_MAGNITUDE_QK, ATTUNE_MAGNITUDE_V } attune_magnitude;
 typedef struct {
   size_t host;                /* offset of the caller's pointer in attune_inputs; 0: it is no input */
