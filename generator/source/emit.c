@@ -134,6 +134,8 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
   if (attune_config_field_named(config->family, "tile_m") != NULL) {
     attune_buffer_print(out, " * Launch: a grid of %s x batch", of_keys ? "tiles_n x heads_kv" : "tiles_m x heads_q");
     if (config->pack_gqa > 1) attune_buffer_print(out, " / %d", config->pack_gqa);
+    if (attune_config_value(config, "split_dkv")) attune_buffer_add_text(out, " x 2");
+    if (config->family == ATTUNE_FAMILY_DQ_CONVERT) attune_buffer_add_text(out, " x tile_n / 64");
     if (config->splits > 1) attune_buffer_print(out, " x %d", config->splits);
     attune_buffer_add_text(out, " blocks");
     if (config->persistent)
@@ -144,7 +146,8 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
     attune_buffer_print(out, " * Launch: one warp for each %s;\n *   ",
                         family->operation == ATTUNE_OPERATION_BLOCK_MASK
                             ? "row or column of blocks, or to transpose for each 32 columns"
-                            : "row of O");
+                        : family->operation == ATTUNE_OPERATION_DELTA ? "four rows of O, with those that pad"
+                                                                      : "row of O");
   }
   attune_buffer_print(out, "%d threads, %lld bytes of dynamic shared memory; called with attune_%sarguments%s\n",
                       config->warps * 32, (long long)attune_shared_bytes(config),

@@ -60,7 +60,7 @@ static void emit_prints_what_its_config_reproduces(void **state) {
   assert_string_equal(found->out, text_at(object, "code"));
   json_decref(object);
   expect(run("emit --arch sm_90 --config block_mask.warp.block_mask64.w4"), 0,
-         "Launch: one warp for each row of blocks");
+         "Launch: one warp for each row or column of blocks");
   expect(run("emit --arch sm_90 --head-dim 128 --mask causal --dtype fp16 --config %s", config), 2,
          "is for dtype bf16, the problem has fp16");
   expect(run("emit --arch sm_90 --family reference --config %s", config), 2, "contradict");
