@@ -5,6 +5,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 FP16, BF16 = 0, 1
+FORWARD, BACKWARD = 0, 1
 MASK_NONE, MASK_CAUSAL, MASK_CAUSAL_BOTTOM_RIGHT = 0, 1, 2
 PARAMS_MAX = 8
 PARAM_TYPES = ["", "int", "float", "int[]", "float[]"]
@@ -26,7 +27,8 @@ class Problem(C.Structure):
                 ("q", Strides), ("k", Strides), ("v", Strides), ("o", Strides), ("mask_expr", C.c_char_p),
                 ("score_expr", C.c_char_p), ("params", C.POINTER(Param)), ("param_count", C.c_int32),
                 ("want_bias", C.c_int32), ("bias", Strides), ("want_sinks", C.c_int32), ("block_size", C.c_int32),
-                ("block_density", C.c_float), ("expression_hash", C.c_int32)]
+                ("block_density", C.c_float), ("expression_hash", C.c_int32), ("operation", C.c_int),
+                ("deterministic", C.c_int32), ("d_o", Strides), ("dq", Strides), ("dk", Strides), ("dv", Strides)]
 
 
 class Options(C.Structure):
@@ -48,7 +50,8 @@ class BlockMask(C.Structure):
 class Tensors(C.Structure):
     _fields_ = [("struct_size", C.c_size_t), ("q", C.c_void_p), ("k", C.c_void_p), ("v", C.c_void_p), ("o", C.c_void_p),
                 ("lse", C.c_void_p), ("seqlens_q", C.c_void_p), ("seqlens_k", C.c_void_p), ("values", Value * PARAMS_MAX),
-                ("bias", C.c_void_p), ("sinks", C.c_void_p), ("block_mask", BlockMask)]
+                ("bias", C.c_void_p), ("sinks", C.c_void_p), ("block_mask", BlockMask), ("d_o", C.c_void_p),
+                ("dlse", C.c_void_p), ("dq", C.c_void_p), ("dk", C.c_void_p), ("dv", C.c_void_p)]
 
 
 class BlockMaskSource(C.Structure):
@@ -193,12 +196,13 @@ class Plan:
         self.workspace = self.lib.attune_plan_workspace(self.handle)
 
     def bind(self, q, k, v, o, lse=None, workspace=None, stream=None, values=None, bias=None, sinks=None,
-             block_mask=None):
+             block_mask=None, gradients=None):
         """A call without arguments that enqueues one run over these addresses. values: {param's name: a number, or an
-        array's (address, count)}."""
+        array's (address, count)}. gradients: of a backward problem, (d_o, dq, dk, dv)."""
         tensors = initialised(self.lib.attune_tensors_init_sized, Tensors)
         tensors.q, tensors.k, tensors.v, tensors.o, tensors.lse = q, k, v, o, lse
         tensors.bias, tensors.sinks = bias, sinks
+        tensors.d_o, tensors.dq, tensors.dk, tensors.dv = gradients or (None,) * 4
         if block_mask is not None:
             tensors.block_mask = block_mask
         for i, (name, word) in enumerate(self.params.items()):

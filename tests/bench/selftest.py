@@ -90,6 +90,31 @@ def check(context, title, seen, change=lambda score, h, i, j: score, values=None
         raise SystemExit("selftest: the result is wrong, or the structs do not agree with runtime/attune.h")
 
 
+def check_backward(context):
+    """dV of a causal problem, against P^T dO."""
+    count = BATCH * SEQLEN * HEADS * DIM
+    q, k, v, d_o = (drawn(count) for _ in range(4))
+    o, dq, dk, dv = (aligned(C.c_uint16, count) for _ in range(4))
+    lse = aligned(C.c_float, BATCH * HEADS * SEQLEN)
+    fields = dict(dtype=attune.BF16, head_dim=DIM, head_dim_v=DIM, batch=BATCH, heads_q=HEADS, heads_kv=HEADS,
+                  seqlen_q=SEQLEN, seqlen_k=SEQLEN, mask=attune.MASK_CAUSAL)
+    forward = context.plan(context.problem(want_lse=1, **fields))
+    backward = context.plan(context.problem(operation=attune.BACKWARD, **fields))
+    workspace = aligned(C.c_uint8, backward.workspace + 64)
+    forward.bind(*map(C.addressof, (q, k, v, o, lse, workspace)))()
+    backward.bind(*map(C.addressof, (q, k, v, o, lse, workspace)), gradients=[C.addressof(t) for t in (d_o, dq, dk, dv)])()
+    error = 0.0
+    for h in range(HEADS):
+        for j in range(SEQLEN):
+            p = [math.exp(sum(element(q, i, h, c) * element(k, j, h, c) for c in range(DIM)) / math.sqrt(DIM)
+                          - lse[h * SEQLEN + i]) if j <= i else 0 for i in range(SEQLEN)]
+            for c in range(DIM):
+                error = max(error, abs(element(dv, j, h, c) - sum(p[i] * element(d_o, i, h, c) for i in range(SEQLEN))))
+    print(f"{context.device}, backward: {backward.config}, source {backward.source}, error {error:.2g} of dV")
+    if not error < 5e-2:
+        raise SystemExit("selftest: dV is wrong, or the structs do not agree with runtime/attune.h")
+
+
 def check_passes():
     """A figure that was measured as less than nothing, or not at all, passes no limit."""
     for value, passed in ((1.5, True), (0, True), (2.5, False), (-0.678, False), (None, False)):
@@ -114,4 +139,5 @@ def run():
     block_mask, memory = built_mask(context, 16, lambda r, c: r == c)
     check(context, "block mask", lambda i, j: i // 16 == j // 16, block_mask=block_mask, block_size=16)
     del memory
+    check_backward(context)
     context.close()

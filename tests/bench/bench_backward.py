@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Attune and other libraries' attention, backward, timed against each other in one process. One JSON line a point and peer.
+The sets are those of bench_forward.py: forward (the FlashAttention grid), gqa, dims, ragged.
+
+Peers: attune, through its C API, with the kernels its dispatch chooses; attune-det, the same with deterministic = 1; fa2 and
+cudnn, PyTorch's FlashAttention-2 and cuDNN backends, by autograd; and fa3, fa3-det and fa4 if --peer-module names a Python
+file that has fa3_fwd, fa3_bwd, fa4_fwd and fa4_bwd, with tensors of (batch, seqlen, heads, head_dim), and perhaps unpack().
+Every peer runs once a round, after the L2 was cleared; a time is the median of CUDA-event timings. Operations are counted as
+the FlashAttention papers count them: 2.5 times those of the forward pass. Attune's gradients are checked against float64
+before they are timed: error is the largest of dQ, dK and dV on two heads, bound three times what the unfused computation in
+the same type is off by, plus 1e-5.
+
+Tune first: build/attune tune --workload FILE, with "operation": "backward" in its problems.
+"""
+import argparse
+import functools
+import importlib.util
+import math
+from pathlib import Path
+
+import attune
+import gpu
+from bench_forward import torch_call
+from sets import SETS
+
+BACKWARD_SETS = ["forward", "gqa", "dims", "ragged"]
+
+
+def load_module(path):
+    spec = importlib.util.spec_from_file_location("peer_module", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if hasattr(module, "unpack"):
+        module.unpack()
+    return module
+
+
+def unfused(q, k, v, d_o, causal, kind):
+    """dQ, dK, dV of one batch and query head, tensors of (seqlen, head_dim), by autograd in that type."""
+    import torch
+    with torch.enable_grad():
+        q, k, v = (t.to(kind).requires_grad_() for t in (q, k, v))
+        s = q @ k.T * (1 / math.sqrt(q.shape[-1]))
+        if causal:
+            s = s.masked_fill(torch.ones_like(s, dtype=torch.bool).triu_(1), float("-inf"))
+        return torch.autograd.grad(torch.softmax(s, -1) @ v, (q, k, v), d_o.to(kind))
+
+
+def check_gradients(q, k, v, d_o, gradients, causal):
+    """Error and bound on two heads of keys; raises where it is exceeded. Tensors of (batch, seqlen, heads, head_dim)."""
+    import torch
+    error = allowed = 0.0
+    group = q.shape[2] // k.shape[2]
+    for b, h in {(0, 0), (q.shape[0] - 1, k.shape[2] - 1)}:
+        sums = {kind: [0, 0] for kind in (torch.float64, q.dtype)}
+        apart = 0.0
+        for i in range(h * group, (h + 1) * group):
+            found = {kind: unfused(q[b, :, i], k[b, :, h], v[b, :, h], d_o[b, :, i], causal, kind) for kind in sums}
+            exact, rounded = (found[kind][0].double() for kind in sums)
+            error = max(error, (gradients[0][b, :, i].double() - exact).abs().max().item())
+            apart = max(apart, (rounded - exact).abs().max().item())
+            for kind in sums:
+                sums[kind] = [sums[kind][n] + found[kind][n + 1] for n in range(2)]
+        for n in range(2):
+            exact = sums[torch.float64][n]
+            error = max(error, (gradients[n + 1][b, :, h].double() - exact).abs().max().item())
+            apart = max(apart, (sums[q.dtype][n].double() - exact).abs().max().item())
+        allowed = max(allowed, 3 * apart + 1e-5)
+    if not error <= allowed or not all(torch.isfinite(t).all() for t in gradients):
+        raise RuntimeError(f"wrong result: error {error:.3g} of the gradients where {allowed:.3g} is allowed")
+    return dict(error=float(f"{error:.4g}"), bound=float(f"{allowed:.4g}"))
+
+
+def attune_peer(context, deterministic, q, k, v, d_o, causal):
+    import torch
+    batch, seqlen, heads, dim = q.shape
+    fields = dict(dtype=attune.BF16 if q.dtype == torch.bfloat16 else attune.FP16, head_dim=dim, head_dim_v=dim, batch=batch,
+                  heads_q=heads, heads_kv=k.shape[2], seqlen_q=seqlen, seqlen_k=k.shape[1],
+                  mask=attune.MASK_CAUSAL if causal else attune.MASK_NONE)
+    stream = torch.cuda.current_stream().cuda_stream
+    forward = context.plan(context.problem(want_lse=1, **fields))
+    plan = context.plan(context.problem(operation=attune.BACKWARD, deterministic=deterministic, **fields))
+    o, lse = torch.empty_like(q), torch.empty((batch, heads, seqlen), device=q.device)
+    gradients = [torch.full_like(t, float("nan")) for t in (q, k, v)]
+    workspaces = [torch.empty(max(1, p.workspace), dtype=torch.uint8, device=q.device) for p in (forward, plan)]
+    addresses = [t.data_ptr() for t in (q, k, v, o, lse)]
+    forward.bind(*addresses, workspaces[0].data_ptr(), stream)()
+    call = plan.bind(*addresses, workspaces[1].data_ptr(), stream, gradients=[t.data_ptr() for t in (d_o, *gradients)])
+    call.memory = q, k, v, o, lse, d_o, gradients, workspaces  # stays while the call does
+    call()
+    torch.cuda.synchronize()
+    return call, dict(config=plan.config, source=plan.source, **check_gradients(q, k, v, d_o, gradients, causal))
+
+
+def torch_peer(peer, q, k, v, d_o, causal):
+    """By autograd: PyTorch keeps (batch, heads, seqlen, head_dim)."""
+    import torch
+    headed = [t.transpose(1, 2).contiguous().requires_grad_() for t in (q, k, v)]
+    grad = d_o.transpose(1, 2).contiguous()
+    with torch.enable_grad():
+        out = torch_call(peer, *headed, causal)()
+
+    def call():
+        torch.autograd.grad(out, headed, grad, retain_graph=True)
+
+    call()
+    return call, {}
+
+
+def module_peer(module, peer, q, k, v, d_o, causal):
+    library, _, kind = peer.partition("-")
+    out, lse = getattr(module, library + "_fwd")(q, k, v, causal=causal)
+    more = dict(deterministic=True) if kind == "det" else {}
+
+    def call():
+        getattr(module, library + "_bwd")(d_o, q, k, v, out, lse, causal=causal, **more)
+
+    call()
+    return call, {}
+
+
+def bench_point(sink, context, module, peers, where, budget_s):
+    import torch
+    B, H, Hk, Sq, Sk, D, causal, dtype = (where[x] for x in ("B", "H", "Hk", "Sq", "Sk", "D", "causal", "dtype"))
+    q, k, v, d_o = (torch.randn(B, S, heads, D, dtype=getattr(torch, dtype), device="cuda")
+                    for S, heads in ((Sq, H), (Sk, Hk), (Sk, Hk), (Sq, H)))
+    prepare = {}
+    for peer in peers:
+        if peer.startswith("attune"):
+            prepare[peer] = functools.partial(attune_peer, context, int(peer.endswith("-det")), q, k, v, d_o, causal)
+        elif peer.startswith("fa3") or peer.startswith("fa4"):
+            prepare[peer] = functools.partial(module_peer, module, peer, q, k, v, d_o, causal)
+        else:
+            prepare[peer] = functools.partial(torch_peer, peer, q, k, v, d_o, causal)
+    flops = 10.0 * B * H * Sq * Sk * D * (0.5 if causal else 1.0)
+    gpu.bench_point(sink, dict(set="bwd", **where), prepare, budget_s, flops)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", default="forward", choices=BACKWARD_SETS, help="default: %(default)s")
+    parser.add_argument("--dims", help="of the set, only these head dims (as 64,128)")
+    parser.add_argument("--seqs", help="of the set, only these seqlens")
+    parser.add_argument("--causal", default="both", choices=["0", "1", "both"])
+    parser.add_argument("--peer-module", type=Path, help="a Python file with the calls of FlashAttention-3 and -4")
+    parser.add_argument("--peers", help="default: attune,attune-det,fa2,cudnn, and fa3,fa3-det,fa4 with --peer-module")
+    gpu.add_flags(parser)
+    flags = parser.parse_args()
+    context, sink = gpu.start(flags, f"backward-{flags.set}")
+    module = load_module(flags.peer_module) if flags.peer_module else None
+    peers = (flags.peers or "attune,attune-det,fa2,cudnn" + (",fa3,fa3-det,fa4" if module else "")).split(",")
+    for where in SETS[flags.set]:
+        if gpu.chosen(flags.dims, where["D"]) and gpu.chosen(flags.seqs, where["Sq"]) and \
+                flags.causal in ("both", str(int(where["causal"]))):
+            bench_point(sink, context, module, peers, where, flags.rounds_budget)
+    context.close()
+
+
+if __name__ == "__main__":
+    main()
