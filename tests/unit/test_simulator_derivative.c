@@ -54,7 +54,8 @@ static attune_scope scope_of(int i) {
 }
 
 static char *kernel_source(const attune_derivatives *d) {
-  const attune_parameter parameters[] = {{"DTYPE_BF16", 1}, {"SCORE_EXPRESSION", 1}};
+  const attune_parameter parameters[] = {
+      {"DTYPE_BF16", 1}, {"SCORE_EXPRESSION", 1}, {"OPERATION_FORWARD", 1}, {"OPERATION_COMBINE", 0}};
   attune_problem problem;
   attune_problem_init(&problem);
   problem.params = params;

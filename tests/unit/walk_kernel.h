@@ -76,6 +76,8 @@ static inline char *walk_source(const walk_variant *variant, attune_target targe
       {"MASK_BOUNDS_WINDOW", variant->bound == WALK_WINDOW},
       {"HAS_MASK_EXPR", variant->expression},
       {"SPARSE_BLOCK_SIZE", variant->block_size},
+      {"OPERATION_FORWARD", 0},
+      {"OPERATION_COMBINE", 0},
       {"SCORE_EXPRESSION", 0},
       {"SPLITS", 1},
       {"TILE_M", WALK_TILE_M},
