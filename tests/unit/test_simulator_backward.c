@@ -34,15 +34,6 @@ static const char *const configs[] = {
     "wgmma.bf16.d128.negated.m64.n128.w12.s2.b1",
     "wgmma.fp16.d96.v128.causal.m64.n128.w12.s1.b1",
 };
-/* AddressSanitizer, which watches the simulator's own code, meets half of the configs. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define EVERY_CONFIG 2
-#endif
-#endif
-#ifndef EVERY_CONFIG
-#define EVERY_CONFIG 1
-#endif
 enum { CONFIGS = sizeof configs / sizeof configs[0], PROBLEMS = 4 };
 
 typedef struct {
@@ -183,8 +174,7 @@ static void check_pattern(attune_family family, const char *schedule, const char
 
 static void masks_and_scores(void **state) {
   static const char *const problems[] = {
-      "\"score_expr\":\"20 * tanh(score / 20) + slope[head] * (k - q)\",\"mask\":\"causal\","
-      "\"params\":{\"slope\":[0.5,0.25,0.125,0.0625]}",
+      "\"score_expr\":\"20 * tanh(score / 20) + slope * (k - q)\",\"mask\":\"causal\",\"params\":{\"slope\":0.25}",
       "\"bias\":[1,4,150],\"window\":[60,60]",
       "\"score_expr\":\"k > q + 40 ? -3e38 * 10 : score + bias * 0.5 + score * score * 0.01\",\"bias\":[2,1,1]",
       "\"pattern\":\"butterfly:16\"",
@@ -207,7 +197,7 @@ int main(void) {
   static struct CMUnitTest tests[CONFIGS + 1];
   static int index[CONFIGS];
   size_t count = 0;
-  for (int i = 0; i < CONFIGS; i += EVERY_CONFIG) {
+  for (int i = 0; i < CONFIGS; i++) {
     index[i] = i;
     tests[count++] = (struct CMUnitTest){.name = configs[i], .test_func = check, .initial_state = &index[i]};
   }
