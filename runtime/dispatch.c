@@ -167,7 +167,7 @@ static void try_model(dispatch *d) {
     return;
   }
   if (offered_before(d, &config)) return;
-  const double seconds = attune_estimate(&config, d->wanted.problem, d->wanted.device, 0, 0);
+  const double seconds = attune_estimate(&config, d->wanted.problem, d->wanted.device, NULL);
   char figures[256], error[64];
   attune_device_figures(figures, d->wanted.device);
   attune_estimate_error_text(error, seconds, d->wanted.device);
