@@ -462,6 +462,7 @@ typedef struct {
   int32_t alignment;  /* bytes */
   size_t run;         /* offset of its pointer in attune_run_inputs; workspace: not used */
   size_t argument;    /* offset of its pointer in attune_kernel_arguments */
+  const char *member; /* of attune_tensors, for messages; NULL: name */
   const char *option; /* what of the problem asks for it, for messages; NULL: always needed, or optional */
   attune_need (*need)(const attune_problem *problem);
   bool saved; /* of what forward writes, what backward reads */

@@ -266,8 +266,7 @@ static void describe(char out[512], const trial *t, int n) {
 }
 
 /* O of one verified run; malloc'ed. */
-static uint16_t *run(int seed, attune_kernel *kernel, const attune_config *config, const trial *t, int n,
-                     size_t size) {
+static uint16_t *run(int seed, attune_kernel *kernel, const attune_config *config, const trial *t, int n, size_t size) {
   attune_verifier *verifier;
   attune_program *program = NULL;
   attune_verdict verdict;
