@@ -389,8 +389,9 @@ double attune_estimate_with(const attune_config *config, const attune_problem *p
 /* By how much an estimate is wrong, as a fraction of it: of 20 kernels that were measured on the H100 which the model
  * is fitted to, 19 took at most so much more or less. Elsewhere nothing was measured, and it is at least that. */
 double attune_estimate_error(double seconds);
-/* "+- 30%", or "+- 30% or more, nothing was measured on sm_86". */
-void attune_estimate_error_text(char out[64], double seconds, const attune_device *device);
+/* "+- 30%", or "+- 30% or more, nothing was measured on sm_86"; likewise of the backward pass. */
+void attune_estimate_error_text(char out[96], double seconds, const attune_problem *problem,
+                                const attune_device *device);
 /* The least seconds that the device's matrix units and memory allow for the problem, whatever the kernel. */
 double attune_problem_floor(const attune_problem *problem, const attune_device *device);
 int attune_registers_estimate(const attune_config *config); /* per thread */

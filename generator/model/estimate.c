@@ -334,11 +334,14 @@ double attune_estimate_error(double seconds) {
   return seconds < shortest ? 1.0 : 0.3;
 }
 
-void attune_estimate_error_text(char out[64], double seconds, const attune_device *device) {
-  enum { MEASURED_ARCH = 90 };
-  const int written = snprintf(out, 64, "+- %.0f%%", 100 * attune_estimate_error(seconds));
-  if (device->arch == MEASURED_ARCH || device->arch == 0) return;
-  snprintf(out + written, 64 - (size_t)written, " or more, nothing was measured on sm_%d", device->arch);
+void attune_estimate_error_text(char out[96], double seconds, const attune_problem *problem,
+                                const attune_device *device) {
+  enum { SIZE = 96, MEASURED_ARCH = 90 };
+  const int written = snprintf(out, SIZE, "+- %.0f%%", 100 * attune_estimate_error(seconds));
+  if (problem->operation == ATTUNE_BACKWARD)
+    snprintf(out + written, SIZE - (size_t)written, " or more, nothing was measured of the backward pass");
+  else if (device->arch != MEASURED_ARCH && device->arch != 0)
+    snprintf(out + written, SIZE - (size_t)written, " or more, nothing was measured on sm_%d", device->arch);
 }
 
 double attune_problem_floor(const attune_problem *problem, const attune_device *device) {

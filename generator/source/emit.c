@@ -138,7 +138,8 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
     if (config->cluster > 1) attune_buffer_print(out, ", in clusters of %d", config->cluster);
     attune_buffer_add_text(out, ";\n *   ");
   } else {
-    attune_buffer_print(out, " * Launch: one warp for each row of %s;\n *   ",
+    attune_buffer_print(out, " * Launch: one warp for %s of %s;\n *   ",
+                        family->operation == ATTUNE_OPERATION_DELTA ? "four rows" : "each row",
                         family->operation == ATTUNE_OPERATION_BLOCK_MASK ? "blocks" : "O");
   }
   attune_buffer_print(out, "%d threads, %lld bytes of dynamic shared memory; called with attune_%sarguments%s\n",
@@ -149,6 +150,17 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
                       family->tensor_maps ? ", attune_tensor_maps" : "");
   if (family->operation == ATTUNE_OPERATION_COMBINE)
     attune_buffer_add_text(out, " *   On sm_90 and later it may be launched with programmatic stream serialisation.\n");
+}
+
+/* The kernels around one of the backward pass. */
+static void print_steps(attune_buffer *out, const attune_config *config) {
+  attune_config kernels[ATTUNE_STEPS_MAX];
+  char before[ATTUNE_TEXT_MAX], after[ATTUNE_TEXT_MAX];
+  if (attune_config_operation(config) != ATTUNE_OPERATION_BACKWARD) return;
+  attune_config_kernels(kernels, config);
+  if (attune_config_print(before, &kernels[0]) != ATTUNE_OK || attune_config_print(after, &kernels[2]) != ATTUNE_OK)
+    return;
+  attune_buffer_print(out, " * Runs after %s;\n *   before or after %s\n", before, after);
 }
 
 static void print_header(attune_buffer *out, const attune_config *config, const char *text, attune_target target) {
@@ -163,6 +175,7 @@ static void print_header(attune_buffer *out, const attune_config *config, const 
                         attune_family_find(config->family)->own_arch != 0 ? "" : " or later", needed);
   }
   print_launch(out, config);
+  print_steps(out, config);
   attune_buffer_print(out, " * Regenerate: attune emit --arch %s --config %s */\n\n", arch, text);
 }
 

@@ -419,6 +419,36 @@ static void explain_counts_what_masks_leave(void **state) {
   expect(run("explain --arch sm_90 --database counts.db --density 0.5"), 0, "block mask drawn by chance");
 }
 
+/* All verbs but run and verify: what is tuned is found again, also by another store. */
+static void gradients_are_tuned(void **state) {
+  (void)state;
+  static const char problem[] =
+      "--backward --device host --head-dim 16 --heads-q 2 --heads-kv 1 --seqlen-q 40 --seqlen-k 40";
+  expect(run("tune %s --effort quick --family mma --database grad.db", problem), 0, "stored in grad.db");
+  expect(run("explain %s --database grad.db", problem), 0, "1 choice estimated by a tuner");
+  expect(run("store list --database grad.db"), 0, "backward.bf16.d16.b1.h2.kv1.q40.k40");
+  expect(run("store export grad.json --database grad.db"), 0, "");
+  expect(run("store import grad.json --database other.db"), 0, "");
+  expect(run("explain %s --database other.db", problem), 0, "1 choice estimated by a tuner");
+  expect(run("bench %s --family mma --database grad.db", problem), 0, "backward.mma.bf16.d16");
+  json_t *object = json_of(run("explain %s --database grad.db --json", problem));
+  json_t *work = json_object_get(problem_of(object, 0), "work");
+  json_t *steps = json_object_get(work, "steps");
+  assert_int_equal(json_array_size(steps), 3);
+  static const char *const kernels[] = {"delta.warp.", "backward.mma.", "dq.mma."};
+  for (size_t i = 0; i < 3; i++)
+    assert_memory_equal(text_at(json_array_get(steps, i), "config"), kernels[i], strlen(kernels[i]));
+  assert_true(json_number_value(json_object_get(work, "flops")) == 2.0 * 5 * 16 * 40 * 40 * 2);
+  json_decref(object);
+  object = json_of(run("compile --backward --arch host --head-dim 16 --family reference --json"));
+  assert_memory_equal(text_at(object, "config"), "backward.reference.", 19);
+  assert_int_equal(json_array_size(json_object_get(object, "steps")), 3);
+  json_decref(object);
+  expect(run("compile --arch host --config dq.reference.bf16.d16.m4.n32.w4"), 0, "dq.reference.bf16.d16");
+  expect(run("emit --backward --arch sm_90 --head-dim 64"), 0, "Runs after delta.warp.bf16.v64.w4");
+  expect(run("emit --backward --arch sm_90 --family wgmma"), 2, "of operation backward there are reference, mma");
+}
+
 static void frozen_compiles_nothing_and_leaves_nothing(void **state) {
   (void)state;
   static const char problem[] = "--device host --head-dim 16 --seqlen-q 8 --database frozen.db";
@@ -513,6 +543,7 @@ int main(void) {
       cmocka_unit_test(compile_says_what_a_kernel_needs),
       cmocka_unit_test(run_computes_attention_of_a_file),
       cmocka_unit_test(run_computes_gradients_of_a_file),
+      cmocka_unit_test(gradients_are_tuned),
       cmocka_unit_test(bad_input_writes_nothing),
       cmocka_unit_test(files_of_problems_are_refused_with_their_line),
       cmocka_unit_test(a_file_of_others_is_no_store),

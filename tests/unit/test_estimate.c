@@ -312,12 +312,16 @@ static void test_error(void **unused) {
   assert_true(all[0] > 100 && all[1] > 10);
   for (int i = 0; i < 2; i++)
     if (outside[i] * 20 > all[i]) fail_msg("%d of %d are farther away than is said", outside[i], all[i]);
-  char text[64];
+  char text[96];
+  attune_problem p = grid_point(128, 4096, ATTUNE_MASK_NONE);
   const attune_device h100 = device_of("sm_90"), ada = device_of("sm_89");
-  attune_estimate_error_text(text, 1, &h100);
+  attune_estimate_error_text(text, 1, &p, &h100);
   assert_string_equal(text, "+- 30%");
-  attune_estimate_error_text(text, 1e-6, &ada);
+  attune_estimate_error_text(text, 1e-6, &p, &ada);
   assert_string_equal(text, "+- 100% or more, nothing was measured on sm_89");
+  p.operation = ATTUNE_BACKWARD;
+  attune_estimate_error_text(text, 1, &p, &h100);
+  assert_string_equal(text, "+- 30% or more, nothing was measured of the backward pass");
 }
 
 /* All three kernels of the backward pass count: their tiles, their work, what they spill. */
