@@ -1,7 +1,7 @@
 /* Attune: exact attention, generated and tuned for the GPU at hand.
  *
  * This is the one public header. A context owns a device and a store of tuned kernels; a plan is the compiled kernels
- * of one problem; attune_run enqueues them. See runtime/example.c for a whole program in forty lines.
+ * of one problem; attune_run enqueues them. See runtime/example.c for a whole program.
  *
  * Compatibility. Numbers of enumerators are fixed and only appended. A struct with a struct_size grows at its end, and
  * its init function stores the size that the caller was compiled with: a library reads a smaller struct as the older
