@@ -390,28 +390,35 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
 /* The grid on a device: that of the launch, or what is resident at once where that is less. */
 int32_t attune_launch_blocks(const attune_launch *launch, const attune_device *device);
 
-/* A model, never a measurement: seconds for the problem, from occupancy, waves, matrix and memory rates. registers per
- * thread as the compiler reports, or 0: estimated from the tile. spill_bytes of local memory per thread, or 0. */
+enum { ATTUNE_STEPS_MAX = 4 };
+/* What the compiler reports of a kernel. registers 0: nothing, it is estimated from the tile. */
+typedef struct {
+  int registers, spill_bytes; /* of a thread */
+} attune_footprint;
+/* A model, never a measurement: seconds for the problem, of all steps, from occupancy, waves, matrix and memory rates.
+ * footprints: of each step (attune_config_kernels); NULL: estimated. */
 double attune_estimate(const attune_config *config, const attune_problem *problem, const attune_device *device,
-                       int registers, int spill_bytes);
-/* How many tiles of keys a tile of queries goes through, by its shape: what is slow to find for a mask expression. For
+                       const attune_footprint footprints[ATTUNE_STEPS_MAX]);
+/* How many tiles of the other side a tile goes through, by its shape: what is slow to find for a mask expression. For
  * one problem, begun with count 0. */
 enum { ATTUNE_TILE_SHAPES_MAX = 192 };
 typedef struct {
   int count;
   struct {
     int32_t tile_m, tile_n;
+    bool of_keys; /* a tile of keys, through tiles of queries */
     double mean, longest;
   } shapes[ATTUNE_TILE_SHAPES_MAX];
 } attune_estimate_memo;
 /* The same for many configs of one problem. */
 double attune_estimate_with(const attune_config *config, const attune_problem *problem, const attune_device *device,
-                            int registers, int spill_bytes, attune_estimate_memo *memo);
+                            const attune_footprint footprints[ATTUNE_STEPS_MAX], attune_estimate_memo *memo);
 /* By how much an estimate is wrong, as a fraction of it: of 20 kernels that were measured on the H100 which the model
  * is fitted to, 19 took at most so much more or less. Elsewhere nothing was measured, and it is at least that. */
 double attune_estimate_error(double seconds);
-/* "+- 30%", or "+- 30% or more, nothing was measured on sm_86". */
-void attune_estimate_error_text(char out[64], double seconds, const attune_device *device);
+/* "+- 30%", or "+- 30% or more, nothing was measured on sm_86"; likewise of the backward pass. */
+void attune_estimate_error_text(char out[96], double seconds, const attune_problem *problem,
+                                const attune_device *device);
 /* The least seconds that the device's matrix units and memory allow for the problem, whatever the kernel. */
 double attune_problem_floor(const attune_problem *problem, const attune_device *device);
 int attune_registers_estimate(const attune_config *config); /* per thread */
@@ -488,6 +495,7 @@ typedef struct {
   int32_t alignment;  /* bytes */
   size_t run;         /* offset of its pointer in attune_run_inputs; workspace: not used */
   size_t argument;    /* offset of its pointer in attune_kernel_arguments */
+  const char *member; /* of attune_tensors, for messages; NULL: name */
   const char *option; /* what of the problem asks for it, for messages; NULL: always needed, or optional */
   attune_need (*need)(const attune_problem *problem);
   bool saved; /* of what forward writes, what backward reads */
@@ -539,7 +547,7 @@ typedef struct {
   int32_t inner;     /* of these, along the first axis after columns; the others along the next */
 } attune_tensor_map_box;
 
-enum { ATTUNE_STEPS_MAX = 4, ATTUNE_SEGMENTS_MAX = 4, ATTUNE_SEGMENT_ALIGNMENT = 256 };
+enum { ATTUNE_SEGMENTS_MAX = 4, ATTUNE_SEGMENT_ALIGNMENT = 256 };
 
 /* One kernel and its launch. A run copies the arguments, writes the pointers of the bindings into them, and launches.
  */
@@ -568,6 +576,8 @@ typedef struct {
   int64_t workspace_bytes;
 } attune_steps;
 
+/* The configs of a config's steps, in their order; how many there are. */
+int attune_config_kernels(attune_config out[ATTUNE_STEPS_MAX], const attune_config *config);
 /* The steps of a config for a resolved problem. ATTUNE_ILLEGAL_CONFIG as attune_launch_of. */
 attune_status attune_steps_of(attune_steps *out, const attune_config *config, const attune_problem *problem);
 /* The steps that build a block mask, or check it; of the mask count batch, heads, and whether it has column_offsets.

@@ -1,7 +1,7 @@
 /* Attune: exact attention, generated and tuned for the GPU at hand.
  *
  * This is the one public header. A context owns a device and a store of tuned kernels; a plan is the compiled kernels
- * of one problem; attune_run enqueues them. See runtime/example.c for a whole program in forty lines.
+ * of one problem; attune_run enqueues them. See runtime/example.c for a whole program.
  *
  * Compatibility. Numbers of enumerators are fixed and only appended. A struct with a struct_size grows at its end, and
  * its init function stores the size that the caller was compiled with: a library reads a smaller struct as the older
@@ -70,7 +70,10 @@ typedef enum {
 
 typedef enum { ATTUNE_FP16 = 0, ATTUNE_BF16 = 1 } attune_dtype;
 
-/* FORWARD: O, and LSE where it is wanted. BACKWARD: the gradients of Q, K and V, from that of O. */
+/* FORWARD: O, and LSE where it is wanted. BACKWARD: the gradients of Q, K and V, from that of O. A plan is of one
+ * operation; a program that trains makes two of one problem. There are no gradients of a bias, of sinks and of what an
+ * expression reads yet. A score expression is differentiated (rules: generator/README.md); with a block_size the lists
+ * by columns are needed (attune_block_mask). */
 typedef enum { ATTUNE_FORWARD = 0, ATTUNE_BACKWARD = 1 } attune_operation;
 
 /* Query i and key j, shift = 0 for NONE and CAUSAL, seqlen_k - seqlen_q for CAUSAL_BOTTOM_RIGHT.
@@ -120,7 +123,7 @@ typedef struct {
   float scale;      /* any finite float (beyond 1000 only the reference family runs); NaN: 1/sqrt(head_dim), which is
                      * not what rows that were padded want */
   float softcap;    /* 0: none; else, up to 10,000: score = softcap * tanh(scale*q.k / softcap) */
-  int32_t want_lse; /* 1: also write LSE */
+  int32_t want_lse; /* 1: also write LSE; BACKWARD reads it, and ignores this */
   attune_strides q, k, v, o;
   /* Expressions in C syntax, NULL or "" for none (grammar: generator/README.md), at most 479 bytes. mask_expr is true
    * where query q sees key k, besides what mask and window say: "q / 128 == k / 128 || k < 64". score_expr is the new
@@ -210,11 +213,21 @@ typedef struct {
  * NaN and infinity in the inputs. What lies beyond a sequence's length, between rows, and in tiles that are hidden as
  * a whole is never read into a result. In a hidden key of K it is hidden with its score; a bias, which is added, does
  * not hide it. In V it may also reach rows that do not see its key, where their tile has other rows that do, since a
- * weight of 0 times it is NaN: which rows, depends on the config. */
+ * weight of 0 times it is NaN: which rows, depends on the config.
+ *
+ * Gradients. BACKWARD computes P anew, as exp(score - lse), so that o and lse have to be what FORWARD wrote for the
+ * same inputs, mask, scale, softcap, sinks and lengths. lse is a float: P is off by |lse| * 2^-24 of itself, which up
+ * to an |lse| of about 2^12 is less than what rounding to dtype costs; until there gradients are about as near to the
+ * exact ones as those of the unfused computation in dtype, and beyond they get worse in proportion. Where all scores of
+ * a row are a finite "minus infinity", lse no longer tells how many they are: such a row's gradients mean nothing. A
+ * row that sees no key (its lse is -inf) gets and gives zero. A NaN or infinity in a row of q, k, v or d_o may reach
+ * the gradients of other rows in the tiles that it shares, hidden or not. With one config the gradients are the same
+ * bits on every run: each element is summed up by one thread, in one order. Nothing of the inputs may share memory with
+ * dq, dk and dv: what one kernel has written, the next one would read. */
 typedef struct {
   size_t struct_size;    /* sizeof(attune_tensors), set by attune_tensors_init */
   const void *q, *k, *v; /* (batch, seqlen, heads, head_dim), elements of dtype */
-  /* FORWARD writes o and lse; BACKWARD reads what FORWARD wrote of the same problem, and needs both. */
+  /* FORWARD writes o, and lse where the problem wants it; BACKWARD reads both. */
   void *o;    /* (batch, seqlen_q, heads_q, head_dim_v), elements of dtype */
   float *lse; /* (batch, heads_q, seqlen_q) contiguous, natural log, -inf where no key is visible; or NULL */
   /* (batch) each, or NULL: from 0 to problem.seqlen_q and seqlen_k. Rows past seqlens_q stay untouched, keys past
@@ -226,12 +239,13 @@ typedef struct {
   const void *bias;                       /* where the problem wants it, elements of dtype */
   const float *sinks;                     /* (heads_q) where the problem wants them, natural logits */
   attune_block_mask block_mask;           /* where the problem has a block_size, else zero */
-  /* BACKWARD. A row of dq, dk or dv is written up to its sequence's length, as one of o is; where nobody sees it, it is
-   * zero. */
-  const void *d_o;   /* gradient of o, elements of dtype, 16-byte aligned as the three below */
-  const float *dlse; /* gradient of lse, which has its shape; or NULL: 0 */
-  void *dq, *dk,
-      *dv; /* shapes of q, k and v, elements of dtype; that of a key is summed over the heads that share it */
+  /* BACKWARD, which needs all but dlse; FORWARD takes none of them. Rows of dq, dk and dv are written up to their
+   * sequence's lengths, with zeros where nobody sees them; those past seqlens_q and seqlens_k stay untouched, as does
+   * all between rows. What they held before does not matter: nothing is added to it. */
+  const void *d_o;    /* gradient of o, elements of dtype, 16-byte aligned as the three below */
+  const float *dlse;  /* gradient of lse, which has its shape, where something depends on lse itself; or NULL: 0 */
+  void *dq, *dk, *dv; /* shapes of q, k and v, elements of dtype; those of a key are sums over the heads that share it
+                       */
 } attune_tensors;
 
 /* The message of this thread's last failing call: what failed, why, and what to do. Static memory of the thread, valid

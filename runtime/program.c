@@ -54,7 +54,7 @@ attune_status attune_program_load(attune_program **out, const attune_program_sou
     if (first < i)
       program->loaded[i] = program->loaded[first];
     else
-      status = load(&program->loaded[i], from, &steps->steps[i].config, i == 0 ? from->kernel : NULL);
+      status = load(&program->loaded[i], from, &steps->steps[i].config, from->kernels ? from->kernels[i] : NULL);
   }
   if (status == ATTUNE_OK)
     *out = program;

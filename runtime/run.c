@@ -13,12 +13,13 @@ attune_status attune_check_pointer(const char *name, const void *pointer, uintpt
 
 static attune_status check_tensor(const attune_tensor_row *tensor, const attune_problem *problem, const void *pointer) {
   const attune_need need = tensor->need(problem);
+  const char *name = tensor->member ? tensor->member : tensor->name;
   if (need == ATTUNE_NEED_YES || (pointer && need == ATTUNE_NEED_OPTIONAL))
-    return attune_check_pointer(tensor->name, pointer, (uintptr_t)tensor->alignment);
+    return attune_check_pointer(name, pointer, (uintptr_t)tensor->alignment);
   if (!pointer || !tensor->option) return ATTUNE_OK;
   return attune_fail(ATTUNE_BAD_POINTER,
-                     "%s is given, but the plan was made without it; set %s in the problem, or %s to NULL",
-                     tensor->name, tensor->option, tensor->name);
+                     "%s is given, but the plan was made without it; set %s in the problem, or %s to NULL", name,
+                     tensor->option, name);
 }
 
 /* The caller may have another problem in mind. */

@@ -63,7 +63,7 @@ typedef struct {
   attune_backend *backend;
   attune_store *store;
   const attune_problem *problem;
-  const attune_kernel *kernel; /* of the first step, where the caller has it; or NULL */
+  attune_kernel *const *kernels; /* of each step, where the caller has them; or NULL */
   bool frozen;
 } attune_program_source;
 

@@ -177,6 +177,21 @@ static attune_status backward_steps(attune_steps *out, const attune_config *conf
   return ATTUNE_OK;
 }
 
+int attune_config_kernels(attune_config out[ATTUNE_STEPS_MAX], const attune_config *config) {
+  if (attune_config_operation(config) == ATTUNE_OPERATION_BACKWARD) {
+    attune_config_delta(&out[0], config);
+    out[1] = *config;
+    attune_config_dq(&out[2], config);
+    return 3;
+  }
+  out[0] = *config;
+  if (config->splits > 1 && attune_config_operation(config) == ATTUNE_OPERATION_FORWARD) {
+    attune_config_combine(&out[1], config);
+    return 2;
+  }
+  return 1;
+}
+
 attune_status attune_steps_of(attune_steps *out, const attune_config *config, const attune_problem *problem) {
   if (out == NULL || config == NULL || problem == NULL) return attune_fail(ATTUNE_BAD_ARGUMENT, "steps: null pointer");
   memset(out, 0, sizeof *out);

@@ -57,8 +57,9 @@ static int registers_least(const attune_config *c) {
 }
 
 static int registers(const attune_config *config) {
-  enum { ADDRESSES_AND_STATE = 56 };
-  return registers_least(config) + ADDRESSES_AND_STATE;
+  enum { ADDRESSES_AND_STATE = 88 }; /* fitted to what ptxas 13.0 reports for sm_80 and sm_90 */
+  const int operand = rows_of_warp(config) * step_rows(config) / 64; /* P or dS, packed */
+  return registers_least(config) + operand + ADDRESSES_AND_STATE;
 }
 
 static attune_status legal(const attune_config *c, const attune_device *device) {
@@ -101,13 +102,19 @@ static void split_dkv_axis(attune_axis *out, const attune_config *config, const 
   if (padded(config->head_dim) + padded(config->head_dim_v) > TOGETHER) *out = (attune_axis){.values = {1}, .count = 1};
 }
 
+static void split_dkv_refine(attune_axis *out, const attune_config *config) {
+  (void)config;
+  *out = (attune_axis){.values = {1}, .count = 1};
+}
+
 static const attune_config_field schedule[] = {
     {ATTUNE_FIELD_TILE_M, .low = FRAGMENT, .high = TILE_MAX, .axis = {{16, 32, 64, 128}, 4}},
     {ATTUNE_FIELD_TILE_N, .low = FRAGMENT, .high = TILE_MAX, .axis = {{64, 128}, 2}},
     {ATTUNE_FIELD_WARPS, .low = 1, .high = WARPS_MAX, .axis = {{4, 8}, 2}},
     {ATTUNE_FIELD_STAGES, .low = 1, .high = STAGES_MAX, .axis = {{1, 2}, 2}},
     {ATTUNE_OWN_FIELD(SPLIT_DKV, "split_dkv"), .prefix = "split_dkv", .flag = true, .high = 1,
-     .axis_of = split_dkv_axis, .meaning = "dK and dV are worked on by blocks of their own"},
+     .axis_of = split_dkv_axis, .refine = split_dkv_refine,
+     .meaning = "dK and dV are worked on by blocks of their own"},
     {ATTUNE_FIELD_MIN_BLOCKS_PER_SM, .high = INT32_MAX, .axis = {{1, 2}, 2}},
     {ATTUNE_OWN_FIELD(DQ_TILE_M, "dq_tile_m"), .prefix = "dq_m", .absent = ATTUNE_NEVER_ABSENT, .low = FRAGMENT,
      .high = TILE_MAX, .axis = {{64, 128}, 2}, .meaning = "query rows of a block of the kernel for dQ"},
@@ -133,7 +140,9 @@ static const attune_config_field dq_schedule[] = {
 static void cost(attune_cost *out, const attune_config *c, const attune_problem *problem) {
   const double depth = padded(c->head_dim), width = padded(c->head_dim_v);
   const double own = own_rows(c), step = step_rows(c);
-  const double products = is_dq(c) ? 2 * depth + width : 2 * depth + 2 * width;
+  const bool split = c->own[SPLIT_DKV] && !is_dq(c);
+  /* Of blocks that work on dK and of those that work on dV the mean. */
+  const double products = is_dq(c) ? 2 * depth + width : split ? 1.5 * depth + width : 2 * depth + 2 * width;
   const double step_bytes = 2 * step * (depth + width), own_bytes = 2 * own * (depth + width);
   const bool softcap = problem->softcap > 0;
   /* Each warp reads the step's tiles for each of two products, and its own rows. */
@@ -143,7 +152,7 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
       .loaded_bytes = step_bytes,
       .exponentials = own * step * (softcap ? 3 : 1),
       .float_operations = own * step * (softcap ? 10 : 6),
-      .latency_clocks = 100,
+      .latency_clocks = c->stages == 1 ? 900 : 100, /* with one stage a step waits for its own tiles */
       .outside_clocks = 2500 + 2 * own_bytes / 32,
   };
 }

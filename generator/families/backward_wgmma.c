@@ -181,7 +181,7 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
       .loaded_bytes = 2 * m * (depth + width) + 4 * m * depth,
       .exponentials = m * n * (softcap ? 3 : 1),
       .float_operations = m * n * (softcap ? 12 : 8),
-      .latency_clocks = 500,
+      .latency_clocks = c->stages == 1 ? 1400 : 500,
       .serial_share = consumers(c) * c->min_blocks_per_sm > 1 ? 0.7 : 1, /* not fitted: nothing was measured */
       .outside_clocks = 5000,
   };

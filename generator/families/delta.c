@@ -25,7 +25,7 @@ static void layout(attune_layout *out, const attune_config *config) {
 
 static int registers(const attune_config *config) {
   (void)config;
-  return 32;
+  return 60;
 }
 
 const attune_family_row attune_family_delta_row = {

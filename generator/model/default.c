@@ -17,7 +17,7 @@ static bool visit_default(void *user, const attune_config *config, bool legal, c
   default_search *search = user;
   (void)reason;
   if (!legal) return true;
-  const double seconds = attune_estimate_resolved(config, search->problem, search->device, 0, 0, &search->memo);
+  const double seconds = attune_estimate_resolved(config, search->problem, search->device, NULL, &search->memo);
   if (seconds < search->best_seconds ||
       (seconds == search->best_seconds && attune_config_compare(config, &search->best) < 0)) {
     search->best = *config;

@@ -90,7 +90,7 @@ static int spill_estimate(const attune_config *config, const attune_device *devi
   return excess > 0 ? REGISTER_BYTES * excess * (8 + excess) / 8 : 0;
 }
 
-/* ---- steps: how many tiles of keys a tile of queries sees ---- */
+/* ---- steps: how many tiles of keys a tile of queries sees, or of queries a tile of keys ---- */
 
 typedef struct {
   double mean, longest;
@@ -137,7 +137,26 @@ static double steps_with_halves(const attune_config *c, const attune_problem *p,
   return of_slowest * most + (1 - of_slowest) * sum / (double)groups;
 }
 
+static bool is_of_keys(const attune_config *config) {
+  return attune_config_operation(config) == ATTUNE_OPERATION_BACKWARD;
+}
+
+/* Tiles of queries that see a key of the tile, of all heads that share it. */
+static double steps_of_keys(const attune_config *c, const attune_problem *p, int64_t tile) {
+  const int64_t shift = p->mask == ATTUNE_MASK_CAUSAL_BOTTOM_RIGHT ? (int64_t)p->seqlen_k - p->seqlen_q : 0;
+  const attune_range keys = attune_block_range(tile, c->tile_n, p->seqlen_k);
+  int64_t begin = 0, end = p->seqlen_q;
+  if (p->window_right != ATTUNE_UNBOUNDED && keys.low - shift - p->window_right > 0)
+    begin = keys.low - shift - p->window_right;
+  if (p->window_left != ATTUNE_UNBOUNDED && keys.high - shift + p->window_left + 1 < end)
+    end = keys.high - shift + p->window_left + 1;
+  if (end <= begin) return 0;
+  const int64_t tiles = (end + c->tile_m - 1) / c->tile_m - begin / c->tile_m;
+  return (double)tiles * (p->heads_q / p->heads_kv);
+}
+
 static double steps_of_tile(const attune_config *c, const attune_problem *p, bool half_tiles, int64_t tile) {
+  if (is_of_keys(c)) return steps_of_keys(c, p, tile);
   const key_span keys = keys_of_tile(c, p, tile);
   if (keys.end <= keys.begin) return 0;
   if (half_tiles) return steps_with_halves(c, p, tile);
@@ -159,10 +178,29 @@ static steps count_steps(const attune_config *config, const attune_problem *prob
 
 /* ---- the same with a mask expression: tiles that it leaves, as kernels find them ---- */
 
+/* Of all tiles of queries, evenly spread ones. */
+static double pattern_steps_of_keys(const attune_config *c, const attune_problem *p, const attune_expression *mask,
+                                    int64_t tile) {
+  enum { MOST = 512 };
+  const int64_t end = attune_blocks_of(p->seqlen_q, c->tile_m), step = end <= MOST ? 1 : end / MOST | 1;
+  attune_range_scope scope = {.k = attune_block_range(tile, c->tile_n, p->seqlen_k),
+                              .seqlen_q = {p->seqlen_q, p->seqlen_q},
+                              .seqlen_k = {p->seqlen_k, p->seqlen_k}};
+  int64_t seen = 0;
+  for (int64_t i = 0; i < end; i += step) {
+    const key_span keys = keys_of_rows(p, i * c->tile_m, (i + 1) * c->tile_m);
+    scope.q = attune_block_range(i, c->tile_m, p->seqlen_q);
+    if (keys.begin > scope.k.high || keys.end <= scope.k.low) continue;
+    seen += attune_expression_seen(mask, &scope) != ATTUNE_SEEN_NONE;
+  }
+  return (double)(seen * step) * (p->heads_q / p->heads_kv);
+}
+
 /* Of a long row every so many tiles; the step is odd, so that it falls in with no power of two. */
 static double pattern_steps_of_tile(const attune_config *c, const attune_problem *p, const attune_expression *mask,
                                     int64_t tile) {
   enum { MOST = 512 };
+  if (is_of_keys(c)) return pattern_steps_of_keys(c, p, mask, tile);
   const key_span keys = keys_of_tile(c, p, tile);
   const int64_t first = keys.begin / c->tile_n, end = (keys.end + c->tile_n - 1) / c->tile_n;
   const int64_t step = end - first <= MOST ? 1 : (end - first) / MOST | 1;
@@ -190,12 +228,15 @@ static steps count_pattern_steps(const attune_config *config, const attune_probl
   return result;
 }
 
-static steps steps_of(const attune_config *config, const attune_problem *problem, bool half_tiles, int64_t tiles,
-                      attune_estimate_memo *memo) {
+static steps steps_of(const attune_config *config, const attune_problem *problem, bool half_tiles,
+                      const attune_launch *launch, attune_estimate_memo *memo) {
   attune_expression *mask = NULL;
+  const bool of_keys = is_of_keys(config);
+  const int64_t tiles = of_keys ? attune_blocks_of(problem->seqlen_k, config->tile_n) : launch->tiles_m;
   if (!attune_problem_has_mask_expr(problem)) return count_steps(config, problem, half_tiles, tiles);
   for (int i = 0; i < memo->count; i++)
-    if (memo->shapes[i].tile_m == config->tile_m && memo->shapes[i].tile_n == config->tile_n)
+    if (memo->shapes[i].tile_m == config->tile_m && memo->shapes[i].tile_n == config->tile_n &&
+        memo->shapes[i].of_keys == of_keys)
       return (steps){memo->shapes[i].mean, memo->shapes[i].longest};
   (void)attune_problem_expression(&mask, ATTUNE_EXPRESSION_MASK, problem);
   /* Only its number may be known. */
@@ -205,6 +246,7 @@ static steps steps_of(const attune_config *config, const attune_problem *problem
   if (memo->count < ATTUNE_TILE_SHAPES_MAX) {
     memo->shapes[memo->count].tile_m = config->tile_m;
     memo->shapes[memo->count].tile_n = config->tile_n;
+    memo->shapes[memo->count].of_keys = of_keys;
     memo->shapes[memo->count].mean = result.mean;
     memo->shapes[memo->count++].longest = result.longest;
   }
@@ -292,11 +334,14 @@ double attune_estimate_error(double seconds) {
   return seconds < shortest ? 1.0 : 0.3;
 }
 
-void attune_estimate_error_text(char out[64], double seconds, const attune_device *device) {
-  enum { MEASURED_ARCH = 90 };
-  const int written = snprintf(out, 64, "+- %.0f%%", 100 * attune_estimate_error(seconds));
-  if (device->arch == MEASURED_ARCH || device->arch == 0) return;
-  snprintf(out + written, 64 - (size_t)written, " or more, nothing was measured on sm_%d", device->arch);
+void attune_estimate_error_text(char out[96], double seconds, const attune_problem *problem,
+                                const attune_device *device) {
+  enum { SIZE = 96, MEASURED_ARCH = 90 };
+  const int written = snprintf(out, SIZE, "+- %.0f%%", 100 * attune_estimate_error(seconds));
+  if (problem->operation == ATTUNE_BACKWARD)
+    snprintf(out + written, SIZE - (size_t)written, " or more, nothing was measured of the backward pass");
+  else if (device->arch != MEASURED_ARCH && device->arch != 0)
+    snprintf(out + written, SIZE - (size_t)written, " or more, nothing was measured on sm_%d", device->arch);
 }
 
 double attune_problem_floor(const attune_problem *problem, const attune_device *device) {
@@ -306,33 +351,34 @@ double attune_problem_floor(const attune_problem *problem, const attune_device *
 }
 
 double attune_estimate(const attune_config *config, const attune_problem *problem, const attune_device *device,
-                       int registers, int spill_bytes) {
+                       const attune_footprint footprints[ATTUNE_STEPS_MAX]) {
   attune_estimate_memo memo = {.count = 0};
-  return attune_estimate_with(config, problem, device, registers, spill_bytes, &memo);
+  return attune_estimate_with(config, problem, device, footprints, &memo);
 }
 
 double attune_estimate_with(const attune_config *config, const attune_problem *problem, const attune_device *device,
-                            int registers, int spill_bytes, attune_estimate_memo *memo) {
+                            const attune_footprint footprints[ATTUNE_STEPS_MAX], attune_estimate_memo *memo) {
   attune_problem resolved;
   if (attune_problem_resolve(&resolved, problem)) return INFINITY;
-  return attune_estimate_resolved(config, &resolved, device, registers, spill_bytes, memo);
+  return attune_estimate_resolved(config, &resolved, device, footprints, memo);
 }
 
-double attune_estimate_resolved(const attune_config *config, const attune_problem *p, const attune_device *device,
-                                int registers, int spill_bytes, attune_estimate_memo *memo) {
+/* Of a kernel that goes through tiles: without memory and the time to start it. INFINITY: it cannot run. */
+static double kernel_seconds(const attune_config *config, const attune_problem *p, const attune_device *device,
+                             const attune_footprint *footprint, attune_estimate_memo *memo) {
   attune_launch launch;
   const attune_family_row *family = attune_family_find(config->family);
   if (family == NULL || family->cost == NULL || attune_launch_of(&launch, config, p)) return INFINITY;
-  const int occupancy = attune_occupancy(config, device, registers);
+  const int occupancy = attune_occupancy(config, device, footprint->registers);
   if (occupancy == 0) return INFINITY;
-  if (registers <= 0) spill_bytes = spill_estimate(config, device);
+  const int spill_bytes = footprint->registers > 0 ? footprint->spill_bytes : spill_estimate(config, device);
 
   const rates r = rates_of(device);
   const speeds speed = speeds_of(device);
 
   attune_cost step;
   family->cost(&step, config, p);
-  steps n = steps_of(config, p, step.half_tiles, launch.tiles_m, memo);
+  steps n = steps_of(config, p, step.half_tiles, &launch, memo);
   n.mean = fmax(1, n.mean / config->splits);
   n.longest = fmax(1, ceil(n.longest / config->splits));
   const int32_t denominator = attune_problem_density_denominator(p);
@@ -363,12 +409,57 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
     if (waves == 0) longest = n.longest * round + step.outside_clocks;
     clocks = fmax(clocks + tail_share(config->order) * longest, longest);
   }
-  const double compute = clocks / speed.hertz;
+  return clocks / speed.hertz;
+}
+
+/* Products, bytes that pass from memory, and starts, of a kernel or of several that follow each other. */
+static double together(double compute, double bytes, int start_microseconds, const attune_device *device) {
+  const double memory = bytes / (0.85 * speeds_of(device).bandwidth);
+  return fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * start_microseconds;
+}
+
+static double forward_seconds(const attune_config *config, const attune_problem *p, const attune_device *device,
+                              const attune_footprint *footprints, attune_estimate_memo *memo) {
+  attune_launch launch;
+  const double compute = kernel_seconds(config, p, device, &footprints[0], memo);
+  if (!isfinite(compute) || attune_launch_of(&launch, config, p)) return INFINITY;
+  const double slots = speeds_of(device).sms * attune_occupancy(config, device, footprints[0].registers);
   const double bytes = traffic_bytes(config, p, device, launch.tiles_m, slots) + partial_bytes(config, p);
-  const double memory = bytes / (0.85 * speed.bandwidth);
   const int start = LAUNCH_MICROSECONDS + (config->persistent == ATTUNE_PERSISTENT_DYNAMIC ? CLEAR_MICROSECONDS : 0) +
                     (config->splits > 1 ? COMBINE_MICROSECONDS : 0);
-  const double seconds = fmax(compute, memory) + 0.1 * fmin(compute, memory) + 1e-6 * start;
+  return together(compute, bytes, start, device);
+}
+
+/* The kernel for delta reads O and its gradient, and does next to nothing with them. Each of the other two reads Q, K,
+ * V and the gradient of O, and writes its own gradients. Where the one of keys adds up dQ in floats, these are cleared
+ * before, and the last kernel only converts them. */
+static double backward_seconds(const attune_config *config, const attune_problem *p, const attune_device *device,
+                               const attune_footprint *footprints, attune_estimate_memo *memo) {
+  attune_config kernels[ATTUNE_STEPS_MAX];
+  const double rows_q = (double)p->batch * p->heads_q * p->seqlen_q;
+  const double rows_k = (double)p->batch * p->heads_kv * p->seqlen_k;
+  const double q = 2 * rows_q * p->head_dim, o = 2 * rows_q * p->head_dim_v;
+  const double kv = 2 * rows_k * (p->head_dim + p->head_dim_v), terms = 8 * rows_q;
+  const int count = attune_config_kernels(kernels, config);
+  const bool converts = kernels[count - 1].family == ATTUNE_FAMILY_DQ_CONVERT;
+  const double tiles = q + o + kv + terms;
+  const double written[] = {terms, kv, q}, read[] = {2 * o + 4 * rows_q, tiles, converts ? 2 * q : tiles};
+  double seconds = converts ? together(0, 2 * q, CLEAR_MICROSECONDS, device) : 0;
+  for (int i = 0; i < count; i++) {
+    const bool streams = i == 0 || (i == count - 1 && converts); /* goes through no tiles */
+    const double compute = streams ? 0 : kernel_seconds(&kernels[i], p, device, &footprints[i], memo);
+    seconds += together(compute, read[i] + written[i], LAUNCH_MICROSECONDS, device);
+  }
+  return seconds;
+}
+
+double attune_estimate_resolved(const attune_config *config, const attune_problem *p, const attune_device *device,
+                                const attune_footprint footprints[ATTUNE_STEPS_MAX], attune_estimate_memo *memo) {
+  static const attune_footprint estimated[ATTUNE_STEPS_MAX];
+  if (footprints == NULL) footprints = estimated;
+  const double seconds = attune_config_operation(config) == ATTUNE_OPERATION_BACKWARD
+                             ? backward_seconds(config, p, device, footprints, memo)
+                             : forward_seconds(config, p, device, footprints, memo);
   const bool all_known = !attune_problem_has_mask_expr(p) && p->block_size == 0; /* how much work there is */
   return all_known ? fmax(seconds, attune_problem_floor(p, device)) : seconds;
 }

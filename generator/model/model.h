@@ -6,7 +6,7 @@
 
 /* attune_estimate_with for a resolved problem. */
 double attune_estimate_resolved(const attune_config *config, const attune_problem *problem, const attune_device *device,
-                                int registers, int spill_bytes, attune_estimate_memo *memo);
+                                const attune_footprint footprints[ATTUNE_STEPS_MAX], attune_estimate_memo *memo);
 
 /* The typical part of the device's architecture, or of the newest one before it. */
 void attune_device_typical(attune_device *out, const attune_device *device);

@@ -101,7 +101,7 @@ static tensor_shape shape_of(const attune_problem *p, const char *name) {
       {"k", &p->k, p->batch, p->seqlen_k, p->heads_kv, p->head_dim, false},
       {"v", &p->v, p->batch, p->seqlen_k, p->heads_kv, p->head_dim_v, false},
       {"o", &p->o, p->batch, p->seqlen_q, p->heads_q, p->head_dim_v, p->operation == ATTUNE_FORWARD},
-      {"do", &p->d_o, p->batch, p->seqlen_q, p->heads_q, p->head_dim_v, false},
+      {"d_o", &p->d_o, p->batch, p->seqlen_q, p->heads_q, p->head_dim_v, false},
       {"dq", &p->dq, p->batch, p->seqlen_q, p->heads_q, p->head_dim, true},
       {"dk", &p->dk, p->batch, p->seqlen_k, p->heads_kv, p->head_dim, true},
       {"dv", &p->dv, p->batch, p->seqlen_k, p->heads_kv, p->head_dim_v, true},
@@ -113,7 +113,7 @@ static tensor_shape shape_of(const attune_problem *p, const char *name) {
 }
 
 attune_status attune_check_strides(const attune_problem_field *field, const attune_problem *p) {
-  const tensor_shape shape = shape_of(p, field->name);
+  const tensor_shape shape = shape_of(p, field->member);
   return check_tensor(&shape);
 }
 
@@ -123,7 +123,7 @@ void attune_problem_drop_strides(attune_problem *p) {
 
 void attune_canonical_strides(attune_problem *p) {
   attune_strides *const strides[] = {&p->q, &p->k, &p->v, &p->o, &p->d_o, &p->dq, &p->dk, &p->dv};
-  const char *const names[] = {"q", "k", "v", "o", "do", "dq", "dk", "dv"};
+  const char *const names[] = {"q", "k", "v", "o", "d_o", "dq", "dk", "dv"};
   const int count = p->operation == ATTUNE_BACKWARD ? 8 : 4;
   for (int i = 0; i < count; i++) {
     const tensor_shape shape = shape_of(p, names[i]);

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "generator/base/random.h"
 #include "tests/device/device_case.h"
 
-enum { MAKERS = 8, HOST_FLOPS = 200000000 };
+enum { MAKERS = 8, HOST_FLOPS = 200000000, RANDOM_CASES = 24 };
 
 typedef enum { CONTIGUOUS, HEADS_FIRST, PACKED, PADDED, BROADCAST } layout;
 
@@ -98,6 +99,29 @@ static const gpu_case cases[] = {
      .lengths = 2,
      .lengths_q = {300, 200, 100, 1},
      .lengths_k = {150, 300, 0, 300}},
+    {.name = "gradients, causal", .class = "backward.bf16.d128.b2.h4.kv4.q512.k512.causal"},
+    {.name = "gradients, no mask, fp16", .class = "backward.fp16.d64.b2.h4.kv4.q1024.k1024"},
+    {.name = "gradients, head_dim 256", .class = "backward.bf16.d256.b1.h2.kv2.q512.k512.causal"},
+    {.name = "gradients, head_dim 192, 128", .class = "backward.bf16.d192.v128.b1.h4.kv4.q512.k512.causal"},
+    {.name = "gradients, head_dim 40, 72", .class = "backward.fp16.d40.v72.b1.h2.kv2.q300.k300.causal"},
+    {.name = "gradients, one query, one key", .class = "backward.bf16.d64.b1.h1.kv1.q1.k1"},
+    {.name = "gradients, grouped heads", .class = "backward.bf16.d128.b2.h8.kv2.q300.k333.causal-bottom-right"},
+    {.name = "gradients, rows without keys", .class = "backward.bf16.d64.b1.h2.kv2.q300.k100.causal-bottom-right"},
+    {.name = "gradients, window", .class = "backward.fp16.d128.b1.h4.kv2.q500.k500.w100,50"},
+    {.name = "gradients, softcap", .class = "backward.bf16.d64.b1.h2.kv2.q400.k400.causal.softcap", .softcap = 5},
+    {.name = "gradients, negative scale", .class = "backward.bf16.d64.b1.h2.kv2.q400.k400.negated", .scale = -0.125f},
+    {.name = "gradients, sinks", .class = "backward.bf16.d64.b1.h2.kv2.q400.k400.causal.sinks"},
+    {.name = "gradients, padded rows", .class = "backward.fp16.d40.v72.b3.h2.kv2.q100.k130", .layout = PADDED},
+    {.name = "gradients, heads before seqlen",
+     .class = "backward.bf16.d128.b2.h4.kv2.q300.k400",
+     .layout = HEADS_FIRST},
+    {.name = "gradients, q, k, v packed", .class = "backward.bf16.d64.b2.h4.kv4.q300.k300.causal", .layout = PACKED},
+    {.name = "gradients, lengths of both",
+     .class = "backward.bf16.d64.b4.h2.kv2.q300.k300.causal",
+     .lengths = 2,
+     .lengths_q = {300, 77, 0, 128},
+     .lengths_k = {300, 77, 13, 64}},
+    {.name = "gradients, seqlen 4096", .class = "backward.bf16.d128.b1.h2.kv2.q4096.k4096.causal"},
     {.name = "many heads", .class = "forward.bf16.d64.b16.h32.kv8.q256.k256.causal"},
     {.name = "seqlen 8192", .class = "forward.bf16.d128.b1.h2.kv2.q8192.k8192.causal.lse"},
     {.name = "seqlen 16384, fp16", .class = "forward.fp16.d64.b1.h2.kv2.q16384.k16384.lse"},
@@ -127,11 +151,18 @@ static void lay_out(attune_problem *p, layout layout) {
     p->v = (attune_strides){(sk + 5) * (hk * (v + 8) + 8), hk * (v + 8) + 8, v + 8};
     p->o = (attune_strides){(sq + 2) * (hq * (v + 16) + 8), hq * (v + 16) + 8, v + 16};
     break;
-  case BROADCAST:
+  case BROADCAST: /* of inputs alone */
     p->k = (attune_strides){0, hk * d, d};
     p->v = (attune_strides){0, hk * v, v};
     break;
   }
+}
+
+/* Gradients lie as what they are of. */
+static void lay_out_gradients(attune_problem *p, layout layout) {
+  if (p->operation == ATTUNE_FORWARD || layout == BROADCAST) return;
+  p->d_o = p->o;
+  p->dq = p->q, p->dk = p->k, p->dv = p->v;
 }
 
 static attune_status problem_of(attune_problem *out, const gpu_case *c) {
@@ -139,6 +170,7 @@ static attune_status problem_of(attune_problem *out, const gpu_case *c) {
   if (c->scale < 0 || c->scale > 0) out->scale = c->scale;
   if (c->softcap > 0) out->softcap = c->softcap;
   lay_out(out, c->layout);
+  lay_out_gradients(out, c->layout);
   return status;
 }
 
@@ -154,7 +186,7 @@ typedef struct {
 } trial;
 
 static attune_context *context;
-static trial trials[8 * CASES];
+static trial trials[10 * CASES];
 static int trial_count, next_trial;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -252,7 +284,55 @@ static const gpu_case covered[] = {
     {.name = "config",
      .class = "forward.bf16.d40.v72.b2.h3.kv1.q333.k777.causal-bottom-right.negated.lse",
      .scale = -0.1f},
+    {.name = "config of gradients", .class = "backward.bf16.d128.b2.h4.kv2.q300.k400.causal"},
+    {.name = "config of gradients", .class = "backward.fp16.d64.b2.h4.kv4.q333.k257.w100,40.softcap", .softcap = 8},
+    {.name = "config of gradients", .class = "backward.bf16.d256.b1.h2.kv2.q200.k300"},
 };
+
+/* ---- random cases: gradients, with everything that decides tiles and rows drawn by chance ---- */
+
+static gpu_case random_cases[RANDOM_CASES];
+static char random_classes[RANDOM_CASES][ATTUNE_TEXT_MAX];
+
+static int32_t drawn(uint64_t *state, int32_t low, int32_t high) {
+  return low + (int32_t)(attune_random_next(state) % (uint64_t)(high - low + 1));
+}
+
+static bool draw_case(int i) {
+  uint64_t state = (uint64_t)i + 1;
+  gpu_case *c = &random_cases[i];
+  attune_problem p;
+  attune_problem_init(&p);
+  p.operation = ATTUNE_BACKWARD;
+  p.dtype = (attune_dtype)drawn(&state, 0, 1);
+  p.head_dim = 8 * drawn(&state, 1, 32);
+  p.head_dim_v = drawn(&state, 0, 2) ? p.head_dim : 8 * drawn(&state, 1, 32);
+  p.batch = drawn(&state, 1, 4);
+  p.heads_kv = drawn(&state, 1, 3);
+  p.heads_q = p.heads_kv * drawn(&state, 1, 4);
+  p.seqlen_q = drawn(&state, 1, 700);
+  p.seqlen_k = drawn(&state, 0, 2) ? drawn(&state, 1, 700) : p.seqlen_q;
+  p.mask = (attune_mask)drawn(&state, 0, 2);
+  if (drawn(&state, 0, 2) == 0) p.window_left = drawn(&state, 0, 300);
+  if (p.mask == ATTUNE_MASK_NONE && drawn(&state, 0, 2) == 0) p.window_right = drawn(&state, 0, 300);
+  *c = (gpu_case){.name = "gradients by chance", .class = random_classes[i], .lengths = drawn(&state, 0, 2)};
+  if (drawn(&state, 0, 3) == 0) p.softcap = c->softcap = (float)drawn(&state, 1, 30);
+  for (int b = 0; b < 4; b++) {
+    c->lengths_q[b] = drawn(&state, 0, p.seqlen_q);
+    c->lengths_k[b] = drawn(&state, 0, p.seqlen_k);
+  }
+  c->layout = drawn(&state, 0, 3) ? CONTIGUOUS : PADDED;
+  return attune_problem_print(random_classes[i], &p) == ATTUNE_OK;
+}
+
+static bool add_random(void) {
+  for (int i = 0; i < RANDOM_CASES; i++) {
+    attune_problem problem;
+    if (!draw_case(i) || problem_of(&problem, &random_cases[i]) != ATTUNE_OK) return false;
+    if (!add_trial(&random_cases[i], &problem, NULL)) return false;
+  }
+  return true;
+}
 
 static bool add_trials(const attune_device *device) {
   for (int i = 0; i < CASES; i++) {
@@ -263,9 +343,12 @@ static bool add_trials(const attune_device *device) {
       return false;
   }
   for (size_t i = 0; i < sizeof covered / sizeof *covered; i++)
-    for (int family = ATTUNE_FAMILY_MMA; family < ATTUNE_FAMILY_COUNT; family++)
-      if (!add_cover(&covered[i], device, family)) return false;
-  return true;
+    for (int family = 0; family <= ATTUNE_FAMILY_LAST; family++) {
+      const char *operation = attune_operation_name(attune_config_operation(&(attune_config){.family = family}));
+      const bool serves = strncmp(covered[i].class, operation, strlen(operation)) == 0;
+      if (serves && !attune_family_is_reference(family) && !add_cover(&covered[i], device, family)) return false;
+    }
+  return add_random();
 }
 
 /* ---- verifying ---- */

@@ -197,16 +197,22 @@ void attune_verifier_destroy(attune_verifier *verifier) {
 
 attune_status attune_verifier_launch(attune_verifier *verifier, const attune_program *program) {
   (void)verifier;
-  return operations.launch(program->loaded[0], NULL, NULL);
+  attune_status status = ATTUNE_OK;
+  for (int i = 0; i < program->steps.count && status == ATTUNE_OK; i++)
+    status = operations.launch(program->loaded[i], NULL, NULL);
+  return status;
 }
 
 attune_status attune_verifier_check(attune_verifier *verifier, const attune_program *program, attune_verdict *out) {
-  const attune_config *config = &((const fake_loaded *)program->loaded[0])->config;
   attune_status status = attune_verifier_launch(verifier, program);
   pass(attune_fake_gpu.check_seconds);
   if (status != ATTUNE_OK) return status;
-  const bool wrong = answers(attune_fake_gpu.wrong, config) ||
-                     (verifier->drawing.lengths && answers(attune_fake_gpu.wrong_with_lengths, config));
+  bool wrong = false;
+  for (int i = 0; i < program->steps.count; i++) {
+    const attune_config *config = &((const fake_loaded *)program->loaded[i])->config;
+    wrong = wrong || answers(attune_fake_gpu.wrong, config) ||
+            (verifier->drawing.lengths && answers(attune_fake_gpu.wrong_with_lengths, config));
+  }
   *out = (attune_verdict){.passed = !wrong, .error = 1e-3, .error_bound = 2e-3};
   if (!out->passed) strcpy(out->worst, "batch 0, head 0, row 3: 7 instead of 1");
   return ATTUNE_OK;

@@ -223,18 +223,20 @@ EXPORT int cuLaunchKernelEx(const CUlaunchConfig *config, void *function, void *
   NEEDS_CONTEXT;
   if (!function || config->grid_y != 1 || config->grid_z != 1 || config->block_y != 1 || config->block_z != 1 || extra)
     return INVALID_VALUE;
+  const struct attune_backward_arguments *arguments = parameters[0]; /* of the union that all kernels have */
   fake_launch last = {.grid = config->grid_x,
                       .threads = config->block_x,
                       .shared_bytes = config->shared_bytes,
                       .stream = config->stream,
                       .context = stack[depth - 1],
-                      .arguments = *(struct attune_arguments *)parameters[0]};
+                      .arguments = arguments->problem,
+                      .gradients = arguments->gradients};
   for (unsigned i = 0; i < config->attribute_count; i++)
     last.programmatic |= config->attributes[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION &&
                          config->attributes[i].value.programmatic_stream_serialization_allowed;
   pthread_mutex_lock(&mutex);
   record.last = last;
-  record.launches++;
+  record.recent[record.launches++ % 4] = last;
   pthread_mutex_unlock(&mutex);
   return 0;
 }

@@ -9,7 +9,8 @@ typedef struct {
   unsigned grid, threads, shared_bytes;
   void *stream, *context;
   struct attune_arguments arguments;
-  int programmatic; /* it has the attribute of programmatic stream serialization */
+  struct attune_gradients gradients; /* of a kernel of the backward pass; else what the runtime left there */
+  int programmatic;                  /* it has the attribute of programmatic stream serialization */
 } fake_launch;
 
 /* What cuTensorMapEncodeTiled was given. */
@@ -23,10 +24,10 @@ typedef struct {
 /* libcuda: two devices, an sm_90 and an sm_75. */
 typedef struct {
   int launches, modules_loaded, modules_unloaded, pushes, pops, retains, releases, dynamic_limit;
-  int maps;        /* tensor maps made */
-  int pinned;      /* blocks of host memory that are */
-  fake_map map[4]; /* the last four, in the order of their making */
-  fake_launch last;
+  int maps;                    /* tensor maps made */
+  int pinned;                  /* blocks of host memory that are */
+  fake_map map[4];             /* the last four, in the order of their making */
+  fake_launch last, recent[4]; /* launch n, from 0 on, is recent[n % 4] */
   struct {
     int before_launch; /* that many launches came before it */
     void *to, *stream;

@@ -40,7 +40,7 @@ static void check_problem(const char *text, const attune_device *device) {
   attune_config config;
   check(attune_config_reference(&config, &problem) == ATTUNE_OK);
   check(attune_config_legal(&config, device) == ATTUNE_OK);
-  check(attune_estimate(&config, &problem, device, 0, 0) > 0);
+  check(attune_estimate(&config, &problem, device, NULL) > 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

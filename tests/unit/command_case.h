@@ -105,7 +105,8 @@ static inline int tear_down(void **state) {
 /* ---- files ---- */
 
 enum { SEQLEN_Q = 5, SEQLEN_K = 7, HEADS_Q = 4, HEADS_KV = 2, WIDTH = 8, WIDTH_V = 16 };
-static float q[SEQLEN_Q * HEADS_Q * WIDTH], k[SEQLEN_K * HEADS_KV * WIDTH], v[SEQLEN_K * HEADS_KV * WIDTH_V];
+static float q[SEQLEN_Q * HEADS_Q * WIDTH], k[SEQLEN_K * HEADS_KV * WIDTH], v[SEQLEN_K * HEADS_KV * WIDTH_V],
+    d_o[SEQLEN_Q * HEADS_Q * WIDTH_V];
 
 /* Multiples of 1/8, so that every dtype holds them. */
 static inline void fill(float *to, size_t count, int step) {
@@ -119,10 +120,17 @@ static inline void write_qkv(const char *name, const char *change) {
   fill(k, sizeof k / sizeof *k, 11);
   fill(v, sizeof v / sizeof *v, 13);
   if (strcmp(change, "huge") == 0) q[3] = 1e6f;
+  fill(d_o, sizeof d_o / sizeof *d_o, 5);
   attune_tensor tensors[] = {
       {.name = "q", .dtype = "F32", .rank = 4, .shape = {1, SEQLEN_Q, HEADS_Q, WIDTH}, .data = q, .size = sizeof q},
       {.name = "k", .dtype = "F32", .rank = 4, .shape = {1, SEQLEN_K, HEADS_KV, WIDTH}, .data = k, .size = sizeof k},
-      {.name = "v", .dtype = "F32", .rank = 4, .shape = {1, SEQLEN_K, HEADS_KV, WIDTH_V}, .data = v, .size = sizeof v}};
+      {.name = "v", .dtype = "F32", .rank = 4, .shape = {1, SEQLEN_K, HEADS_KV, WIDTH_V}, .data = v, .size = sizeof v},
+      {.name = "do",
+       .dtype = "F32",
+       .rank = 4,
+       .shape = {1, SEQLEN_Q, HEADS_Q, WIDTH_V},
+       .data = d_o,
+       .size = sizeof d_o}};
   if (strcmp(change, "dtype") == 0) strcpy(tensors[1].dtype, "I32");
   if (strcmp(change, "rank") == 0)
     tensors[0] = (attune_tensor){"q", "F32", 2, {SEQLEN_Q, HEADS_Q * WIDTH}, q, sizeof q};
@@ -137,7 +145,11 @@ static inline void write_qkv(const char *name, const char *change) {
   if (strcmp(change, "heads") == 0) tensors[1].shape[2] = 1, tensors[1].shape[3] = 2 * WIDTH;
   if (strcmp(change, "empty") == 0) tensors[0].shape[1] = 0, tensors[0].size = 0;
   snprintf(path, sizeof path, "%s/%s", folder, name);
-  assert_int_equal(attune_safetensors_write(path, tensors, strcmp(change, "absent") == 0 ? 2 : 3), ATTUNE_OK);
+  assert_int_equal(attune_safetensors_write(path, tensors,
+                                            strcmp(change, "absent") == 0 ? 2
+                                            : strcmp(change, "do") == 0   ? 4
+                                                                          : 3),
+                   ATTUNE_OK);
 }
 
 static inline void truncate_file(const char *name, off_t by) {

@@ -159,6 +159,109 @@ static void run_computes_attention_of_a_file(void **state) {
   check_output("out", "F32", 0.003);
 }
 
+static attune_safetensors *open_file(const char *name) {
+  char path[128];
+  attune_safetensors *file;
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  if (attune_safetensors_read(&file, path) != ATTUNE_OK) fail_msg("%s", attune_message());
+  return file;
+}
+
+static double element_of(const attune_tensor *tensor, int row, int head, int column) {
+  float value;
+  const int64_t index = (row * tensor->shape[2] + head) * tensor->shape[3] + column;
+  memcpy(&value, (const char *)tensor->data + index * 4, sizeof value);
+  return (double)value;
+}
+
+/* What all gradients have in common with their inputs: a row's weights add up to 1, so that the gradients of V are
+ * those of O, added up; and the scores' gradients times the scores are those of Q times Q, and of K times K. */
+static void check_gradients(const char *name) {
+  attune_safetensors *file = open_file(name);
+  const attune_tensor *dq = attune_safetensors_find(file, "dq"), *dk = attune_safetensors_find(file, "dk"),
+                      *dv = attune_safetensors_find(file, "dv");
+  assert_true(dq != NULL && dk != NULL && dv != NULL);
+  const int64_t of_q[] = {1, SEQLEN_Q, HEADS_Q, WIDTH}, of_k[] = {1, SEQLEN_K, HEADS_KV, WIDTH},
+                of_v[] = {1, SEQLEN_K, HEADS_KV, WIDTH_V};
+  assert_memory_equal(dq->shape, of_q, sizeof of_q);
+  assert_memory_equal(dk->shape, of_k, sizeof of_k);
+  assert_memory_equal(dv->shape, of_v, sizeof of_v);
+  const int group = HEADS_Q / HEADS_KV;
+  for (int head = 0; head < HEADS_KV; head++) {
+    double by_q = 0, by_k = 0, size = 0;
+    for (int d = 0; d < WIDTH_V; d++) {
+      double given = 0, found = 0;
+      for (int i = 0; i < SEQLEN_Q; i++)
+        for (int h = head * group; h < (head + 1) * group; h++)
+          given += (double)d_o[(i * HEADS_Q + h) * WIDTH_V + d];
+      for (int j = 0; j < SEQLEN_K; j++)
+        found += element_of(dv, j, head, d);
+      if (!(fabs(given - found) < 0.02)) fail_msg("dv adds up to %g, do to %g", found, given);
+    }
+    for (int d = 0; d < WIDTH; d++) {
+      for (int i = 0; i < SEQLEN_Q; i++)
+        for (int h = head * group; h < (head + 1) * group; h++) {
+          by_q += element_of(dq, i, h, d) * (double)q[(i * HEADS_Q + h) * WIDTH + d];
+          size += fabs(element_of(dq, i, h, d));
+        }
+      for (int j = 0; j < SEQLEN_K; j++)
+        by_k += element_of(dk, j, head, d) * (double)k[(j * HEADS_KV + head) * WIDTH + d];
+    }
+    if (!(size > 0.1 && fabs(by_q - by_k) < 0.02)) fail_msg("dq.q is %g, dk.k %g, of %g", by_q, by_k, size);
+  }
+  attune_safetensors_close(file);
+}
+
+static void expect_same_tensor(const char *a, const char *b, const char *name) {
+  attune_safetensors *files[] = {open_file(a), open_file(b)};
+  const attune_tensor *one = attune_safetensors_find(files[0], name), *other = attune_safetensors_find(files[1], name);
+  assert_true(one != NULL && other != NULL && one->size == other->size);
+  assert_memory_equal(one->data, other->data, one->size);
+  attune_safetensors_close(files[0]);
+  attune_safetensors_close(files[1]);
+}
+
+/* q, k, v and do, with o and, unless changed, lse of a file that was written. */
+static void write_with_saved(const char *name, const char *saved, bool lse) {
+  char path[128];
+  attune_tensor tensors[6];
+  attune_safetensors *in = open_file("in"), *out = open_file(saved);
+  static const char *const names[] = {"q", "k", "v", "do", "o", "lse"};
+  for (int i = 0; i < 6; i++)
+    tensors[i] = *attune_safetensors_find(i < 4 ? in : out, names[i]);
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  assert_int_equal(attune_safetensors_write(path, tensors, lse ? 6 : 5), ATTUNE_OK);
+  attune_safetensors_close(in);
+  attune_safetensors_close(out);
+}
+
+static void run_computes_gradients_of_a_file(void **state) {
+  (void)state;
+  const char *flags = "--output out --device host --mask causal --scale 0.5 --dtype fp16 --backward";
+  write_qkv("in", "");
+  expect(run("run --input in %s", flags), 1, "no tensor \"do\"");
+  expect_nothing_written();
+  write_qkv("in", "do");
+  expect(run("run --input in %s", flags), 0, "forward  forward.wgmma.fp16");
+  check_gradients("out");
+  write_with_saved("saved", "out", true);
+  expect(run("run --input saved %s", flags), 0, "config   backward.mma.fp16");
+  check_gradients("out");
+  expect_same_tensor("saved", "out", "o");
+  expect_same_tensor("saved", "out", "lse");
+  check_output("out", "F32", 0.003);
+  json_t *object = json_of(run("run --input saved %s --family reference --json", flags));
+  assert_true(json_is_null(json_object_get(object, "forward_config")));
+  assert_non_null(strstr(text_at(object, "config"), "backward.reference.fp16"));
+  json_decref(object);
+  check_gradients("out");
+  check_output("out", "F32", 0.003);
+  write_with_saved("half", "saved", false);
+  expect(run("run --input half %s", flags), 1, "there is a tensor \"o\" and no \"lse\"");
+  expect_nothing_written();
+  expect(run("verify --input in --device host --mask causal --backward --family mma"), 0, "of the file");
+}
+
 static void bad_input_writes_nothing(void **state) {
   (void)state;
   expect(run("emit --arch sm_90 --json --output /dev/stdout"), 2, "both write to standard output");
@@ -316,6 +419,36 @@ static void explain_counts_what_masks_leave(void **state) {
   expect(run("explain --arch sm_90 --database counts.db --density 0.5"), 0, "block mask drawn by chance");
 }
 
+/* All verbs but run and verify: what is tuned is found again, also by another store. */
+static void gradients_are_tuned(void **state) {
+  (void)state;
+  static const char problem[] =
+      "--backward --device host --head-dim 16 --heads-q 2 --heads-kv 1 --seqlen-q 40 --seqlen-k 40";
+  expect(run("tune %s --effort quick --family mma --database grad.db", problem), 0, "stored in grad.db");
+  expect(run("explain %s --database grad.db", problem), 0, "1 choice estimated by a tuner");
+  expect(run("store list --database grad.db"), 0, "backward.bf16.d16.b1.h2.kv1.q40.k40");
+  expect(run("store export grad.json --database grad.db"), 0, "");
+  expect(run("store import grad.json --database other.db"), 0, "");
+  expect(run("explain %s --database other.db", problem), 0, "1 choice estimated by a tuner");
+  expect(run("bench %s --family mma --database grad.db", problem), 0, "backward.mma.bf16.d16");
+  json_t *object = json_of(run("explain %s --database grad.db --json", problem));
+  json_t *work = json_object_get(problem_of(object, 0), "work");
+  json_t *steps = json_object_get(work, "steps");
+  assert_int_equal(json_array_size(steps), 3);
+  static const char *const kernels[] = {"delta.warp.", "backward.mma.", "dq.mma."};
+  for (size_t i = 0; i < 3; i++)
+    assert_memory_equal(text_at(json_array_get(steps, i), "config"), kernels[i], strlen(kernels[i]));
+  assert_true(json_number_value(json_object_get(work, "flops")) == 2.0 * 5 * 16 * 40 * 40 * 2);
+  json_decref(object);
+  object = json_of(run("compile --backward --arch host --head-dim 16 --family reference --json"));
+  assert_memory_equal(text_at(object, "config"), "backward.reference.", 19);
+  assert_int_equal(json_array_size(json_object_get(object, "steps")), 3);
+  json_decref(object);
+  expect(run("compile --arch host --config dq.reference.bf16.d16.m4.n32.w4"), 0, "dq.reference.bf16.d16");
+  expect(run("emit --backward --arch sm_90 --head-dim 64"), 0, "Runs after delta.warp.bf16.v64.w4");
+  expect(run("emit --backward --arch sm_90 --family wgmma"), 2, "of operation backward there are reference, mma");
+}
+
 static void frozen_compiles_nothing_and_leaves_nothing(void **state) {
   (void)state;
   static const char problem[] = "--device host --head-dim 16 --seqlen-q 8 --database frozen.db";
@@ -413,6 +546,8 @@ int main(void) {
       cmocka_unit_test(emit_prints_what_its_config_reproduces),
       cmocka_unit_test(compile_says_what_a_kernel_needs),
       cmocka_unit_test(run_computes_attention_of_a_file),
+      cmocka_unit_test(run_computes_gradients_of_a_file),
+      cmocka_unit_test(gradients_are_tuned),
       cmocka_unit_test(bad_input_writes_nothing),
       cmocka_unit_test(files_of_problems_are_refused_with_their_line),
       cmocka_unit_test(a_file_of_others_is_no_store),

@@ -199,13 +199,15 @@ static void every_verb_prints_one_documented_object(void **state) {
   assert_non_null(file);
   assert_in_range(fread(readme, 1, sizeof readme - 1, file), 1000, sizeof readme - 2);
   fclose(file);
-  write_qkv("in", "");
+  write_qkv("in", "do");
   static const char *const lines[] = {"devices",
                                       "emit --family reference",
                                       "compile --family reference",
                                       "verify --family reference",
                                       "tune --effort quick --family reference",
                                       "explain --mask causal",
+                                      "compile --backward --family reference",
+                                      "explain --backward",
                                       "bench --family reference",
                                       "store",
                                       "store list rows",
@@ -213,6 +215,9 @@ static void every_verb_prints_one_documented_object(void **state) {
                                       "store import rows.json",
                                       "store forget all"};
   expect(run("run --device host --input in --output made.safetensors"), 0, "written");
+  json_t *gradients = json_of(run("run --device host --input in --output made.safetensors --json --backward"));
+  expect_documented(gradients, readme);
+  json_decref(gradients);
   for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
     const bool wants_problem = strncmp(lines[i], "store", 5) != 0 && strcmp(lines[i], "devices") != 0;
     const bool wants_store = wants_problem && strncmp(lines[i], "emit", 4) != 0 && strncmp(lines[i], "compile", 7) != 0;

@@ -187,7 +187,7 @@ static void test_equal_problems_have_one_plan(void **state) {
   attune_plan_destroy(found);
 
   /* Any value, stride or text makes another. */
-  attune_problem others[] = {same, same, same, same, same, same};
+  attune_problem others[] = {same, same, same, same, same, same, same, same, same};
   const attune_param renamed[] = {{"m", ATTUNE_PARAM_INT, 0}};
   others[0].scale = 0.5f;
   others[1].o = (attune_strides){256 * 8 * 64, 64, 256 * 64};
@@ -195,6 +195,10 @@ static void test_equal_problems_have_one_plan(void **state) {
   others[3].params = renamed, others[3].mask_expr = "k <= q + m";
   others[4].window_left = 1000; /* hides nothing: the same kernel, and another plan */
   others[5].want_bias = 1, others[5].bias.seqlen = 256;
+  for (int i = 6; i < 9; i++)
+    others[i].operation = ATTUNE_BACKWARD, others[i].block_size = 0, others[i].block_density = 0;
+  others[7].d_o = (attune_strides){256 * 8 * 64, 64, 256 * 64};
+  others[8].dk = (attune_strides){256 * 8 * 64, 64, 256 * 64};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
     assert_int_equal(attune_plan_find(&found, context, &others[i]), ATTUNE_OK);
     assert_null(found);

@@ -59,10 +59,11 @@ static attune_config config_at(const fixture *f, const attune_problem *problem, 
   attune_config config = {0}, by_model;
   assert_int_equal(attune_config_default(&by_model, problem, &f->device), ATTUNE_OK);
   pick p = {.out = &config, .wanted = index};
-  assert_int_equal(attune_space(problem, &f->device, ATTUNE_FAMILY_MMA, pick_legal, &p), ATTUNE_OK);
+  const int32_t family = attune_family_named(attune_problem_operation(problem), "mma");
+  assert_int_equal(attune_space(problem, &f->device, family, pick_legal, &p), ATTUNE_OK);
   if (!attune_config_compare(&config, &by_model)) {
     p = (pick){.out = &config, .wanted = index + 7};
-    assert_int_equal(attune_space(problem, &f->device, ATTUNE_FAMILY_MMA, pick_legal, &p), ATTUNE_OK);
+    assert_int_equal(attune_space(problem, &f->device, family, pick_legal, &p), ATTUNE_OK);
   }
   assert_true(p.at > p.wanted);
   return config;
@@ -312,6 +313,30 @@ static void test_near_problem(void **state) {
   free(choice.explanation);
 }
 
+/* What was measured of the forward pass says nothing of the backward pass, however near. */
+static void test_near_problem_of_gradients(void **state) {
+  fixture *f = *state;
+  attune_problem forward = f->problem;
+  f->problem.operation = ATTUNE_BACKWARD;
+  attune_problem near = f->problem;
+  near.seqlen_q = 4096;
+  attune_config own = config_at(f, &near, 3), foreign = config_at(f, &forward, 5);
+  put(f, &forward, &foreign, (attune_measurement){.median = 1e-6});
+  attune_choice choice = choose(f);
+  assert_string_equal(choice.source, "model");
+  assert_explains(&choice, "near-problem: 0 choices");
+  free(choice.explanation);
+  put(f, &near, &own, (attune_measurement){0});
+  choice = choose(f);
+  assert_string_equal(choice.source, "near-problem");
+  assert_config(&choice, &own);
+  free(choice.explanation);
+  put(f, &f->problem, &own, (attune_measurement){0});
+  choice = choose(f);
+  assert_string_equal(choice.source, "exact");
+  free(choice.explanation);
+}
+
 /* Each size alone: half, twice and a quarter are near, an eighth and eight times are not; in between, the nearer one.
  */
 static void test_each_axis_of_distance(void **state) {
@@ -552,6 +577,7 @@ int main(void) {
       TEST(test_illegal_row),
       TEST(test_failed_measurements),
       TEST(test_near_problem),
+      TEST(test_near_problem_of_gradients),
       TEST(test_each_axis_of_distance),
       TEST(test_too_far),
       TEST(test_near_device),

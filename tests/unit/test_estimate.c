@@ -39,7 +39,7 @@ static attune_config config_of(const char *text) {
 
 static double estimate(const char *text, const attune_problem *p, const attune_device *d) {
   const attune_config c = config_of(text);
-  return attune_estimate(&c, p, d, 0, 0);
+  return attune_estimate(&c, p, d, NULL);
 }
 
 static void test_defaults_near_what_is_known(void **unused) {
@@ -74,7 +74,7 @@ static void test_rates_are_possible(void **unused) {
         const attune_problem p = grid_point(128, seqlen, (attune_mask)mask);
         attune_config c;
         assert_int_equal(attune_config_default(&c, &p, &d), ATTUNE_OK);
-        const double seconds = attune_estimate(&c, &p, &d, 0, 0), rate = attune_problem_flops(&p) / seconds;
+        const double seconds = attune_estimate(&c, &p, &d, NULL), rate = attune_problem_flops(&p) / seconds;
         assert_true(seconds >= attune_problem_floor(&p, &d));
         if (rate > peak || rate < peak / 10) fail_msg("%s: %.3g of %.3g FLOP/s", cards[i], rate, peak);
       }
@@ -82,7 +82,7 @@ static void test_rates_are_possible(void **unused) {
       one.seqlen_q = 1;
       attune_config c;
       assert_int_equal(attune_config_default(&c, &one, &d), ATTUNE_OK);
-      assert_true(attune_estimate(&c, &one, &d, 0, 0) >= attune_problem_floor(&one, &d));
+      assert_true(attune_estimate(&c, &one, &d, NULL) >= attune_problem_floor(&one, &d));
     }
   }
 }
@@ -132,7 +132,8 @@ static void test_preferences(void **unused) {
               0.9 * estimate("forward.wgmma.bf16.d128.m64.n96.w8.s2.lazy.intra_wg_overlap.b1", &full, &d));
   /* Spills cost. */
   const attune_config c = config_of("forward.mma.bf16.d128.m128.n64.w4.s1.b2");
-  assert_true(attune_estimate(&c, &full, &d, 255, 0) < attune_estimate(&c, &full, &d, 255, 400));
+  const attune_footprint fits[ATTUNE_STEPS_MAX] = {{255, 0}}, spills[ATTUNE_STEPS_MAX] = {{255, 400}};
+  assert_true(attune_estimate(&c, &full, &d, fits) < attune_estimate(&c, &full, &d, spills));
   /* A counter that has to be cleared costs a microsecond or so. */
   const double counted =
       estimate("forward.wgmma.bf16.d128.m128.n128.w12.s2.lazy.q_prefetch.intra_wg_overlap.persistent_dynamic.b1", &full,
@@ -147,7 +148,7 @@ static void test_preferences(void **unused) {
   /* More work takes longer. */
   attune_problem more = full;
   more.batch *= 2;
-  assert_true(attune_estimate(&c, &full, &d, 0, 0) < attune_estimate(&c, &more, &d, 0, 0));
+  assert_true(attune_estimate(&c, &full, &d, NULL) < attune_estimate(&c, &more, &d, NULL));
 }
 
 /* A tile across the blocks of a butterfly leaves out nothing; a mask of fewer blocks takes less. */
@@ -311,12 +312,88 @@ static void test_error(void **unused) {
   assert_true(all[0] > 100 && all[1] > 10);
   for (int i = 0; i < 2; i++)
     if (outside[i] * 20 > all[i]) fail_msg("%d of %d are farther away than is said", outside[i], all[i]);
-  char text[64];
+  char text[96];
+  attune_problem p = grid_point(128, 4096, ATTUNE_MASK_NONE);
   const attune_device h100 = device_of("sm_90"), ada = device_of("sm_89");
-  attune_estimate_error_text(text, 1, &h100);
+  attune_estimate_error_text(text, 1, &p, &h100);
   assert_string_equal(text, "+- 30%");
-  attune_estimate_error_text(text, 1e-6, &ada);
+  attune_estimate_error_text(text, 1e-6, &p, &ada);
   assert_string_equal(text, "+- 100% or more, nothing was measured on sm_89");
+  p.operation = ATTUNE_BACKWARD;
+  attune_estimate_error_text(text, 1, &p, &h100);
+  assert_string_equal(text, "+- 30% or more, nothing was measured of the backward pass");
+}
+
+/* All three kernels of the backward pass count: their tiles, their work, what they spill. */
+static void test_backward(void **unused) {
+  (void)unused;
+  static const char best[] = "backward.mma.bf16.d128.m64.n128.w8.s2.b1.dq_m128.dq_n32.dq_w4.dq_s2.dq_b1";
+  const attune_device d = device_of("sm_90");
+  attune_problem full = grid_point(128, 4096, ATTUNE_MASK_NONE), causal = grid_point(128, 4096, ATTUNE_MASK_CAUSAL);
+  full.operation = causal.operation = ATTUNE_BACKWARD;
+  const double all = estimate(best, &full, &d);
+  assert_true(all > attune_problem_floor(&full, &d));
+  /* Seven products where the floor has five, and forward two. */
+  attune_problem forward = full;
+  forward.operation = ATTUNE_FORWARD;
+  const double ratio = all / estimate("forward.mma.bf16.d128.m128.n64.w4.s1.b2", &forward, &d);
+  if (ratio < 2.5 || ratio > 5) fail_msg("the backward pass takes %g times as long as the forward one", ratio);
+  /* Half of the tiles are seen. */
+  const double half =
+      estimate("backward.mma.bf16.d128.causal.m64.n128.w8.s2.b1.dq_m128.dq_n32.dq_w4.dq_s2.dq_b1", &causal, &d) / all;
+  if (half < 0.5 || half > 0.7) fail_msg("a causal mask leaves %g", half);
+  /* Of a window of 256 keys hardly any. */
+  attune_problem window = full;
+  window.window_left = window.window_right = 128;
+  assert_true(estimate("backward.mma.bf16.d128.window.m64.n128.w8.s2.b1.dq_m128.dq_n32.dq_w4.dq_s2.dq_b1", &window,
+                       &d) < 0.2 * all);
+  /* Either kernel's short tiles cost. */
+  assert_true(all <
+              0.8 * estimate("backward.mma.bf16.d128.m16.n64.w4.s1.b1.dq_m128.dq_n32.dq_w4.dq_s2.dq_b1", &full, &d));
+  assert_true(all <
+              0.9 * estimate("backward.mma.bf16.d128.m64.n128.w8.s2.b1.dq_m64.dq_n16.dq_w4.dq_s1.dq_b1", &full, &d));
+  const attune_config c = config_of(best);
+  for (int step = 1; step < 3; step++) {
+    attune_footprint footprints[ATTUNE_STEPS_MAX] = {{60, 0}, {255, 0}, {255, 0}};
+    const double fits = attune_estimate(&c, &full, &d, footprints);
+    footprints[step].spill_bytes = 400;
+    assert_true(fits < attune_estimate(&c, &full, &d, footprints));
+  }
+  /* Query heads that share a key head are steps of its blocks: as much work, fewer blocks. */
+  attune_problem grouped = full;
+  grouped.heads_q = 16, grouped.heads_kv = 4;
+  grouped.batch = 4 * full.batch * full.heads_q / 16;
+  attune_problem apart = grouped;
+  apart.heads_kv = 16;
+  const double shared = estimate(best, &grouped, &d) / estimate(best, &apart, &d);
+  if (shared < 0.9 || shared > 1.1) fail_msg("heads that share keys take %g times as long", shared);
+  /* A mask expression leaves out the same tiles of both kernels. */
+  attune_problem blocks = full;
+  blocks.mask_expr = "q / 512 == k / 512";
+  attune_config expressed;
+  assert_int_equal(attune_problem_resolve(&blocks, &blocks), ATTUNE_OK);
+  attune_config_for_problem(&expressed, &c, &blocks);
+  const double sparse = attune_estimate(&expressed, &blocks, &d, NULL) / all;
+  if (sparse < 0.1 || sparse > 0.35) fail_msg("blocks of 512 x 512 take %g of all", sparse);
+}
+
+/* Tiles that keep the tensor cores busy, two stages, and registers that the compiler has. */
+static void test_backward_defaults(void **unused) {
+  (void)unused;
+  static const char *const archs[] = {"sm_80", "sm_90"};
+  for (int i = 0; i < 2; i++)
+    for (int head_dim = 64; head_dim <= 128; head_dim *= 2) {
+      const attune_device d = device_of(archs[i]);
+      attune_config config;
+      char text[ATTUNE_TEXT_MAX];
+      attune_problem p = grid_point(head_dim, 4096, ATTUNE_MASK_NONE);
+      p.operation = ATTUNE_BACKWARD;
+      assert_int_equal(attune_config_default(&config, &p, &d), ATTUNE_OK);
+      assert_int_equal(attune_config_print(text, &config), ATTUNE_OK);
+      if (config.tile_m < 32 || config.tile_n < 64 || config.stages != 2 ||
+          attune_config_value(&config, "dq_tile_m") != 128 || attune_config_value(&config, "dq_tile_n") < 32)
+        fail_msg("the default for %s is %s", archs[i], text);
+    }
 }
 
 static void test_occupancy(void **unused) {
@@ -342,6 +419,8 @@ int main(void) {
       cmocka_unit_test(test_cards),
       cmocka_unit_test(test_preferences),
       cmocka_unit_test(test_sparse),
+      cmocka_unit_test(test_backward),
+      cmocka_unit_test(test_backward_defaults),
       cmocka_unit_test(test_edges),
       cmocka_unit_test(test_measured),
       cmocka_unit_test(test_order_of_measured),

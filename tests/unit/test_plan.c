@@ -215,6 +215,116 @@ static void test_frozen(void **state) {
   attune_context_destroy(frozen);
 }
 
+/* ---- the backward pass ---- */
+
+typedef struct {
+  _Alignas(16) uint16_t d_o[ELEMENTS], dq[ELEMENTS], dk[ELEMENTS], dv[ELEMENTS];
+  float dlse[HEADS * SEQLEN];
+} gradients;
+
+static double element(const uint16_t *tensor, int row, int head, int column) {
+  return (double)from_bf16(tensor[(row * HEADS + head) * HEAD_DIM + column]);
+}
+
+/* The largest error of all gradients, against those in double precision of a causal problem. */
+static double worst_gradient_error(const fixture *f, const gradients *g) {
+  const double scale = 1 / sqrt(HEAD_DIM);
+  double worst = 0;
+  for (int head = 0; head < HEADS; head++) {
+    double dq[SEQLEN][HEAD_DIM] = {{0}}, dk[SEQLEN][HEAD_DIM] = {{0}}, dv[SEQLEN][HEAD_DIM] = {{0}};
+    for (int i = 0; i < SEQLEN; i++) {
+      double p[SEQLEN], dp[SEQLEN], sum = 0, delta = -(double)g->dlse[head * SEQLEN + i];
+      for (int j = 0; j <= i; j++) {
+        double score = 0;
+        dp[j] = 0;
+        for (int d = 0; d < HEAD_DIM; d++) {
+          score += element(f->q, i, head, d) * element(f->k, j, head, d);
+          dp[j] += element(g->d_o, i, head, d) * element(f->v, j, head, d);
+        }
+        sum += p[j] = exp(score * scale);
+      }
+      for (int j = 0; j <= i; j++)
+        delta += (p[j] /= sum) * dp[j];
+      for (int j = 0; j <= i; j++)
+        for (int d = 0; d < HEAD_DIM; d++) {
+          dq[i][d] += scale * p[j] * (dp[j] - delta) * element(f->k, j, head, d);
+          dk[j][d] += scale * p[j] * (dp[j] - delta) * element(f->q, i, head, d);
+          dv[j][d] += p[j] * element(g->d_o, i, head, d);
+        }
+    }
+    for (int i = 0; i < SEQLEN; i++)
+      for (int d = 0; d < HEAD_DIM; d++) {
+        const double errors[] = {dq[i][d] - element(g->dq, i, head, d), dk[i][d] - element(g->dk, i, head, d),
+                                 dv[i][d] - element(g->dv, i, head, d)};
+        for (int t = 0; t < 3; t++)
+          if (!(fabs(errors[t]) <= worst)) worst = fabs(errors[t]);
+      }
+  }
+  return worst;
+}
+
+/* What a program that trains does: a forward plan writes o and lse, a backward plan reads them. */
+static void test_backward(void **state) {
+  fixture *f = *state;
+  attune_plan *forward, *backward;
+  uint32_t seed = 7;
+  gradients *g = aligned_alloc(16, (sizeof *g + 15) / 16 * 16);
+  memset(g, 0xff, sizeof *g); /* NaN */
+  for (int i = 0; i < ELEMENTS; i++)
+    g->d_o[i] = random_bf16(&seed);
+  for (int i = 0; i < HEADS * SEQLEN; i++)
+    g->dlse[i] = 0.25f * from_bf16(random_bf16(&seed));
+  assert_ok(attune_plan_create(&forward, context, &f->problem));
+  assert_ok(attune_run(forward, &f->tensors, NULL, 0, NULL));
+  f->problem.operation = ATTUNE_BACKWARD;
+  assert_ok(attune_plan_create(&backward, context, &f->problem));
+  assert_non_null(strstr(attune_plan_config(backward), "backward.mma.bf16.d16.causal"));
+  f->tensors.d_o = g->d_o;
+  f->tensors.dlse = g->dlse;
+  f->tensors.dq = g->dq;
+  f->tensors.dk = g->dk;
+  f->tensors.dv = g->dv;
+  const size_t size = attune_plan_workspace(backward);
+  void *workspace = aligned_alloc(16, (size + 15) / 16 * 16);
+  assert_ok(attune_run(backward, &f->tensors, workspace, size, NULL));
+  const double error = worst_gradient_error(f, g);
+  if (!(error < 0.06)) fail_msg("a gradient is off by %g", error);
+  gradients *first = malloc(sizeof *first);
+  *first = *g;
+  memset(workspace, 0xff, size);
+  assert_ok(attune_run(backward, &f->tensors, workspace, size, NULL));
+  assert_memory_equal(first, g, sizeof *g); /* nothing is added to what was there, and the bits are the same */
+  free(first);
+  free(workspace);
+  free(g);
+  attune_plan_destroy(backward);
+  attune_plan_destroy(forward);
+}
+
+/* What there is no backward pass of yet is refused by name, before anything is compiled. */
+static void test_backward_unsupported(void **state) {
+  fixture *f = *state;
+  attune_plan *plan;
+  f->problem.operation = ATTUNE_BACKWARD;
+  attune_problem problems[3] = {f->problem, f->problem, f->problem};
+  static const char *const names[] = {"want_bias", "score_expr", "block_size"};
+  problems[0].want_bias = 1;
+  problems[1].score_expr = "score + 1.0";
+  problems[2].block_size = 64;
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(attune_plan_create(&plan, context, &problems[i]), ATTUNE_UNSUPPORTED);
+    assert_says(names[i]);
+    assert_null(plan);
+  }
+  f->problem.d_o.seqlen = 3;
+  assert_int_equal(attune_plan_create(&plan, context, &f->problem), ATTUNE_UNSUPPORTED);
+  assert_says("d_o.seqlen stride is 3");
+  f->problem.d_o.seqlen = 0;
+  f->problem.dk = (attune_strides){.batch = 0, .seqlen = 8, .heads = HEAD_DIM};
+  assert_int_equal(attune_plan_create(&plan, context, &f->problem), ATTUNE_BAD_STRIDE);
+  assert_says("dk.");
+}
+
 /* ---- bad input at the door ---- */
 
 static void test_bad_problems(void **state) {
@@ -361,9 +471,10 @@ static void test_workspace(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_run),          TEST(test_named_reference), TEST(test_threads_share_a_plan), TEST(test_frozen),
-      TEST(test_bad_problems), TEST(test_bad_configs),     TEST(test_bad_options),          TEST(test_bad_runs),
-      TEST(test_unwanted_lse), TEST(test_workspace),
+      TEST(test_run),         TEST(test_named_reference), TEST(test_threads_share_a_plan),
+      TEST(test_frozen),      TEST(test_bad_problems),    TEST(test_bad_configs),
+      TEST(test_bad_options), TEST(test_bad_runs),        TEST(test_unwanted_lse),
+      TEST(test_workspace),   TEST(test_backward),        TEST(test_backward_unsupported),
   };
   return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -234,7 +234,8 @@ static void test_text_refused(void **unused) {
     const char *text, *says;
   } cases[] = {
       {"", "column 1: expected \"forward\""},
-      {"backward.bf16", "column 1"},
+      {"sideways.bf16", "column 1: expected \"forward\" or \"backward\""},
+      {"backward.bf16.d64.b1.h1.kv1.q1.k1.lse", "canonical"},
       {"forward.fp32.d64.b1.h1.kv1.q1.k1", "column 9: expected \"fp16\""},
       {"forward.bf16.d064.b1.h1.kv1.q1.k1", "column 14: expected d and head_dim"},
       {"forward.bf16.d64.v64.b1.h1.kv1.q1.k1", "canonical"},
@@ -253,6 +254,33 @@ static void test_text_refused(void **unused) {
   }
   attune_problem p;
   assert_int_equal(attune_problem_parse(&p, "forward.bf16.d63.b1.h1.kv1.q9.k9"), ATTUNE_UNSUPPORTED);
+}
+
+/* Another operation is another class, never a near one; the backward pass reads LSE whether or not it is wanted. */
+static void test_backward(void **unused) {
+  (void)unused;
+  attune_problem forward, backward = usual(), with_lse;
+  char text[ATTUNE_TEXT_MAX], other[ATTUNE_TEXT_MAX];
+  forward = backward;
+  backward.operation = ATTUNE_BACKWARD;
+  with_lse = backward;
+  with_lse.want_lse = 1;
+  assert_int_equal(attune_problem_print(text, &backward), ATTUNE_OK);
+  assert_memory_equal(text, "backward.", 9);
+  assert_int_equal(attune_problem_print(other, &with_lse), ATTUNE_OK);
+  assert_string_equal(text, other);
+  assert_true(isinf(attune_problem_distance(&forward, &backward)));
+  assert_true(attune_problem_distance(&with_lse, &backward) == 0);
+  int32_t sizes[ATTUNE_PROBLEM_SIZES];
+  assert_int_equal(attune_problem_place(text, sizes, &backward), ATTUNE_OK);
+  assert_int_equal(attune_problem_place(other, sizes, &forward), ATTUNE_OK);
+  assert_string_not_equal(text, other);
+  assert_int_equal(attune_problem_resolve(&forward, &forward), ATTUNE_OK);
+  assert_int_equal(attune_problem_resolve(&backward, &backward), ATTUNE_OK);
+  assert_true(backward.dq.seqlen == backward.q.seqlen && backward.d_o.batch == backward.o.batch);
+  if (forward.head_dim == forward.head_dim_v)
+    assert_true(attune_problem_flops(&backward) == 2.5 * attune_problem_flops(&forward));
+  assert_true(attune_problem_bytes(&backward) > 2 * attune_problem_bytes(&forward));
 }
 
 /* ---- expressions ---- */
@@ -584,13 +612,21 @@ static void test_block_mask(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_block_mask),    cmocka_unit_test(test_accepts),
-      cmocka_unit_test(test_refuses),       cmocka_unit_test(test_strides),
-      cmocka_unit_test(test_masks),         cmocka_unit_test(test_bound_and_score),
-      cmocka_unit_test(test_text),          cmocka_unit_test(test_text_refused),
-      cmocka_unit_test(test_distance),      cmocka_unit_test(test_place),
-      cmocka_unit_test(test_bytes),         cmocka_unit_test(test_class_of_expressions),
-      cmocka_unit_test(test_numbers),       cmocka_unit_test(test_expressions_refused),
+      cmocka_unit_test(test_block_mask),
+      cmocka_unit_test(test_accepts),
+      cmocka_unit_test(test_refuses),
+      cmocka_unit_test(test_strides),
+      cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_bound_and_score),
+      cmocka_unit_test(test_text),
+      cmocka_unit_test(test_text_refused),
+      cmocka_unit_test(test_backward),
+      cmocka_unit_test(test_distance),
+      cmocka_unit_test(test_place),
+      cmocka_unit_test(test_bytes),
+      cmocka_unit_test(test_class_of_expressions),
+      cmocka_unit_test(test_numbers),
+      cmocka_unit_test(test_expressions_refused),
       cmocka_unit_test(test_emit_of_class),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 
 /* What attune_emit and the tensor maps are, as a test wants them. */
 static const char *emitted;
+static int32_t edited = -1; /* a family whose template is another */
 enum { NO_MEMBER = -1 };
 static int changed = NO_MEMBER; /* offset of the member of the first tensor map that is another */
 
@@ -22,7 +23,11 @@ attune_status __real_attune_emit(char **source, const attune_config *config, con
                                  attune_target target);
 attune_status __wrap_attune_emit(char **source, const attune_config *config, const attune_problem *problem,
                                  attune_target target) {
-  if (!emitted) return __real_attune_emit(source, config, problem, target);
+  if (!emitted) {
+    const attune_status status = __real_attune_emit(source, config, problem, target);
+    if (status == ATTUNE_OK && config->family == edited) strstr(*source, "int")[0] = 'I';
+    return status;
+  }
   *source = strdup(emitted);
   assert_non_null(*source);
   return ATTUNE_OK;
@@ -170,6 +175,28 @@ static void one_runs_values_do_not_enter(void **state) {
   assert_int_equal(attune_result_hash(out, &config, &problem, NULL), ATTUNE_BAD_ARGUMENT);
 }
 
+/* A step of the backward pass that changes is another result; another family's change is none. */
+static void every_kernel_enters(void **state) {
+  (void)state;
+  const attune_problem problem = problem_of("backward.bf16.d128.b4.h16.kv16.q4096.k4096.causal");
+  const attune_config config = default_config(&problem, "sm_90");
+  attune_config kernels[ATTUNE_STEPS_MAX];
+  char before[65];
+  strcpy(before, hash(&config, &problem, "sm_90"));
+  const int count = attune_config_kernels(kernels, &config);
+  assert_int_equal(count, 3);
+  for (int i = 0; i < count; i++) {
+    edited = kernels[i].family;
+    assert_string_not_equal(hash(&config, &problem, "sm_90"), before);
+  }
+  edited = ATTUNE_FAMILY_MMA;
+  assert_string_equal(hash(&config, &problem, "sm_90"), before);
+  edited = -1;
+  attune_problem strided = problem;
+  strided.dq = (attune_strides){.batch = 1 << 24, .seqlen = 1 << 12, .heads = 256};
+  assert_string_equal(hash(&config, &strided, "sm_90"), before);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_does_not_run_does_not_enter),
@@ -177,6 +204,7 @@ int main(void) {
       cmocka_unit_test(tensor_maps_enter),
       cmocka_unit_test(launches_enter),
       cmocka_unit_test(one_runs_values_do_not_enter),
+      cmocka_unit_test(every_kernel_enters),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

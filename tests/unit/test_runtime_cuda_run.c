@@ -130,6 +130,145 @@ static void test_only_the_combination_starts_early(void **state) {
   }
 }
 
+/* ---- the backward pass ---- */
+
+typedef struct {
+  attune_plan *plan;
+  size_t size; /* of the workspace */
+  void *workspace;
+} backward;
+
+static float floats[4];
+
+static backward backward_of(fixture *f) {
+  backward b;
+  f->problem.operation = ATTUNE_BACKWARD;
+  f->problem.mask = ATTUNE_MASK_CAUSAL;
+  f->problem.dq = (attune_strides){.batch = 300 * 9 * 64, .seqlen = 9 * 64, .heads = 64};
+  f->tensors.lse = floats;
+  f->tensors.d_o = memory + 16;
+  f->tensors.dq = memory + 32;
+  f->tensors.dk = memory + 48;
+  f->tensors.dv = memory + 64;
+  b.plan = plan_of(f);
+  b.size = attune_plan_workspace(b.plan);
+  assert_true(b.size > 0);
+  b.workspace = aligned_alloc(256, (b.size + 255) / 256 * 256);
+  return b;
+}
+
+static void end_backward(backward *b) {
+  free(b->workspace);
+  attune_plan_destroy(b->plan);
+}
+
+/* Three launches on the one stream, nothing else: a graph that captures them has it all. */
+static void test_backward_launches(void **state) {
+  fixture *f = *state;
+  attune_config config;
+  attune_problem resolved;
+  attune_steps steps;
+  int stream;
+  backward b = backward_of(f);
+  assert_int_equal(attune_config_parse(&config, attune_plan_config(b.plan)), ATTUNE_OK);
+  assert_int_equal(attune_problem_resolve(&resolved, &f->problem), ATTUNE_OK);
+  assert_int_equal(attune_steps_of(&steps, &config, &resolved), ATTUNE_OK);
+  assert_int_equal(steps.count, 3);
+  assert_int_equal(b.size, steps.workspace_bytes);
+  f->tensors.dlse = floats + 1;
+  allocations = 0;
+  const fake_record before = record();
+  for (int run = 0; run < 2; run++) {
+    if (attune_run(b.plan, &f->tensors, b.workspace, b.size, &stream) != ATTUNE_OK) fail_msg("%s", attune_message());
+    const fake_record seen = record();
+    assert_int_equal(seen.launches, before.launches + 3 * (run + 1));
+    assert_memory_equal(&seen.fill, &before.fill, sizeof seen.fill); /* nothing has to be cleared */
+    for (int i = 0; i < 3; i++) {
+      const fake_launch *launch = &seen.recent[(seen.launches - 3 + i) % 4];
+      assert_int_equal(launch->grid, steps.steps[i].launch.grid);
+      assert_int_equal(launch->threads, steps.steps[i].launch.threads);
+      assert_int_equal(launch->shared_bytes, steps.steps[i].launch.shared_bytes);
+      assert_int_equal(launch->programmatic, 0); /* it would not wait for the terms */
+      assert_ptr_equal(launch->stream, &stream);
+      assert_ptr_equal(launch->arguments.q, f->tensors.q);
+      assert_ptr_equal(launch->arguments.o, f->tensors.o);
+      assert_ptr_equal(launch->arguments.lse, floats);
+      assert_ptr_equal(launch->gradients.d_o, memory + 16);
+      assert_ptr_equal(launch->gradients.dlse, floats + 1);
+      assert_ptr_equal(launch->gradients.row_terms, b.workspace);
+    }
+    const fake_launch *keys = &seen.recent[(seen.launches - 2) % 4], *queries = &seen.recent[(seen.launches - 1) % 4];
+    assert_ptr_equal(keys->gradients.dk, memory + 48);
+    assert_ptr_equal(keys->gradients.dv, memory + 64);
+    assert_ptr_equal(queries->gradients.dq, memory + 32);
+    assert_true(queries->gradients.dq_batch == 300LL * 9 * 64 && keys->gradients.dk_batch == 500LL * 2 * 64);
+  }
+  assert_int_equal(allocations, 0);
+  f->tensors.dlse = NULL;
+  assert_int_equal(attune_run(b.plan, &f->tensors, b.workspace, b.size, &stream), ATTUNE_OK);
+  assert_null(record().last.gradients.dlse);
+  assert_int_equal(depth(), 0);
+  end_backward(&b);
+}
+
+/* A launch that fails ends the run. */
+static void test_backward_stops_at_a_failure(void **state) {
+  fixture *f = *state;
+  backward b = backward_of(f);
+  const int before = record().launches;
+  inject("cuLaunchKernelEx", 700, 1);
+  assert_int_equal(attune_run(b.plan, &f->tensors, b.workspace, b.size, NULL), ATTUNE_DRIVER_FAILED);
+  assert_int_equal(record().launches, before);
+  assert_int_equal(depth(), 0);
+  end_backward(&b);
+}
+
+/* Whatever is wrong with the tensors or the workspace, nothing is launched, and the message has the header's name. */
+static void test_backward_pointers(void **state) {
+  fixture *f = *state;
+  backward b = backward_of(f);
+  const struct {
+    const char *name;
+    size_t offset;
+    bool optional, floats;
+  } tensors[] = {
+      {"q is", offsetof(attune_tensors, q), false, false},     {"k is", offsetof(attune_tensors, k), false, false},
+      {"v is", offsetof(attune_tensors, v), false, false},     {"o is", offsetof(attune_tensors, o), false, false},
+      {"lse is", offsetof(attune_tensors, lse), false, true},  {"d_o is", offsetof(attune_tensors, d_o), false, false},
+      {"dlse is", offsetof(attune_tensors, dlse), true, true}, {"dq is", offsetof(attune_tensors, dq), false, false},
+      {"dk is", offsetof(attune_tensors, dk), false, false},   {"dv is", offsetof(attune_tensors, dv), false, false}};
+  for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+    attune_tensors changed = f->tensors;
+    const void *pointer = NULL;
+    memcpy((char *)&changed + tensors[i].offset, &pointer, sizeof pointer);
+    if (tensors[i].optional) {
+      assert_int_equal(attune_run(b.plan, &changed, b.workspace, b.size, NULL), ATTUNE_OK);
+    } else {
+      assert_int_equal(attune_run(b.plan, &changed, b.workspace, b.size, NULL), ATTUNE_BAD_POINTER);
+      assert_says(tensors[i].name);
+    }
+    pointer = memory + (tensors[i].floats ? 2 : 8);
+    memcpy((char *)&changed + tensors[i].offset, &pointer, sizeof pointer);
+    assert_int_equal(attune_run(b.plan, &changed, b.workspace, b.size, NULL), ATTUNE_BAD_POINTER);
+    assert_says(tensors[i].name);
+    assert_says(tensors[i].floats ? "2 bytes past a multiple of 4" : "8 bytes past a multiple of 16");
+  }
+  const int launches = record().launches;
+  assert_int_equal(attune_run(b.plan, &f->tensors, b.workspace, b.size - 1, NULL), ATTUNE_WORKSPACE_TOO_SMALL);
+  assert_int_equal(attune_run(b.plan, &f->tensors, NULL, b.size, NULL), ATTUNE_BAD_POINTER);
+  assert_says("workspace");
+  assert_int_equal(attune_run(b.plan, &f->tensors, (char *)b.workspace + 8, b.size, NULL), ATTUNE_BAD_POINTER);
+  assert_int_equal(record().launches, launches);
+  end_backward(&b);
+  /* The forward pass has none of the gradients. */
+  f->problem.operation = ATTUNE_FORWARD;
+  f->tensors.lse = NULL;
+  attune_plan *plan = plan_of(f);
+  assert_int_equal(attune_run(plan, &f->tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER);
+  assert_says("d_o is given, but the plan was made without it; set operation to ATTUNE_BACKWARD");
+  attune_plan_destroy(plan);
+}
+
 /* Whatever is current before a run is current after it. */
 static void test_context_balance(void **state) {
   fixture *f = *state;
@@ -227,13 +366,11 @@ static void test_threads_share_a_plan(void **state) {
 int main(void) {
   use_stand_ins();
   const struct CMUnitTest tests[] = {
-      TEST(test_launch_failure),
-      TEST(test_tensor_maps),
-      TEST(test_workspace_is_cleared),
-      TEST(test_only_the_combination_starts_early),
-      TEST(test_context_balance),
-      TEST(test_run_allocates_nothing),
-      TEST(test_run_cost),
+      TEST(test_launch_failure),        TEST(test_tensor_maps),
+      TEST(test_workspace_is_cleared),  TEST(test_only_the_combination_starts_early),
+      TEST(test_backward_launches),     TEST(test_backward_stops_at_a_failure),
+      TEST(test_backward_pointers),     TEST(test_context_balance),
+      TEST(test_run_allocates_nothing), TEST(test_run_cost),
       TEST(test_threads_share_a_plan),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -302,6 +302,87 @@ static void test_exhaustive_refines_three_shapes(void **state) {
   close_bench(&bench);
 }
 
+/* ---- the backward pass: each trial has three kernels ---- */
+
+static double valley_of_gradients(const attune_config *c) {
+  if (c->family == ATTUNE_FAMILY_DELTA) return 1e-5;
+  const bool dq = c->family == ATTUNE_FAMILY_DQ_MMA;
+  return 1e-3 * (1 + 0.10 * steps(c->tile_m, dq ? 128 : 32) + 0.08 * steps(c->tile_n, dq ? 32 : 128) +
+                 0.2 * steps(c->warps, dq ? 8 : 4) + 0.05 * abs(c->stages - 2));
+}
+static double seconds_of_gradients(const attune_config *c) {
+  attune_config kernels[ATTUNE_STEPS_MAX];
+  double seconds = 0;
+  const int count = attune_config_kernels(kernels, c);
+  for (int i = 0; i < count; i++)
+    seconds += valley_of_gradients(&kernels[i]);
+  return seconds;
+}
+static bool look_at_gradients(void *user, const attune_config *config, bool legal, const char *reason) {
+  double *best = user;
+  (void)reason;
+  if (legal && !attune_family_is_reference(config->family)) *best = fmin(*best, seconds_of_gradients(config));
+  return true;
+}
+static bool dq_of_the_default(const attune_config *c) {
+  return c->family == ATTUNE_FAMILY_DQ_MMA && c->tile_n == 32;
+}
+static int dq_spills(const attune_config *c) {
+  return dq_of_the_default(c) ? 400 : 0;
+}
+
+static void open_backward(bench *bench) {
+  open_bench(bench);
+  bench->machine = attune_fake_machine("sm_90");
+  attune_fake_gpu.seconds = valley_of_gradients;
+  assert_int_equal(attune_problem_parse(&bench->problem, "backward.bf16.d128.b4.h16.kv16.q4096.k4096.causal"),
+                   ATTUNE_OK);
+}
+
+static void test_backward_finds_both_valleys(void **state) {
+  bench bench;
+  double best = INFINITY;
+  (void)state;
+  open_backward(&bench);
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_int_equal(attune_space(&bench.problem, attune_backend_device(bench.machine), -1, look_at_gradients, &best),
+                   ATTUNE_OK);
+  if (seconds_of_gradients(&bench.result.best) > 1.05 * best)
+    fail_msg("%g seconds were found, %g are possible", seconds_of_gradients(&bench.result.best), best);
+  assert_true(fabs(bench.result.best_seconds - seconds_of_gradients(&bench.result.best)) < 1e-9);
+  assert_true(is_default(&bench.result.initial, &bench));
+  assert_true(attune_fake_gpu.compiled >= 3 * bench.result.compiled);
+  bench.options.family = "wgmma";
+  assert_int_equal(tune(&bench), ATTUNE_BAD_ARGUMENT);
+  assert_non_null(strstr(attune_message(), "of operation backward"));
+  bench.options.family = "mma";
+  assert_int_equal(tune(&bench), ATTUNE_OK);
+  assert_true(bench.result.reused > 0);
+  close_bench(&bench);
+}
+
+/* What is wrong with the kernel for dQ is wrong with the config. */
+static void test_backward_fails_with_any_kernel(void **state) {
+  bench bench;
+  (void)state;
+  for (int i = 0; i < 4; i++) {
+    static const attune_measured expected[] = {ATTUNE_MEASURED_COMPILE_FAILED, ATTUNE_MEASURED_WRONG_RESULT,
+                                               ATTUNE_MEASURED_LAUNCH_FAILED, ATTUNE_MEASURED_SKIPPED};
+    open_backward(&bench);
+    if (i == 0) attune_fake_gpu.uncompilable = dq_of_the_default;
+    if (i == 1) attune_fake_gpu.wrong = dq_of_the_default;
+    if (i == 2) attune_fake_gpu.fails = dq_of_the_default;
+    if (i == 3) attune_fake_gpu.spills = dq_spills;
+    bench.options.family = "mma";
+    assert_int_equal(tune(&bench), ATTUNE_OK);
+    /* The default is measured whatever it spills. */
+    assert_true(attune_config_value(&bench.result.best, "dq_tile_n") != 32 ||
+                (i == 3 && is_default(&bench.result.best, &bench)));
+    assert_true(rows_of(&bench).by_status[expected[i]] > 0);
+    close_bench(&bench);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_normal_finds_the_valley),
@@ -314,6 +395,8 @@ int main(void) {
       cmocka_unit_test(test_one_unusual_problem_does_not_decide_for_its_class),
       cmocka_unit_test(test_refinements_are_found_and_known_again),
       cmocka_unit_test(test_exhaustive_refines_three_shapes),
+      cmocka_unit_test(test_backward_finds_both_valleys),
+      cmocka_unit_test(test_backward_fails_with_any_kernel),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

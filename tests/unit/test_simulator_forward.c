@@ -266,8 +266,7 @@ static void describe(char out[512], const trial *t, int n) {
 }
 
 /* O of one verified run; malloc'ed. */
-static uint16_t *run(int seed, const attune_kernel *kernel, const attune_config *config, const trial *t, int n,
-                     size_t size) {
+static uint16_t *run(int seed, attune_kernel *kernel, const attune_config *config, const trial *t, int n, size_t size) {
   attune_verifier *verifier;
   attune_program *program = NULL;
   attune_verdict verdict;
@@ -281,7 +280,8 @@ static uint16_t *run(int seed, const attune_kernel *kernel, const attune_config 
     inputs.seqlens[ATTUNE_KEYS].array = t->seqlens_k;
   }
   const attune_drawing drawing = {.seed = (uint64_t)n, .magnitude = t->magnitude, .magnitude_v = t->magnitude};
-  const attune_program_source from = {.backend = machines[seed], .problem = &t->problem, .kernel = kernel};
+  attune_kernel *const kernels[ATTUNE_STEPS_MAX] = {kernel};
+  const attune_program_source from = {.backend = machines[seed], .problem = &t->problem, .kernels = kernels};
   if (attune_verifier_create(&verifier, machines[seed], &t->problem, &inputs, &drawing) != ATTUNE_OK ||
       attune_program_create(&program, &from, config) != ATTUNE_OK ||
       attune_verifier_check(verifier, program, &verdict) != ATTUNE_OK ||
@@ -293,7 +293,7 @@ static uint16_t *run(int seed, const attune_kernel *kernel, const attune_config 
   return o;
 }
 
-static void check_problem(const attune_kernel *kernel, const attune_config *config, int n) {
+static void check_problem(attune_kernel *kernel, const attune_config *config, int n) {
   trial t;
   choose(&t, config, n);
   const attune_problem *p = &t.problem;

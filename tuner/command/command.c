@@ -230,7 +230,7 @@ static bool visit(void *user, const attune_config *config, bool legal, const cha
     snprintf(self->reason, sizeof self->reason, "%s", reason);
     return true;
   }
-  const double seconds = attune_estimate_with(config, self->problem, self->device, 0, 0, &self->memo);
+  const double seconds = attune_estimate_with(config, self->problem, self->device, NULL, &self->memo);
   const bool better =
       seconds < self->seconds || (seconds <= self->seconds && attune_config_compare(config, &self->best) < 0);
   if (self->legal++ == 0 || better) {

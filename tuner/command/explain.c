@@ -81,6 +81,38 @@ static void print_census(const attune_sparsity *c) {
            (long long)c->rows, (long long)c->all_rows);
 }
 
+/* How much work there is, and in which kernels. */
+static attune_status print_work(const attune_problem *problem, const attune_config *config,
+                                const attune_device *device) {
+  attune_steps steps;
+  attune_problem resolved;
+  char text[256];
+  attune_status status = attune_problem_resolve(&resolved, problem);
+  if (status == ATTUNE_OK) status = attune_steps_of(&steps, config, &resolved);
+  if (status != ATTUNE_OK) return status;
+  const bool backward = resolved.operation == ATTUNE_BACKWARD;
+  const int length = snprintf(text, sizeof text,
+                              "work: %.4g GFLOP in %s products over what mask and window leave; %.4g MB, each tensor "
+                              "once",
+                              1e-9 * attune_problem_flops(&resolved), backward ? "five" : "two",
+                              1e-6 * attune_problem_bytes(&resolved));
+  attune_fill(stdout, text, (size_t)length, 2, 0, attune_terminal_width());
+  if (backward && config->family != ATTUNE_FAMILY_BACKWARD_WGMMA)
+    print_lines("the kernels compute seven products: S and dP twice, so that nothing is added up across blocks\n");
+  printf("%d kernel%s:\n", steps.count, steps.count > 1 ? "s, in this order" : "");
+  return attune_print_steps(stdout, &steps, device, NULL);
+}
+
+static json_t *work_to_json(const attune_problem *problem, const attune_config *config, const attune_device *device) {
+  attune_steps steps;
+  attune_problem resolved;
+  if (attune_problem_resolve(&resolved, problem) != ATTUNE_OK ||
+      attune_steps_of(&steps, config, &resolved) != ATTUNE_OK)
+    return NULL;
+  return json_pack("{s:f, s:f, s:o}", "flops", attune_problem_flops(&resolved), "bytes",
+                   attune_problem_bytes(&resolved), "steps", attune_steps_to_json(&steps, device, NULL));
+}
+
 static json_t *census_to_json(const attune_sparsity *c) {
   if (c->blocks == 0) return json_null();
   return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:b, s:b}", "block_size", c->block, "counted",
@@ -107,8 +139,9 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
     json_t *object = attune_item_to_json(item, ATTUNE_OK);
     status = attune_store_measurements(store, &filter, attune_append_row, &rows);
     if (status == ATTUNE_OK) status = rows.status;
-    json_t *more = json_pack("{s:s, s:s, s:s, s:o, s:o}", "config", config, "source", choice.source, "explanation",
-                             choice.explanation, "blocks", census_to_json(&census), "rows", rows.array);
+    json_t *more = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "config", config, "source", choice.source, "explanation",
+                             choice.explanation, "blocks", census_to_json(&census), "work",
+                             work_to_json(&item->problem, &choice.config, device), "rows", rows.array);
     if (json_object_update(object, more) != 0 && status == ATTUNE_OK) status = attune_json_append(list, NULL);
     json_decref(more);
     if (status == ATTUNE_OK)
@@ -120,7 +153,8 @@ static attune_status explain(const attune_workload_item *item, const attune_devi
     if (census.blocks > 0) print_census(&census);
     print_lines(choice.explanation);
     printf("\nanswer: %s\n  by the source \"%s\"\n", config, choice.source);
-    status = attune_store_measurements(store, &filter, note_row, &view);
+    status = print_work(&item->problem, &choice.config, device);
+    if (status == ATTUNE_OK) status = attune_store_measurements(store, &filter, note_row, &view);
     if (status == ATTUNE_OK) status = attune_store_measurements(store, &filter, print_row, &view);
     json_decref(view.newest);
     if (view.table.count == 0) printf("no rows for this problem on this device: attune tune makes them\n");

@@ -11,30 +11,26 @@
 /* Everything between the file that is read and the one that is written. */
 typedef struct {
   attune_context *context;
-  attune_plan *plan;
+  attune_plan *plan, *forward; /* forward: what makes O and LSE for a backward pass whose file has none */
   attune_backend *machine;
-  void *q, *k, *v, *o, *lse, *workspace; /* on the machine */
-  void *bias, *sinks, *arrays[ATTUNE_PARAMS_MAX];
-  attune_value values[ATTUNE_PARAMS_MAX];
-  attune_block_mask block_mask; /* on the machine */
-  int64_t rows, elements;       /* of O */
-  uint16_t *host_o;
-  float *host_lse;
-  void *tensor_o; /* in the file's type */
+  attune_problem problem;                                                    /* resolved */
+  attune_run_inputs run;                                                     /* on the machine */
+  void *memory[ATTUNE_TENSOR_PARAM], *arrays[ATTUNE_PARAMS_MAX], *workspace; /* of it, what is to be freed */
+  void *host[ATTUNE_TENSOR_PARAM];                                           /* of what is written */
 } work;
 
 static void end(work *self) {
-  void *const memory[] = {self->q, self->k, self->v, self->o, self->lse, self->workspace, self->bias, self->sinks};
-  for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
-    if (memory[i] != NULL) attune_memory_free(self->machine, memory[i]);
+  for (int i = 0; i < ATTUNE_TENSOR_PARAM; i++) {
+    if (self->memory[i] != NULL) attune_memory_free(self->machine, self->memory[i]);
+    free(self->host[i]);
+  }
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     if (self->arrays[i] != NULL) attune_memory_free(self->machine, self->arrays[i]);
-  attune_host_block_mask_release(self->machine, &self->block_mask);
+  if (self->workspace != NULL) attune_memory_free(self->machine, self->workspace);
+  attune_host_block_mask_release(self->machine, &self->run.tensors.block_mask);
   attune_plan_destroy(self->plan);
+  attune_plan_destroy(self->forward);
   attune_context_destroy(self->context);
-  free(self->host_o);
-  free(self->host_lse);
-  free(self->tensor_o);
 }
 
 static attune_status make_plan(work *self, const attune_flags *flags, const attune_problem *problem) {
@@ -49,10 +45,26 @@ static attune_status make_plan(work *self, const attune_flags *flags, const attu
   if (status != ATTUNE_OK) return status;
   if (*attune_context_warning(self->context)) fprintf(stderr, "attune: %s\n", attune_context_warning(self->context));
   self->machine = attune_context_machine(self->context);
+  status = attune_problem_resolve(&self->problem, problem);
+  if (status != ATTUNE_OK) return status;
   if (flags->config == NULL && flags->family == NULL) return attune_plan_create(&self->plan, self->context, problem);
   status = attune_config_of_flags(&config, flags, problem, attune_backend_device(self->machine));
   if (status == ATTUNE_OK) status = attune_config_print(text, &config);
   return status == ATTUNE_OK ? attune_plan_create_with(&self->plan, self->context, problem, text) : status;
+}
+
+static attune_status make_forward(work *self, const attune_qkv *qkv) {
+  attune_problem forward = qkv->problem;
+  forward.operation = ATTUNE_FORWARD;
+  if (qkv->problem.operation == ATTUNE_FORWARD || qkv->o != NULL) return ATTUNE_OK;
+  return attune_plan_create(&self->forward, self->context, &forward);
+}
+
+/* ---- memory ---- */
+
+static size_t size_of(const work *self, attune_tensor_id id) {
+  const attune_layout layout = attune_layout_of(&self->problem, id);
+  return (size_t)attune_layout_extent(&layout) * (size_t)attune_element_bytes(attune_tensor_table[id].element);
 }
 
 static attune_status upload_bytes(void **out, attune_backend *machine, const void *bytes, size_t size) {
@@ -60,102 +72,146 @@ static attune_status upload_bytes(void **out, attune_backend *machine, const voi
   return status == ATTUNE_OK ? attune_memory_write(machine, *out, bytes, size) : status;
 }
 
-static attune_status upload(void **out, attune_backend *machine, const uint16_t *elements, int64_t count) {
-  return upload_bytes(out, machine, elements, (size_t)count * sizeof *elements);
-}
-
-static attune_status upload_given(work *self, const attune_qkv *qkv) {
-  const attune_problem *p = &qkv->problem;
-  attune_status status = ATTUNE_OK;
-  const attune_layout bias = attune_layout_of(p, ATTUNE_TENSOR_BIAS);
-  if (qkv->bias != NULL) status = upload(&self->bias, self->machine, qkv->bias, attune_layout_extent(&bias));
-  if (status == ATTUNE_OK && qkv->sinks != NULL)
-    status = upload_bytes(&self->sinks, self->machine, qkv->sinks, (size_t)p->heads_q * sizeof *qkv->sinks);
-  attune_inputs_values(self->values, &qkv->given);
-  for (int i = 0; i < ATTUNE_PARAMS_MAX && status == ATTUNE_OK; i++) {
-    if (self->values[i].count == 0) continue;
-    status = upload_bytes(&self->arrays[i], self->machine, self->values[i].array,
-                          (size_t)self->values[i].count * sizeof(int32_t));
-    self->values[i].array = self->arrays[i];
-  }
+/* bytes may be NULL: they are to be written. */
+static attune_status place(work *self, attune_tensor_id id, const void *bytes) {
+  void **const to = &self->memory[id];
+  const size_t size = size_of(self, id);
+  const attune_status status =
+      bytes != NULL ? upload_bytes(to, self->machine, bytes, size) : attune_memory_allocate(to, self->machine, size);
+  memcpy((char *)&self->run + attune_tensor_table[id].run, to, sizeof *to);
   return status;
 }
 
+static attune_status upload_given(work *self, const attune_qkv *qkv) {
+  const struct {
+    attune_tensor_id id;
+    const void *bytes;
+  } given[] = {{ATTUNE_TENSOR_Q, qkv->q},       {ATTUNE_TENSOR_K, qkv->k},         {ATTUNE_TENSOR_V, qkv->v},
+               {ATTUNE_TENSOR_BIAS, qkv->bias}, {ATTUNE_TENSOR_SINKS, qkv->sinks}, {ATTUNE_TENSOR_DO, qkv->d_o},
+               {ATTUNE_TENSOR_DLSE, qkv->dlse}, {ATTUNE_TENSOR_O, qkv->o},         {ATTUNE_TENSOR_LSE, qkv->lse}};
+  attune_status status = ATTUNE_OK;
+  for (size_t i = 0; i < sizeof given / sizeof *given && status == ATTUNE_OK; i++)
+    if (given[i].bytes != NULL) status = place(self, given[i].id, given[i].bytes);
+  attune_value *const values = self->run.tensors.values;
+  attune_inputs_values(values, &qkv->given);
+  for (int i = 0; i < ATTUNE_PARAMS_MAX && status == ATTUNE_OK; i++) {
+    if (values[i].count == 0) continue;
+    status = upload_bytes(&self->arrays[i], self->machine, values[i].array, (size_t)values[i].count * sizeof(int32_t));
+    values[i].array = self->arrays[i];
+  }
+  if (status == ATTUNE_OK && qkv->problem.block_size > 0)
+    status = attune_host_block_mask_upload(&self->run.tensors.block_mask, self->machine, &qkv->problem,
+                                           &qkv->given.block_mask);
+  return status;
+}
+
+/* What the file that is written has, in its order. */
+static const attune_tensor_id written[] = {ATTUNE_TENSOR_O, ATTUNE_TENSOR_LSE, ATTUNE_TENSOR_DQ, ATTUNE_TENSOR_DK,
+                                           ATTUNE_TENSOR_DV};
+enum { WRITTEN = sizeof written / sizeof *written };
+
+static bool is_written(const work *self, attune_tensor_id id) {
+  return attune_tensor_table[id].need(&self->problem) == ATTUNE_NEED_YES;
+}
+
 static attune_status make_memory(work *self, const attune_qkv *qkv) {
-  const attune_problem *p = &qkv->problem;
-  const int64_t rows_k = (int64_t)p->batch * p->seqlen_k * p->heads_kv;
-  const size_t workspace = attune_plan_workspace(self->plan);
-  attune_status status;
-  self->rows = (int64_t)p->batch * p->seqlen_q * p->heads_q;
-  self->elements = self->rows * p->head_dim_v;
-  if ((status = upload(&self->q, self->machine, qkv->q, self->rows * p->head_dim)) != ATTUNE_OK) return status;
-  if ((status = upload(&self->k, self->machine, qkv->k, rows_k * p->head_dim)) != ATTUNE_OK) return status;
-  if ((status = upload(&self->v, self->machine, qkv->v, rows_k * p->head_dim_v)) != ATTUNE_OK) return status;
-  if ((status = upload_given(self, qkv)) != ATTUNE_OK) return status;
-  if (p->block_size > 0)
-    status = attune_host_block_mask_upload(&self->block_mask, self->machine, p, &qkv->given.block_mask);
-  if (status != ATTUNE_OK) return status;
-  status = attune_memory_allocate(&self->o, self->machine, (size_t)self->elements * sizeof *self->host_o);
-  if (status != ATTUNE_OK) return status;
-  status = attune_memory_allocate(&self->lse, self->machine, (size_t)self->rows * sizeof *self->host_lse);
+  const size_t sizes[] = {attune_plan_workspace(self->plan), attune_plan_workspace(self->forward)};
+  const size_t workspace = sizes[0] > sizes[1] ? sizes[0] : sizes[1]; /* the one runs after the other */
+  attune_tensors_init(&self->run.tensors);
+  attune_status status = upload_given(self, qkv);
+  for (int i = 0; i < WRITTEN && status == ATTUNE_OK; i++)
+    if (is_written(self, written[i]) && self->memory[written[i]] == NULL) status = place(self, written[i], NULL);
   if (status != ATTUNE_OK || workspace == 0) return status;
   return attune_memory_allocate(&self->workspace, self->machine, workspace);
 }
 
-static attune_status compute(work *self) {
-  attune_tensors tensors;
-  attune_tensors_init(&tensors);
-  tensors.q = self->q;
-  tensors.k = self->k;
-  tensors.v = self->v;
-  tensors.o = self->o;
-  tensors.lse = self->lse;
-  tensors.bias = self->bias;
-  tensors.sinks = self->sinks;
-  tensors.block_mask = self->block_mask;
-  memcpy(tensors.values, self->values, sizeof tensors.values);
-  const size_t o_size = (size_t)self->elements * sizeof *self->host_o;
-  const size_t lse_size = (size_t)self->rows * sizeof *self->host_lse;
-  attune_status status = attune_run(self->plan, &tensors, self->workspace, attune_plan_workspace(self->plan), NULL);
-  if (status == ATTUNE_OK) status = attune_backend_synchronize(self->machine);
-  if (status != ATTUNE_OK) return status;
-  self->host_o = malloc(o_size);
-  self->host_lse = malloc(lse_size);
-  if (self->host_o == NULL || self->host_lse == NULL)
-    return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an output of %zu bytes", o_size + lse_size);
-  if ((status = attune_memory_read(self->machine, self->host_o, self->o, o_size)) != ATTUNE_OK) return status;
-  return attune_memory_read(self->machine, self->host_lse, self->lse, lse_size);
+/* ---- the run ---- */
+
+static attune_status compute_forward(const work *self) {
+  attune_tensors tensors = self->run.tensors;
+  if (self->forward == NULL) return ATTUNE_OK;
+  tensors.d_o = NULL;
+  tensors.dlse = NULL;
+  tensors.dq = tensors.dk = tensors.dv = NULL;
+  return attune_run(self->forward, &tensors, self->workspace, attune_plan_workspace(self->forward), NULL);
 }
 
-static attune_status write_output(work *self, const char *path, const attune_qkv *qkv) {
-  const attune_problem *p = &qkv->problem;
-  attune_tensor tensors[] = {{.name = "o", .rank = 4, .shape = {p->batch, p->seqlen_q, p->heads_q, p->head_dim_v}},
-                             {.name = "lse",
-                              .dtype = "F32",
-                              .rank = 3,
-                              .shape = {p->batch, p->heads_q, p->seqlen_q},
-                              .data = self->host_lse,
-                              .size = (size_t)self->rows * sizeof *self->host_lse}};
-  self->tensor_o = attune_elements_to_tensor(&tensors[0].size, qkv->dtype, p->dtype, self->host_o, self->elements);
-  if (self->tensor_o == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the tensor o");
-  strcpy(tensors[0].dtype, qkv->dtype);
-  tensors[0].data = self->tensor_o;
-  return attune_safetensors_write(path, tensors, 2);
+static attune_status compute(work *self) {
+  attune_status status = compute_forward(self);
+  if (status == ATTUNE_OK)
+    status = attune_run(self->plan, &self->run.tensors, self->workspace, attune_plan_workspace(self->plan), NULL);
+  if (status == ATTUNE_OK) status = attune_backend_synchronize(self->machine);
+  for (int i = 0; i < WRITTEN && status == ATTUNE_OK; i++) {
+    const attune_tensor_id id = written[i];
+    if (!is_written(self, id)) continue;
+    const size_t size = size_of(self, id);
+    self->host[id] = malloc(size);
+    if (self->host[id] == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for an output of %zu bytes", size);
+    status = attune_memory_read(self->machine, self->host[id], self->memory[id], size);
+  }
+  return status;
+}
+
+/* data of the file's type is malloc'ed: the caller's. */
+static attune_status to_tensor(attune_tensor *out, void **data, const work *self, attune_tensor_id id,
+                               const char *dtype) {
+  const attune_layout layout = attune_layout_of(&self->problem, id);
+  *out = (attune_tensor){.rank = 4, .data = self->host[id]};
+  strcpy(out->name, attune_tensor_table[id].name);
+  if (attune_tensor_table[id].element == ATTUNE_ELEMENT_FLOAT) { /* (batch, heads, seqlen) */
+    out->rank = 3;
+    out->shape[0] = layout.batch, out->shape[1] = layout.heads, out->shape[2] = layout.seqlen;
+    out->size = size_of(self, id);
+    strcpy(out->dtype, "F32");
+    return ATTUNE_OK;
+  }
+  out->shape[0] = layout.batch, out->shape[1] = layout.seqlen, out->shape[2] = layout.heads;
+  out->shape[3] = layout.width;
+  strcpy(out->dtype, dtype);
+  *data =
+      attune_elements_to_tensor(&out->size, dtype, self->problem.dtype, self->host[id], attune_layout_extent(&layout));
+  out->data = *data;
+  return *data != NULL ? ATTUNE_OK : attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the tensor %s", out->name);
+}
+
+static attune_status write_output(const work *self, const char *path, const attune_qkv *qkv) {
+  attune_tensor tensors[WRITTEN];
+  void *data[WRITTEN] = {NULL};
+  int count = 0;
+  attune_status status = ATTUNE_OK;
+  for (int i = 0; i < WRITTEN && status == ATTUNE_OK; i++) {
+    if (self->host[written[i]] == NULL) continue;
+    status = to_tensor(&tensors[count], &data[count], self, written[i], qkv->dtype);
+    count++;
+  }
+  if (status == ATTUNE_OK) status = attune_safetensors_write(path, tensors, count);
+  for (int i = 0; i < count; i++)
+    free(data[i]);
+  return status;
 }
 
 static attune_status report(const work *self, const attune_flags *flags, const attune_problem *problem) {
   char text[ATTUNE_TEXT_MAX];
   if (attune_problem_print(text, problem) != ATTUNE_OK) text[0] = '\0';
   if (flags->json)
-    return attune_print_json(json_pack("{s:s, s:o, s:s, s:s, s:s, s:s}", "device", attune_context_device(self->context),
-                                       "problem", attune_problem_to_json(problem, NULL), "class", text, "config",
-                                       attune_plan_config(self->plan), "source", attune_plan_source(self->plan),
-                                       "output", flags->output));
+    return attune_print_json(
+        json_pack("{s:s, s:o, s:s, s:s, s:s, s:s?, s:s}", "device", attune_context_device(self->context), "problem",
+                  attune_problem_to_json(problem, NULL), "class", text, "config", attune_plan_config(self->plan),
+                  "source", attune_plan_source(self->plan), "forward_config",
+                  attune_text_or_null(attune_plan_config(self->forward)), "output", flags->output));
   /* Standard output may be what was written. */
   FILE *to = attune_file_is_standard_output(flags->output) ? stderr : stdout;
-  fprintf(to, "device   %s\nproblem  %s\nconfig   %s (%s)\nwritten  %s\n", attune_context_device(self->context), text,
-          attune_plan_config(self->plan), attune_plan_source(self->plan), flags->output);
+  fprintf(to, "device   %s\nproblem  %s\n", attune_context_device(self->context), text);
+  if (self->forward != NULL)
+    fprintf(to, "forward  %s (%s)\n", attune_plan_config(self->forward), attune_plan_source(self->forward));
+  fprintf(to, "config   %s (%s)\nwritten  %s\n", attune_plan_config(self->plan), attune_plan_source(self->plan),
+          flags->output);
   return ATTUNE_OK;
+}
+
+static attune_status check_gradient(const attune_qkv *qkv) {
+  if (qkv->problem.operation == ATTUNE_FORWARD || qkv->d_o != NULL) return ATTUNE_OK;
+  return attune_fail(ATTUNE_BAD_FILE, "no tensor \"do\", the gradient of o, which --backward needs");
 }
 
 static attune_status run(const attune_flags *flags) {
@@ -164,7 +220,9 @@ static attune_status run(const attune_flags *flags) {
   attune_status status = attune_require(flags->input, "input", "a safetensors file with q, k and v");
   if (status == ATTUNE_OK) status = attune_require(flags->output, "output", "where o and lse are written");
   if (status == ATTUNE_OK) status = attune_qkv_read(&qkv, flags->input, flags);
+  if (status == ATTUNE_OK) status = check_gradient(&qkv);
   if (status == ATTUNE_OK) status = make_plan(&self, flags, &qkv.problem);
+  if (status == ATTUNE_OK) status = make_forward(&self, &qkv);
   if (status == ATTUNE_OK) status = make_memory(&self, &qkv);
   if (status == ATTUNE_OK) status = compute(&self);
   if (status == ATTUNE_OK) status = write_output(&self, flags->output, &qkv);

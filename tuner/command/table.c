@@ -139,11 +139,12 @@ const attune_verb attune_verbs[] = {
     {"emit", "the source of a kernel", PROBLEM | DEVICE | ARCH | CARD | FAMILY | CONFIG | OUTPUT,
      "Prints the source of the kernel for a problem: CUDA C++ that compiles with no include path, or with --arch host "
      "the C++ that the simulator runs. --output FILE writes it there. Without --config it is the config that the model "
-     "takes for the best. With --config and no problem flag the config alone says what for.",
+     "takes for the best. With --config and no problem flag the config alone says what for. A backward pass has three "
+     "kernels: it is the one for dK and dV, which names the others; --config with their names prints them.",
      NULL},
     {"compile", "a kernel for an architecture: registers, shared memory, spills, seconds",
      PROBLEM | DEVICE | ARCH | CARD | FAMILY | CONFIG | OUTPUT,
-     "Compiles the kernel for a problem and prints what it needs, and how many blocks an SM holds. No device of the "
+     "Compiles the kernels for a problem and prints what they need, and how many blocks an SM holds. No device of the "
      "architecture is needed. --output FILE writes the binary. With --config and no problem flag the config alone says "
      "what for.",
      NULL},
@@ -155,7 +156,10 @@ const attune_verb attune_verbs[] = {
      "If the file has them, bias (batch or 1, heads or 1, seqlen_q or 1, seqlen_k) is added to the scores, sinks "
      "(heads) are further keys, I32 or F32 tensors param.NAME are arrays that expressions know by NAME, and "
      "block_mask, U8 or BOOL (batch or 1, heads or 1, rows, columns), says which blocks of --block-size queries and "
-     "keys are seen. Nothing is written if anything fails.",
+     "keys are seen. Nothing is written if anything fails.\n"
+     "--backward also writes dq, dk and dv, as their tensors are, from do, the gradient of o in the shape of o, and "
+     "dlse "
+     "if the file has it. It reads o and lse too; where the file has neither, they are computed first.",
      NULL},
     {"verify", "whether a kernel is right, against float64",
      PROBLEM | LENGTHS | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED,
@@ -164,8 +168,10 @@ const attune_verb attune_verbs[] = {
      "error of the same computation step by step in the same dtype. lse error: that of the log-sum-exp. rows: how many "
      "were compared. Everything must be written, and nothing else.\n"
      "Inputs are drawn from --seed: usual ones, huge and tiny ones, biases that hide keys, and sequences with lengths "
-     "of their own; or are q, "
-     "k and v of --input FILE. --seqlens-q and --seqlens-k give the lengths instead. Exit code 1 if the kernel is "
+     "of their own; or are q, k and v of --input FILE, with --backward also its do and dlse. O and LSE, which the "
+     "gradients need, are computed in float64, of a large problem by the reference kernel. Gradients are allowed three "
+     "times unfused. --seqlens-q and --seqlens-k "
+     "give the lengths instead. Exit code 1 if the kernel is "
      "wrong.",
      NULL},
     {"tune", "the fastest kernel for a problem or a workload, measured and stored",
@@ -184,8 +190,8 @@ const attune_verb attune_verbs[] = {
      NULL},
     {"explain", "which kernel a problem gets, and why", PROBLEM | DEVICE | ARCH | CARD | DATABASE | WORKLOAD,
      "Prints the config that dispatch answers with, which source it comes from (exact: measured for this problem on "
-     "this device; near-problem, near-device; model: an estimate; reference), how much a mask leaves, and the rows "
-     "that the store has." TAKES_WORKLOADS "\n"
+     "this device; near-problem, near-device; model: an estimate; reference), how much a mask leaves, the work and "
+     "the kernels that do it, and the rows that the store has." TAKES_WORKLOADS "\n"
      "Blocks of a mask are counted for about a second at most, in evaluated parts of its expression; beyond, the "
      "counts are those of a sample, which is said.",
      NULL},

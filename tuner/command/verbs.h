@@ -29,6 +29,14 @@ typedef struct {
 } attune_json_rows;
 bool attune_append_row(void *rows, const attune_measurement *row);
 
+/* ---- steps.c ---- */
+
+/* A line or two a kernel. kernels: compiled, of each step; NULL: registers are estimated. */
+attune_status attune_print_steps(FILE *to, const attune_steps *steps, const attune_device *device,
+                                 attune_kernel *const *kernels);
+/* The same; NULL without memory. */
+json_t *attune_steps_to_json(const attune_steps *steps, const attune_device *device, attune_kernel *const *kernels);
+
 /* ---- upgrade.c ---- */
 
 typedef struct {

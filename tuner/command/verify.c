@@ -119,6 +119,8 @@ static attune_status verify_file(verification *self, const attune_qkv *qkv) {
   inputs.q = qkv->q;
   inputs.k = qkv->k;
   inputs.v = qkv->v;
+  inputs.d_o = qkv->d_o;
+  inputs.dlse = qkv->dlse;
   attune_status status =
       attune_verifier_create(&verifier, self->machine, &self->problem, &inputs, &(attune_drawing){.seed = 0});
   if (status == ATTUNE_OK) status = check(self, verifier, "of the file");

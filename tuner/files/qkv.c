@@ -139,6 +139,17 @@ static attune_status read_bias(attune_qkv *out, const attune_safetensors *file) 
   return status == ATTUNE_OK ? narrow(&out->bias, bias, out->problem.dtype) : status;
 }
 
+static attune_status floats_of(float **out, const attune_tensor *tensor) {
+  int64_t count = 1; /* the file's size bounds it */
+  for (int i = 0; i < tensor->rank; i++)
+    count *= tensor->shape[i];
+  *out = malloc((size_t)count * sizeof **out);
+  if (*out == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %s", tensor->name);
+  for (int64_t i = 0; i < count; i++)
+    (*out)[i] = (float)load(kind_of(tensor->dtype), tensor->data, i);
+  return ATTUNE_OK;
+}
+
 static attune_status read_sinks(attune_qkv *out, const attune_safetensors *file) {
   const attune_tensor *sinks = attune_safetensors_find(file, "sinks");
   if (sinks == NULL) return ATTUNE_OK;
@@ -146,12 +157,48 @@ static attune_status read_sinks(attune_qkv *out, const attune_safetensors *file)
   if (sinks->rank != 1 || kind == TENSOR_OTHER || sinks->shape[0] != out->problem.heads_q)
     return attune_fail(ATTUNE_BAD_FILE, "tensor \"sinks\" must be F32, F16 or BF16 of shape (%d)",
                        out->problem.heads_q);
-  out->sinks = malloc((size_t)sinks->shape[0] * sizeof *out->sinks);
-  if (out->sinks == NULL) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for sinks");
-  for (int64_t i = 0; i < sinks->shape[0]; i++)
-    out->sinks[i] = (float)load(kind, sinks->data, i);
   out->problem.want_sinks = 1;
-  return ATTUNE_OK;
+  return floats_of(&out->sinks, sinks);
+}
+
+/* One that is shaped as O. */
+static attune_status read_like_o(uint16_t **out, const attune_problem *p, const attune_safetensors *file,
+                                 const char *name) {
+  const attune_tensor *tensor = attune_safetensors_find(file, name);
+  if (tensor == NULL) return ATTUNE_OK;
+  if (tensor->rank != RANK || kind_of(tensor->dtype) == TENSOR_OTHER || tensor->shape[BATCH] != p->batch ||
+      tensor->shape[SEQLEN] != p->seqlen_q || tensor->shape[HEADS] != p->heads_q ||
+      tensor->shape[HEAD_DIM] != p->head_dim_v)
+    return attune_fail(ATTUNE_BAD_FILE, "tensor \"%s\" must be F32, F16 or BF16 of shape (%d, %d, %d, %d)", name,
+                       p->batch, p->seqlen_q, p->heads_q, p->head_dim_v);
+  return narrow(out, tensor, p->dtype);
+}
+
+/* One that is shaped as LSE. */
+static attune_status read_like_lse(float **out, const attune_problem *p, const attune_safetensors *file,
+                                   const char *name) {
+  const attune_tensor *tensor = attune_safetensors_find(file, name);
+  if (tensor == NULL) return ATTUNE_OK;
+  if (tensor->rank != 3 || kind_of(tensor->dtype) == TENSOR_OTHER || tensor->shape[0] != p->batch ||
+      tensor->shape[1] != p->heads_q || tensor->shape[2] != p->seqlen_q)
+    return attune_fail(ATTUNE_BAD_FILE, "tensor \"%s\" must be F32, F16 or BF16 of shape (%d, %d, %d)", name, p->batch,
+                       p->heads_q, p->seqlen_q);
+  return floats_of(out, tensor);
+}
+
+/* What the backward pass reads besides. */
+static attune_status read_backward(attune_qkv *out, const attune_safetensors *file) {
+  const attune_problem *p = &out->problem;
+  if (p->operation != ATTUNE_BACKWARD) return ATTUNE_OK;
+  attune_status status = read_like_o(&out->d_o, p, file, "do");
+  if (status == ATTUNE_OK) status = read_like_lse(&out->dlse, p, file, "dlse");
+  if (status == ATTUNE_OK) status = read_like_o(&out->o, p, file, "o");
+  if (status == ATTUNE_OK) status = read_like_lse(&out->lse, p, file, "lse");
+  if (status != ATTUNE_OK || (out->o == NULL) == (out->lse == NULL)) return status;
+  return attune_fail(ATTUNE_BAD_FILE,
+                     "there is a tensor \"%s\" and no \"%s\"; the gradients need both, or neither: then both are "
+                     "computed",
+                     out->o != NULL ? "o" : "lse", out->o != NULL ? "lse" : "o");
 }
 
 /* Tensors "param.NAME" are arrays for expressions. */
@@ -226,7 +273,7 @@ static attune_status read_tensors(attune_qkv *out, const attune_safetensors *fil
   problem->seqlen_k = (int32_t)k->shape[SEQLEN];
   problem->heads_kv = (int32_t)k->shape[HEADS];
   problem->head_dim_v = (int32_t)v->shape[HEAD_DIM];
-  problem->q = problem->k = problem->v = problem->o = (attune_strides){0};
+  attune_problem_drop_strides(problem);
   problem->want_lse = 1;
   out->given = flags->given;
   if ((status = read_bias(out, file)) != ATTUNE_OK) return status;
@@ -240,7 +287,8 @@ static attune_status read_tensors(attune_qkv *out, const attune_safetensors *fil
   strcpy(out->dtype, q->dtype);
   if ((status = narrow(&out->q, q, problem->dtype)) != ATTUNE_OK) return status;
   if ((status = narrow(&out->k, k, problem->dtype)) != ATTUNE_OK) return status;
-  return narrow(&out->v, v, problem->dtype);
+  if ((status = narrow(&out->v, v, problem->dtype)) != ATTUNE_OK) return status;
+  return read_backward(out, file);
 }
 
 attune_status attune_qkv_read(attune_qkv *out, const char *path, const attune_flags *flags) {
@@ -261,6 +309,10 @@ void attune_qkv_free(attune_qkv *qkv) {
   free(qkv->v);
   free(qkv->bias);
   free(qkv->sinks);
+  free(qkv->d_o);
+  free(qkv->o);
+  free(qkv->dlse);
+  free(qkv->lse);
   attune_host_block_mask_free(&qkv->block_mask);
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     free(qkv->arrays[i]);

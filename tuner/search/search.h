@@ -25,7 +25,7 @@ typedef struct {
   char result_hash[65]; /* "" until somebody asks */
   char compiler[64];
   char note[512];
-  attune_kernel *kernel; /* while its batch is tried */
+  attune_kernel *kernels[ATTUNE_STEPS_MAX]; /* while its batch is tried: of each step, or none */
   attune_program *program;
 } attune_trial;
 
@@ -43,6 +43,12 @@ typedef struct {
 attune_status attune_trials_collect(attune_trials *out, const attune_problem *problem, const attune_device *device,
                                     const char *family);
 void attune_trials_free(attune_trials *trials);
+/* Frees its kernels, if it has them. */
+void attune_trial_drop_kernels(attune_trial *trial);
+/* Bytes a thread that its kernels spill, together. */
+int attune_trial_spills(const attune_trial *trial);
+/* attune_kernel_remark of the first of its kernels that has one. */
+bool attune_trial_remark(char *out, size_t size, const attune_trial *trial);
 /* attune_result_hash of the trial, which remembers it; "" if its source cannot be emitted. */
 const char *attune_trial_hash(attune_trial *trial, const attune_problem *problem, const char *arch);
 /* What the store has of a problem on a device. */
@@ -160,8 +166,8 @@ int attune_search_tried(const attune_trials *trials);
 /* The fastest config, its time and error, that the store chooses for the problem among measured rows, or among the
  * model's; *found: there is one. */
 attune_status attune_search_choice(attune_tune_result *out, bool *found, const attune_search *search, bool by_model);
-/* Compiles the trials' kernels for the architecture into kernel, or sets status and note; fails only where no kernel
- * can be compiled at all. */
+/* Compiles the kernels of all steps of the trials for the architecture, or sets status and note; fails only where no
+ * kernel can be compiled at all. */
 attune_status attune_search_compile(attune_search *search, attune_trial **trials, int count, const char *arch);
 
 /* ---- search_measured.c: on a GPU; search_model.c: where nothing can be measured ---- */

@@ -114,31 +114,59 @@ static bool compile_tick(void *user, int done) {
   return attune_search_interrupted(search) || (done > 0 && attune_search_over(search));
 }
 
+/* The kernels of a trial's steps. */
+typedef struct {
+  attune_config configs[ATTUNE_STEPS_MAX];
+  attune_compile_job *jobs;
+  int count;
+} trial_jobs;
+
+/* Hands the kernels to the trial if all are there; else the first that is not says why. */
+static attune_status take_kernels(attune_search *search, attune_trial *trial, const trial_jobs *part) {
+  const attune_compile_job *missing = NULL;
+  for (int i = 0; i < part->count; i++) {
+    attune_compile_job *job = &part->jobs[i];
+    trial->kernels[i] = job->kernel;
+    trial->compile_seconds += job->seconds;
+    if (!job->kernel && (!missing || missing->status == ATTUNE_OK)) missing = job;
+  }
+  if (!missing) {
+    search->result->compiled++;
+    if (trial->compiler[0] == '\0')
+      snprintf(trial->compiler, sizeof trial->compiler, "%s", trial->kernels[0]->compiler);
+    return ATTUNE_OK;
+  }
+  attune_trial_drop_kernels(trial);
+  if (missing->status == ATTUNE_OK) return ATTUNE_OK; /* not begun */
+  attune_fail(missing->status, "%s", missing->message);
+  return missing->status == ATTUNE_COMPILE_FAILED
+             ? attune_search_record_failure(search, trial, ATTUNE_MEASURED_COMPILE_FAILED)
+             : missing->status;
+}
+
 attune_status attune_search_compile(attune_search *search, attune_trial **trials, int count, const char *arch) {
   attune_status status = ATTUNE_OK;
-  attune_compile_job *jobs = calloc((size_t)count, sizeof *jobs);
-  if (!jobs) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to compile %d kernels", count);
-  for (int i = 0; i < count; i++) {
-    jobs[i].config = &trials[i]->config;
-    jobs[i].problem = &search->problem;
+  int jobs = 0;
+  trial_jobs *parts = calloc((size_t)count, sizeof *parts);
+  attune_compile_job *all = calloc((size_t)count * ATTUNE_STEPS_MAX, sizeof *all);
+  if (!parts || !all) {
+    status = attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory to compile %d configs", count);
+    goto out;
   }
-  attune_compile_all(jobs, count, search->store, arch, attune_search_threads(search), compile_tick, search);
   for (int i = 0; i < count; i++) {
-    trials[i]->kernel = jobs[i].kernel;
-    trials[i]->compile_seconds += jobs[i].seconds;
-    if (jobs[i].kernel) {
-      search->result->compiled++;
-      if (trials[i]->compiler[0] == '\0')
-        snprintf(trials[i]->compiler, sizeof trials[i]->compiler, "%s", jobs[i].kernel->compiler);
-    } else if (jobs[i].status == ATTUNE_COMPILE_FAILED) {
-      attune_fail(jobs[i].status, "%s", jobs[i].message);
-      attune_status recorded = attune_search_record_failure(search, trials[i], ATTUNE_MEASURED_COMPILE_FAILED);
-      if (status == ATTUNE_OK) status = recorded;
-    } else if (jobs[i].status != ATTUNE_OK && status == ATTUNE_OK) {
-      status = attune_fail(jobs[i].status, "%s", jobs[i].message);
-    }
+    parts[i].count = attune_config_kernels(parts[i].configs, &trials[i]->config);
+    parts[i].jobs = all + jobs;
+    for (int k = 0; k < parts[i].count; k++)
+      all[jobs++] = (attune_compile_job){.config = &parts[i].configs[k], .problem = &search->problem};
   }
-  free(jobs);
+  attune_compile_all(all, jobs, search->store, arch, attune_search_threads(search), compile_tick, search);
+  for (int i = 0; i < count; i++) {
+    const attune_status taken = take_kernels(search, trials[i], &parts[i]);
+    if (status == ATTUNE_OK) status = taken;
+  }
+out:
+  free(all);
+  free(parts);
   return status;
 }
 

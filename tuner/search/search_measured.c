@@ -18,9 +18,8 @@ static const double race_seconds = 3, final_seconds = 10, share_of_budget = 0.1;
 
 static void drop(attune_trial *trial) {
   attune_program_destroy(trial->program);
-  free(trial->kernel);
+  attune_trial_drop_kernels(trial);
   trial->program = NULL;
-  trial->kernel = NULL;
 }
 
 /* ---- measuring ---- */
@@ -61,7 +60,7 @@ static attune_status still_alive(measured_search *m, const attune_trial *trial) 
 
 static attune_status load(attune_search *search, attune_trial *trial) {
   const attune_program_source from = {
-      .backend = search->machine, .store = search->store, .problem = &search->problem, .kernel = trial->kernel};
+      .backend = search->machine, .store = search->store, .problem = &search->problem, .kernels = trial->kernels};
   return attune_program_create(&trial->program, &from, &trial->config);
 }
 
@@ -178,8 +177,8 @@ static void update_leader(measured_search *m, attune_trial **trials, int count) 
 
 /* Known to be slow from what the compiler says, which goes into the note. */
 static bool rejected_by_compiler(attune_trial *trial) {
-  const int spilled = (int)trial->kernel->spill_bytes;
-  if (attune_kernel_remark(trial->note, sizeof trial->note, trial->kernel)) return true;
+  const int spilled = attune_trial_spills(trial);
+  if (attune_trial_remark(trial->note, sizeof trial->note, trial)) return true;
   if (spilled > 0) snprintf(trial->note, sizeof trial->note, "spills %d bytes a thread", spilled);
   return spilled > MUCH_SPILLED;
 }
@@ -195,7 +194,7 @@ static attune_status try_batch(measured_search *m, attune_trial **trials, int co
   for (int i = 0; i < count && status == ATTUNE_OK; i++) {
     attune_trial *trial = trials[i];
     bool usable;
-    if (!trial->kernel) continue;
+    if (!trial->kernels[0]) continue;
     if (racers > 0 ? attune_search_over(search) : attune_search_interrupted(search)) break;
     if (rejected_by_compiler(trial) && !m->take_rejected && trial != search->trials.initial) {
       trial->status = ATTUNE_MEASURED_SKIPPED;

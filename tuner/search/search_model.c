@@ -55,6 +55,20 @@ static void rank_uncompiled(attune_trial **trials, int count) {
   }
 }
 
+static void take_footprints(attune_footprint out[ATTUNE_STEPS_MAX], const attune_trial *trial) {
+  memset(out, 0, ATTUNE_STEPS_MAX * sizeof *out);
+  for (int i = 0; i < ATTUNE_STEPS_MAX && trial->kernels[i]; i++)
+    if (trial->kernels[i]->registers > 0)
+      out[i] = (attune_footprint){trial->kernels[i]->registers, (int)fmax(trial->kernels[i]->spill_bytes, 0)};
+}
+
+static int most_registers(const attune_footprint footprints[ATTUNE_STEPS_MAX]) {
+  int most = 0;
+  for (int i = 0; i < ATTUNE_STEPS_MAX; i++)
+    if (footprints[i].registers > most) most = footprints[i].registers;
+  return most;
+}
+
 /* Registers and spills from the architecture's compiler make the estimate; the rows are unverified yet. What the model
  * assumes to overlap and the compiler has serialised has no estimate that holds. */
 static attune_status rank(attune_search *search, attune_trial **trials, int count) {
@@ -62,23 +76,21 @@ static attune_status rank(attune_search *search, attune_trial **trials, int coun
   attune_estimate_memo memo = {.count = 0};
   for (int i = 0; i < count; i++) {
     attune_trial *trial = trials[i];
-    const attune_kernel *kernel = trial->kernel;
-    if (!kernel) continue;
-    int registers = kernel->registers > 0 ? kernel->registers : 0,
-        spills = kernel->spill_bytes > 0 ? kernel->spill_bytes : 0;
-    trial->seconds = attune_estimate_with(&trial->config, &search->problem, search->device, registers, spills, &memo);
+    attune_footprint footprints[ATTUNE_STEPS_MAX];
+    if (!trial->kernels[0]) continue;
+    take_footprints(footprints, trial);
+    trial->seconds = attune_estimate_with(&trial->config, &search->problem, search->device, footprints, &memo);
     bool fits = isfinite(trial->seconds);
     trial->status = fits ? ATTUNE_MEASURED_OK : ATTUNE_MEASURED_INVALID;
-    snprintf(trial->note, sizeof trial->note, "model: %d registers, %d bytes spilled%s", registers, spills,
-             fits ? "" : "; no block fits an SM");
+    snprintf(trial->note, sizeof trial->note, "model: %d registers, %d bytes spilled%s", most_registers(footprints),
+             attune_trial_spills(trial), fits ? "" : "; no block fits an SM");
     char remark[160];
-    if (attune_kernel_remark(remark, sizeof remark, kernel) && trial != search->trials.initial) {
+    if (attune_trial_remark(remark, sizeof remark, trial) && trial != search->trials.initial) {
       trial->status = ATTUNE_MEASURED_SKIPPED;
       snprintf(trial->note, sizeof trial->note, "%s", remark);
     }
     if (status == ATTUNE_OK) status = attune_search_record(search, trial, "");
-    free(trial->kernel);
-    trial->kernel = NULL;
+    attune_trial_drop_kernels(trial);
   }
   return status;
 }
@@ -158,7 +170,7 @@ static attune_status verify(verification *self, attune_trial *trial) {
   double start = attune_now();
   snprintf(ranked, sizeof ranked, "%.100s", trial->note[0] ? trial->note : "model");
   const attune_program_source from = {
-      .backend = self->machine, .store = search->store, .problem = &self->problem, .kernel = trial->kernel};
+      .backend = self->machine, .store = search->store, .problem = &self->problem, .kernels = trial->kernels};
   attune_status status = attune_program_create(&trial->program, &from, &trial->config);
   for (int i = 0; i < INPUTS && status == ATTUNE_OK && verdict.passed; i++) {
     status = attune_verifier_check(self->verifiers[i], trial->program, &verdict);
@@ -208,12 +220,11 @@ static attune_status verify_best(attune_search *search) {
     status = attune_search_compile(search, batch, count, "host");
     for (int i = 0; i < count; i++) {
       const bool over = i > 0 ? attune_search_over(search) : attune_search_interrupted(search);
-      if (batch[i]->kernel && status == ATTUNE_OK && !over) {
+      if (batch[i]->kernels[0] && status == ATTUNE_OK && !over) {
         attune_search_show(search, "verifying", 0);
         status = verify(&verification, batch[i]);
       }
-      free(batch[i]->kernel);
-      batch[i]->kernel = NULL;
+      attune_trial_drop_kernels(batch[i]);
     }
     attune_pace_learn(&pace, search, count, attune_now() - start);
     if (attune_search_over(search)) break;

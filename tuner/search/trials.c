@@ -88,7 +88,7 @@ attune_status attune_trials_collect(attune_trials *out, const attune_problem *pr
   qsort(out->all, (size_t)out->count, sizeof *out->all, by_config);
   for (int i = 0; i < out->count; i++) {
     attune_trial *trial = &out->all[i];
-    trial->seconds = attune_estimate_with(&trial->config, problem, device, 0, 0, &memo);
+    trial->seconds = attune_estimate_with(&trial->config, problem, device, NULL, &memo);
     trial->complexity = i + 1;
   }
   qsort(out->all, (size_t)out->count, sizeof *out->all, by_seconds);
@@ -102,11 +102,31 @@ attune_status attune_trials_collect(attune_trials *out, const attune_problem *pr
 void attune_trials_free(attune_trials *trials) {
   for (int i = 0; i < trials->count; i++) {
     attune_program_destroy(trials->all[i].program);
-    free(trials->all[i].kernel);
+    attune_trial_drop_kernels(&trials->all[i]);
     attune_timing_free(&trials->all[i].timing);
   }
   free(trials->all);
   *trials = (attune_trials){0};
+}
+
+void attune_trial_drop_kernels(attune_trial *trial) {
+  for (int i = 0; i < ATTUNE_STEPS_MAX; i++) {
+    free(trial->kernels[i]);
+    trial->kernels[i] = NULL;
+  }
+}
+
+int attune_trial_spills(const attune_trial *trial) {
+  int bytes = 0;
+  for (int i = 0; i < ATTUNE_STEPS_MAX; i++)
+    if (trial->kernels[i] && trial->kernels[i]->spill_bytes > 0) bytes += trial->kernels[i]->spill_bytes;
+  return bytes;
+}
+
+bool attune_trial_remark(char *out, size_t size, const attune_trial *trial) {
+  for (int i = 0; i < ATTUNE_STEPS_MAX; i++)
+    if (trial->kernels[i] && attune_kernel_remark(out, size, trial->kernels[i])) return true;
+  return false;
 }
 
 static attune_trial *find(attune_trials *trials, const attune_config *config) {
@@ -267,13 +287,35 @@ static bool same_shape(const attune_config *a, const attune_config *b) {
          a->min_blocks_per_sm == b->min_blocks_per_sm;
 }
 
+static bool has_dq(const attune_config *config) {
+  return attune_config_operation(config) == ATTUNE_OPERATION_BACKWARD;
+}
+
+/* Of the config, or of its kernel for dQ. */
+static bool has_shape(const attune_trial *trial, const attune_config *shape, bool dq) {
+  if (!dq) return same_shape(&trial->config, shape);
+  attune_config other;
+  if (!has_dq(&trial->config)) return false;
+  attune_config_dq(&other, &trial->config);
+  return same_shape(&other, shape);
+}
+
+static bool is_tried(const attune_trials *trials, attune_trial *const *picked, int count, const attune_config *shape,
+                     bool dq) {
+  for (int i = 0; i < count; i++)
+    if (has_shape(picked[i], shape, dq)) return true;
+  for (int i = 0; i < trials->count; i++)
+    if (trials->all[i].tried && has_shape(&trials->all[i], shape, dq)) return true;
+  return false;
+}
+
 static bool shape_is_new(const attune_trials *trials, attune_trial *const *picked, int count,
                          const attune_trial *trial) {
-  for (int i = 0; i < count; i++)
-    if (same_shape(&picked[i]->config, &trial->config)) return false;
-  for (int i = 0; i < trials->count; i++)
-    if (trials->all[i].tried && same_shape(&trials->all[i].config, &trial->config)) return false;
-  return true;
+  attune_config dq;
+  if (!is_tried(trials, picked, count, &trial->config, false)) return true;
+  if (!has_dq(&trial->config)) return false;
+  attune_config_dq(&dq, &trial->config);
+  return !is_tried(trials, picked, count, &dq, true);
 }
 
 int attune_trials_diverse(const attune_trials *trials, attune_trial **out, int most) {
@@ -301,7 +343,7 @@ static attune_trial *add_near(neighbours *n, const attune_config *config) {
   attune_trial *trial = &trials->all[trials->count];
   if (trials->count == trials->capacity || !add(trials, config)) return NULL;
   trial->complexity = trials->count;
-  trial->seconds = attune_estimate_with(config, n->problem, n->device, 0, 0, &n->memo);
+  trial->seconds = attune_estimate_with(config, n->problem, n->device, NULL, &n->memo);
   if (!isfinite(trial->seconds)) trials->count--; /* it cannot serve the problem */
   return isfinite(trial->seconds) ? trial : NULL;
 }
