@@ -6,7 +6,8 @@
 
 /* A candidate is verified, and no newer row of the same config and hash replaces it (measured under the same policy) or
  * refutes it (it failed). A row of version 1 has another kind of hash than the newer rows of the same kernel, so any
- * newer row of its config does. Real ones come before modelled ones, so modelled is the third column of the index. */
+ * newer row of its config does. They are asked from the row's date on: where a config has many rows, the next one
+ * mostly decides. Real ones come before modelled ones, so modelled is the third column of the index. */
 #define FROM_CANDIDATES                                                                                                \
   " FROM measurements AS this"                                                                                         \
   " WHERE problem = ?1 AND device = ?2 AND status = 'ok' AND verified AND median > 0 AND NOT EXISTS ("                 \

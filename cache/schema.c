@@ -117,11 +117,13 @@ static const char version_2[] =
     " (class, arch, axis_1, axis_2, axis_3, axis_4, axis_5, axis_6, device);";
 
 /* Names of config fields and words became the field's, and the classes by which problems are near were written anew.
- * The choices are made again from the measurements. */
+ * The choices are made again from the measurements, for which rows of a config are asked from a date on. */
 static const char version_3[] =
     "DELETE FROM choices;"
+    "DROP INDEX measurements_by_config;"
     "UPDATE measurements SET problem = text_of_version_2(problem), config = text_of_version_2(config)"
-    " WHERE problem <> text_of_version_2(problem) OR config <> text_of_version_2(config);";
+    " WHERE problem <> text_of_version_2(problem) OR config <> text_of_version_2(config);"
+    "CREATE INDEX measurements_by_config ON measurements (problem, device, config, date);";
 
 /* steps[v] takes a file from version v to v + 1; version 0 is an empty file. */
 static const char *const steps[ATTUNE_SCHEMA_VERSION] = {version_1, version_2, version_3};

@@ -254,11 +254,18 @@ static void store_shared(unsigned to, const void *from, int size, int line) {
   move(block->shared.bytes + offset, from, size);
 }
 
+/* Apart from what is asked at every access: a sanitizer watches its text. */
+static _Noreturn void fault_global(attune_simulator_block *block, const void *address, int size,
+                                   attune_simulator_access access, int line) {
+  char reason[256];
+  attune_simulator_memory_explain(block->grid->memory, reason, address, size, access);
+  attune_simulator_fault(block, block->running->index, line, "%s", reason);
+}
+
 static void check_global(attune_simulator_block *block, const void *address, int size, attune_simulator_access access,
                          int line) {
-  char reason[256];
-  if (!attune_simulator_memory_allows(block->grid->memory, reason, address, size, access))
-    attune_simulator_fault(block, block->running->index, line, "%s", reason);
+  if (!attune_simulator_memory_allows(block->grid->memory, address, size, access))
+    fault_global(block, address, size, access, line);
 }
 
 /* Elements are stored sixteen bytes at a time, floats alone. */

@@ -15,9 +15,9 @@
 
 extern char **environ;
 
-/* -O1: these kernels are run a few times each, so that compiling them is most of the wait. Nothing is fused that the
- * source does not fuse (multiply_add): where it does, the GPU does too. */
-static const char *const options[] = {"-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-x", "c++"};
+/* -Og: these kernels are run a few times each, mostly in the simulator, so that compiling them is most of the wait.
+ * Nothing is fused that the source does not fuse (multiply_add): where it does, the GPU does too. */
+static const char *const options[] = {"-std=c++17", "-Og", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-x", "c++"};
 enum { OPTIONS = sizeof options / sizeof options[0] };
 
 /* Stands behind the options, so that machines of several kinds can share a store. No option asks for more than every

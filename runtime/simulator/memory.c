@@ -104,8 +104,9 @@ static uint64_t distance(const attune_simulator_tensor *tensor, uintptr_t at) {
   return offset < tensor->extent ? 0 : offset - tensor->extent;
 }
 
-static void explain(const attune_simulator_memory *memory, char reason[256], uintptr_t at, int size,
-                    attune_simulator_access access) {
+void attune_simulator_memory_explain(const attune_simulator_memory *memory, char reason[256], const void *address,
+                                     int size, attune_simulator_access access) {
+  const uintptr_t at = (uintptr_t)address;
   static const char *const verbs[] = {"reads", "writes", "counts up", "adds to"}, *const only[] = {"read", "write",
                                                                                                    "count up",
                                                                                                    "add to"};
@@ -135,13 +136,12 @@ static void explain(const attune_simulator_memory *memory, char reason[256], uin
              size, at, distance(near, at), at < near->base ? "before" : "behind", near->name, near->extent);
 }
 
-bool attune_simulator_memory_allows(const attune_simulator_memory *memory, char reason[256], const void *address,
-                                    int size, attune_simulator_access access) {
-  uintptr_t at = (uintptr_t)address;
-  if ((at & (uintptr_t)(size - 1)) == 0)
-    for (int i = 0; i < memory->count; i++)
-      if (memory->tensors[i].allowed == access && contains(&memory->tensors[i], at, size)) return true;
-  explain(memory, reason, at, size, access);
+bool attune_simulator_memory_allows(const attune_simulator_memory *memory, const void *address, int size,
+                                    attune_simulator_access access) {
+  const uintptr_t at = (uintptr_t)address;
+  if ((at & (uintptr_t)(size - 1)) != 0) return false;
+  for (int i = 0; i < memory->count; i++)
+    if (memory->tensors[i].allowed == access && contains(&memory->tensors[i], at, size)) return true;
   return false;
 }
 

@@ -39,10 +39,12 @@ attune_status attune_simulator_memory_of(attune_simulator_memory *out, const att
 attune_status attune_simulator_memory_add(attune_simulator_memory *memory, const char *name, const void *base,
                                           attune_simulator_access allowed, int element_bytes,
                                           const attune_shape *shape);
-/* Judges one access of size bytes, a power of two; false: reason (256 bytes) says what it does and where the next
- * tensor is. */
-bool attune_simulator_memory_allows(const attune_simulator_memory *memory, char reason[256], const void *address,
-                                    int size, attune_simulator_access access);
+/* Judges one access of size bytes, a power of two. */
+bool attune_simulator_memory_allows(const attune_simulator_memory *memory, const void *address, int size,
+                                    attune_simulator_access access);
+/* Of one that is not allowed: what it does and where the next tensor is. */
+void attune_simulator_memory_explain(const attune_simulator_memory *memory, char reason[256], const void *address,
+                                     int size, attune_simulator_access access);
 
 /* What the simulator keeps in an attune_tensor_map: a tensor of 2-byte elements, and the box that one load brings. */
 typedef struct {

@@ -163,9 +163,8 @@ uint32_t attune_simulator_order_bound(const attune_simulator_order *order, const
   }
   if (!order->live) return bound;
   uint32_t least = UINT32_MAX;
-  for (int i = 0; i < 32; i++) {
-    if (!(viewer->lanes >> i & 1)) continue;
-    uint32_t known = (uint32_t)row(order, viewer->warp * 32 + i)[component];
+  for (uint32_t lanes = viewer->lanes; lanes != 0; lanes &= lanes - 1) {
+    uint32_t known = (uint32_t)row(order, viewer->warp * 32 + __builtin_ctz(lanes))[component];
     if (known < least) least = known;
   }
   return larger(bound, least);

@@ -31,7 +31,7 @@ struct attune_simulator_granule {
   uint16_t writer; /* the thread that stored it or issued the copy */
   uint8_t state, mbarrier;
   uint32_t other_warps, other_time; /* readers that found no place below */
-  uint32_t count;                   /* of the places below, those that were ever taken */
+  uint32_t count;                   /* of the places below, those that were taken since the write */
   reader readers[READERS];
 };
 
@@ -76,10 +76,22 @@ void attune_simulator_shared_release(attune_simulator_shared *shared) {
   shared->size = shared->capacity = 0;
 }
 
+/* Without readers. The places behind count are never looked at, and are most of a granule. */
+static void clear(attune_simulator_granule *g, uint32_t epoch) {
+  g->epoch = epoch;
+  g->write_time = 0;
+  g->write_line = 0;
+  g->writer = 0;
+  g->state = UNWRITTEN;
+  g->mbarrier = 0;
+  g->other_warps = g->other_time = 0;
+  g->count = 0;
+}
+
 /* Clearing a granule when it is met is cheaper than clearing all of them for every block. */
 static attune_simulator_granule *granule_at(const attune_simulator_shared *shared, uint32_t offset) {
   attune_simulator_granule *g = &shared->granules[offset / 4];
-  if (g->epoch != shared->epoch) *g = (attune_simulator_granule){.epoch = shared->epoch};
+  if (g->epoch != shared->epoch) clear(g, shared->epoch);
   return g;
 }
 
@@ -148,9 +160,8 @@ static int unordered(const attune_simulator_order *order, const reader *r, const
                    r->time <= attune_simulator_order_bound(order, viewer, ATTUNE_SIMULATOR_OF_GROUP + group);
     return ordered ? -1 : group * 128;
   }
-  for (int i = 0; i < 32; i++) {
-    int thread = (int)(r->who >= A_STORE ? r->who - A_STORE : r->who) * 32 + i;
-    if (!(r->lanes >> i & 1)) continue;
+  for (uint32_t lanes = r->lanes; lanes != 0; lanes &= lanes - 1) {
+    int thread = (int)(r->who >= A_STORE ? r->who - A_STORE : r->who) * 32 + __builtin_ctz(lanes);
     if (r->time > attune_simulator_order_bound(order, viewer, ATTUNE_SIMULATOR_OF_THREAD + thread)) return thread;
   }
   return -1;
@@ -330,11 +341,11 @@ static bool overwrite(attune_simulator_shared *shared, attune_simulator_conflict
   if (state == TILE_FLYING && !fenced(&shared->order, g, &viewer))
     return found_write(conflict, ATTUNE_SIMULATOR_UNFENCED, at, g);
   if (state == TILE_FLYING && !reads_fenced(&shared->order, conflict, at, g, &viewer)) return false;
-  *g = (attune_simulator_granule){.epoch = shared->epoch,
-                                  .write_time = shared->order.time,
-                                  .write_line = line,
-                                  .writer = (uint16_t)thread,
-                                  .state = state};
+  clear(g, shared->epoch);
+  g->write_time = shared->order.time;
+  g->write_line = line;
+  g->writer = (uint16_t)thread;
+  g->state = state;
   return true;
 }
 

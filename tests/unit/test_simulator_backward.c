@@ -97,52 +97,59 @@ static void choose(trial *out, const attune_config *config, int n) {
 
 /* The gradients of one verified run, those of Q last; malloc'ed. size: without those of Q, where blocks add to them in
  * any order. */
-static uint16_t *run(int schedule, const attune_config *config, const trial *t, int n, size_t *size) {
-  const attune_problem *p = &t->problem;
+static uint16_t *run(attune_verifier *verifier, int schedule, const attune_config *config, const attune_problem *p,
+                     const char *about, size_t *size) {
   const size_t of_q = (size_t)p->batch * (size_t)p->seqlen_q * (size_t)p->heads_q * (size_t)p->head_dim,
                rows_k = (size_t)p->batch * (size_t)p->seqlen_k * (size_t)p->heads_kv,
                of_k = rows_k * (size_t)p->head_dim, of_v = rows_k * (size_t)p->head_dim_v;
-  attune_verifier *verifier;
   attune_program *program = NULL;
   attune_verdict verdict;
-  char class[ATTUNE_TEXT_MAX] = "";
-  const attune_drawing drawing = {
-      .seed = (uint64_t)n, .magnitude = t->magnitude, .magnitude_v = t->magnitude, .lengths = t->lengths};
   const attune_program_source from = {.backend = machines[schedule], .store = store, .problem = p};
   uint16_t *out = malloc(sizeof *out * (of_q + of_k + of_v));
   assert_non_null(out);
   *size = sizeof *out * (of_k + of_v + (config->family == ATTUNE_FAMILY_BACKWARD_WGMMA ? 0 : of_q));
-  (void)attune_problem_print(class, p);
-  if (attune_verifier_create(&verifier, machines[schedule], p, NULL, &drawing) != ATTUNE_OK ||
-      attune_program_create(&program, &from, config) != ATTUNE_OK ||
+  if (attune_program_create(&program, &from, config) != ATTUNE_OK ||
       attune_verifier_check(verifier, program, &verdict) != ATTUNE_OK ||
       attune_verifier_gradients(verifier, out + of_k + of_v, out, out + of_k) != ATTUNE_OK)
-    fail_msg("problem %d, %s: %s", n, class, attune_message());
-  if (!verdict.passed) fail_msg("problem %d, %s: %s", n, class, verdict.worst);
+    fail_msg("%s: %s", about, attune_message());
+  if (!verdict.passed) fail_msg("%s: %s", about, verdict.worst);
   attune_program_destroy(program);
-  attune_verifier_destroy(verifier);
   return out;
+}
+
+/* On two schedules of the device, which share the inputs and the reference. */
+static void check_problem(const attune_config *parsed, int n) {
+  trial t;
+  size_t size;
+  attune_verifier *verifier;
+  attune_config config;
+  char class[ATTUNE_TEXT_MAX] = "", about[ATTUNE_TEXT_MAX + 32];
+  choose(&t, parsed, n);
+  attune_config_for_problem(&config, parsed, &t.problem); /* a mask that hides nothing asks for less */
+  (void)attune_problem_print(class, &t.problem);
+  snprintf(about, sizeof about, "problem %d, %s", n, class);
+  const attune_drawing drawing = {
+      .seed = (uint64_t)n, .magnitude = t.magnitude, .magnitude_v = t.magnitude, .lengths = t.lengths};
+  if (attune_verifier_create(&verifier, machines[0], &t.problem, NULL, &drawing) != ATTUNE_OK)
+    fail_msg("%s: %s", about, attune_message());
+  uint16_t *first = run(verifier, 0, &config, &t.problem, about, &size),
+           *second = run(verifier, 1, &config, &t.problem, about, &size);
+  if (memcmp(first, second, size) != 0) fail_msg("%s: another schedule, another result", about);
+  attune_verifier_destroy(verifier);
+  free(first);
+  free(second);
 }
 
 static void check(void **state) {
   const int index = *(int *)*state;
-  attune_config parsed, config;
+  attune_config parsed;
   char text[ATTUNE_TEXT_MAX];
   snprintf(text, sizeof text, "backward.%s", configs[index]);
   if (attune_config_parse(&parsed, text) != ATTUNE_OK ||
       attune_config_legal(&parsed, attune_backend_device(machines[0])) != ATTUNE_OK)
     fail_msg("%s: %s", text, attune_message());
-  for (int i = 0; i < PROBLEMS; i++) {
-    trial t;
-    size_t size;
-    const int n = index * 7 + i;
-    choose(&t, &parsed, n);
-    attune_config_for_problem(&config, &parsed, &t.problem); /* a mask that hides nothing asks for less */
-    uint16_t *first = run(0, &config, &t, n, &size), *second = run(1, &config, &t, n, &size);
-    if (memcmp(first, second, size) != 0) fail_msg("problem %d: another schedule, another result", n);
-    free(first);
-    free(second);
-  }
+  for (int i = 0; i < PROBLEMS; i++)
+    check_problem(&parsed, index * 7 + i);
 }
 
 /* ---- patterns ---- */

@@ -265,42 +265,45 @@ static void describe(char out[512], const trial *t, int n) {
            t->seqlens_q[0], t->seqlens_k[0], t->seqlens_q[1], t->seqlens_k[1]);
 }
 
-/* O of one verified run; malloc'ed. */
-static uint16_t *run(int seed, attune_kernel *kernel, const attune_config *config, const trial *t, int n, size_t size) {
-  attune_verifier *verifier;
+/* O of one verified run on a machine; malloc'ed. */
+static uint16_t *run(attune_verifier *verifier, int seed, attune_kernel *kernel, const attune_config *config,
+                     const attune_problem *problem, const char *about, size_t size) {
   attune_program *program = NULL;
   attune_verdict verdict;
-  char about[512];
-  attune_inputs inputs = {.used = 0};
   uint16_t *o = malloc(size);
   assert_non_null(o);
-  describe(about, t, n);
-  if (t->lengths) {
-    inputs.seqlens[ATTUNE_QUERIES].array = t->seqlens_q;
-    inputs.seqlens[ATTUNE_KEYS].array = t->seqlens_k;
-  }
-  const attune_drawing drawing = {.seed = (uint64_t)n, .magnitude = t->magnitude, .magnitude_v = t->magnitude};
   attune_kernel *const kernels[ATTUNE_STEPS_MAX] = {kernel};
-  const attune_program_source from = {.backend = machines[seed], .problem = &t->problem, .kernels = kernels};
-  if (attune_verifier_create(&verifier, machines[seed], &t->problem, &inputs, &drawing) != ATTUNE_OK ||
-      attune_program_create(&program, &from, config) != ATTUNE_OK ||
+  const attune_program_source from = {.backend = machines[seed], .problem = problem, .kernels = kernels};
+  if (attune_program_create(&program, &from, config) != ATTUNE_OK ||
       attune_verifier_check(verifier, program, &verdict) != ATTUNE_OK ||
       attune_verifier_outputs(verifier, o, NULL) != ATTUNE_OK)
     fail_msg("%s: %s", about, attune_message());
   if (!verdict.passed) fail_msg("%s: %s", about, verdict.worst);
   attune_program_destroy(program);
-  attune_verifier_destroy(verifier);
   return o;
 }
 
+/* On two schedules of the device, which share the inputs and the reference. */
 static void check_problem(attune_kernel *kernel, const attune_config *config, int n) {
   trial t;
+  attune_verifier *verifier;
+  attune_inputs inputs = {.used = 0};
+  char about[512];
   choose(&t, config, n);
+  describe(about, &t, n);
   const attune_problem *p = &t.problem;
   const size_t size =
       sizeof(uint16_t) * (size_t)p->batch * (size_t)p->seqlen_q * (size_t)p->heads_q * (size_t)p->head_dim_v;
-  uint16_t *first = run(0, kernel, config, &t, n, size),
-           *second = run(1 + n % (SEEDS - 1), kernel, config, &t, n, size);
+  const attune_drawing drawing = {.seed = (uint64_t)n, .magnitude = t.magnitude, .magnitude_v = t.magnitude};
+  if (t.lengths) {
+    inputs.seqlens[ATTUNE_QUERIES].array = t.seqlens_q;
+    inputs.seqlens[ATTUNE_KEYS].array = t.seqlens_k;
+  }
+  if (attune_verifier_create(&verifier, machines[0], p, &inputs, &drawing) != ATTUNE_OK)
+    fail_msg("%s: %s", about, attune_message());
+  uint16_t *first = run(verifier, 0, kernel, config, p, about, size),
+           *second = run(verifier, 1 + n % (SEEDS - 1), kernel, config, p, about, size);
+  attune_verifier_destroy(verifier);
   if (memcmp(first, second, size) != 0) fail_msg("problem %d: another schedule, another result", n);
   free(first);
   free(second);

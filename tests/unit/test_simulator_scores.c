@@ -139,8 +139,12 @@ static void fill(huge_scores *out, attune_dtype dtype, float scale) {
  * that rounds scores. */
 static void check_huge(const huge_scores *self, const char *what) {
   attune_verifier *verifier;
-  double exact[DIM], lse;
+  attune_problem resolved;
+  double exact[QUERIES][DIM], lse;
   float lses[QUERIES];
+  assert_int_equal(attune_problem_resolve(&resolved, &self->problem), ATTUNE_OK);
+  for (int row = 0; row < QUERIES; row++)
+    attune_reference_row(exact[row], &lse, &resolved, &self->inputs, 0, 0, row);
   if (attune_verifier_create(&verifier, machines[0], &self->problem, &self->inputs, &(attune_drawing){.seed = 0}) !=
       ATTUNE_OK)
     fail_msg("%s", attune_message());
@@ -149,16 +153,12 @@ static void check_huge(const huge_scores *self, const char *what) {
     config_of(&config, schedules[i].family, schedules[i].schedule, &self->problem);
     uint16_t *o = verified(verifier, machines[0], &config, &self->problem, what);
     assert_int_equal(attune_verifier_outputs(verifier, o, lses), ATTUNE_OK);
-    attune_problem resolved;
-    assert_int_equal(attune_problem_resolve(&resolved, &self->problem), ATTUNE_OK);
-    for (int row = 0; row < QUERIES; row++) {
-      attune_reference_row(exact, &lse, &resolved, &self->inputs, 0, 0, row);
+    for (int row = 0; row < QUERIES; row++)
       for (int d = 0; d < DIM; d++) {
         const double found = attune_from_element(self->problem.dtype, o[row * DIM + d]);
-        if (!(fabs(found - exact[d]) <= 0x1p-6))
-          fail_msg("%s, %s: o[%d, %d] is %g, exact %g", what, schedules[i].schedule, row, d, found, exact[d]);
+        if (!(fabs(found - exact[row][d]) <= 0x1p-6))
+          fail_msg("%s, %s: o[%d, %d] is %g, exact %g", what, schedules[i].schedule, row, d, found, exact[row][d]);
       }
-    }
     free(o);
   }
   attune_verifier_destroy(verifier);

@@ -153,6 +153,44 @@ static void the_planner_uses_the_indices(void **state) {
   sqlite3_close(db);
 }
 
+/* Each row of one config is replaced by the next one, which is slower: all are walked until the last. */
+static long long steps_to_choose(int rows, bool dated) {
+  char name[32], newest[16];
+  snprintf(name, sizeof name, "%d-%d.db", rows, dated);
+  attune_store *store = open_store(name);
+  sqlite3 *db = store->top;
+  assert_int_equal(sqlite3_exec(db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
+  sqlite3_stmt *insert;
+  assert_int_equal(attune_measurement_prepare_insert(&insert, db, false), SQLITE_OK);
+  for (int i = 0; i < rows; i++) {
+    char date[32];
+    snprintf(date, sizeof date, "2026-01-01T00:00:00.%03dZ", dated ? i : 0);
+    attune_measurement row = measurement("c", 1e-3 + 1e-9 * i);
+    row.problem = "p";
+    row.date = date;
+    assert_int_equal(attune_measurement_insert(insert, &row), SQLITE_OK);
+  }
+  sqlite3_finalize(insert);
+  assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+  steps = 0;
+  sqlite3_progress_handler(db, 10, count_steps, NULL);
+  assert_int_equal(attune_choice_refresh(db, NULL, "p", "d"), SQLITE_OK);
+  sqlite3_progress_handler(db, 0, NULL, NULL);
+  attune_store_close(store);
+  snprintf(newest, sizeof newest, "%d", rows);
+  assert_string_equal(sql(name, "SELECT id FROM choices"), newest);
+  return steps;
+}
+
+static void choosing_among_rows_of_one_config_takes_steps_in_proportion(void **state) {
+  (void)state;
+  for (int dated = 0; dated < 2; dated++) {
+    const long long few = steps_to_choose(100, dated), many = steps_to_choose(800, dated);
+    print_message("%lld and %lld steps for 100 and 800 rows\n", 10 * few, 10 * many);
+    assert_in_range(many, few, 10 * few);
+  }
+}
+
 /* Each axis alone: up to two steps away is near, three are not; an axis that does not apply must not in either. */
 static void near_is_two_steps_on_any_axes(void **state) {
   (void)state;
@@ -252,8 +290,12 @@ static void all_files_are_asked(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
   const struct CMUnitTest tests[] = {
-      TEST(lookups_do_not_scan), TEST(the_planner_uses_the_indices), TEST(near_is_two_steps_on_any_axes),
-      TEST(so_many_are_enough),  TEST(all_files_are_asked),
+      TEST(lookups_do_not_scan),
+      TEST(the_planner_uses_the_indices),
+      TEST(choosing_among_rows_of_one_config_takes_steps_in_proportion),
+      TEST(near_is_two_steps_on_any_axes),
+      TEST(so_many_are_enough),
+      TEST(all_files_are_asked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

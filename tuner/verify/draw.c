@@ -1,5 +1,6 @@
 /* Inputs in host memory: random ones, or the caller's, with NaN wherever no kernel may read. */
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,15 +31,27 @@ static uint64_t hash(uint64_t seed, uint64_t place) {
   return attune_random_mix(seed * 0xd1342543de82ef95ull + (place + 1) * ATTUNE_RANDOM_STEP);
 }
 
-/* Newton steps on the distribution function, each from the quantile before; the lower half mirrors the upper. */
-static void fill_quantiles(drawing *self, double magnitude) {
+/* The upper half of the normal distribution's quantiles; the lower half mirrors it. Newton steps on the distribution
+ * function, each from the quantile before: milliseconds, so once a process. */
+static double upper_quantiles[QUANTILES / 2];
+static pthread_once_t quantiles_known = PTHREAD_ONCE_INIT;
+
+static void find_quantiles(void) {
   double x = 0.0;
   for (int i = 0; i < QUANTILES / 2; i++) {
     const double wanted = 0.5 - (i + 0.5) / QUANTILES; /* of the upper tail */
     for (int step = 0; step < 4; step++)
       x += (0.5 * erfc(x * M_SQRT1_2) - wanted) / (exp(-0.5 * x * x) * 0.3989422804014327);
-    self->quantiles[QUANTILES / 2 + i] = attune_to_element(self->dtype, x * magnitude);
-    self->quantiles[QUANTILES / 2 - 1 - i] = attune_to_element(self->dtype, -x * magnitude);
+    upper_quantiles[i] = x;
+  }
+}
+
+static void fill_quantiles(drawing *self, double magnitude) {
+  pthread_once(&quantiles_known, find_quantiles);
+  for (int i = 0; i < QUANTILES / 2; i++) {
+    const uint16_t element = attune_to_element(self->dtype, upper_quantiles[i] * magnitude);
+    self->quantiles[QUANTILES / 2 + i] = element;
+    self->quantiles[QUANTILES / 2 - 1 - i] = element ^ 0x8000;
   }
 }
 

@@ -33,6 +33,11 @@ static double double_of_bits(uint64_t bits) {
   return value;
 }
 
+/* Of a normal double's exponent. */
+static double power_of_two(int exponent) {
+  return double_of_bits((uint64_t)(exponent + 1023) << 52);
+}
+
 /* Straight from double: rounding to float first would round twice. */
 uint16_t attune_to_element(attune_dtype dtype, double value) {
   const element_format format = format_of(dtype);
@@ -47,12 +52,12 @@ uint16_t attune_to_element(attune_dtype dtype, double value) {
   const double magnitude = fabs(value);
   if (magnitude == 0.0) return (uint16_t)sign;
   if (isinf(value)) return (uint16_t)(sign | format.infinity);
-  int exponent = ilogb(magnitude);
+  int exponent = (int)(bits >> 52 & 0x7ff) - 1023;
   if (exponent < format.exponent_min) exponent = format.exponent_min;
   if (exponent > -format.exponent_min + 1) return (uint16_t)(sign | format.infinity);
   /* In units of the last place; a carry out of the mantissa moves into the exponent field, and out of that to infinity.
    */
-  const long units = lrint(ldexp(magnitude, mantissa_bits - exponent));
+  const long units = lrint(magnitude * power_of_two(mantissa_bits - exponent));
   const long element = ((long)(exponent - format.exponent_min) << mantissa_bits) + units;
   return (uint16_t)(sign | (element >= format.infinity ? format.infinity : (unsigned)element));
 }
@@ -66,9 +71,8 @@ double attune_from_element(attune_dtype dtype, uint16_t element) {
   if (magnitude >= format.infinity)
     return double_of_bits(sign | 0x7ffull << 52 | (uint64_t)mantissa << (52 - mantissa_bits));
   const int field = (int)(magnitude >> mantissa_bits);
-  const double value =
-      field == 0 ? ldexp((double)mantissa, format.exponent_min - mantissa_bits)
-                 : ldexp((double)(mantissa | 1u << mantissa_bits), format.exponent_min - mantissa_bits + field - 1);
+  const unsigned digits = field == 0 ? mantissa : mantissa | 1u << mantissa_bits;
+  const double value = digits * power_of_two(format.exponent_min - mantissa_bits + (field == 0 ? 0 : field - 1));
   return sign != 0 ? -value : value;
 }
 
