@@ -101,7 +101,10 @@ ATTUNE_DEVICE void mask_pairs(step_fragment &p, step_fragment &ds, const attune_
 #else
       const visible_rows seen = rows_of_keys(problem, row, row, at.at.shift, at.at.seqlen_q);
 #endif
-      const int first = seen.begin - column, last = seen.end - 1 - column;
+      const int last = seen.end - 1 - column;
+#if MASK_BOUNDS_CAUSAL || MASK_BOUNDS_WINDOW
+      const int first = seen.begin - column;
+#endif
 #pragma unroll
       for (int n = 0; n < step_rows / 8; n++)
 #pragma unroll

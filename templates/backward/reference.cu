@@ -98,24 +98,25 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
   warp_barrier();
 
   float sums_k[(head_dim + 31) / 32] = {}; // dQ or dK: columns lane, lane + 32, ...
+#if !OPERATION_DQ
   float sums_v[(head_dim_v + 31) / 32] = {};
+#endif
   auto visit = [&](const score_place &place, int first, int end, [[maybe_unused]] bool full) {
     const int head = place.head;
     const int other = first + lane;
 #if OPERATION_DQ
-    const int row = own, key = other, row_begin = own, row_last = own, key_begin = first, key_last = end - 1;
-    const int head_kv = head / problem.group;
+    const int row = own, key = other, head_kv = head / problem.group;
     auto other_k = [&](int i) { return k_row(head_kv, i); };
     auto other_v = [&](int i) { return v_row(head_kv, i); };
 #else
-    const int row = other, key = own, row_begin = first, row_last = end - 1, key_begin = own, key_last = own;
+    const int row = other, key = own;
     auto other_k = [&](int i) { return q_row(head, i); };
     auto other_v = [&](int i) { return do_row(head, i); };
 #endif
-#if HAS_MASK_EXPR
-    if (!full &&
-        !classify_tile(problem, batch, head, row_begin, row_last, key_begin, key_last, seqlen_q, seqlen_k).maybe)
-      return;
+#if HAS_MASK_EXPR && OPERATION_DQ
+    if (!full && !classify_tile(problem, batch, head, own, own, first, end - 1, seqlen_q, seqlen_k).maybe) return;
+#elif HAS_MASK_EXPR
+    if (!full && !classify_tile(problem, batch, head, first, end - 1, own, own, seqlen_q, seqlen_k).maybe) return;
 #endif
     float p = 0.0f, ds = 0.0f;
     if (other < end) {

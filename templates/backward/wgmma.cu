@@ -108,7 +108,10 @@ ATTUNE_DEVICE void mask_pairs(float (&p)[tile_m / 2], const attune_arguments &pr
   for (int half = 0; half < 2; half++) {
     const int row = key + half * 8;
     const visible_rows seen = rows_of_keys(problem, row, row, at.shift, at.seqlen_q);
-    const int first = seen.begin - column, last = (row < at.seqlen_k ? seen.end : 0) - 1 - column;
+    const int last = (row < at.seqlen_k ? seen.end : 0) - 1 - column;
+#if MASK_BOUNDS_CAUSAL || MASK_BOUNDS_WINDOW
+    const int first = seen.begin - column;
+#endif
 #pragma unroll
     for (int n = 0; n < tile_m / 8; n++)
 #pragma unroll

@@ -23,6 +23,11 @@ static bool compiles_all(const char *arch) {
   return !strcmp(arch, "sm_80") || !strcmp(arch, "sm_90") || !strcmp(arch, "sm_100");
 }
 
+/* These compile every class of the backward pass, and what is chosen for it; the others one. */
+static bool judges_gradients(const char *arch) {
+  return !strcmp(arch, "sm_80") || !strcmp(arch, "sm_90");
+}
+
 static const char *const classes[] = {
     "forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal",
     "forward.fp16.d64.b8.h32.kv8.q2048.k2048.lse",
@@ -35,6 +40,17 @@ static const char *const classes[] = {
     "forward.bf16.d128.b1.h16.kv16.q4096.k4096.causal.block_mask128.in8",
 };
 enum { CLASSES = sizeof classes / sizeof *classes };
+
+/* Of the backward pass, which compiles three kernels a config: fewer of them on each architecture. */
+static const char *const backward_classes[] = {
+    "backward.bf16.d128.b4.h16.kv16.q4096.k4096.causal",
+    "backward.fp16.d64.b8.h32.kv8.q2048.k2048",
+    "backward.bf16.d64.b1.h12.kv12.q1000.k1000.w256,16.softcap",
+    "backward.bf16.d256.b8.h8.kv8.q2048.k2048",
+    "backward.bf16.d192.v128.b2.h16.kv16.q4096.k4096.causal",
+    "backward.fp16.d40.v72.b2.h8.kv1.q77.k4096.causal-bottom-right.negated",
+};
+enum { BACKWARD_CLASSES = sizeof backward_classes / sizeof *backward_classes };
 
 typedef struct {
   attune_config config;
@@ -76,6 +92,7 @@ static const expressed expressions[] = {
     {"forward.fp16.d64.b4.h16.kv4.q1000.k1000.lse",
      "abs(q / 128 - k / 128) <= 1 || ((q / 128 ^ k / 128) & ((q / 128 ^ k / 128) - 1)) == 0", ""},
     {"forward.bf16.d128.b4.h16.kv16.q4096.k4096", "", "30 * tanh(score / 30) + bias"},
+    {"backward.bf16.d64.b4.h16.kv16.q4096.k4096.causal", "doc[q] == doc[k]", "score - slope[head] * abs(q - k) + bias"},
 };
 enum { EXPRESSIONS = sizeof expressions / sizeof *expressions };
 
@@ -122,21 +139,38 @@ static bool consider(void *user, const attune_config *config, bool legal, const 
   return true;
 }
 
-static bool add(const attune_config *config, const char *arch, const attune_device *device,
-                const attune_problem *problem, bool by_default) {
-  if (job_count == MAX_JOBS) return false;
-  job *j = &jobs[job_count++];
-  *j = (job){.config = *config, .problem = *problem, .arch = arch, .device = *device, .by_default = by_default};
-  see(config);
-  return attune_launch_of(&j->launch, config, problem) == ATTUNE_OK;
+static bool is_job(const attune_config *config, const char *arch) {
+  for (int i = 0; i < job_count; i++)
+    if (jobs[i].arch == arch && attune_config_compare(&jobs[i].config, config) == 0) return true;
+  return false;
 }
 
-/* One kernel of each family. */
+/* All kernels of a config, unless the architecture has them already. */
+static bool add(const attune_config *config, const char *arch, const attune_device *device,
+                const attune_problem *problem, bool by_default) {
+  attune_config kernels[ATTUNE_STEPS_MAX];
+  const int count = attune_config_kernels(kernels, config);
+  see(config);
+  for (int i = 0; i < count; i++) {
+    if (is_job(&kernels[i], arch)) continue;
+    if (job_count == MAX_JOBS) return false;
+    job *j = &jobs[job_count++];
+    *j = (job){.config = kernels[i], .problem = *problem, .arch = arch, .device = *device, .by_default = by_default};
+    if (attune_launch_of(&j->launch, &kernels[i], problem) != ATTUNE_OK) return false;
+  }
+  return true;
+}
+
+/* One config of each family of the problem's operation but the reference. */
 static bool add_families(const attune_problem *problem, const char *arch, const attune_device *device, int turn) {
-  for (int family = ATTUNE_FAMILY_MMA; family < ATTUNE_FAMILY_COUNT; family++) {
+  const attune_kernel_operation operation = attune_problem_operation(problem);
+  const int32_t mma = attune_family_named(operation, "mma");
+  for (int32_t family = 0; family <= ATTUNE_FAMILY_LAST; family++) {
     cover c = {.problem = problem, .most = -1, .turn = turn % 13};
+    if (attune_config_operation(&(attune_config){.family = family}) != operation) continue;
+    if (attune_family_is_reference(family)) continue;
     if (attune_space(problem, device, family, consider, &c) != ATTUNE_OK) return false;
-    if (c.most < 0 && family == ATTUNE_FAMILY_MMA) return false;
+    if (c.most < 0 && family == mma) return false;
     const attune_config met = c.best;
     if (c.most >= 0) attune_space_near(&met, device, consider, &c); /* the refinements' values */
     if (c.most >= 0 && !add(&c.best, arch, device, problem, false)) return false;
@@ -150,7 +184,8 @@ static bool add_class(const char *text, const char *arch, const attune_device *d
   if (attune_problem_parse(&parsed, text) != ATTUNE_OK || attune_problem_resolve(&problem, &parsed) != ATTUNE_OK)
     return false;
   if (!add_families(&problem, arch, device, turn)) return false;
-  bool defaults = !strcmp(arch, "sm_90") || turn % 4 == 0;
+  const bool backward = problem.operation == ATTUNE_BACKWARD;
+  const bool defaults = backward ? judges_gradients(arch) : !strcmp(arch, "sm_90") || turn % 4 == 0;
   if (defaults) {
     if (attune_config_default(&config, &problem, device) != ATTUNE_OK) return false;
     if (!add(&config, arch, device, &problem, true)) return false;
@@ -190,6 +225,9 @@ static bool make_jobs(void) {
     const bool all = compiles_all(archs[a]);
     for (int c = all ? 0 : (ARCHS - a) % 3; c < CLASSES; c += all ? 1 : 3)
       if (!add_class(classes[c], archs[a], &device, a + c)) return false;
+    const bool judges = judges_gradients(archs[a]);
+    for (int c = judges ? 0 : a % BACKWARD_CLASSES; c < BACKWARD_CLASSES; c += judges ? 1 : BACKWARD_CLASSES)
+      if (!add_class(backward_classes[c], archs[a], &device, a + c)) return false;
     if (!add_expressed(&expressions[a % EXPRESSIONS], archs[a], &device, a)) return false;
     if (!add_block_mask(archs[a], &device)) return false;
   }
