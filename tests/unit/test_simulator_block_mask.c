@@ -77,11 +77,15 @@ static void check_case(void **state) {
     attune_config config;
     config_of(&config, (attune_family)family, schedule_of(schedules[family], (size_t)(c - cases)), &problem);
     assert_int_equal(attune_config_legal(&config, attune_backend_device(machines[0])), ATTUNE_OK);
-    uint16_t *first = verified(verifiers[0], machines[0], &config, &problem, c->name);
-    uint16_t *second = verified(verifiers[1], machines[1], &config, &problem, c->name);
-    assert_memory_equal(first, second, elements_of(&problem) * sizeof *first);
+    uint16_t *first = NULL;
+    for (int i = 0; i < SCHEDULES; i++) {
+      if (!runs_under((size_t)(c - cases + family), i)) continue;
+      uint16_t *o = verified(verifiers[i], machines[i], &config, &problem, c->name);
+      if (first != NULL) assert_memory_equal(first, o, elements_of(&problem) * sizeof *first);
+      free(first);
+      first = o;
+    }
     free(first);
-    free(second);
   }
   for (int i = 0; i < SCHEDULES; i++)
     attune_verifier_destroy(verifiers[i]);
