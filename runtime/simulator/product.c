@@ -43,7 +43,8 @@ const char *attune_simulator_n_major(uint32_t *chunks, int *count, uint64_t desc
   uint32_t start = start_of(descriptor), panel = leading_of(descriptor);
   const char *wrong = check(descriptor);
   if (wrong) return wrong;
-  if (panel % 1024 != 0) return "it is not of an N-major operand (its panels are not a multiple of 1024 bytes apart)";
+  if (panel % 1024 != 0)
+    return "it is not of an M-major or N-major operand (its panels are not a multiple of 1024 bytes apart)";
   if (start % 1024 != 0) return "its start is not a multiple of 1024";
   *count = 0;
   for (uint32_t k = 0; k < 16; k++)

@@ -23,7 +23,7 @@ const char *__tsan_default_suppressions(void) {
   return "race:attune_simulator_store_tile\nrace:store_global\n";
 }
 
-enum { KERNELS_MAX = 128, SEEDS = 12, SEQLEN = 64, HEAD_DIM = 16, PADDED = 24 };
+enum { KERNELS_MAX = 128, SEEDS = 12, SEQLEN = 64, HEAD_DIM = 16, PADDED = 24, SUMS = 2048 };
 
 typedef struct {
   char name[64];
@@ -41,6 +41,7 @@ enum { APART = 64 };
 static _Alignas(16) uint16_t q[SEQLEN * HEAD_DIM + APART], k[SEQLEN * HEAD_DIM + APART], v[SEQLEN * PADDED + APART],
     o[SEQLEN * HEAD_DIM + APART];
 static float lse[SEQLEN + APART];
+static _Alignas(16) float row_terms[2 * SEQLEN + APART], dq_partial[2 * SUMS];
 static unsigned counter[1 + APART];
 static const int32_t seqlens_k[1 + APART] = {SEQLEN - 1};
 
@@ -154,6 +155,8 @@ static void add_tensors(attune_simulator_memory *memory) {
       {"k", k, ATTUNE_SIMULATOR_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
       {"v", v, ATTUNE_SIMULATOR_READ, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, PADDED, 0}}},
       {"o", o, ATTUNE_SIMULATOR_WRITE, 2, {HEAD_DIM, {1, SEQLEN, 1}, {0, HEAD_DIM, 0}}},
+      {"the row terms", row_terms, ATTUNE_SIMULATOR_READ, 4, {2 * SEQLEN, {1, 1, 1}, {0}}},
+      {"the sums for dQ", dq_partial, ATTUNE_SIMULATOR_ADD, 4, {SUMS, {1, 1, 1}, {0}}},
       {"lse", lse, ATTUNE_SIMULATOR_WRITE, 4, {SEQLEN, {1, 1, 1}, {0}}},
       {"seqlens_k", seqlens_k, ATTUNE_SIMULATOR_READ, 4, {1, {1, 1, 1}, {0}}},
       {"the counter", counter, ATTUNE_SIMULATOR_COUNT, 4, {1, {1, 1, 1}, {0}}},
@@ -172,12 +175,11 @@ static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {
   if (strstr(file->text, "ATTUNE_MAPS")) {
     fill_maps(&maps);
     grid.maps = &maps;
-    *(void **)&grid.kernel_with_maps = dlsym(object, symbol);
-    assert_non_null(grid.kernel_with_maps);
-  } else {
-    *(void **)&grid.kernel = dlsym(object, symbol);
-    assert_non_null(grid.kernel);
   }
+  void *kernel = dlsym(object, symbol);
+  assert_non_null(kernel);
+  *(void **)&grid.kernel = *(void **)&grid.kernel_with_maps = *(void **)&grid.kernel_of_gradients =
+      *(void **)&grid.kernel_of_gradients_with_maps = kernel;
   const char *launch = strstr(file->text, "// launch: ");
   assert_non_null(launch);
   assert_true(
@@ -200,7 +202,10 @@ static attune_status run(const kernel_file *file, bool broken, uint64_t seed) {
                                              .counter = counter};
   attune_simulator_memory memory = {.count = 0};
   add_tensors(&memory);
+  const struct attune_backward_arguments backward = {
+      .problem = arguments, .gradients = {.row_terms = row_terms, .dq_partial = dq_partial, .rows_padded = SEQLEN}};
   grid.arguments = &arguments;
+  if (strstr(file->text, "attune_backward_arguments")) grid.gradients = &backward;
   grid.memory = &memory;
   return attune_simulator_run(runner, &grid);
 }

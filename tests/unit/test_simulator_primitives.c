@@ -45,8 +45,8 @@ static void *symbol(void *object, const char *name) {
   return address;
 }
 
-/* A kernel that copies a tile out as it lies in shared memory, and for each N a product from shared memory and one with
- * A in registers; K is 64. */
+/* A kernel that copies a tile out as it lies in shared memory, and for each N products from shared memory, with B in
+ * both layouts and with A M-major, and one with A in registers; K is 64. */
 static const char kernels[] =
     "ATTUNE_DEVICE int begin(const attune_tensor_map &map, int column, int row, int head, int batch, int rows) {\n"
     "  const shared_address bar = shared_memory(), to = shared_memory() + 1024;\n"
@@ -66,6 +66,12 @@ static const char kernels[] =
     "}\n"
     "ATTUNE_KERNEL(32, 1) test_count(const attune_arguments p, ATTUNE_MAPS(m)) {\n"
     "  store_global_float(p.lse + atomic_increment(p.counter), float(block_index() * 32 + thread_index()));\n"
+    "}\n"
+    "ATTUNE_KERNEL(32, 1) test_add(const attune_arguments p, ATTUNE_MAPS(m)) {\n"
+    "  const int lane = thread_index(), first = block_index() * 7 + lane * 3;\n"
+    "  float x[4];\n"
+    "  for (int i = 0; i < 4; i++) x[i] = float((first + i * 5) % 31 - 15);\n"
+    "  for (int i = 0; i < 100; i++) reduce_add_128(p.o_partial + lane % 4 * 4, x[0], x[1], x[2], x[3]);\n"
     "}\n"
     "ATTUNE_KERNEL(32, 1) test_store(const attune_arguments p, ATTUNE_MAPS(m)) {\n"
     "  for (int i = thread_index(); i < 2048; i += 32)\n"
@@ -115,6 +121,23 @@ static const char kernels[] =
     "  wgmma_wait<0>();\n"
     "  put(p.lse, c);\n"
     "}\n"
+    "template <int n> ATTUNE_DEVICE void product_m_major(const attune_arguments &p, const attune_tensor_maps &m) {\n"
+    "  const shared_address bar = shared_memory(), a = bar + 1024, b = bar + 1024 + 8192;\n"
+    "  const int panels = (2 * n + 63) / 64;\n"
+    "  begin(m.o, 0, 0, 0, 0, 64);\n"
+    "  if (thread_index() == 0) {\n"
+    "    mbarrier_arrive_expect_tx(bar + 8, panels * 8192);\n"
+    "    for (int i = 0; i < panels; i++) tma_load(b + i * 8192, m.v, i * 64, 0, 0, 0, bar + 8, 0);\n"
+    "  }\n"
+    "  mbarrier_wait(bar + 8, 0);\n"
+    "  float c[n];\n"
+    "  wgmma_fence();\n"
+    "  for (int k = 0; k < 4; k++)\n"
+    "    wgmma_ss_m_major(c, descriptor_n_major(a, 8192) + 128 * k, descriptor_n_major(b, 8192) + 128 * k, k > 0);\n"
+    "  wgmma_commit();\n"
+    "  wgmma_wait<0>();\n"
+    "  put(p.lse, c);\n"
+    "}\n"
     "ATTUNE_DEVICE float a_of(int row, int k) { return float((row * 7 + k * 3) % 11 - 5); }\n"
     "template <int n> ATTUNE_DEVICE void product_registers(const attune_arguments &p, const attune_tensor_maps &m) {\n"
     "  const shared_address bar = shared_memory(), b = bar + 1024;\n"
@@ -145,6 +168,9 @@ static const char kernels[] =
     "  put(p.lse, c);\n"
     "}\n"
     "#define ALL(n) \\\n"
+    "  ATTUNE_KERNEL(128, 1) test_m_major_##n(const attune_arguments p, ATTUNE_MAPS(m)) { product_m_major<n / 2>(p, "
+    "m); } "
+    "\\\n"
     "  ATTUNE_KERNEL(128, 1) test_n_major_##n(const attune_arguments p, ATTUNE_MAPS(m)) { product_n_major<n / 2>(p, "
     "m); } "
     "\\\n"
@@ -353,16 +379,19 @@ static void multiplies_follow_the_definition(void **state) {
 
 /* ---- kernels ---- */
 
+enum { SUMS = 16 };
 static float results[64 * 256];
 
 static void launch(const primitives *p, const char *name, const struct attune_tensor_maps *maps,
                    struct attune_arguments arguments, int blocks, int threads, uint64_t seed) {
   arguments.lse = results;
-  const attune_shape floats = {64 * 256, {1, 1, 1}, {0}}, word = {1, {1, 1, 1}, {0}};
+  const attune_shape floats = {64 * 256, {1, 1, 1}, {0}}, word = {1, {1, 1, 1}, {0}}, sums = {SUMS, {1, 1, 1}, {0}};
   attune_simulator_memory memory = {.count = 0};
   assert_int_equal(attune_simulator_memory_add(&memory, "results", results, ATTUNE_SIMULATOR_WRITE, 4, &floats),
                    ATTUNE_OK);
   assert_int_equal(attune_simulator_memory_add(&memory, "counter", arguments.counter, ATTUNE_SIMULATOR_COUNT, 4, &word),
+                   ATTUNE_OK);
+  assert_int_equal(attune_simulator_memory_add(&memory, "sums", arguments.o_partial, ATTUNE_SIMULATOR_ADD, 4, &sums),
                    ATTUNE_OK);
   attune_simulator_grid grid = {.name = name,
                                 .blocks = blocks,
@@ -448,6 +477,26 @@ static void counting_gives_each_number_once(void **state) {
   }
 }
 
+/* Whichever blocks add at the same time: whole numbers of this size have one sum in every order. */
+static void additions_of_blocks_are_all_there(void **state) {
+  (void)state;
+  enum { BLOCKS = 600 };
+  const struct attune_tensor_maps maps = {0};
+  for (uint64_t seed = 0; seed < 4; seed++) {
+    static _Alignas(16) float sums[SUMS];
+    int want[SUMS];
+    for (int i = 0; i < SUMS; i++)
+      sums[i] = (float)(want[i] = 1000 * i - 3);
+    for (int b = 0; b < BLOCKS; b++)
+      for (int lane = 0; lane < 32; lane++)
+        for (int i = 0; i < 4; i++)
+          want[lane % 4 * 4 + i] += 100 * ((b * 7 + lane * 3 + i * 5) % 31 - 15);
+    launch(&bf16, "test_add", &maps, (struct attune_arguments){.o_partial = sums}, BLOCKS, 32, seed);
+    for (int i = 0; i < SUMS; i++)
+      if (sums[i] != (float)want[i]) fail_msg("seed %d: sum %d is %g, not %d", (int)seed, i, (double)sums[i], want[i]);
+  }
+}
+
 static double value_a(int row, int k) {
   return (row * 7 + k * 3) % 11 - 5;
 }
@@ -468,12 +517,12 @@ static void check_product(const char *name, int n) {
 static void products_follow_the_definition(void **state) {
   (void)state;
   static const int sizes[] = {8, 24, 64, 80, 128, 256};
-  static uint16_t a[64][64], b[256][64], transposed[64][256];
+  static uint16_t a[64][64], a_turned[64][64], b[256][64], transposed[64][256];
   for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
     attune_dtype dtype = is_bf16 ? ATTUNE_BF16 : ATTUNE_FP16;
     for (int k = 0; k < 64; k++) {
       for (int r = 0; r < 64; r++)
-        a[r][k] = attune_to_element(dtype, value_a(r, k));
+        a[r][k] = a_turned[k][r] = attune_to_element(dtype, value_a(r, k));
       for (int n = 0; n < 256; n++)
         b[n][k] = transposed[k][n] = attune_to_element(dtype, value_b(k, n));
     }
@@ -482,11 +531,12 @@ static void products_follow_the_definition(void **state) {
       const int64_t narrow[4] = {64, 256, 1, 1}, wide[4] = {256, 64, 1, 1}, by_64[3] = {128, 0, 0},
                     by_256[3] = {512, 0, 0};
       attune_simulator_tensor_map_fill(&maps.q, a, (int64_t[]){64, 64, 1, 1}, by_64, 64, 64);
+      attune_simulator_tensor_map_fill(&maps.o, a_turned, (int64_t[]){64, 64, 1, 1}, by_64, 64, 64);
       attune_simulator_tensor_map_fill(&maps.k, b, narrow, by_64, sizes[i], sizes[i]);
       attune_simulator_tensor_map_fill(&maps.v, transposed, wide, by_256, 64, 64);
       for (uint64_t seed = 0; seed < 3; seed++) {
-        static const char *const kinds[] = {"product", "n_major", "registers"};
-        for (int kind = 0; kind < 3; kind++) {
+        static const char *const kinds[] = {"product", "n_major", "m_major", "registers"};
+        for (int kind = 0; kind < 4; kind++) {
           char name[32];
           snprintf(name, sizeof name, "test_%s_%d", kinds[kind], sizes[i]);
           launch(is_bf16 ? &bf16 : &fp16, name, &maps, (struct attune_arguments){.q = a}, 1, 128, seed);
@@ -507,6 +557,7 @@ int main(void) {
       cmocka_unit_test(tiles_are_swizzled_and_zero_outside),
       cmocka_unit_test(tiles_are_stored_inside),
       cmocka_unit_test(counting_gives_each_number_once),
+      cmocka_unit_test(additions_of_blocks_are_all_there),
       cmocka_unit_test(products_follow_the_definition),
   };
   return cmocka_run_group_tests_name("simulator_primitives", tests, set_up, tear_down);

@@ -1,0 +1,31 @@
+// dQ is added to device memory while its product may still run.
+// launch: 2 128 17408
+// expect: adds a value of a product that was not waited for
+ATTUNE_KERNEL(128, 1) KERNEL_NAME(const attune_backward_arguments a, ATTUNE_MAPS(maps)) {
+  const int thread = thread_index();
+  const shared_address full = shared_memory(), keys = full + 1024, slopes = keys + 8192;
+  if (thread == 0) {
+    mbarrier_init(full, 1);
+    mbarrier_init_fence();
+  }
+  barrier();
+  if (thread == 0) {
+    mbarrier_arrive_expect_tx(full, 16384);
+    tma_load(keys, maps.k, 0, 0, 0, 0, full, 0);
+    tma_load(slopes, maps.q, 0, 0, 0, 0, full, 0);
+  }
+  mbarrier_wait(full, 0);
+  float *const sums = a.gradients.dq_partial + thread * 4;
+  float dq[8];
+  const unsigned long long turned = descriptor_n_major(slopes, 8192), keys_turned = descriptor_n_major(keys, 8192);
+  wgmma_fence();
+  for (int n = 0; n < 4; n++)
+    wgmma_ss_m_major(dq, turned + n * 128, keys_turned + n * 128, n > 0);
+  wgmma_commit();
+#if !BROKEN
+  wgmma_wait<0>();
+#endif
+  for (int n = 0; n < 2; n++)
+    reduce_add_128(sums + n * 512, dq[4 * n], dq[4 * n + 1], dq[4 * n + 2], dq[4 * n + 3]); // fault
+  wgmma_wait<0>();
+}
