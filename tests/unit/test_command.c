@@ -245,7 +245,7 @@ static void run_computes_gradients_of_a_file(void **state) {
   expect(run("run --input in %s", flags), 0, "forward  forward.wgmma.fp16");
   check_gradients("out");
   write_with_saved("saved", "out", true);
-  expect(run("run --input saved %s", flags), 0, "config   backward.mma.fp16");
+  expect(run("run --input saved %s", flags), 0, "config   backward.wgmma.fp16");
   check_gradients("out");
   expect_same_tensor("saved", "out", "o");
   expect_same_tensor("saved", "out", "lse");
@@ -446,7 +446,7 @@ static void gradients_are_tuned(void **state) {
   json_decref(object);
   expect(run("compile --arch host --config dq.reference.bf16.d16.m4.n32.w4"), 0, "dq.reference.bf16.d16");
   expect(run("emit --backward --arch sm_90 --head-dim 64"), 0, "Runs after delta.warp.bf16.v64.w4");
-  expect(run("emit --backward --arch sm_90 --family wgmma"), 2, "of operation backward there are reference, mma");
+  expect(run("emit --backward --arch sm_90 --family tcgen05"), 2, "of operation backward there are reference, mma");
 }
 
 static void frozen_compiles_nothing_and_leaves_nothing(void **state) {

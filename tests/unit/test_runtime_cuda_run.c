@@ -143,6 +143,7 @@ static float floats[4];
 static backward backward_of(fixture *f) {
   backward b;
   f->problem.operation = ATTUNE_BACKWARD;
+  f->problem.deterministic = 1;
   f->problem.mask = ATTUNE_MASK_CAUSAL;
   f->problem.dq = (attune_strides){.batch = 300 * 9 * 64, .seqlen = 9 * 64, .heads = 64};
   f->tensors.lse = floats;

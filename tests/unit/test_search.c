@@ -352,7 +352,7 @@ static void test_backward_finds_both_valleys(void **state) {
   assert_true(fabs(bench.result.best_seconds - seconds_of_gradients(&bench.result.best)) < 1e-9);
   assert_true(is_default(&bench.result.initial, &bench));
   assert_true(attune_fake_gpu.compiled >= 3 * bench.result.compiled);
-  bench.options.family = "wgmma";
+  bench.options.family = "tcgen05";
   assert_int_equal(tune(&bench), ATTUNE_BAD_ARGUMENT);
   assert_non_null(strstr(attune_message(), "of operation backward"));
   bench.options.family = "mma";

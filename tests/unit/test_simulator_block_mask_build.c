@@ -411,7 +411,7 @@ static void bad_runs(void **state) {
   if (attune_plan_create_with(&plain, context, &problem, "forward.reference.bf16.d64.m4.n32.w4.s1.b1") != ATTUNE_OK)
     fail_msg("%s", attune_message());
   assert_int_equal(attune_run(plain, &tensors, NULL, 0, NULL), ATTUNE_BAD_POINTER);
-  assert_non_null(strstr(attune_message(), "set block_size in the problem"));
+  assert_non_null(strstr(attune_message(), "set a block_size in the problem"));
   attune_block_mask_builder_destroy(builder);
   attune_plan_destroy(plan);
   attune_plan_destroy(plain);
