@@ -149,7 +149,7 @@ static void check(void **state) {
       attune_config_legal(&parsed, attune_backend_device(machines[0])) != ATTUNE_OK)
     fail_msg("%s: %s", text, attune_message());
   for (int i = 0; i < PROBLEMS; i++)
-    check_problem(&parsed, index * 7 + i);
+    check_problem(&parsed, index * 13 + i); /* prime to the counts in choose, so that all of them come up */
 }
 
 /* ---- patterns ---- */
@@ -188,6 +188,8 @@ static void masks_and_scores(void **state) {
       "\"pattern\":\"window:20 & prefix:40\",\"mask\":\"causal-bottom-right\"",
       "\"mask_expr\":\"(q + head) % 3 == k % 3 && k < 90\"",
       "\"mask_expr\":\"q < 0\"", /* nobody sees anything */
+      /* The keys end within a tile, and the queries that see them fill theirs; with lengths, as every second one. */
+      "\"window\":[16,9],\"batch\":6,\"heads_q\":1,\"heads_kv\":1,\"seqlen_q\":300,\"seqlen_k\":40",
       "\"mask_expr\":\"q / 32 == k / 32\",\"window\":[40,5]",
       "\"block_size\":128,\"block_density\":0.3,\"mask\":\"causal-bottom-right\"",
       "\"block_size\":128,\"block_density\":0.5,\"pattern\":\"window:50\"",
