@@ -79,10 +79,9 @@ attune_status attune_problem_number_expressions(int32_t *out, const attune_probl
  *   forward.bf16.d128.b4.h16.kv16.q4096.k4096.causal
  * It begins with the operation. Optional parts: v64 (head_dim_v, after d), then causal | causal-bottom-right, wL,R
  * (window; -1: unbounded), block_maskN (block_size) and with it inM (block_density: about one in M, a power of two),
- * mask_expr, softcap |
- * negated | expression, sinks, xN (attune_problem_expression_hash), lse, deterministic. Strides and the values of scale
- * and softcap are not part of it. Mask and window are in their canonical form: what hides no key is left out. Parsing
- * takes no other text than printing gives. */
+ * mask_expr, softcap | negated | expression, sinks, xN (attune_problem_expression_hash), lse, deterministic. Strides
+ * and the values of scale and softcap are not part of it. Mask and window are in their canonical form: what hides no
+ * key is left out. Parsing takes no other text than printing gives. */
 attune_status attune_problem_print(char out[ATTUNE_TEXT_MAX], const attune_problem *problem);
 attune_status attune_problem_parse(attune_problem *out, const char *text);
 /* How far a tuned problem is from a wanted one; infinite where a kernel for one is not one for the other. Per-axis: the

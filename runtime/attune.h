@@ -221,9 +221,10 @@ typedef struct {
  * exact ones as those of the unfused computation in dtype, and beyond they get worse in proportion. Where all scores of
  * a row are a finite "minus infinity", lse no longer tells how many they are: such a row's gradients mean nothing. A
  * row that sees no key (its lse is -inf) gets and gives zero. A NaN or infinity in a row of q, k, v or d_o may reach
- * the gradients of other rows in the tiles that it shares, hidden or not. With one config the gradients are the same
- * bits on every run: each element is summed up by one thread, in one order. Nothing of the inputs may share memory with
- * dq, dk and dv: what one kernel has written, the next one would read. */
+ * the gradients of other rows in the tiles that it shares, hidden or not. Each element of dk and dv is summed up by one
+ * thread, in one order; so is dq where the problem is deterministic, while else family wgmma adds it up in the order in
+ * which blocks come. Nothing of the inputs may share memory with dq, dk and dv: what one kernel has written, the next
+ * one would read. */
 typedef struct {
   size_t struct_size;    /* sizeof(attune_tensors), set by attune_tensors_init */
   const void *q, *k, *v; /* (batch, seqlen, heads, head_dim), elements of dtype */
