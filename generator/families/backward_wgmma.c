@@ -1,28 +1,20 @@
 /* The backward pass by Hopper's warpgroup products and tensor copy engine; sm_90 alone (templates/backward/wgmma.cu). A
  * block of keys makes the gradients of K and V, and adds to sums of floats that of Q, which a last kernel converts. */
 #include "generator/base/status.h"
-#include "generator/families/family.h"
+#include "generator/families/warpgroups.h"
 #include "generator/families/wgmma_products.h"
 
 enum {
-  ARCH = 90,
-  ROWS = 64, /* keys of a warpgroup that computes; queries of its part of dQ */
+  ROWS = ATTUNE_CONSUMER_ROWS,
+  PRODUCER_REGISTERS = 40, /* at least */
   CONSUMERS_MAX = 2,
   HEAD_DIM_MAX = 128, /* dK and dV are accumulators at once */
   STAGES_MAX = 3,
   DS_SLOTS = 2,
   BLOCKS_MAX = 2,
-  PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
-  PANEL_ROW_BYTES = 128,
-  SWIZZLE_BYTES = 1024, /* alignment of a tile */
-  MBARRIER_BYTES = 8,
   TERMS_BYTES = 8, /* of a query row */
   CONVERT_WARPS = 4
 };
-
-static int panels(int head_dim) {
-  return (head_dim + PANEL - 1) / PANEL;
-}
 
 static int consumers(const attune_config *c) {
   return c->tile_n / ROWS;
@@ -33,37 +25,20 @@ static bool dq_by_rows(const attune_config *c) {
   return c->tile_m > ROWS || consumers(c) == 1;
 }
 static int dq_columns(const attune_config *c) {
-  return dq_by_rows(c) ? c->head_dim : PANEL;
+  return dq_by_rows(c) ? c->head_dim : ATTUNE_PANEL;
 }
 
 int64_t attune_dq_partial_floats(const attune_config *config) {
   return (int64_t)consumers(config) * ROWS * dq_columns(config);
 }
 
-static int registers_at_entry(const attune_config *c) {
-  enum { SM_REGISTERS = 65536 };
-  const int share = SM_REGISTERS / (c->warps * 32 * c->min_blocks_per_sm) / 8 * 8;
-  return share < ATTUNE_REGISTERS_MAX ? share : ATTUNE_REGISTERS_MAX;
-}
-
-/* What a consumer has once the producer has given its own away. */
 static int registers_of_consumer(const attune_config *c) {
-  enum { PRODUCER = 40 };                                                          /* at least */
-  if (consumers(c) == 1 && c->min_blocks_per_sm == 1) return ATTUNE_REGISTERS_MAX; /* nothing is exchanged */
-  return (registers_at_entry(c) * (consumers(c) + 1) - PRODUCER) / consumers(c) / 8 * 8;
+  return attune_registers_of_consumer(c, consumers(c), PRODUCER_REGISTERS);
 }
 
 /* dK, dV, S and dP. */
 static int accumulators(const attune_config *c) {
   return c->head_dim / 2 + c->head_dim_v / 2 + c->tile_m;
-}
-
-static void add_tiles(attune_layout *out, const char *name, int slots, int panel_count, int rows) {
-  attune_layout_add(out, name, slots, (int64_t)panel_count * rows * PANEL_ROW_BYTES, SWIZZLE_BYTES);
-}
-
-static void add_barriers(attune_layout *out, const char *name, int count) {
-  attune_layout_add(out, name, count, MBARRIER_BYTES, MBARRIER_BYTES);
 }
 
 static void add_dq(attune_layout *out, const attune_config *c) {
@@ -72,29 +47,26 @@ static void add_dq(attune_layout *out, const attune_config *c) {
 }
 
 static void layout(attune_layout *out, const attune_config *c) {
-  const int k = panels(c->head_dim), v = panels(c->head_dim_v);
-  add_tiles(out, "k", 1, k, c->tile_n);
-  add_tiles(out, "v", 1, v, c->tile_n);
-  add_tiles(out, "q", c->stages, k, c->tile_m);
-  add_tiles(out, "d_o", c->stages, v, c->tile_m);
-  add_tiles(out, "ds", DS_SLOTS, panels(c->tile_m), c->tile_n);
+  const int k = attune_panels(c->head_dim), v = attune_panels(c->head_dim_v);
+  attune_layout_tiles(out, "k", 1, k, c->tile_n);
+  attune_layout_tiles(out, "v", 1, v, c->tile_n);
+  attune_layout_tiles(out, "q", c->stages, k, c->tile_m);
+  attune_layout_tiles(out, "d_o", c->stages, v, c->tile_m);
+  attune_layout_tiles(out, "ds", DS_SLOTS, attune_panels(c->tile_m), c->tile_n);
   attune_layout_add(out, "terms", c->stages, (int64_t)c->tile_m * TERMS_BYTES, 16);
-  add_barriers(out, "kv_full", 1);
-  add_barriers(out, "kv_landed", 1); /* ragged K and V before their tails are zeroed */
-  add_barriers(out, "step_full", c->stages);
-  add_barriers(out, "step_empty", c->stages);
-  add_barriers(out, "step_landed", c->stages); /* likewise Q and dO */
-  const int of_consumer = registers_of_consumer(c), at_entry = registers_at_entry(c);
-  attune_layout_constant(out, "consumer_registers", of_consumer, "of a thread that computes, after the exchange");
-  attune_layout_constant(out, "producer_registers", at_entry * (consumers(c) + 1) - consumers(c) * of_consumer,
-                         "of the other threads");
+  attune_layout_barriers(out, "kv_full", 1);
+  attune_layout_barriers(out, "kv_landed", 1); /* ragged K and V before their tails are zeroed */
+  attune_layout_barriers(out, "step_full", c->stages);
+  attune_layout_barriers(out, "step_empty", c->stages);
+  attune_layout_barriers(out, "step_landed", c->stages); /* likewise Q and dO */
+  attune_layout_registers(out, c, consumers(c), PRODUCER_REGISTERS);
   add_dq(out, c);
 }
 
 static int registers(const attune_config *c) {
   enum { ELASTIC = 40 /* estimate.c does without so many */, ADDRESSES_AND_STATE = 24 };
   const int lacks = accumulators(c) + ADDRESSES_AND_STATE - registers_of_consumer(c);
-  return registers_at_entry(c) + (lacks > 0 ? ELASTIC + lacks : 0);
+  return attune_registers_at_entry(c) + (lacks > 0 ? ELASTIC + lacks : 0);
 }
 
 /* ---- legal ---- */
@@ -110,16 +82,17 @@ static attune_status check_shape(const attune_config *c) {
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "warps is %d; tile_n %d needs %d: four load, four for each %d keys",
                        c->warps, c->tile_n, 4 * (consumers(c) + 1), ROWS);
   const bool by_rows = c->tile_m == ROWS * consumers(c);
-  if (by_rows || (c->tile_m == ROWS && panels(c->head_dim) == consumers(c))) return ATTUNE_OK;
+  if (by_rows || (c->tile_m == ROWS && attune_panels(c->head_dim) == consumers(c))) return ATTUNE_OK;
   return attune_fail(ATTUNE_ILLEGAL_CONFIG,
                      "%d warpgroups cannot share dQ of %d rows and %d columns: each takes %d rows, or %d of %d columns",
-                     consumers(c), c->tile_m, c->head_dim, ROWS, PANEL, ROWS);
+                     consumers(c), c->tile_m, c->head_dim, ROWS, ATTUNE_PANEL, ROWS);
 }
 
 static attune_status legal(const attune_config *c, const attune_device *device) {
   enum { ADDRESSES_AND_STATE = 12 };
-  if (device->arch != ARCH && device->arch != 0) /* 0: the simulator */
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family wgmma needs sm_%d, this device is sm_%d", ARCH, device->arch);
+  if (device->arch != ATTUNE_WARPGROUPS_ARCH && device->arch != 0) /* 0: the simulator */
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family wgmma needs sm_%d, this device is sm_%d", ATTUNE_WARPGROUPS_ARCH,
+                       device->arch);
   const attune_status status = check_shape(c);
   if (status != ATTUNE_OK) return status;
   const int needs = accumulators(c) + ADDRESSES_AND_STATE, has = registers_of_consumer(c);
@@ -201,7 +174,7 @@ const attune_family_row attune_family_backward_wgmma_row = {
     .serves = serves,
     .dq = dq,
     .tensor_maps = true,
-    .own_arch = ARCH,
+    .own_arch = ATTUNE_WARPGROUPS_ARCH,
     .cost = cost,
 };
 

@@ -1,7 +1,7 @@
 /* Family wgmma: Hopper's warpgroup products and tensor copy engine; sm_90 alone. The template is
  * templates/forward/wgmma.cu. */
 #include "generator/base/status.h"
-#include "generator/families/family.h"
+#include "generator/families/warpgroups.h"
 #include "generator/families/wgmma_products.h"
 
 /* Its own fields. */
@@ -17,8 +17,8 @@ enum {
 };
 
 enum {
-  ARCH = 90,
-  ROWS = 64, /* of a warpgroup that computes */
+  ROWS = ATTUNE_CONSUMER_ROWS,
+  PRODUCER_REGISTERS = 32, /* at least */
   CONSUMERS_MAX = 3,
   TILE_N_MAX = 256,
   STAGES_MAX = 4,
@@ -26,16 +26,8 @@ enum {
   EXP2_EMULATION_MAX = 16,
   PACKED_MAX = 8, /* a thread's two rows are eight apart, and of one head */
   CLUSTER_MAX = 2,
-  PANEL = 64, /* columns: 128 bytes, the width of the swizzle */
-  PANEL_ROW_BYTES = 128,
-  SWIZZLE_BYTES = 1024, /* alignment of a tile */
-  MBARRIER_BYTES = 8,
   WORD_BYTES = 4
 };
-
-static int panels(int head_dim) {
-  return (head_dim + PANEL - 1) / PANEL;
-}
 
 static int consumers(const attune_config *c) {
   return c->tile_m / ROWS;
@@ -46,71 +38,51 @@ static int accumulators(const attune_config *c) {
   return c->tile_n / 2 + c->head_dim_v / 2 + (c->own[INTRA_WG_OVERLAP] && !c->own[P_IN_SMEM] ? c->tile_n / 4 : 0);
 }
 
-static int registers_at_entry(const attune_config *c) {
-  enum { SM_REGISTERS = 65536 };
-  const int share = SM_REGISTERS / (c->warps * 32 * c->min_blocks_per_sm) / 8 * 8;
-  return share < ATTUNE_REGISTERS_MAX ? share : ATTUNE_REGISTERS_MAX;
-}
-
-/* What a consumer has once the producer has given its own away. */
 static int registers_of_consumer(const attune_config *c) {
-  enum { PRODUCER = 32 };                                                          /* at least */
-  if (consumers(c) == 1 && c->min_blocks_per_sm == 1) return ATTUNE_REGISTERS_MAX; /* nothing is exchanged */
-  return (registers_at_entry(c) * (consumers(c) + 1) - PRODUCER) / consumers(c) / 8 * 8;
+  return attune_registers_of_consumer(c, consumers(c), PRODUCER_REGISTERS);
 }
 
 /* ---- shared memory ---- */
-
-static void add_barriers(attune_layout *out, const char *name, int count) {
-  attune_layout_add(out, name, count, MBARRIER_BYTES, MBARRIER_BYTES);
-}
 
 static void add_words(attune_layout *out, const char *name, int count) {
   attune_layout_add(out, name, count, WORD_BYTES, WORD_BYTES);
 }
 
-static void add_tiles(attune_layout *out, const char *name, int slots, int panel_count, int rows) {
-  attune_layout_add(out, name, slots, (int64_t)panel_count * rows * PANEL_ROW_BYTES, SWIZZLE_BYTES);
-}
-
 static void add_pipelines(attune_layout *out, const attune_config *c, int q_stages) {
   const bool in_q = c->own[O_STAGING] == ATTUNE_O_IN_Q;
-  add_barriers(out, "q_full", q_stages);
-  add_barriers(out, "o_full", in_q ? q_stages : 1);
-  add_barriers(out, "q_empty", in_q ? 0 : q_stages);
-  add_barriers(out, "o_empty", in_q ? 0 : 1);
+  attune_layout_barriers(out, "q_full", q_stages);
+  attune_layout_barriers(out, "o_full", in_q ? q_stages : 1);
+  attune_layout_barriers(out, "q_empty", in_q ? 0 : q_stages);
+  attune_layout_barriers(out, "o_empty", in_q ? 0 : 1);
   attune_layout_add(out, "o_slot", c->own[O_STAGING] == ATTUNE_O_IN_V, 16, 8); /* which slot of V holds O */
-  add_barriers(out, "k_full", c->stages);
-  add_barriers(out, "k_empty", c->stages);
-  add_barriers(out, "v_full", c->stages);
-  add_barriers(out, "v_empty", c->stages);
-  add_barriers(out, "v_landed", c->stages); /* a ragged V before its tail is zeroed */
+  attune_layout_barriers(out, "k_full", c->stages);
+  attune_layout_barriers(out, "k_empty", c->stages);
+  attune_layout_barriers(out, "v_full", c->stages);
+  attune_layout_barriers(out, "v_empty", c->stages);
+  attune_layout_barriers(out, "v_landed", c->stages); /* a ragged V before its tail is zeroed */
 }
 
 static void layout(attune_layout *out, const attune_config *c) {
   enum { WORK_SLOTS = 2, QUEUE_SLOTS = 8 }; /* tiles of queries, of keys that a warp may be ahead */
-  const int q_stages = 1 + c->own[Q_PREFETCH], k = panels(c->head_dim), v = panels(c->head_dim_v);
+  const int q_stages = 1 + c->own[Q_PREFETCH], k = attune_panels(c->head_dim), v = attune_panels(c->head_dim_v);
   const bool dynamic = c->persistent == ATTUNE_PERSISTENT_DYNAMIC, masks = c->has_mask_expr || c->sparse_block_size > 0;
-  add_tiles(out, "q", q_stages, c->own[O_STAGING] == ATTUNE_O_IN_Q && v > k ? v : k, c->tile_m);
-  add_tiles(out, "k", c->stages, k, c->tile_n);
-  add_tiles(out, "v", c->stages, v, c->tile_n);
-  add_tiles(out, "p", c->own[P_IN_SMEM], panels(c->tile_n), c->tile_m);
-  add_tiles(out, "o", c->own[O_STAGING] == ATTUNE_O_IN_OWN, v, c->tile_m);
-  add_barriers(out, "work_full", dynamic ? WORK_SLOTS : 0);
-  add_barriers(out, "work_empty", dynamic ? WORK_SLOTS : 0);
+  attune_layout_tiles(out, "q", q_stages, c->own[O_STAGING] == ATTUNE_O_IN_Q && v > k ? v : k, c->tile_m);
+  attune_layout_tiles(out, "k", c->stages, k, c->tile_n);
+  attune_layout_tiles(out, "v", c->stages, v, c->tile_n);
+  attune_layout_tiles(out, "p", c->own[P_IN_SMEM], attune_panels(c->tile_n), c->tile_m);
+  attune_layout_tiles(out, "o", c->own[O_STAGING] == ATTUNE_O_IN_OWN, v, c->tile_m);
+  attune_layout_barriers(out, "work_full", dynamic ? WORK_SLOTS : 0);
+  attune_layout_barriers(out, "work_empty", dynamic ? WORK_SLOTS : 0);
   add_words(out, "work_index", dynamic ? WORK_SLOTS : 0);
-  add_barriers(out, "work_requested", dynamic);
+  attune_layout_barriers(out, "work_requested", dynamic);
   add_pipelines(out, c, q_stages);
-  add_barriers(out, "queue_full", masks ? QUEUE_SLOTS : 0);
-  add_barriers(out, "queue_empty", masks ? QUEUE_SLOTS : 0);
+  attune_layout_barriers(out, "queue_full", masks ? QUEUE_SLOTS : 0);
+  attune_layout_barriers(out, "queue_empty", masks ? QUEUE_SLOTS : 0);
   add_words(out, "queue", masks ? QUEUE_SLOTS : 0);
   add_words(out, "k_tile", masks ? c->stages : 0); /* which tile a slot of K holds */
-  const int of_consumer = registers_of_consumer(c), at_entry = registers_at_entry(c);
   attune_layout_constant(out, "work_slots", WORK_SLOTS, "tiles of queries that a warp may be ahead of another");
   attune_layout_constant(out, "queue_slots", QUEUE_SLOTS, "tiles of keys that the mask warp may be ahead");
-  attune_layout_constant(out, "consumer_registers", of_consumer, "of a thread that computes, after the exchange");
-  attune_layout_constant(out, "producer_registers", at_entry * (consumers(c) + 1) - consumers(c) * of_consumer,
-                         "of the other threads");
+  attune_layout_registers(out, c, consumers(c), PRODUCER_REGISTERS);
 }
 
 /* ---- what a thread lacks ---- */
@@ -126,7 +98,7 @@ static int lacking_registers(const attune_config *c) {
 static int registers(const attune_config *c) {
   enum { ELASTIC = 40 /* estimate.c does without so many */ };
   const int lacks = lacking_registers(c);
-  return registers_at_entry(c) + (lacks > 0 ? ELASTIC + lacks : 0);
+  return attune_registers_at_entry(c) + (lacks > 0 ? ELASTIC + lacks : 0);
 }
 
 /* ---- legal ---- */
@@ -185,7 +157,7 @@ static attune_status check_packing(const attune_config *c) {
 static attune_status check_product(const attune_config *c) {
   enum { OPERANDS = 26 };
   const int width = c->tile_n > c->head_dim_v ? c->tile_n : c->head_dim_v;
-  const int needs = width / 2 + OPERANDS, has = registers_at_entry(c);
+  const int needs = width / 2 + OPERANDS, has = attune_registers_at_entry(c);
   if (needs <= has) return ATTUNE_OK;
   return attune_fail(ATTUNE_ILLEGAL_CONFIG,
                      "a product %d columns wide needs %d registers, a block of %d threads starts with %d for each",
@@ -194,8 +166,9 @@ static attune_status check_product(const attune_config *c) {
 
 static attune_status legal(const attune_config *c, const attune_device *device) {
   enum { ADDRESSES_AND_STATE = 16 };
-  if (device->arch != ARCH && device->arch != 0) { /* 0: the simulator */
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family wgmma needs sm_%d, this device is sm_%d", ARCH, device->arch);
+  if (device->arch != ATTUNE_WARPGROUPS_ARCH && device->arch != 0) { /* 0: the simulator */
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "family wgmma needs sm_%d, this device is sm_%d", ATTUNE_WARPGROUPS_ARCH,
+                       device->arch);
   }
   attune_status status = check_shape(c);
   if (status == ATTUNE_OK) status = check_cluster(c);
@@ -403,7 +376,7 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
   const double m = c->tile_m, n = c->tile_n;
   const bool softcap = problem->softcap > 0;
   const double emulated = c->own[EXP2_EMULATION] ? 1.0 / c->own[EXP2_EMULATION] : 0;
-  const double q_panel_bytes = 2.0 * m * PANEL * panels(c->head_dim);
+  const double q_panel_bytes = 2.0 * m * ATTUNE_PANEL * attune_panels(c->head_dim);
   *out = (attune_cost){
       .matrix_flops = 2 * m * n * (depth + width),
       /* Each warpgroup reads K and V for its own 64 rows, and Q at every tile. */
@@ -435,6 +408,6 @@ const attune_family_row attune_family_wgmma_row = {
     .print_primitives = print_primitives,
     .serves = serves,
     .tensor_maps = true,
-    .own_arch = ARCH,
+    .own_arch = ATTUNE_WARPGROUPS_ARCH,
     .cost = cost,
 };
