@@ -9,47 +9,23 @@ void attune_config_target(char out[16], const attune_config *config, const char 
   snprintf(out, 16, "%s%s", arch, family != NULL && family->own_arch != 0 ? "a" : "");
 }
 
-/* A block for each part of a tile of dQ. */
-static attune_status launch_of_parts(attune_launch *out, const attune_config *config, const attune_problem *problem) {
-  enum { PART = 64 };
-  const int64_t tiles = attune_blocks_of(problem->seqlen_q, config->tile_m), parts = config->tile_n / PART;
-  int64_t grid;
-  if (__builtin_mul_overflow(tiles * parts * problem->heads_q, (int64_t)problem->batch, &grid) || grid > INT32_MAX)
-    return attune_fail(ATTUNE_UNSUPPORTED,
-                       "batch %d x heads_q %d x %lld parts of dQ is more than the %d blocks of a grid", problem->batch,
-                       problem->heads_q, (long long)(tiles * parts), INT32_MAX);
-  *out = (attune_launch){
-      .grid = (int32_t)grid,
-      .threads = config->warps * 32,
-      .shared_bytes = (int32_t)attune_shared_bytes(config),
-      .tiles_m = (int32_t)tiles,
-      .splits = 1,
-      .cluster = 1,
-  };
-  return ATTUNE_OK;
-}
+/* What each block works on: so many parts of each head. */
+typedef struct {
+  int64_t parts;
+  const char *of; /* "tiles of queries" */
+  int32_t heads;
+} grid_shape;
 
-/* A block for each tile of keys. */
-static attune_status launch_of_keys(attune_launch *out, const attune_config *config, const attune_problem *problem) {
-  const attune_family_row *family = attune_family_find(config->family);
-  const attune_status status = family->serves != NULL ? family->serves(config, problem) : ATTUNE_OK;
-  if (status != ATTUNE_OK) return status;
-  const int64_t parts = attune_config_value(config, "split_dkv") ? 2 : 1;
-  const int64_t tiles = attune_blocks_of(problem->seqlen_k, config->tile_n) * parts;
-  int64_t grid;
-  if (__builtin_mul_overflow(tiles * problem->heads_kv, (int64_t)problem->batch, &grid) || grid > INT32_MAX)
-    return attune_fail(ATTUNE_UNSUPPORTED,
-                       "batch %d x heads_kv %d x %lld tiles of %d keys is more than the %d blocks of a grid",
-                       problem->batch, problem->heads_kv, (long long)tiles, config->tile_n, INT32_MAX);
-  *out = (attune_launch){
-      .grid = (int32_t)grid,
-      .threads = config->warps * 32,
-      .shared_bytes = (int32_t)attune_shared_bytes(config),
-      .tiles_m = (int32_t)attune_blocks_of(problem->seqlen_q, config->tile_m),
-      .splits = 1,
-      .cluster = 1,
-  };
-  return ATTUNE_OK;
+/* The kernel for dK and dV goes by tiles of keys, the one that converts dQ by parts of its tiles, all others by tiles
+ * of queries. */
+static grid_shape grid_shape_of(const attune_config *config, const attune_problem *problem, int64_t tiles_m) {
+  enum { PART = 64 };
+  if (config->family == ATTUNE_FAMILY_DQ_CONVERT)
+    return (grid_shape){tiles_m * (config->tile_n / PART), "parts of dQ", problem->heads_q};
+  if (attune_config_operation(config) != ATTUNE_OPERATION_BACKWARD)
+    return (grid_shape){tiles_m * config->splits, "tiles of queries", problem->heads_q / config->pack_gqa};
+  const int64_t tiles_n = attune_blocks_of(problem->seqlen_k, config->tile_n);
+  return (grid_shape){tiles_n * (attune_config_value(config, "split_dkv") ? 2 : 1), "tiles of keys", problem->heads_kv};
 }
 
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem) {
@@ -73,18 +49,15 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
   }
   attune_status status = family->serves != NULL ? family->serves(config, problem) : ATTUNE_OK;
   if (status) return status;
-  if (config->family == ATTUNE_FAMILY_DQ_CONVERT) return launch_of_parts(out, config, problem);
-  if (family->operation == ATTUNE_OPERATION_BACKWARD) return launch_of_keys(out, config, problem);
   /* Whole rows of the mask's blocks, whole clusters: tiles past the last query have no rows. */
   const int64_t queries = config->tile_m / config->pack_gqa; /* of a tile */
   const int64_t step = config->sparse_block_size > 0 ? config->sparse_block_size : config->cluster * queries;
   const int64_t tiles = (problem->seqlen_q + step - 1) / step * step / queries;
-  const int32_t heads = problem->heads_q / config->pack_gqa;
+  const grid_shape shape = grid_shape_of(config, problem, tiles);
   int64_t grid;
-  if (__builtin_mul_overflow(tiles * heads * config->splits, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
-    return attune_fail(ATTUNE_UNSUPPORTED,
-                       "batch %d x heads_q %d x %lld tiles of %d rows is more than the %d blocks of a grid",
-                       problem->batch, heads, (long long)tiles, config->tile_m, INT32_MAX);
+  if (__builtin_mul_overflow(shape.parts * shape.heads, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {
+    return attune_fail(ATTUNE_UNSUPPORTED, "batch %d x %d heads x %lld %s is more than the %d blocks of a grid",
+                       problem->batch, shape.heads, (long long)shape.parts, shape.of, INT32_MAX);
   }
   *out = (attune_launch){
       .grid = (int32_t)grid,

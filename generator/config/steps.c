@@ -33,9 +33,8 @@ static void bind_role(attune_step *step, const attune_problem *problem, attune_t
   }
 }
 
-/* ---- forward ---- */
-
-static attune_status attention_step(attune_steps *out, const attune_config *config, const attune_problem *problem) {
+/* A step that goes through tiles, and reads all inputs. */
+static attune_status tile_step(attune_steps *out, const attune_config *config, const attune_problem *problem) {
   attune_step *step = &out->steps[out->count++];
   const attune_status status = attune_launch_of(&step->launch, config, problem);
   if (status != ATTUNE_OK) return status;
@@ -43,6 +42,15 @@ static attune_status attention_step(attune_steps *out, const attune_config *conf
   attune_arguments_of_problem(&step->arguments.problem, problem);
   attune_arguments_of_tiles(&step->arguments.problem, config, problem, &step->launch);
   bind_role(step, problem, ATTUNE_TENSOR_INPUT);
+  return ATTUNE_OK;
+}
+
+/* ---- forward ---- */
+
+static attune_status attention_step(attune_steps *out, const attune_config *config, const attune_problem *problem) {
+  const attune_status status = tile_step(out, config, problem);
+  if (status != ATTUNE_OK) return status;
+  attune_step *step = &out->steps[out->count - 1];
   if (config->persistent == ATTUNE_PERSISTENT_DYNAMIC) {
     add_segment(out, ATTUNE_TENSOR_TILE_COUNTER, 1, true);
     bind_segment(step, ATTUNE_TENSOR_TILE_COUNTER, ATTUNE_ACCESS_COUNT, 1);
@@ -139,16 +147,12 @@ static attune_status delta_step(attune_steps *out, const attune_config *config, 
   return ATTUNE_OK;
 }
 
-/* A step that goes through the tiles: for the gradients of keys and values, or of queries. */
+/* For the gradients of keys and values, or of queries. */
 static attune_status gradient_step(attune_steps *out, const attune_config *config, const attune_problem *problem) {
-  attune_step *step = &out->steps[out->count++];
-  const attune_status status = attune_launch_of(&step->launch, config, problem);
+  const attune_status status = tile_step(out, config, problem);
   if (status != ATTUNE_OK) return status;
-  step->config = *config;
-  attune_arguments_of_problem(&step->arguments.problem, problem);
-  attune_arguments_of_tiles(&step->arguments.problem, config, problem, &step->launch);
+  attune_step *step = &out->steps[out->count - 1];
   attune_arguments_of_gradients(&step->arguments.backward.gradients, config, problem);
-  bind_role(step, problem, ATTUNE_TENSOR_INPUT);
   if (attune_family_find(config->family)->tensor_maps)
     step->map_count = attune_gradient_map_boxes(step->maps, config, problem);
   return ATTUNE_OK;
