@@ -23,16 +23,6 @@ constexpr int full_arrivals = 2;                                         // for 
 
 /* ---- the load warp ---- */
 
-/* A warp clears the rows from `limit` on: what a length in device memory leaves out may hold anything, and 0 x NaN is
- * NaN. */
-template <int panels, int panel_bytes> ATTUNE_DEVICE void zero_rows(shared_address tile, int limit) {
-  const vec128 zero = {};
-  for (int at = limit * row_bytes + thread_index() % 32 * 16; at < panel_bytes; at += 32 * 16)
-#pragma unroll
-    for (int p = 0; p < panels; p++)
-      store_shared_128(tile + p * panel_bytes + at, zero);
-}
-
 ATTUNE_DEVICE void load_kv(const attune_arguments &problem, const attune_tensor_maps &maps, shared_address shared,
                            const smem_map &smem, const position &start) {
   const bool elected = thread_index() % 32 == 0;

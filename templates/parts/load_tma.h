@@ -31,14 +31,18 @@ ATTUNE_DEVICE void load_keys(shared_address to, const attune_tensor_map &map, in
 #endif
 }
 
-/* A warp clears the rows from `limit` on of V's tile: keys that a length in device memory leaves out may hold anything,
- * and 0 x NaN is NaN. */
-ATTUNE_DEVICE void zero_v_tail(shared_address v, int limit) {
+/* A warp clears the rows from `limit` on of a tile: what a length in device memory leaves out may hold anything, and
+ * 0 x NaN is NaN. */
+template <int panels, int panel_bytes> ATTUNE_DEVICE void zero_rows(shared_address tile, int limit) {
   const vec128 zero = {};
-  for (int at = limit * row_bytes + thread_index() % 32 * 16; at < kv_panel_bytes; at += 32 * 16)
+  for (int at = limit * row_bytes + thread_index() % 32 * 16; at < panel_bytes; at += 32 * 16)
 #pragma unroll
-    for (int p = 0; p < v_panels; p++)
-      store_shared_128(v + p * kv_panel_bytes + at, zero);
+    for (int p = 0; p < panels; p++)
+      store_shared_128(tile + p * panel_bytes + at, zero);
+}
+
+ATTUNE_DEVICE void zero_v_tail(shared_address v, int limit) {
+  zero_rows<v_panels, kv_panel_bytes>(v, limit);
   fence_proxy_async();
   warp_barrier();
 }
