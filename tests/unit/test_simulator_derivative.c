@@ -9,12 +9,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "generator/source/embedded.h"
-#include "generator/source/preprocess.h"
-#include "generator/source/prune.h"
-#include "runtime/backend.h"
-#include "runtime/simulator/runner.h"
 #include "tests/unit/expression_case.h"
+#include "tests/unit/host_kernel.h"
+#include "tests/unit/kernel_source.h"
 
 enum { QUERIES = 8, KEYS = 8, SCORES = 4, THREADS = 32, BLOCKS = QUERIES * KEYS * SCORES / THREADS, COLUMNS = 16 };
 enum { BATCH_AT = 1, HEAD_AT = 2 };
@@ -62,7 +59,7 @@ static char *kernel_source(const attune_derivatives *d) {
   problem.param_count = PARAMS;
   problem.seqlen_q = 8;
   problem.seqlen_k = 9;
-  attune_buffer expressions = {0}, kernel = {0}, out = {0};
+  attune_buffer expressions = {0}, kernel = {0};
   attune_buffer_add_text(&expressions, "#include \"arithmetic.h\"\n");
   assert_int_equal(attune_derivatives_write(&expressions, &problem, d), ATTUNE_OK);
   write_kernel(&kernel, d);
@@ -71,43 +68,16 @@ static char *kernel_source(const attune_derivatives *d) {
       {"parameters.h", "the test's parameters", ""},
       {"expressions.h", "the test's expression", expressions.text},
   };
-  int count = 3;
-  for (int i = 0; i < attune_embedded_count; i++) {
-    const attune_embedded *held = &attune_embedded_files[i];
-    const char *name = strrchr(held->path, '/') + 1;
-    if (strcmp(name, "cuda.h") == 0) continue;
-    if (strcmp(name, "simulator.h") == 0) name = "cuda.h";
-    files[count++] = (attune_source_file){name, held->path, held->text};
-  }
-  const attune_preprocess_input input = {files, count, parameters, COUNT(parameters), true};
-  char *whole;
-  if (attune_preprocess(&whole, &input) || attune_prune(&out, whole, "KERNEL_NAME")) fail_msg("%s", attune_message());
-  free(whole);
+  char *source = kernel_source_of(files, 3, parameters, COUNT(parameters), ATTUNE_TARGET_SIMULATOR);
   attune_buffer_free(&kernel);
   attune_buffer_free(&expressions);
-  return out.text;
+  return source;
 }
 
 static void *build(attune_simulator_kernel **kernel, const attune_derivatives *d) {
-  char path[] = "/tmp/attune-test-XXXXXX", *source = kernel_source(d);
-  attune_compiled compiled;
-  if (attune_compile_host(&compiled, source, "derivatives") != ATTUNE_OK) fail_msg("%s\n%s", attune_message(), source);
-  const int file = mkstemp(path);
-  assert_true(file >= 0);
-  assert_int_equal(write(file, compiled.binary, compiled.size), compiled.size);
-  close(file);
-  void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  unlink(path);
-  if (object == NULL) fail_msg("%s", dlerror());
-  void (*bind)(const struct attune_simulator_calls *);
-  *(void **)&bind = dlsym(object, "attune_simulator_bind");
+  void *object = load_host_kernels(kernel_source(d), "derivatives");
   *(void **)kernel = dlsym(object, "KERNEL_NAME");
-  assert_non_null(bind);
   assert_non_null(*kernel);
-  bind(&attune_simulator_runner_calls);
-  free(compiled.binary);
-  free(compiled.log);
-  free(source);
   return object;
 }
 

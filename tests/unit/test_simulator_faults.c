@@ -16,6 +16,7 @@
 
 #include "runtime/backend.h"
 #include "runtime/simulator/runner.h"
+#include "tests/unit/host_kernel.h"
 
 /* Two blocks that write the same outputs, which the simulator must report, do race. ThreadSanitizer asks for this. */
 const char *__tsan_default_suppressions(void);
@@ -32,7 +33,6 @@ typedef struct {
 
 static kernel_file files[KERNELS_MAX];
 static int file_count;
-static char object_path[] = "/tmp/attune-test-XXXXXX";
 static void *object;
 static attune_simulator_runner *runner;
 
@@ -105,25 +105,7 @@ static char *assemble(void) {
 
 static int set_up(void **state) {
   (void)state;
-  char *source = assemble();
-  attune_compiled compiled;
-  attune_status status = attune_compile_host(&compiled, source, "tests/simulator");
-  if (status != ATTUNE_OK) print_error("%s\n", attune_message());
-  assert_int_equal(status, ATTUNE_OK);
-  int file = mkstemp(object_path);
-  assert_true(file >= 0);
-  assert_int_equal(write(file, compiled.binary, compiled.size), compiled.size);
-  close(file);
-  object = dlopen(object_path, RTLD_NOW | RTLD_LOCAL);
-  unlink(object_path);
-  assert_non_null(object);
-  void (*bind)(const struct attune_simulator_calls *);
-  *(void **)&bind = dlsym(object, "attune_simulator_bind");
-  assert_non_null(bind);
-  bind(&attune_simulator_runner_calls);
-  free(compiled.binary);
-  free(compiled.log);
-  free(source);
+  object = load_host_kernels(assemble(), "tests/simulator");
   return attune_simulator_runner_create(&runner) == ATTUNE_OK ? 0 : -1;
 }
 

@@ -16,6 +16,7 @@
 #include "runtime/backend.h"
 #include "runtime/simulator/matrix.h"
 #include "runtime/simulator/runner.h"
+#include "tests/unit/host_kernel.h"
 #include "tuner/verify/reference.h"
 
 typedef struct {
@@ -180,7 +181,7 @@ static const char kernels[] =
     "ALL(8) ALL(24) ALL(64) ALL(80) ALL(128) ALL(256)\n";
 
 static void build(primitives *out, int is_bf16) {
-  char *source = NULL, path[] = "/tmp/attune-test-XXXXXX";
+  char *source = NULL;
   size_t size = 0;
   FILE *text = open_memstream(&source, &size);
   assert_non_null(text);
@@ -198,27 +199,13 @@ static void build(primitives *out, int is_bf16) {
                 "}\n");
   fputs(kernels, text);
   fclose(text);
-  attune_compiled compiled;
-  if (attune_compile_host(&compiled, source, "primitives") != ATTUNE_OK) fail_msg("%s", attune_message());
-  int file = mkstemp(path);
-  assert_true(file >= 0);
-  assert_int_equal(write(file, compiled.binary, compiled.size), compiled.size);
-  close(file);
-  out->object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  unlink(path);
-  assert_non_null(out->object);
+  out->object = load_host_kernels(source, "primitives");
   *(void **)&out->pack = symbol(out->object, "test_pack");
   *(void **)&out->low = symbol(out->object, "test_low");
   *(void **)&out->high = symbol(out->object, "test_high");
   *(void **)&out->exp2 = symbol(out->object, "test_exp2");
   *(void **)&out->max_nan = symbol(out->object, "test_max_nan");
   *(void **)&out->max = symbol(out->object, "test_max");
-  void (*bind)(const struct attune_simulator_calls *);
-  *(void **)&bind = symbol(out->object, "attune_simulator_bind");
-  bind(&attune_simulator_runner_calls);
-  free(compiled.binary);
-  free(compiled.log);
-  free(source);
 }
 
 static int set_up(void **state) {

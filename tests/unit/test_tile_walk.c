@@ -15,6 +15,7 @@
 
 #include "runtime/plan.h"
 #include "runtime/simulator/runner.h"
+#include "tests/unit/host_kernel.h"
 #include "tests/unit/walk_kernel.h"
 
 enum { SEQLEN_MAX = 270, BATCH = 2, HEADS = 4, ITEMS = BATCH * HEADS, UNBOUNDED = (1 << 30) - 1 };
@@ -27,25 +28,9 @@ static attune_simulator_runner *runner;
 /* ---- building ---- */
 
 static void *build(attune_simulator_kernel **kernel, const walk_variant *variant) {
-  char path[] = "/tmp/attune-test-XXXXXX", *source = walk_source(variant, ATTUNE_TARGET_SIMULATOR);
-  attune_compiled compiled;
-  if (source == NULL || attune_compile_host(&compiled, source, "walk") != ATTUNE_OK) fail_msg("%s", attune_message());
-  const int file = mkstemp(path);
-  assert_true(file >= 0);
-  assert_int_equal(write(file, compiled.binary, compiled.size), compiled.size);
-  close(file);
-  void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  unlink(path);
-  if (object == NULL) fail_msg("%s", dlerror());
-  void (*bind)(const struct attune_simulator_calls *);
-  *(void **)&bind = dlsym(object, "attune_simulator_bind");
+  void *object = load_host_kernels(walk_source(variant, ATTUNE_TARGET_SIMULATOR), "walk");
   *(void **)kernel = dlsym(object, "KERNEL_NAME");
-  assert_non_null(bind);
   assert_non_null(*kernel);
-  bind(&attune_simulator_runner_calls);
-  free(compiled.binary);
-  free(compiled.log);
-  free(source);
   return object;
 }
 

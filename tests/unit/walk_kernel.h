@@ -3,14 +3,8 @@
 #define ATTUNE_TESTS_WALK_KERNEL_H
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "generator/base/buffer.h"
-#include "generator/generator.h"
-#include "generator/source/embedded.h"
-#include "generator/source/preprocess.h"
-#include "generator/source/prune.h"
+#include "tests/unit/kernel_source.h"
 
 enum { WALK_TILE_M = 4, WALK_TILE_N = 8, WALK_TILES = 70 /* of a sequence, at most */ };
 typedef enum { WALK_UNBOUNDED, WALK_RIGHT, WALK_WINDOW } walk_bound; /* which sides of the mask are bounded */
@@ -87,24 +81,7 @@ static inline char *walk_source(const walk_variant *variant, attune_target targe
       {"parameters.h", "the test's parameters", constants},
       {"expressions.h", "the test's expression", walk_expression_text},
   };
-  int count = 3;
-  for (int i = 0; i < attune_embedded_count; i++) {
-    const attune_embedded *held = &attune_embedded_files[i];
-    const char *name = strrchr(held->path, '/') + 1;
-    if (strcmp(name, target == ATTUNE_TARGET_SIMULATOR ? "cuda.h" : "simulator.h") == 0) continue;
-    if (strcmp(name, "simulator.h") == 0) name = "cuda.h";
-    files[count++] = (attune_source_file){name, held->path, held->text};
-  }
-  const attune_preprocess_input input = {files, count, parameters, sizeof parameters / sizeof *parameters,
-                                         target == ATTUNE_TARGET_SIMULATOR};
-  char *whole;
-  attune_buffer out = {0};
-  if (attune_preprocess(&whole, &input)) return NULL;
-  const attune_status status = attune_prune(&out, whole, "KERNEL_NAME");
-  free(whole);
-  if (status == ATTUNE_OK) return out.text;
-  attune_buffer_free(&out);
-  return NULL;
+  return kernel_source_of(files, 3, parameters, sizeof parameters / sizeof *parameters, target);
 }
 
 #endif
