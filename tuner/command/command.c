@@ -108,11 +108,12 @@ static int print_cards(const attune_flags *flags) {
   json_t *list = json_array();
   attune_status status = ATTUNE_OK;
   for (int i = 0; status == ATTUNE_OK && attune_device_of_card_at(&device, key, i); i++) {
-    attune_device_figures(figures, &device);
-    if (flags->json)
+    if (flags->json) {
       status = attune_json_append(list, json_string(key));
-    else
+    } else {
+      attune_device_figures(figures, &device);
       printf("%-12s %s\n", key, figures);
+    }
   }
   if (status == ATTUNE_OK && flags->json) status = attune_print_json(json_pack("{s:O}", "cards", list));
   json_decref(list);
