@@ -216,9 +216,10 @@ typedef struct {
  * weight of 0 times it is NaN: which rows, depends on the config.
  *
  * Gradients. BACKWARD computes P anew, as exp(score - lse), so that o and lse have to be what FORWARD wrote for the
- * same inputs, mask, scale, softcap, sinks and lengths. lse is a float: P is off by |lse| * 2^-24 of itself, which up
- * to an |lse| of about 2^12 is less than what rounding to dtype costs; until there gradients are about as near to the
- * exact ones as those of the unfused computation in dtype, and beyond they get worse in proportion. Where all scores of
+ * same inputs, mask, scale, softcap, sinks and lengths. lse is a float, and a tensor core adds up a score with fewer
+ * bits than a float has: P is off by some |lse| * 2^-22 of itself. Up to an |lse| of about 2^10 in fp16, and 2^12 in
+ * bf16, that is less than what rounding to dtype costs; until there gradients are about as near to the exact ones as
+ * those of the unfused computation in dtype, and beyond they get worse in proportion. Where all scores of
  * a row are a finite "minus infinity", lse no longer tells how many they are: such a row's gradients mean nothing. A
  * row that sees no key (its lse is -inf) gets and gives zero. A NaN or infinity in a row of q, k, v or d_o may reach
  * the gradients of other rows in the tiles that it shares, hidden or not. Each element of dk and dv is summed up by one

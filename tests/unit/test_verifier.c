@@ -473,6 +473,24 @@ static void magnitudes_are_those_of_the_drawing(void **state) {
   assert_true(growth > 900.0 && growth < 1150.0);
 }
 
+/* attune.h, "Gradients": P is not exactly 1 where it should be, and fp16 is fine enough to show it. */
+static void large_scores_widen_the_bound_of_fp16_gradients(void **state) {
+  (void)state;
+  const attune_drawing drawing = {.seed = 3, .magnitude = 32.0};
+  for (int fp16 = 0; fp16 < 2; fp16++) {
+    attune_problem problem = small_problem();
+    attune_verifier *verifier;
+    problem.operation = ATTUNE_BACKWARD;
+    problem.want_lse = 0;
+    problem.dtype = fp16 ? ATTUNE_FP16 : ATTUNE_BF16;
+    assert_int_equal(attune_verifier_create(&verifier, backend, &problem, NULL, &drawing), ATTUNE_OK);
+    const double unfused = 3.0 * verifier->rows[ATTUNE_KEYS].unfused_errors[ATTUNE_TENSOR_DV][0];
+    const double more = attune_bound_of_bucket(verifier, ATTUNE_TENSOR_DV, 0) - unfused;
+    assert_true(fabs(more - (fp16 ? 0x1p-7 + 1e-5 : 1e-5)) < 1e-9);
+    attune_verifier_destroy(verifier);
+  }
+}
+
 /* A density so small that no block is kept still has a place for blocks: nothing is added to NULL. */
 static void block_masks_may_keep_nothing(void **state) {
   (void)state;
@@ -527,6 +545,7 @@ int main(void) {
       cmocka_unit_test(gaps_between_inputs_are_nan),
       cmocka_unit_test(inputs_are_drawn_afresh),
       cmocka_unit_test(magnitudes_are_those_of_the_drawing),
+      cmocka_unit_test(large_scores_widen_the_bound_of_fp16_gradients),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

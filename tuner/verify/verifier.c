@@ -232,12 +232,14 @@ static attune_status run_reference(attune_verifier *v) {
   return status == ATTUNE_OK ? keep_reference(v) : status;
 }
 
-/* attune.h, "Large scores": the unfused computation subtracts the maximum first, so that a row's largest weight is 1.
- * Of drawn values that are no farther from 0 than 8 times their magnitude. */
+/* attune.h, "Large scores" and "Gradients": the unfused computation subtracts the maximum first, so that a row's
+ * largest weight is 1. Of drawn values that are no farther from 0 than 8 times their magnitude; dO's is 1. */
 static double weight_rounding(const attune_problem *problem, const attune_drawing *drawing) {
-  enum { LARGE = 64 }; /* of q and k; scores are its square and more */
-  if (attune_problem_changes_score(problem) || !(drawing->magnitude >= LARGE)) return 0.0;
-  return 8.0 * drawing->magnitude_v * (problem->dtype == ATTUNE_FP16 ? 0x1p-10 : 0x1p-7);
+  enum { LARGE = 64, LARGE_FOR_FP16_GRADIENTS = 32 }; /* of q and k; scores are its square and more */
+  const bool fp16 = problem->dtype == ATTUNE_FP16, forward = problem->operation == ATTUNE_FORWARD;
+  const int large = fp16 && !forward ? LARGE_FOR_FP16_GRADIENTS : LARGE;
+  if (attune_problem_changes_score(problem) || !(drawing->magnitude >= large)) return 0.0;
+  return 8.0 * (forward ? drawing->magnitude_v : 1.0) * (fp16 ? 0x1p-10 : 0x1p-7);
 }
 
 /* Each of head_dim sums of drawn terms is rounded by 2^-24 of what it has come to: a quarter of the sum of all terms,
