@@ -6,9 +6,9 @@ Peers: attune, through its C API, with the kernels its dispatch chooses; attune-
 cudnn, PyTorch's FlashAttention-2 and cuDNN backends, by autograd; and fa3, fa3-det and fa4 if --peer-module names a Python
 file that has fa3_fwd, fa3_bwd, fa4_fwd and fa4_bwd, with tensors of (batch, seqlen, heads, head_dim), and perhaps unpack().
 Every peer runs once a round, after the L2 was cleared; a time is the median of CUDA-event timings. Operations are counted as
-the FlashAttention papers count them: 2.5 times those of the forward pass. Attune's gradients are checked against float64
-before they are timed: error is the largest of dQ, dK and dV on two heads, bound three times what the unfused computation in
-the same type is off by, plus 1e-5.
+the FlashAttention papers count them: 2.5 times those of the forward pass. Each peer's gradients are checked against float64
+before it is timed: error is the largest of dQ, dK and dV on two heads, bound three times what the unfused computation in the
+same type is off by, plus 1e-5.
 
 Tune first: build/attune tune --workload FILE, with "operation": "backward" in its problems.
 """
@@ -46,32 +46,39 @@ def unfused(q, k, v, d_o, causal, kind):
         return torch.autograd.grad(torch.softmax(s, -1) @ v, (q, k, v), d_o.to(kind))
 
 
-def check_gradients(q, k, v, d_o, gradients, causal):
-    """Error and bound on two heads of keys; raises where it is exceeded. Tensors of (batch, seqlen, heads, head_dim)."""
-    import torch
-    error = allowed = 0.0
-    group = q.shape[2] // k.shape[2]
-    for b, h in {(0, 0), (q.shape[0] - 1, k.shape[2] - 1)}:
-        sums = {kind: [0, 0] for kind in (torch.float64, q.dtype)}
-        apart = 0.0
-        for i in range(h * group, (h + 1) * group):
-            found = {kind: unfused(q[b, :, i], k[b, :, h], v[b, :, h], d_o[b, :, i], causal, kind) for kind in sums}
-            exact, rounded = (found[kind][0].double() for kind in sums)
-            error = max(error, (gradients[0][b, :, i].double() - exact).abs().max().item())
-            apart = max(apart, (rounded - exact).abs().max().item())
-            for kind in sums:
-                sums[kind] = [sums[kind][n] + found[kind][n + 1] for n in range(2)]
-        for n in range(2):
-            exact = sums[torch.float64][n]
-            error = max(error, (gradients[n + 1][b, :, h].double() - exact).abs().max().item())
-            apart = max(apart, (sums[q.dtype][n].double() - exact).abs().max().item())
-        allowed = max(allowed, 3 * apart + 1e-5)
-    if not error <= allowed or not all(torch.isfinite(t).all() for t in gradients):
-        raise RuntimeError(f"wrong result: error {error:.3g} of the gradients where {allowed:.3g} is allowed")
-    return dict(error=float(f"{error:.4g}"), bound=float(f"{allowed:.4g}"))
+class Expected:
+    """The gradients of two heads in float64, and by how much the unfused computation in the tensors' type misses them.
+    Tensors of (batch, seqlen, heads, head_dim)."""
+
+    def __init__(self, q, k, v, d_o, causal):
+        import torch
+        self.group = q.shape[2] // k.shape[2]
+        self.heads = []  # (batch, head of keys, [dQ of each head of queries, dK, dV])
+        self.unfused = 0.0
+        for b, h in sorted({(0, 0), (q.shape[0] - 1, k.shape[2] - 1)}):
+            parts = {kind: [unfused(q[b, :, i], k[b, :, h], v[b, :, h], d_o[b, :, i], causal, kind)
+                            for i in range(h * self.group, (h + 1) * self.group)] for kind in (torch.float64, q.dtype)}
+            exact, rounded = ([part[0] for part in of] + [sum(part[n] for part in of) for n in (1, 2)]
+                              for of in parts.values())
+            self.unfused = max(self.unfused, *((a.double() - b).abs().max().item() for a, b in zip(rounded, exact)))
+            self.heads.append((b, h, exact))
+
+    def check(self, gradients):
+        """What to record of them; raises where they are off by more than three times what the unfused ones are."""
+        import torch
+        if not all(torch.isfinite(t).all() for t in gradients):
+            raise RuntimeError("wrong result: the gradients are not all finite")
+        error, allowed = 0.0, 3 * self.unfused + 1e-5
+        for b, h, exact in self.heads:
+            heads_q = range(h * self.group, (h + 1) * self.group)
+            found = [gradients[0][b, :, i] for i in heads_q] + [gradients[n][b, :, h] for n in (1, 2)]
+            error = max(error, *((a.double() - b).abs().max().item() for a, b in zip(found, exact)))
+        if error > allowed:
+            raise RuntimeError(f"wrong result: error {error:.3g} of the gradients where {allowed:.3g} is allowed")
+        return dict(error=float(f"{error:.4g}"), bound=float(f"{allowed:.4g}"))
 
 
-def attune_peer(context, deterministic, q, k, v, d_o, causal):
+def attune_peer(context, expected, deterministic, q, k, v, d_o, causal):
     import torch
     batch, seqlen, heads, dim = q.shape
     fields = dict(dtype=attune.BF16 if q.dtype == torch.bfloat16 else attune.FP16, head_dim=dim, head_dim_v=dim, batch=batch,
@@ -89,10 +96,10 @@ def attune_peer(context, deterministic, q, k, v, d_o, causal):
     call.memory = q, k, v, o, lse, d_o, gradients, workspaces  # stays while the call does
     call()
     torch.cuda.synchronize()
-    return call, dict(config=plan.config, source=plan.source, **check_gradients(q, k, v, d_o, gradients, causal))
+    return call, dict(config=plan.config, source=plan.source, **expected.check(gradients))
 
 
-def torch_peer(peer, q, k, v, d_o, causal):
+def torch_peer(expected, peer, q, k, v, d_o, causal):
     """By autograd: PyTorch keeps (batch, heads, seqlen, head_dim)."""
     import torch
     headed = [t.transpose(1, 2).contiguous().requires_grad_() for t in (q, k, v)]
@@ -101,22 +108,20 @@ def torch_peer(peer, q, k, v, d_o, causal):
         out = torch_call(peer, *headed, causal)()
 
     def call():
-        torch.autograd.grad(out, headed, grad, retain_graph=True)
+        return torch.autograd.grad(out, headed, grad, retain_graph=True)
 
-    call()
-    return call, {}
+    return call, expected.check([t.transpose(1, 2) for t in call()])
 
 
-def module_peer(module, peer, q, k, v, d_o, causal):
+def module_peer(module, expected, peer, q, k, v, d_o, causal):
     library, _, kind = peer.partition("-")
     out, lse = getattr(module, library + "_fwd")(q, k, v, causal=causal)
     more = dict(deterministic=True) if kind == "det" else {}
 
     def call():
-        getattr(module, library + "_bwd")(d_o, q, k, v, out, lse, causal=causal, **more)
+        return getattr(module, library + "_bwd")(d_o, q, k, v, out, lse, causal=causal, **more)
 
-    call()
-    return call, {}
+    return call, expected.check(call()[:3])
 
 
 def bench_point(sink, context, module, peers, where, budget_s):
@@ -124,14 +129,14 @@ def bench_point(sink, context, module, peers, where, budget_s):
     B, H, Hk, Sq, Sk, D, causal, dtype = (where[x] for x in ("B", "H", "Hk", "Sq", "Sk", "D", "causal", "dtype"))
     q, k, v, d_o = (torch.randn(B, S, heads, D, dtype=getattr(torch, dtype), device="cuda")
                     for S, heads in ((Sq, H), (Sk, Hk), (Sk, Hk), (Sq, H)))
-    prepare = {}
+    expected, prepare = Expected(q, k, v, d_o, causal), {}
     for peer in peers:
         if peer.startswith("attune"):
-            prepare[peer] = functools.partial(attune_peer, context, int(peer.endswith("-det")), q, k, v, d_o, causal)
+            prepare[peer] = functools.partial(attune_peer, context, expected, int(peer.endswith("-det")), q, k, v, d_o, causal)
         elif peer.startswith("fa3") or peer.startswith("fa4"):
-            prepare[peer] = functools.partial(module_peer, module, peer, q, k, v, d_o, causal)
+            prepare[peer] = functools.partial(module_peer, module, expected, peer, q, k, v, d_o, causal)
         else:
-            prepare[peer] = functools.partial(torch_peer, peer, q, k, v, d_o, causal)
+            prepare[peer] = functools.partial(torch_peer, expected, peer, q, k, v, d_o, causal)
     flops = 10.0 * B * H * Sq * Sk * D * (0.5 if causal else 1.0)
     gpu.bench_point(sink, dict(set="bwd", **where), prepare, budget_s, flops)
 
