@@ -135,9 +135,11 @@ static void dq(attune_config *out, const attune_config *config) {
 
 static void print_primitives(struct attune_buffer *out, const attune_config *c) {
   attune_print_wgmma(out, c->tile_m, c->dtype, ATTUNE_WGMMA_K_MAJOR);
+  attune_print_wgmma_first(out, c->tile_m, c->dtype, ATTUNE_WGMMA_K_MAJOR);
   attune_print_wgmma(out, c->head_dim, c->dtype, ATTUNE_WGMMA_REGISTERS);
   if (c->head_dim_v != c->head_dim) attune_print_wgmma(out, c->head_dim_v, c->dtype, ATTUNE_WGMMA_REGISTERS);
   attune_print_wgmma(out, dq_columns(c), c->dtype, ATTUNE_WGMMA_M_MAJOR);
+  attune_print_wgmma_first(out, dq_columns(c), c->dtype, ATTUNE_WGMMA_M_MAJOR);
 }
 
 /* ---- cost ---- */

@@ -15,4 +15,7 @@ typedef enum {
  * templates/primitives/cuda.h. dtype: attune_dtype. */
 void attune_print_wgmma(attune_buffer *out, int width, int dtype, attune_wgmma_kind product);
 
+/* The same, its name ending in _first, for the first product of a sum. */
+void attune_print_wgmma_first(attune_buffer *out, int width, int dtype, attune_wgmma_kind product);
+
 #endif

@@ -65,6 +65,13 @@ ATTUNE_DEVICE void ldmatrix_x4_trans(unsigned (&fragment)[4], shared_address row
                : "memory");
 }
 
+// From sm_90 on.
+ATTUNE_DEVICE void stmatrix_x4(shared_address row, const unsigned (&fragment)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row), "r"(fragment[0]),
+               "r"(fragment[1]), "r"(fragment[2]), "r"(fragment[3])
+               : "memory");
+}
+
 ATTUNE_DEVICE void mma_m16n8k16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
 #if DTYPE_BF16
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "

@@ -294,6 +294,13 @@ ATTUNE_DEVICE void store_shared_32(shared_address to, unsigned value, int line =
   host->store_shared(to, &value, sizeof value, line);
 }
 
+ATTUNE_DEVICE void stmatrix_x4(shared_address row, const unsigned (&fragment)[4], int line = __builtin_LINE()) {
+  for (int m = 0; m < 4; m++) {
+    const shared_address to = (shared_address)shuffle((int)row, 8 * m + thread_index() % 32 / 4, line);
+    store_shared_32(to + thread_index() % 4 * 4, fragment[m], line);
+  }
+}
+
 ATTUNE_DEVICE float load_shared_float(shared_address from, int line = __builtin_LINE()) {
   float value;
   host->load_shared(&value, from, sizeof value, line);
@@ -465,6 +472,12 @@ ATTUNE_DEVICE void wgmma_ss(float (&c)[n], unsigned long long a, unsigned long l
 }
 
 template <int n>
+ATTUNE_DEVICE void wgmma_ss_first(float (&c)[n], unsigned long long a, unsigned long long b,
+                                  int line = __builtin_LINE()) {
+  wgmma_ss(c, a, b, false, line);
+}
+
+template <int n>
 ATTUNE_DEVICE void wgmma_ss_n_major(float (&c)[n], unsigned long long a, unsigned long long b, bool accumulate,
                                     int line = __builtin_LINE()) {
 #if DTYPE_BF16
@@ -495,6 +508,12 @@ ATTUNE_DEVICE void wgmma_ss_m_major(float (&c)[n], unsigned long long a, unsigne
   const attune_simulator_product product = {c, nullptr, a, b, 1, n, accumulate, 0, 1};
 #endif
   host->warpgroup_multiply(&product, line);
+}
+
+template <int n>
+ATTUNE_DEVICE void wgmma_ss_m_major_first(float (&c)[n], unsigned long long a, unsigned long long b,
+                                          int line = __builtin_LINE()) {
+  wgmma_ss_m_major(c, a, b, false, line);
 }
 
 ATTUNE_DEVICE void store_shared_128(shared_address to, vec128 value, int line = __builtin_LINE()) {

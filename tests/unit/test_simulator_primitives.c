@@ -133,11 +133,24 @@ static const char kernels[] =
     "  mbarrier_wait(bar + 8, 0);\n"
     "  float c[n];\n"
     "  wgmma_fence();\n"
-    "  for (int k = 0; k < 4; k++)\n"
-    "    wgmma_ss_m_major(c, descriptor_n_major(a, 8192) + 128 * k, descriptor_n_major(b, 8192) + 128 * k, k > 0);\n"
+    "  wgmma_ss_m_major_first(c, descriptor_n_major(a, 8192), descriptor_n_major(b, 8192));\n"
+    "  for (int k = 1; k < 4; k++)\n"
+    "    wgmma_ss_m_major(c, descriptor_n_major(a, 8192) + 128 * k, descriptor_n_major(b, 8192) + 128 * k, true);\n"
     "  wgmma_commit();\n"
     "  wgmma_wait<0>();\n"
     "  put(p.lse, c);\n"
+    "}\n"
+    "ATTUNE_KERNEL(32, 1) test_store_matrix(const attune_arguments p, ATTUNE_MAPS(m)) {\n"
+    "  const int lane = thread_index();\n"
+    "  unsigned fragment[4];\n"
+    "  for (int m = 0; m < 4; m++) {\n"
+    "    const unsigned low = 1000 * m + 10 * (lane / 4) + 2 * (lane % 4);\n"
+    "    fragment[m] = low | (low + 1) << 16;\n"
+    "  }\n"
+    "  stmatrix_x4(shared_memory() + lane * 16, fragment);\n"
+    "  barrier();\n"
+    "  for (int i = 0; i < 4; i++)\n"
+    "    store_global_float(p.lse + lane * 4 + i, float(load_shared_int(shared_memory() + lane * 16 + i * 4)));\n"
     "}\n"
     "ATTUNE_DEVICE float a_of(int row, int k) { return float((row * 7 + k * 3) % 11 - 5); }\n"
     "template <int n> ATTUNE_DEVICE void product_registers(const attune_arguments &p, const attune_tensor_maps &m) {\n"
@@ -484,6 +497,17 @@ static void additions_of_blocks_are_all_there(void **state) {
   }
 }
 
+static void matrix_stores_take_elements_from_their_lanes(void **state) {
+  (void)state;
+  const struct attune_tensor_maps maps = {0};
+  launch(&bf16, "test_store_matrix", &maps, (struct attune_arguments){0}, 1, 32, 1);
+  for (int row = 0; row < 32; row++)
+    for (int i = 0; i < 4; i++) {
+      const int low = 1000 * (row / 8) + 10 * (row % 8) + 2 * i;
+      assert_true(results[row * 4 + i] == (float)(low | (low + 1) << 16));
+    }
+}
+
 static double value_a(int row, int k) {
   return (row * 7 + k * 3) % 11 - 5;
 }
@@ -540,6 +564,7 @@ int main(void) {
       cmocka_unit_test(elements_pack_to_nearest_even),
       cmocka_unit_test(ends_of_the_scale_are_as_on_the_gpu),
       cmocka_unit_test(matrix_loads_put_elements_in_their_lanes),
+      cmocka_unit_test(matrix_stores_take_elements_from_their_lanes),
       cmocka_unit_test(multiplies_follow_the_definition),
       cmocka_unit_test(tiles_are_swizzled_and_zero_outside),
       cmocka_unit_test(tiles_are_stored_inside),
