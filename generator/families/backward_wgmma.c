@@ -12,7 +12,8 @@ enum {
   STAGES_MAX = 3,
   DS_SLOTS = 2,
   BLOCKS_MAX = 2,
-  TERMS_BYTES = 8, /* of a query row */
+  TERMS_BYTES = 8,   /* of a query row */
+  RECORD_BYTES = 16, /* what a step is */
   CONVERT_WARPS = 4
 };
 
@@ -54,6 +55,7 @@ static void layout(attune_layout *out, const attune_config *c) {
   attune_layout_tiles(out, "d_o", c->stages, v, c->tile_m);
   attune_layout_tiles(out, "ds", DS_SLOTS, attune_panels(c->tile_m), c->tile_n);
   attune_layout_add(out, "terms", c->stages, (int64_t)c->tile_m * TERMS_BYTES, 16);
+  attune_layout_add(out, "record", c->stages, RECORD_BYTES, 16);
   attune_layout_barriers(out, "kv_full", 1);
   attune_layout_barriers(out, "kv_landed", 1); /* ragged K and V before their tails are zeroed */
   attune_layout_barriers(out, "step_full", c->stages);

@@ -17,7 +17,7 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
 
   const int lane = thread_index() % 32, row = thread_index() / 32 * 16 + lane / 4;
   const shared_address staged = shared_memory() + staged_offset;
-  const float *from = dq_part(a, flat_head, tile, part, thread_index());
+  const float *from = dq_part(a, block_index() / dq_parts, part, thread_index());
 #pragma unroll
   for (int n = 0; n < dq_columns / 8; n++) {
     const vec128 sums = load_global_128(from + n * 512);

@@ -10,7 +10,7 @@ constexpr int dq_parts = tile_n / 64; // of a tile of queries
 constexpr int dq_part_floats = 64 * dq_columns;
 
 /* What thread `thread` of the warpgroup has of the part: four floats for every eight columns, 512 floats apart. tile:
- * of queries; head: batch * heads_q + head. */
-ATTUNE_DEVICE float *dq_part(const attune_backward_arguments &a, long long head, int tile, int part, int thread) {
-  return a.gradients.dq_partial + ((head * a.problem.tiles_m + tile) * dq_parts + part) * dq_part_floats + 4 * thread;
+ * of queries, those of all heads counted through. */
+ATTUNE_DEVICE float *dq_part(const attune_backward_arguments &a, int tile, int part, int thread) {
+  return a.gradients.dq_partial + ((long long)tile * dq_parts + part) * dq_part_floats + 4 * thread;
 }

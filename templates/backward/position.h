@@ -7,16 +7,30 @@
 #if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
 using walk_state = tile_walk;
 #else
-/* Between the bounds all tiles are seen: from the last to the first. */
+/* Between the bounds all tiles are seen: upwards from one of them, and round to those before it. */
 struct walk_state {
-  int tile;
+  int tile, left;  // how many follow
   bool full, more; // nothing is masked in it; others follow
 };
 
-template <class tile_of> ATTUNE_DEVICE void take_step(walk_state &walk, const tile_of &at, int tile) {
+template <class tile_of> ATTUNE_DEVICE void take_tile(walk_state &walk, const tile_of &at, int tile, int left) {
   walk.tile = tile;
+  walk.left = left;
   walk.full = tile >= at.full_begin && tile < at.full_end;
-  walk.more = tile > at.last_tile - at.tiles + 1;
+  walk.more = left > 0;
+}
+
+template <class tile_of> ATTUNE_DEVICE int first_tile_of(const tile_of &at) {
+  return at.last_tile - at.tiles + 1;
+}
+ATTUNE_DEVICE int start_of_walk(const work_tile &at) {
+  return first_tile_of(at);
+}
+/* On the diagonal, as far as the mask leaves it: blocks that work on the same head at a time are then at different
+ * queries, whose sums they would else hold up in L2. */
+ATTUNE_DEVICE int start_of_walk(const key_tile &at) {
+  const int first = first_tile_of(at);
+  return first + maximum(0, at.key_begin / tile_queries - first) % at.tiles;
 }
 #endif
 
@@ -38,7 +52,15 @@ ATTUNE_DEVICE void begin_walk(position &p, const attune_arguments &problem) {
 #if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
   p.walk = first_of_walk(problem, p.at);
 #else
-  take_step(p.walk, p.at, p.at.last_tile);
+  take_tile(p.walk, p.at, start_of_walk(p.at), p.at.tiles - 1);
+#endif
+}
+
+ATTUNE_DEVICE bool is_last(const position &p) {
+#if OPERATION_DQ
+  return !p.walk.more;
+#else
+  return !p.walk.more && p.at.head + 1 >= p.end_head;
 #endif
 }
 
@@ -48,7 +70,7 @@ ATTUNE_DEVICE bool advance(position &p, const attune_arguments &problem) {
 #if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
     step_walk(p.walk, problem, p.at);
 #else
-    take_step(p.walk, p.at, p.walk.tile - 1);
+    take_tile(p.walk, p.at, p.walk.tile == p.at.last_tile ? first_tile_of(p.at) : p.walk.tile + 1, p.walk.left - 1);
 #endif
     return true;
   }

@@ -20,6 +20,28 @@
 constexpr int width = (head_dim_v + 15) / 16 * 16;                       // of the product V dO
 constexpr int step_panels_bytes = (k_panels + v_panels) * q_panel_bytes; // of Q and dO
 constexpr int full_arrivals = 2;                                         // for the copies, and for the terms
+#if !SCORE_SOFTCAP && !SCORE_EXPRESSION
+// Whether beside the accumulators P can be held packed: 24 registers are for addresses.
+constexpr bool dv_before_ds = (head_dim + head_dim_v) / 2 + tile_m + tile_m / 4 + 24 <= consumer_registers;
+#else
+constexpr bool dv_before_ds = false;
+#endif
+
+/* What the load warp leaves of a step besides tiles and terms: the first query; its tile in dQ's sums, those of all
+ * heads counted through; the head; and bits. */
+enum step_bits {
+  IS_MASKED = 1,
+  IS_LAST = 2,
+  ADDS_DQ = 4 // it is not a tile past the end, which a walk has where it found none
+};
+struct step_record {
+  int query, dq_tile, head, bits;
+};
+
+ATTUNE_DEVICE step_record load_record(const smem_map &smem, int slot) {
+  const vec128 words = load_shared_128(smem.record + 16 * slot);
+  return {(int)words.x[0], (int)words.x[1], (int)words.x[2], (int)words.x[3]};
+}
 
 /* ---- the load warp ---- */
 
@@ -55,8 +77,11 @@ ATTUNE_DEVICE void run_load_warp(const attune_backward_arguments &a, const attun
   unsigned landed_parities = 0; // a bit for each slot
   load_kv(problem, maps, shared, smem, start);
   position p = start;
+  const bool ragged_keys = start.at.key_begin + tile_n > start.at.seqlen_k;
   do {
     const int first = p.walk.tile * tile_m, head = p.at.head, batch = p.at.batch;
+    const int bits = (p.walk.full && !ragged_keys ? 0 : IS_MASKED) | (is_last(p) ? IS_LAST : 0) |
+                     (first < p.at.seqlen_q ? ADDS_DQ : 0);
     const bool clears = problem.seqlens_q && first + tile_m > p.at.seqlen_q;
     const shared_address full = steps.full_barrier(), landed = smem.step_landed + 8 * steps.slot;
     const shared_address arrived = clears ? landed : full, q = shared + q_offset + steps.slot * q_slot_bytes,
@@ -68,6 +93,10 @@ ATTUNE_DEVICE void run_load_warp(const attune_backward_arguments &a, const attun
       load_panels<v_panels, q_panel_bytes>(d_o, maps.o, first, head, batch, arrived, evict_last);
     }
     warp_barrier(); // the slot is free for all lanes
+    if (elected)
+      store_shared_128(smem.record + 16 * steps.slot,
+                       {{(unsigned)first, (unsigned)((batch * problem.heads_q + head) * problem.tiles_m + p.walk.tile),
+                         (unsigned)head, (unsigned)bits}});
     for (int i = lane; i < tile_m / 2; i += 32) {
       vec128 terms = {};
       if (first + 2 * i < a.gradients.rows_padded) terms = load_global_128(terms_of_row(a, batch, head, first + 2 * i));
@@ -91,8 +120,8 @@ ATTUNE_DEVICE void run_load_warp(const attune_backward_arguments &a, const attun
 /* ---- a consumer ---- */
 
 /* Makes P zero where the query does not see the key. key: the thread's first; query: the step's first. */
-ATTUNE_DEVICE void mask_pairs(float (&p)[tile_m / 2], const attune_arguments &problem, const key_tile &at, int key,
-                              int query) {
+ATTUNE_DEVICE void mask_pairs(float (&p)[tile_m / 2], const attune_arguments &problem, const key_tile &at, int head,
+                              int key, int query) {
   const int column = query + 2 * (thread_index() % 4);
 #pragma unroll
   for (int half = 0; half < 2; half++) {
@@ -112,8 +141,8 @@ ATTUNE_DEVICE void mask_pairs(float (&p)[tile_m / 2], const attune_arguments &pr
         hidden = hidden || c < first;
 #endif
 #if HAS_MASK_EXPR
-        hidden = hidden || !is_seen<integer, float>(problem, at.batch, at.head, integer(column, c), row, at.seqlen_q,
-                                                    at.seqlen_k);
+        hidden = hidden ||
+                 !is_seen<integer, float>(problem, at.batch, head, integer(column, c), row, at.seqlen_q, at.seqlen_k);
 #endif
         if (hidden) score_at(p, n, half, e) = 0.0f;
       }
@@ -128,6 +157,17 @@ ATTUNE_DEVICE void pack_operand(step_operand &out, const float (&c)[tile_m / 2])
 #pragma unroll
     for (int e = 0; e < 4; e++)
       out[n][e] = pack(c[8 * n + 2 * e], c[8 * n + 2 * e + 1]);
+}
+
+/* Starts C = A B^T, of 64 keys and a step's queries. */
+template <int columns>
+ATTUNE_DEVICE void multiply_rows(float (&c)[tile_m / 2], unsigned long long keys, unsigned long long queries) {
+  wgmma_ss_first(c, keys, queries);
+#pragma unroll
+  for (int d = 1; d < columns / 16; d++)
+    wgmma_ss(c, keys + (d / 4 * kv_panel_bytes + d % 4 * 32) / 16, queries + (d / 4 * q_panel_bytes + d % 4 * 32) / 16,
+             true);
+  wgmma_commit();
 }
 
 /* A gradient's rows of this warp, by way of the tile of K or V, whose products have all ended. */
@@ -161,16 +201,40 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
   const int lane = thread_index() % 32, thread = thread_index() % 128;
   const int warp_row = thread_index() / 32 * 16 - 64; // of the tile; the loading warpgroup comes before
   const int key = start.at.key_begin + warp_row + lane / 4;
-  const bool ragged_keys = start.at.key_begin + tile_n > start.at.seqlen_k;
-  const unsigned long long k_rows = descriptor_k_major(shared + k_offset + group * 64 * row_bytes),
-                           v_rows = descriptor_k_major(shared + v_offset + group * 64 * row_bytes),
-                           k_turned = descriptor_n_major(shared + k_offset, kv_panel_bytes) +
-                                      (dq_by_rows ? 0 : group * (kv_panel_bytes / 16));
+  // The low words of what K and V are as operands.
+  unsigned operands[1][4] = {
+      {(unsigned)descriptor_k_major(shared + k_offset + group * 64 * row_bytes),
+       (unsigned)descriptor_k_major(shared + v_offset + group * 64 * row_bytes),
+       (unsigned)descriptor_n_major(shared + k_offset, kv_panel_bytes) + (dq_by_rows ? 0 : group * kv_panel_bytes / 16),
+       0}};
+  auto operand_of = [&](int i) { return (descriptor_k_major(0) & ~0xffffffffull) | operands[0][i]; };
   pipeline<stages> steps = {smem.step_full, smem.step_empty};
   float dk[head_dim / 2] = {}, dv[head_dim_v / 2] = {};
   int ds_slot = 0;
+  [[maybe_unused]] score_place place = start.place;
 
-  auto step = [&](const position &p) {
+  // Half of what a thread adds to dQ is left to the next step: all at once, the additions would hold up its products.
+  // Without a branch there, or ptxas serializes products; the first step adds zeros to a tile of the block's.
+  constexpr int chunks = dq_columns / 8, first_chunks = chunks / 2, rest_count = 4 * (chunks - first_chunks);
+  const int flat_head = start.at.batch * problem.heads_q + start.at.head;
+  float rest[rest_count] = {};
+  float *rest_to =
+      dq_part(a, flat_head * problem.tiles_m + minimum(start.walk.tile, problem.tiles_m - 1), group, thread);
+  auto add_rest = [&]() {
+#pragma unroll
+    for (int n = 0; n < chunks - first_chunks; n++)
+      reduce_add_128(rest_to + n * 512, rest[4 * n], rest[4 * n + 1], rest[4 * n + 2], rest[4 * n + 3]);
+  };
+
+  // Products run beside all else: dP^T beside P, dV (started before, where registers suffice) beside dS, dK beside the
+  // adding of dQ. None may be in flight from one step to the next, or ptxas serializes all. True after the last.
+  auto step = [&]() {
+    steps.wait();
+    const step_record record = load_record(smem, steps.slot);
+#if SCORE_EXPRESSION
+    if (record.head != place.head)
+      place = place_of(problem, start.at.batch, record.head, start.at.seqlen_q, start.at.seqlen_k);
+#endif
     const shared_address q = shared + q_offset + steps.slot * q_slot_bytes,
                          d_o = shared + d_o_offset + steps.slot * d_o_slot_bytes,
                          terms = shared + terms_offset + steps.slot * terms_slot_bytes,
@@ -178,25 +242,20 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
     const unsigned long long q_rows = descriptor_k_major(q), do_rows = descriptor_k_major(d_o),
                              q_turned = descriptor_n_major(q, q_panel_bytes),
                              do_turned = descriptor_n_major(d_o, q_panel_bytes);
-    const int query = p.walk.tile * tile_m;
+    const shared_address ds_row = ds + swizzled_chunk(kv_panel_bytes, warp_row + lane % 16, lane / 16);
+    const int query = record.query;
+    const bool masked = record.bits & IS_MASKED;
     float s[tile_m / 2], dp[tile_m / 2];
-    steps.wait();
-    fence_registers(s);
-    fence_registers(dp);
+    fence_registers(operands); // or the compiler keeps all that it derives from them in registers
     wgmma_fence();
-#pragma unroll
-    for (int d = 0; d < depth / 16; d++)
-      wgmma_ss(s, k_rows + (d / 4 * kv_panel_bytes + d % 4 * 32) / 16,
-               q_rows + (d / 4 * q_panel_bytes + d % 4 * 32) / 16, d > 0);
-    wgmma_commit();
-#pragma unroll
-    for (int d = 0; d < width / 16; d++)
-      wgmma_ss(dp, v_rows + (d / 4 * kv_panel_bytes + d % 4 * 32) / 16,
-               do_rows + (d / 4 * q_panel_bytes + d % 4 * 32) / 16, d > 0);
-    wgmma_commit();
+    multiply_rows<depth>(s, operand_of(0), q_rows);
+    add_rest();
+    wgmma_fence();
+    multiply_rows<width>(dp, operand_of(1), do_rows);
 
     // The two queries of a thread's columns, each with LSE and delta.
     auto terms_of = [&](int n) { return load_shared_128(terms + (n * 8 + lane % 4 * 2) * 8); };
+    step_operand operand, slopes;
 #if SCORE_SOFTCAP || SCORE_EXPRESSION
     wgmma_wait<0>();
     fence_registers(s);
@@ -208,11 +267,10 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
       for (int half = 0; half < 2; half++)
 #pragma unroll
         for (int e = 0; e < 2; e++)
-          differentiate(score_at(s, n, half, e), score_at(dp, n, half, e), problem, p.place,
+          differentiate(score_at(s, n, half, e), score_at(dp, n, half, e), problem, place,
                         place_in_step(query + 2 * (lane % 4), n * 8 + e), key + half * 8, float_of_bits(t.x[2 * e]),
                         float_of_bits(t.x[2 * e + 1]));
     }
-    if (!p.walk.full || ragged_keys) mask_pairs(s, problem, p.at, key, query);
 #else
     wgmma_wait<1>();
     fence_registers(s);
@@ -225,43 +283,58 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
         for (int e = 0; e < 2; e++)
           score_at(s, n, half, e) = probability_of(score_at(s, n, half, e), problem, float_of_bits(t.x[2 * e]));
     }
-    if (!p.walk.full || ragged_keys) mask_pairs(s, problem, p.at, key, query);
-    wgmma_wait<0>();
-    fence_registers(dp);
 #endif
-      // Where P is 0, so is dS, whatever V and dO are.
+    if (masked) mask_pairs(s, problem, start.at, record.head, key, query);
+    auto issue_dv = [&]() {
+      pack_operand(operand, s);
+      fence_registers(dv);
+      fence_registers(operand);
+      wgmma_fence();
+#pragma unroll
+      for (int n = 0; n < tile_m / 16; n++)
+        wgmma_rs(dv, operand[n], do_turned + n * 16 * row_bytes / 16, true);
+      wgmma_commit();
+    };
+    if constexpr (dv_before_ds) issue_dv();
+#if !(SCORE_SOFTCAP || SCORE_EXPRESSION)
+    wgmma_wait<dv_before_ds>();
+    fence_registers(dp);
 #pragma unroll
     for (int n = 0; n < tile_m / 8; n++) {
       const vec128 t = terms_of(n);
 #pragma unroll
       for (int half = 0; half < 2; half++)
 #pragma unroll
-        for (int e = 0; e < 2; e++) {
-          const float p_of_pair = score_at(s, n, half, e);
-          float &slope = score_at(dp, n, half, e);
-#if !SCORE_SOFTCAP && !SCORE_EXPRESSION
-          slope = p_of_pair * (slope - float_of_bits(t.x[2 * e + 1]));
-#endif
-          if (p_of_pair == 0.0f) slope = 0.0f;
-        }
+        for (int e = 0; e < 2; e++)
+          score_at(dp, n, half, e) =
+              score_at(s, n, half, e) * (score_at(dp, n, half, e) - float_of_bits(t.x[2 * e + 1]));
     }
-    step_operand operand, slopes;
-    pack_operand(operand, s);
+#endif
+    if (masked) { // where P is 0, so is dS, whatever V and dO are
+#pragma unroll
+      for (int i = 0; i < tile_m / 2; i++)
+        if (s[i] == 0.0f) dp[i] = 0.0f;
+    }
     pack_operand(slopes, dp);
-    fence_registers(dv);
-    fence_registers(operand);
-    wgmma_fence();
+    if constexpr (!dv_before_ds) issue_dv();
 #pragma unroll
-    for (int n = 0; n < tile_m / 16; n++)
-      wgmma_rs(dv, operand[n], do_turned + n * 16 * row_bytes / 16, true);
-    wgmma_commit();
-#pragma unroll
-    for (int n = 0; n < tile_m / 8; n++)
-#pragma unroll
-      for (int half = 0; half < 2; half++)
-        store_shared_32(ds + swizzled_chunk(kv_panel_bytes, warp_row + half * 8 + lane / 4, n) + lane % 4 * 4,
-                        slopes[n / 2][n % 2 * 2 + half]);
+    for (int n = 0; n < tile_m / 16; n++) // chunk 2n swizzled is the first one's address with bits inverted
+      stmatrix_x4((ds_row ^ n % 4 * 32) + n / 4 * kv_panel_bytes, slopes[n]);
     fence_proxy_async(); // products read it
+    // Again, since registers were scarce; before the barrier, behind which one thread releases the slot for all.
+    const step_record again = load_record(smem, steps.slot);
+    named_barrier_sync(CONSUMERS_BARRIER, 128 * consumers); // dS^T is there from all
+
+    const unsigned long long ds_turned =
+        descriptor_n_major(ds + (dq_by_rows ? group * kv_panel_bytes : 0), kv_panel_bytes);
+    float dq[dq_columns / 2];
+    const unsigned long long k_turned = operand_of(2);
+    wgmma_fence();
+    wgmma_ss_m_major_first(dq, ds_turned, k_turned);
+#pragma unroll
+    for (int n = 1; n < tile_n / 16; n++)
+      wgmma_ss_m_major(dq, ds_turned + n * 16 * row_bytes / 16, k_turned + n * 16 * row_bytes / 16, true);
+    wgmma_commit();
     fence_registers(dk);
     fence_registers(slopes);
     wgmma_fence();
@@ -269,41 +342,38 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
     for (int n = 0; n < tile_m / 16; n++)
       wgmma_rs(dk, slopes[n], q_turned + n * 16 * row_bytes / 16, true);
     wgmma_commit();
-    named_barrier_sync(CONSUMERS_BARRIER, 128 * consumers); // dS^T is there from all
-
-    const unsigned long long ds_turned =
-        descriptor_n_major(ds + (dq_by_rows ? group * kv_panel_bytes : 0), kv_panel_bytes);
-    float dq[dq_columns / 2];
-    fence_registers(dq);
-    wgmma_fence();
-#pragma unroll
-    for (int n = 0; n < tile_n / 16; n++)
-      wgmma_ss_m_major(dq, ds_turned + n * 16 * row_bytes / 16, k_turned + n * 16 * row_bytes / 16, n > 0);
-    wgmma_commit();
-    wgmma_wait<0>();
+    wgmma_wait<1>();
     fence_registers(dv);
-    fence_registers(dk);
     fence_registers(operand);
-    fence_registers(slopes);
     fence_registers(dq);
+    if (again.bits & ADDS_DQ) {
+      float *const to = dq_part(a, again.dq_tile, group, thread);
+#pragma unroll
+      for (int n = 0; n < first_chunks; n++)
+        reduce_add_128(to + n * 512, dq[4 * n], dq[4 * n + 1], dq[4 * n + 2], dq[4 * n + 3]);
+      rest_to = to + first_chunks * 512;
+#pragma unroll
+      for (int i = 0; i < rest_count; i++)
+        rest[i] = dq[4 * first_chunks + i];
+    } else {
+#pragma unroll
+      for (int i = 0; i < rest_count; i++)
+        rest[i] = 0.0f;
+    }
+    wgmma_wait<0>();
+    fence_registers(dk);
+    fence_registers(slopes);
     if (thread == 0) steps.release();
     steps.advance();
     ds_slot ^= 1;
-
-    float *to = dq_part(a, (long long)p.at.batch * problem.heads_q + p.at.head, p.walk.tile, group, thread);
-    if (query < p.at.seqlen_q) { // not a tile past the end, which a walk has where it found none
-#pragma unroll
-      for (int n = 0; n < dq_columns / 8; n++)
-        reduce_add_128(to + n * 512, dq[4 * n], dq[4 * n + 1], dq[4 * n + 2], dq[4 * n + 3]);
-    }
+    return (again.bits & IS_LAST) != 0;
   };
 
   if (start.at.tiles > 0) {
-    position p = start;
     mbarrier_wait(smem.kv_full, 0);
-    do
-      step(p);
-    while (advance(p, problem));
+    while (!step()) {
+    }
+    add_rest();
     named_barrier_sync(CONSUMERS_BARRIER, 128 * consumers); // all have left K and V
   }
   const int first = start.at.key_begin + warp_row, head_kv = start.at.head / problem.group;
