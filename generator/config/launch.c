@@ -19,9 +19,8 @@ typedef struct {
 /* The kernel for dK and dV goes by tiles of keys, the one that converts dQ by parts of its tiles, all others by tiles
  * of queries. */
 static grid_shape grid_shape_of(const attune_config *config, const attune_problem *problem, int64_t tiles_m) {
-  enum { PART = 64 };
   if (config->family == ATTUNE_FAMILY_DQ_CONVERT)
-    return (grid_shape){tiles_m * (config->tile_n / PART), "parts of dQ", problem->heads_q};
+    return (grid_shape){tiles_m * attune_dq_parts(config), "parts of dQ", problem->heads_q};
   if (attune_config_operation(config) != ATTUNE_OPERATION_BACKWARD)
     return (grid_shape){tiles_m * config->splits, "tiles of queries", problem->heads_q / config->pack_gqa};
   const int64_t tiles_n = attune_blocks_of(problem->seqlen_k, config->tile_n);

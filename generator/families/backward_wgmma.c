@@ -6,9 +6,10 @@
 
 enum {
   ROWS = ATTUNE_CONSUMER_ROWS,
-  PRODUCER_REGISTERS = 40, /* at least */
+  PRODUCER_REGISTERS = 40,      /* at least: with fewer it spills */
+  PRODUCER_REGISTERS_WIDE = 24, /* it spills: with fewer for the consumers, ptxas serializes their products */
   CONSUMERS_MAX = 2,
-  HEAD_DIM_MAX = 128, /* dK and dV are accumulators at once */
+  NARROW = 128, /* up to this head_dim a warpgroup has dK and dV of its keys as accumulators */
   STAGES_MAX = 3,
   DS_SLOTS = 2,
   BLOCKS_MAX = 2,
@@ -17,8 +18,13 @@ enum {
   CONVERT_WARPS = 4
 };
 
+/* Of two warpgroups one has dK of the keys, the other dV. */
+static bool is_wide(const attune_config *c) {
+  return c->head_dim > NARROW || c->head_dim_v > NARROW;
+}
+
 static int consumers(const attune_config *c) {
-  return c->tile_n / ROWS;
+  return is_wide(c) ? 2 : c->tile_n / ROWS;
 }
 
 /* A warpgroup's part of a tile of dQ: some of the rows and all columns, or all rows and a panel. */
@@ -26,34 +32,46 @@ static bool dq_by_rows(const attune_config *c) {
   return c->tile_m > ROWS || consumers(c) == 1;
 }
 static int dq_columns(const attune_config *c) {
-  return dq_by_rows(c) ? c->head_dim : ATTUNE_PANEL;
+  return dq_by_rows(c) ? c->head_dim : (attune_panels(c->head_dim) + 1) / 2 * ATTUNE_PANEL;
+}
+
+int attune_dq_parts(const attune_config *config) {
+  return consumers(config);
 }
 
 int64_t attune_dq_partial_floats(const attune_config *config) {
   return (int64_t)consumers(config) * ROWS * dq_columns(config);
 }
 
-static int registers_of_consumer(const attune_config *c) {
-  return attune_registers_of_consumer(c, consumers(c), PRODUCER_REGISTERS);
+static int producer_registers(const attune_config *c) {
+  return is_wide(c) ? PRODUCER_REGISTERS_WIDE : PRODUCER_REGISTERS;
 }
 
-/* dK, dV, S and dP. */
+static int registers_of_consumer(const attune_config *c) {
+  return attune_registers_of_consumer(c, consumers(c), producer_registers(c));
+}
+
+/* dK, dV, S and dP; or dK or dV, and a part of dQ. */
 static int accumulators(const attune_config *c) {
-  return c->head_dim / 2 + c->head_dim_v / 2 + c->tile_m;
+  const int larger = c->head_dim > c->head_dim_v ? c->head_dim : c->head_dim_v;
+  return is_wide(c) ? larger / 2 + dq_columns(c) / 2 + c->tile_m / 4 : c->head_dim / 2 + c->head_dim_v / 2 + c->tile_m;
 }
 
 static void add_dq(attune_layout *out, const attune_config *c) {
   attune_layout_constant(out, "dq_by_rows", dq_by_rows(c), "1: a part of dQ is some rows of the tile, 0: some columns");
   attune_layout_constant(out, "dq_columns", dq_columns(c), "of a part of dQ");
+  attune_layout_constant(out, "dq_parts", consumers(c), "of a tile of dQ");
 }
 
 static void layout(attune_layout *out, const attune_config *c) {
   const int k = attune_panels(c->head_dim), v = attune_panels(c->head_dim_v);
-  attune_layout_tiles(out, "k", 1, k, c->tile_n);
+  /* K has a column for each of dQ's parts. */
+  attune_layout_tiles(out, "k", 1, is_wide(c) ? 2 * dq_columns(c) / ATTUNE_PANEL : k, c->tile_n);
   attune_layout_tiles(out, "v", 1, v, c->tile_n);
   attune_layout_tiles(out, "q", c->stages, k, c->tile_m);
   attune_layout_tiles(out, "d_o", c->stages, v, c->tile_m);
   attune_layout_tiles(out, "ds", DS_SLOTS, attune_panels(c->tile_m), c->tile_n);
+  if (is_wide(c)) attune_layout_add(out, "weights", 1, (int64_t)c->tile_n * c->tile_m * 4, 128);
   attune_layout_add(out, "terms", c->stages, (int64_t)c->tile_m * TERMS_BYTES, 16);
   attune_layout_add(out, "record", c->stages, RECORD_BYTES, 16);
   attune_layout_barriers(out, "kv_full", 1);
@@ -61,7 +79,7 @@ static void layout(attune_layout *out, const attune_config *c) {
   attune_layout_barriers(out, "step_full", c->stages);
   attune_layout_barriers(out, "step_empty", c->stages);
   attune_layout_barriers(out, "step_landed", c->stages); /* likewise Q and dO */
-  attune_layout_registers(out, c, consumers(c), PRODUCER_REGISTERS);
+  attune_layout_registers(out, c, consumers(c), producer_registers(c));
   add_dq(out, c);
 }
 
@@ -74,17 +92,18 @@ static int registers(const attune_config *c) {
 /* ---- legal ---- */
 
 static attune_status check_shape(const attune_config *c) {
-  if (c->head_dim > HEAD_DIM_MAX || c->head_dim_v > HEAD_DIM_MAX)
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "head_dim is %d and head_dim_v %d; family wgmma takes up to %d backward",
-                       c->head_dim, c->head_dim_v, HEAD_DIM_MAX);
   if (c->tile_m % ROWS != 0 || c->tile_n % ROWS != 0)
     return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tile_m is %d and tile_n %d; they must be multiples of %d", c->tile_m,
                        c->tile_n, ROWS);
+  if (is_wide(c) && (c->tile_m != ROWS || c->tile_n != ROWS))
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tile_m is %d and tile_n %d; above head_dim %d they must be %d",
+                       c->tile_m, c->tile_n, NARROW, ROWS);
   if (c->warps != 4 * (consumers(c) + 1))
-    return attune_fail(ATTUNE_ILLEGAL_CONFIG, "warps is %d; tile_n %d needs %d: four load, four for each %d keys",
-                       c->warps, c->tile_n, 4 * (consumers(c) + 1), ROWS);
+    return attune_fail(ATTUNE_ILLEGAL_CONFIG,
+                       "warps is %d; tile_n %d and head_dim %d need %d: four load, others compute", c->warps, c->tile_n,
+                       c->head_dim, 4 * (consumers(c) + 1));
   const bool by_rows = c->tile_m == ROWS * consumers(c);
-  if (by_rows || (c->tile_m == ROWS && attune_panels(c->head_dim) == consumers(c))) return ATTUNE_OK;
+  if (is_wide(c) || by_rows || (c->tile_m == ROWS && attune_panels(c->head_dim) == consumers(c))) return ATTUNE_OK;
   return attune_fail(ATTUNE_ILLEGAL_CONFIG,
                      "%d warpgroups cannot share dQ of %d rows and %d columns: each takes %d rows, or %d of %d columns",
                      consumers(c), c->tile_m, c->head_dim, ROWS, ATTUNE_PANEL, ROWS);
@@ -149,12 +168,14 @@ static void print_primitives(struct attune_buffer *out, const attune_config *c) 
 static void cost(attune_cost *out, const attune_config *c, const attune_problem *problem) {
   const double depth = (c->head_dim + 15) / 16 * 16, width = (c->head_dim_v + 15) / 16 * 16;
   const double m = c->tile_m, n = c->tile_n;
+  const double owners = is_wide(c) ? 1 : consumers(c); /* of keys */
   const bool softcap = problem->softcap > 0;
   *out = (attune_cost){
       .matrix_flops = 2 * m * n * (3 * depth + 2 * width),
-      /* Operands in shared memory: Q and dO of each warpgroup twice, K and V once, dS^T written and read, K for dQ. */
-      .shared_bytes = 2 * m * (depth + width) * (2 * consumers(c) + 1) + 2 * n * (depth + width) +
-                      2 * m * n * (1 + consumers(c)) + 2 * n * depth,
+      /* Operands: Q and dO twice by each warpgroup (wide: by one), K and V, dS^T written and read, K for dQ; weights.
+       */
+      .shared_bytes = 2 * m * (depth + width) * (2 * owners + 1) + 2 * n * (depth + width) +
+                      2 * m * n * (1 + consumers(c)) + 2 * n * depth + (is_wide(c) ? 8 * m * n : 0),
       .loaded_bytes = 2 * m * (depth + width) + 4 * m * depth,
       .exponentials = m * n * (softcap ? 3 : 1),
       .float_operations = m * n * (softcap ? 12 : 8),

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-enum { ATTUNE_REGIONS_MAX = 24, ATTUNE_LAYOUT_CONSTANTS_MAX = 4, ATTUNE_LAYOUT_SMALL_BYTES = 16 };
+enum { ATTUNE_REGIONS_MAX = 24, ATTUNE_LAYOUT_CONSTANTS_MAX = 5, ATTUNE_LAYOUT_SMALL_BYTES = 16 };
 
 typedef struct {
   const char *name;

@@ -135,7 +135,7 @@ static void print_launch(attune_buffer *out, const attune_config *config) {
     attune_buffer_print(out, " * Launch: a grid of %s x batch", of_keys ? "tiles_n x heads_kv" : "tiles_m x heads_q");
     if (config->pack_gqa > 1) attune_buffer_print(out, " / %d", config->pack_gqa);
     if (attune_config_value(config, "split_dkv")) attune_buffer_add_text(out, " x 2");
-    if (config->family == ATTUNE_FAMILY_DQ_CONVERT) attune_buffer_add_text(out, " x tile_n / 64");
+    if (config->family == ATTUNE_FAMILY_DQ_CONVERT) attune_buffer_print(out, " x %d", attune_dq_parts(config));
     if (config->splits > 1) attune_buffer_print(out, " x %d", config->splits);
     attune_buffer_add_text(out, " blocks");
     if (config->persistent)

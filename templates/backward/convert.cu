@@ -12,7 +12,7 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
   const int flat_head = block_index() / dq_parts / problem.tiles_m;
   const int batch = flat_head / problem.heads_q, head = flat_head % problem.heads_q;
   const int seqlen_q = problem.seqlens_q ? load_length(problem.seqlens_q + batch, problem.seqlen_q) : problem.seqlen_q;
-  const int first_row = tile * tile_m + (dq_by_rows ? part * 64 : 0), first_column = dq_by_rows ? 0 : part * 64;
+  const int first_row = tile * tile_m + (dq_by_rows ? part * 64 : 0), first_column = dq_by_rows ? 0 : part * dq_columns;
   if (first_row >= seqlen_q) return;
 
   const int lane = thread_index() % 32, row = thread_index() / 32 * 16 + lane / 4;

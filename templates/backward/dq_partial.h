@@ -6,7 +6,6 @@
 #include "../parts/layout.h"
 #include "../parts/parameters.h"
 
-constexpr int dq_parts = tile_n / 64; // of a tile of queries
 constexpr int dq_part_floats = 64 * dq_columns;
 
 /* What thread `thread` of the warpgroup has of the part: four floats for every eight columns, 512 floats apart. tile:

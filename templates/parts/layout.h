@@ -34,6 +34,8 @@ constexpr int ds_offset = 98304;
 constexpr int ds_slot_bytes = 16384;
 constexpr int dq_by_rows = 0;
 constexpr int dq_columns = 64;
+constexpr int dq_parts = 2;
+constexpr int weights_offset = 98304;
 constexpr int warp_offset = 0;
 constexpr int warp_slot_bytes = 1152;
 

@@ -7,7 +7,7 @@
 
 constexpr int threads = warps * 32;
 #if OPERATION_BACKWARD
-constexpr int consumers = tile_n / 64; // warpgroups that compute
+constexpr int consumers = warps / 4 - 1; // warpgroups that compute
 #else
 constexpr int consumers = tile_m / 64; // warpgroups that compute
 #endif

@@ -33,6 +33,9 @@ static const char *const configs[] = {
     "wgmma.fp16.d24.v64.window.softcap.m128.n128.w12.s3.b1",
     "wgmma.bf16.d128.negated.m64.n128.w12.s2.b1",
     "wgmma.fp16.d96.v128.causal.m64.n128.w12.s1.b1",
+    "wgmma.bf16.d256.causal.m64.n64.w12.s2.b1",
+    "wgmma.fp16.d136.v40.window.softcap.m64.n64.w12.s3.b1",
+    "wgmma.fp16.d64.v192.m64.n64.w12.s1.b1",
 };
 enum { CONFIGS = sizeof configs / sizeof configs[0], PROBLEMS = 4 };
 

@@ -1,0 +1,82 @@
+/* Backward wgmma: what a consumer warpgroup does with its 64 keys. */
+#pragma once
+#include "../parts/fragment.h"
+#include "../parts/named_barriers.h"
+#include "wgmma_load.h"
+
+constexpr int width = (head_dim_v + 15) / 16 * 16; // of the product V dO
+
+/* Makes P zero where the query does not see the key. key: the thread's first; query: the step's first. */
+ATTUNE_DEVICE void mask_pairs(float (&p)[tile_m / 2], const attune_arguments &problem, const key_tile &at, int head,
+                              int key, int query) {
+  const int column = query + 2 * (thread_index() % 4);
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int row = key + half * 8;
+    const visible_rows seen = rows_of_keys(problem, row, row, at.shift, at.seqlen_q);
+    const int last = (row < at.seqlen_k ? seen.end : 0) - 1 - column;
+#if MASK_BOUNDS_CAUSAL || MASK_BOUNDS_WINDOW
+    const int first = seen.begin - column;
+#endif
+#pragma unroll
+    for (int n = 0; n < tile_m / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const int c = n * 8 + e;
+        bool hidden = c > last;
+#if MASK_BOUNDS_CAUSAL || MASK_BOUNDS_WINDOW
+        hidden = hidden || c < first;
+#endif
+#if HAS_MASK_EXPR
+        hidden = hidden ||
+                 !is_seen<integer, float>(problem, at.batch, head, integer(column, c), row, at.seqlen_q, at.seqlen_k);
+#endif
+        if (hidden) score_at(p, n, half, e) = 0.0f;
+      }
+  }
+}
+
+/* The accumulators of 64 keys and a step's queries are, packed, operand A of products with as many rows. */
+using step_operand = unsigned[tile_m / 16][4];
+ATTUNE_DEVICE void pack_operand(step_operand &out, const float (&c)[tile_m / 2]) {
+#pragma unroll
+  for (int n = 0; n < tile_m / 16; n++)
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      out[n][e] = pack(c[8 * n + 2 * e], c[8 * n + 2 * e + 1]);
+}
+
+/* Starts C = A B^T, of 64 keys and a step's queries. */
+template <int columns>
+ATTUNE_DEVICE void multiply_rows(float (&c)[tile_m / 2], unsigned long long keys, unsigned long long queries) {
+  wgmma_ss_first(c, keys, queries);
+#pragma unroll
+  for (int d = 1; d < columns / 16; d++)
+    wgmma_ss(c, keys + (d / 4 * kv_panel_bytes + d % 4 * 32) / 16, queries + (d / 4 * q_panel_bytes + d % 4 * 32) / 16,
+             true);
+  wgmma_commit();
+}
+
+/* A gradient's rows of this warp, by way of the tile of K or V, whose products have all ended. */
+template <int columns, int count>
+ATTUNE_DEVICE void store_gradient(char *to, long long row_bytes_out, int rows, shared_address tile, int warp_row,
+                                  const float (&c)[count], float scale) {
+  const int lane = thread_index() % 32;
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int row = warp_row + half * 8 + lane / 4;
+#pragma unroll
+    for (int n = 0; n < columns / 8; n++)
+      store_shared_32(tile + swizzled_chunk(kv_panel_bytes, row, n) + lane % 4 * 4,
+                      pack(score_at(c, n, half, 0) * scale, score_at(c, n, half, 1) * scale));
+  }
+  warp_barrier();
+  constexpr int chunks = columns / 8;
+#pragma unroll 4
+  for (int i = lane; i < 16 * chunks; i += 32) {
+    const int row = i / chunks, chunk = i % chunks;
+    if (row < rows)
+      store_global_128(to + row * row_bytes_out + chunk * 16,
+                       load_shared_128(tile + swizzled_chunk(kv_panel_bytes, warp_row + row, chunk)));
+  }
+}

@@ -1,0 +1,192 @@
+/* Backward wgmma: head dims whose dK and dV do not fit the accumulators of one warpgroup. Two warpgroups work on the
+ * same 64 keys. The first has S^T, P and dV; the second dP^T, dS and dK, for which the first leaves weights in shared
+ * memory: P, times what its change of scores has as a derivative. Each computes half of the columns of dQ. */
+#pragma once
+#include "wgmma_rows.h"
+
+enum wide_barrier_id { WEIGHTS_BARRIER = WARPGROUP_BARRIER }; // the weights are there
+
+/* A thread's weights: where the same thread of the other warpgroup has the same pairs. 16 bytes each, side by side. */
+ATTUNE_DEVICE shared_address weights_of_thread(shared_address shared) {
+  return shared + weights_offset + thread_index() % 128 * 16;
+}
+
+/* P of a step, from S^T; and its weights to shared memory. */
+ATTUNE_DEVICE void find_weights(float (&s)[tile_m / 2], const attune_arguments &problem,
+                                [[maybe_unused]] const score_place &place, const key_tile &at,
+                                const step_record &record, int key, shared_address shared, shared_address terms) {
+  const int lane = thread_index() % 32;
+  [[maybe_unused]] float weights[tile_m / 2];
+#pragma unroll
+  for (int n = 0; n < tile_m / 8; n++) {
+    const vec128 t = load_shared_128(terms + (n * 8 + lane % 4 * 2) * 8);
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        float &score = score_at(s, n, half, e);
+#if SCORE_SOFTCAP || SCORE_EXPRESSION
+        float &weight = score_at(weights, n, half, e);
+        weight = 1.0f;
+        differentiate(score, weight, problem, place, place_in_step(record.query + 2 * (lane % 4), n * 8 + e),
+                      key + half * 8, float_of_bits(t.x[2 * e]), 0.0f);
+#else
+        score = probability_of(score, problem, float_of_bits(t.x[2 * e]));
+#endif
+      }
+  }
+  if (record.bits & IS_MASKED) {
+    mask_pairs(s, problem, at, record.head, key, record.query);
+#if SCORE_SOFTCAP || SCORE_EXPRESSION
+#pragma unroll
+    for (int i = 0; i < tile_m / 2; i++)
+      if (s[i] == 0.0f) weights[i] = 0.0f;
+#endif
+  }
+#if SCORE_SOFTCAP || SCORE_EXPRESSION
+  const float(&left)[tile_m / 2] = weights;
+#else
+  const float(&left)[tile_m / 2] = s;
+#endif
+  const shared_address to = weights_of_thread(shared);
+#pragma unroll
+  for (int i = 0; i < tile_m / 8; i++)
+    store_shared_128(to + i * 2048, {{(unsigned)float_bits(left[4 * i]), (unsigned)float_bits(left[4 * i + 1]),
+                                      (unsigned)float_bits(left[4 * i + 2]), (unsigned)float_bits(left[4 * i + 3])}});
+}
+
+/* dS of a step, from dP^T. Where a weight is 0, so is dS, whatever V and dO are. */
+ATTUNE_DEVICE void apply_weights(float (&dp)[tile_m / 2], shared_address shared, shared_address terms) {
+  const shared_address from = weights_of_thread(shared);
+#pragma unroll
+  for (int n = 0; n < tile_m / 8; n++) {
+    const vec128 weights = load_shared_128(from + n * 2048),
+                 t = load_shared_128(terms + (n * 8 + thread_index() % 4 * 2) * 8);
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const float weight = float_of_bits(weights.x[2 * half + e]);
+        float &slope = score_at(dp, n, half, e);
+        slope = weight == 0.0f ? 0.0f : weight * (slope - float_of_bits(t.x[2 * e + 1]));
+      }
+  }
+}
+
+/* One of the two. columns: of its gradient; own_columns: of the products that its pairs come from. */
+template <bool of_values>
+ATTUNE_DEVICE void run_half(const attune_backward_arguments &a, shared_address shared, const smem_map &smem,
+                            const position &start) {
+  constexpr int columns = of_values ? head_dim_v : head_dim;
+  constexpr int group = of_values ? 0 : 1;
+  const attune_arguments &problem = a.problem;
+  const attune_gradients &g = a.gradients;
+  const int lane = thread_index() % 32, thread = thread_index() % 128, warp_row = thread / 32 * 16;
+  const int key = start.at.key_begin + warp_row + lane / 4;
+  // The low words of what K or V, and K for dQ, are as operands.
+  unsigned operands[1][4] = {{(unsigned)descriptor_k_major(shared + (of_values ? k_offset : v_offset)),
+                              (unsigned)descriptor_n_major(shared + k_offset, kv_panel_bytes) +
+                                  group * (dq_columns / 64) * (kv_panel_bytes / 16),
+                              0, 0}};
+  auto operand_of = [&](int i) { return (descriptor_k_major(0) & ~0xffffffffull) | operands[0][i]; };
+  pipeline<stages> steps = {smem.step_full, smem.step_empty};
+  float sums[columns / 2] = {};
+  int ds_slot = 0;
+  [[maybe_unused]] score_place place = start.place;
+
+  auto step = [&]() {
+    steps.wait();
+    const step_record record = load_record(smem, steps.slot);
+    const shared_address q = shared + q_offset + steps.slot * q_slot_bytes,
+                         d_o = shared + d_o_offset + steps.slot * d_o_slot_bytes,
+                         terms = shared + terms_offset + steps.slot * terms_slot_bytes,
+                         ds = shared + ds_offset + ds_slot * ds_slot_bytes;
+    float pairs[tile_m / 2];
+    step_operand operand;
+    fence_registers(operands); // or the compiler keeps all that it derives from them in registers
+    wgmma_fence();
+    multiply_rows<of_values ? depth : width>(pairs, operand_of(0), descriptor_k_major(of_values ? q : d_o));
+    wgmma_wait<0>();
+    fence_registers(pairs);
+    if constexpr (of_values) {
+#if SCORE_EXPRESSION
+      if (record.head != place.head)
+        place = place_of(problem, start.at.batch, record.head, start.at.seqlen_q, start.at.seqlen_k);
+#endif
+      find_weights(pairs, problem, place, start.at, record, key, shared, terms);
+      named_barrier_arrive(WEIGHTS_BARRIER, 256);
+    } else {
+      named_barrier_sync(WEIGHTS_BARRIER, 256);
+      apply_weights(pairs, shared, terms);
+    }
+    pack_operand(operand, pairs);
+    if constexpr (!of_values) {
+      const shared_address ds_row = ds + swizzled_chunk(kv_panel_bytes, warp_row + lane % 16, lane / 16);
+#pragma unroll
+      for (int n = 0; n < tile_m / 16; n++) // chunk 2n swizzled is the first one's address with bits inverted
+        stmatrix_x4(ds_row ^ n * 32, operand[n]);
+      fence_proxy_async(); // products read it
+    }
+    const unsigned long long turned = descriptor_n_major(of_values ? d_o : q, q_panel_bytes);
+    auto issue_own = [&]() {
+      fence_registers(sums);
+      fence_registers(operand);
+      wgmma_fence();
+#pragma unroll
+      for (int n = 0; n < tile_m / 16; n++)
+        wgmma_rs(sums, operand[n], turned + n * 16 * row_bytes / 16, true);
+      wgmma_commit();
+    };
+    if constexpr (of_values) issue_own();
+    named_barrier_sync(CONSUMERS_BARRIER, 256); // dS^T is there; the weights were read
+
+    const unsigned long long ds_turned = descriptor_n_major(ds, kv_panel_bytes), k_turned = operand_of(1);
+    float dq[dq_columns / 2];
+    wgmma_fence();
+    wgmma_ss_m_major_first(dq, ds_turned, k_turned);
+#pragma unroll
+    for (int n = 1; n < tile_n / 16; n++)
+      wgmma_ss_m_major(dq, ds_turned + n * 16 * row_bytes / 16, k_turned + n * 16 * row_bytes / 16, true);
+    wgmma_commit();
+    if constexpr (!of_values) issue_own();
+    wgmma_wait<of_values ? 0 : 1>();
+    fence_registers(dq);
+    if (record.bits & ADDS_DQ) {
+      float *const to = dq_part(a, record.dq_tile, group, thread);
+#pragma unroll
+      for (int n = 0; n < dq_columns / 8; n++)
+        reduce_add_128(to + n * 512, dq[4 * n], dq[4 * n + 1], dq[4 * n + 2], dq[4 * n + 3]);
+    }
+    wgmma_wait<0>();
+    fence_registers(sums);
+    fence_registers(operand);
+    if (thread == 0) steps.release();
+    steps.advance();
+    ds_slot ^= 1;
+    return (record.bits & IS_LAST) != 0;
+  };
+
+  if (start.at.tiles > 0) {
+    mbarrier_wait(smem.kv_full, 0);
+    while (!step()) {
+    }
+    named_barrier_sync(CONSUMERS_BARRIER, 256); // both have left K and V
+  }
+  const int first = start.at.key_begin + warp_row, head_kv = start.at.head / problem.group;
+  if constexpr (of_values)
+    store_gradient<head_dim_v>((char *)g.dv +
+                                   2 * (start.at.batch * g.dv_batch + head_kv * g.dv_heads + first * g.dv_seqlen),
+                               2 * g.dv_seqlen, start.at.seqlen_k - first, shared + v_offset, warp_row, sums, 1.0f);
+  else
+    store_gradient<head_dim>((char *)g.dk +
+                                 2 * (start.at.batch * g.dk_batch + head_kv * g.dk_heads + first * g.dk_seqlen),
+                             2 * g.dk_seqlen, start.at.seqlen_k - first, shared + k_offset, warp_row, sums, g.scale);
+}
+
+ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_address shared, const smem_map &smem,
+                                const position &start, int group) {
+  if (group == 0)
+    run_half<true>(a, shared, smem, start);
+  else
+    run_half<false>(a, shared, smem, start);
+}
