@@ -473,20 +473,21 @@ static void magnitudes_are_those_of_the_drawing(void **state) {
   assert_true(growth > 900.0 && growth < 1150.0);
 }
 
-/* attune.h, "Gradients": P is not exactly 1 where it should be, and fp16 is fine enough to show it. */
-static void large_scores_widen_the_bound_of_fp16_gradients(void **state) {
+/* attune.h, "Gradients": those of larger scores are worse than the unfused ones, whatever the kernel. score_rounding
+ * tells the magnitude of q and k. */
+static void gradients_are_drawn_with_scores_they_bear(void **state) {
   (void)state;
-  const attune_drawing drawing = {.seed = 3, .magnitude = 32.0};
-  for (int fp16 = 0; fp16 < 2; fp16++) {
+  const attune_drawing drawing = {.seed = 3, .magnitude = 0x1p11};
+  for (int i = 0; i < 4; i++) {
     attune_problem problem = small_problem();
     attune_verifier *verifier;
     problem.operation = ATTUNE_BACKWARD;
     problem.want_lse = 0;
-    problem.dtype = fp16 ? ATTUNE_FP16 : ATTUNE_BF16;
+    problem.dtype = i % 2 == 0 ? ATTUNE_FP16 : ATTUNE_BF16;
+    problem.scale = i / 2 == 0 ? 0.125f : -1000.0f;
     assert_int_equal(attune_verifier_create(&verifier, backend, &problem, NULL, &drawing), ATTUNE_OK);
-    const double unfused = 3.0 * verifier->rows[ATTUNE_KEYS].unfused_errors[ATTUNE_TENSOR_DV][0];
-    const double more = attune_bound_of_bucket(verifier, ATTUNE_TENSOR_DV, 0) - unfused;
-    assert_true(fabs(more - (fp16 ? 0x1p-7 + 1e-5 : 1e-5)) < 1e-9);
+    const double score = 0x1p26 * verifier->score_rounding / sqrt((double)problem.head_dim); /* its deviation */
+    assert_true(fabs(6.0 * score / (problem.dtype == ATTUNE_FP16 ? 0x1p8 : 0x1p11) - 1.0) < 1e-6);
     attune_verifier_destroy(verifier);
   }
 }
@@ -545,7 +546,7 @@ int main(void) {
       cmocka_unit_test(gaps_between_inputs_are_nan),
       cmocka_unit_test(inputs_are_drawn_afresh),
       cmocka_unit_test(magnitudes_are_those_of_the_drawing),
-      cmocka_unit_test(large_scores_widen_the_bound_of_fp16_gradients),
+      cmocka_unit_test(gradients_are_drawn_with_scores_they_bear),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,7 +85,6 @@ static attune_status check(verification *self, attune_verifier *verifier, const 
  * between them are large; scores that are all but equal; biases that hide keys; and sequences with lengths of their
  * own, which are the caller's in all of them if there are any. */
 static attune_status verify_drawn(verification *self) {
-  enum { LARGE = 32 }; /* scores to its square */
   static const struct {
     const char *name;
     attune_drawing drawing;
@@ -101,7 +100,6 @@ static attune_status verify_drawn(verification *self) {
     attune_drawing drawing = cases[i].drawing;
     char inputs[64];
     if (drawing.bias_masks && (!self->problem.want_bias || self->problem.operation == ATTUNE_BACKWARD)) continue;
-    if (self->problem.operation == ATTUNE_BACKWARD) drawing.magnitude = fmin(drawing.magnitude, LARGE);
     drawing.seed = drawing.lengths ? self->flags->seed * ATTUNE_LENGTH_KINDS : self->flags->seed + i;
     snprintf(inputs, sizeof inputs, "%s, seed %llu", cases[i].name, (unsigned long long)drawing.seed);
     status = verifier == NULL

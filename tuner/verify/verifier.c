@@ -135,6 +135,16 @@ static double magnitude_of(attune_magnitude of, const attune_drawing *drawing) {
   return magnitude > 0.0 ? magnitude : 1.0;
 }
 
+/* Gradients of larger scores than these are worse than those of the unfused computation (attune.h, "Gradients"), which
+ * is no fault of a kernel: q and k are then drawn smaller. A score is a sum of head_dim products of normal numbers, and
+ * six times their deviation is more than any. */
+static attune_drawing drawing_of_gradients(const attune_problem *problem, attune_drawing drawing) {
+  const double largest = problem->dtype == ATTUNE_FP16 ? 0x1p8 : 0x1p11;
+  const double most = sqrt(largest / (6.0 * sqrt((double)problem->head_dim) * fabs((double)problem->scale)));
+  drawing.magnitude = fmin(magnitude_of(ATTUNE_MAGNITUDE_QK, &drawing), most);
+  return drawing;
+}
+
 /* drawn[id] becomes what is uploaded, malloc'ed, and where `inputs` points. */
 static attune_status draw_tensors(attune_verifier *v, attune_inputs *inputs, void *drawn[ATTUNE_VERIFIED_TENSORS],
                                   const attune_drawing *drawing) {
@@ -232,14 +242,12 @@ static attune_status run_reference(attune_verifier *v) {
   return status == ATTUNE_OK ? keep_reference(v) : status;
 }
 
-/* attune.h, "Large scores" and "Gradients": the unfused computation subtracts the maximum first, so that a row's
- * largest weight is 1. Of drawn values that are no farther from 0 than 8 times their magnitude; dO's is 1. */
+/* attune.h, "Large scores": the unfused computation subtracts the maximum first, so that a row's largest weight is 1.
+ * Of drawn values that are no farther from 0 than 8 times their magnitude. */
 static double weight_rounding(const attune_problem *problem, const attune_drawing *drawing) {
-  enum { LARGE = 64, LARGE_FOR_FP16_GRADIENTS = 32 }; /* of q and k; scores are its square and more */
-  const bool fp16 = problem->dtype == ATTUNE_FP16, forward = problem->operation == ATTUNE_FORWARD;
-  const int large = fp16 && !forward ? LARGE_FOR_FP16_GRADIENTS : LARGE;
-  if (attune_problem_changes_score(problem) || !(drawing->magnitude >= large)) return 0.0;
-  return 8.0 * (forward ? drawing->magnitude_v : 1.0) * (fp16 ? 0x1p-10 : 0x1p-7);
+  enum { LARGE = 64 }; /* of q and k; scores are its square and more */
+  if (attune_problem_changes_score(problem) || !(drawing->magnitude >= LARGE)) return 0.0;
+  return 8.0 * drawing->magnitude_v * (problem->dtype == ATTUNE_FP16 ? 0x1p-10 : 0x1p-7);
 }
 
 /* Each of head_dim sums of drawn terms is rounded by 2^-24 of what it has come to: a quarter of the sum of all terms,
@@ -256,7 +264,9 @@ static attune_status create_rows(attune_verifier *v, const attune_inputs *inputs
   return attune_rows_create(&v->rows[ATTUNE_KEYS], &v->problem, ATTUNE_KEYS, inputs, seed, all);
 }
 
-attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *drawing) {
+attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *wanted) {
+  const attune_drawing smaller = drawing_of_gradients(&v->problem, *wanted);
+  const attune_drawing *drawing = v->problem.operation == ATTUNE_BACKWARD ? &smaller : wanted;
   void *drawn[ATTUNE_VERIFIED_TENSORS] = {NULL};
   attune_inputs inputs = v->inputs;
   bool all = v->guard == 0; /* the simulator, where a run costs more than float64 does */

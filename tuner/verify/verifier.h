@@ -118,7 +118,7 @@ struct attune_verifier {
   bool *spoiled;          /* (batch, heads_kv, head_dim_v): some key's value is not finite there; NULL: none is */
   attune_rows rows[2];    /* by attune_side, of the inputs that were drawn last; KEYS: backward */
   double score_rounding;  /* of q.k as a sum of floats, where its terms cancel */
-  double weight_rounding; /* where scores are so large that not even a row's only weight is 1 */
+  double weight_rounding; /* of O, where scores are so large that not even a row's only weight is 1 */
   /* how far an output may be from the reference family's */
   double reference_apart[ATTUNE_VERIFIED_TENSORS][ATTUNE_BUCKETS];
   attune_program *reference; /* made when first needed */
