@@ -322,8 +322,9 @@ typedef struct {
   int32_t resident;  /* persistent kernels: the grid has at most so many blocks for an SM; 0: no limit */
   bool programmatic; /* may start before the step before it ends, which its kernel waits for itself (sm_90 on) */
 } attune_launch;
-/* ATTUNE_ILLEGAL_CONFIG where the problem's values are beyond the family's arithmetic (a scale over 1000). Of other
- * operations than forward only threads and shared bytes: their steps know the grid. */
+/* ATTUNE_ILLEGAL_CONFIG where the family does not serve the problem: strides that a tensor map cannot say, sums in open
+ * order where it is to be deterministic. Of other operations than forward only threads and shared bytes: their steps
+ * know the grid. */
 attune_status attune_launch_of(attune_launch *out, const attune_config *config, const attune_problem *problem);
 /* The grid on a device: that of the launch, or what is resident at once where that is less. */
 int32_t attune_launch_blocks(const attune_launch *launch, const attune_device *device);

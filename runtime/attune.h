@@ -120,8 +120,7 @@ typedef struct {
   int32_t seqlen_q, seqlen_k;       /* 1 .. 2^30 - 512; upper bounds where lengths live in device memory */
   attune_mask mask;
   int32_t window_left, window_right; /* key j is visible if i+shift-left <= j <= i+shift+right; -1: unbounded */
-  float scale;      /* any finite float (beyond 1000 only the reference family runs); NaN: 1/sqrt(head_dim), which is
-                     * not what rows that were padded want */
+  float scale;      /* any finite float; NaN: 1/sqrt(head_dim), which is not what rows that were padded want */
   float softcap;    /* 0: none; else, up to 10,000: score = softcap * tanh(scale*q.k / softcap) */
   int32_t want_lse; /* 1: also write LSE; BACKWARD reads it, and ignores this */
   attune_strides q, k, v, o;

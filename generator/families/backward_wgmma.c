@@ -104,9 +104,11 @@ static attune_status check_shape(const attune_config *c) {
                        c->head_dim, 4 * (consumers(c) + 1));
   const bool by_rows = c->tile_m == ROWS * consumers(c);
   if (is_wide(c) || by_rows || (c->tile_m == ROWS && attune_panels(c->head_dim) == consumers(c))) return ATTUNE_OK;
-  return attune_fail(ATTUNE_ILLEGAL_CONFIG,
-                     "%d warpgroups cannot share dQ of %d rows and %d columns: each takes %d rows, or %d of %d columns",
-                     consumers(c), c->tile_m, c->head_dim, ROWS, ATTUNE_PANEL, ROWS);
+  return attune_fail(
+      ATTUNE_ILLEGAL_CONFIG,
+      "tile_m is %d, tile_n %d and head_dim %d; dQ is shared by rows where tile_m is tile_n, or by columns "
+      "where tile_m is %d, tile_n %d and head_dim above %d",
+      c->tile_m, c->tile_n, c->head_dim, ROWS, CONSUMERS_MAX * ROWS, ATTUNE_PANEL);
 }
 
 static attune_status legal(const attune_config *c, const attune_device *device) {

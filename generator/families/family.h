@@ -92,7 +92,8 @@ int64_t attune_shared_bytes(const attune_config *config);
 /* ATTUNE_ILLEGAL_CONFIG where a tensor map cannot say the strides (CUDA driver API, cuTensorMapEncodeTiled). */
 attune_status attune_tensor_map_takes(const char *name, const attune_strides *strides, int32_t seqlen, int32_t heads,
                                       int32_t batch);
-/* Family wgmma backward, and the kernel that converts its dQ: parts of the sums that a tile of queries has, and floats. */
+/* Family wgmma backward, and the kernel that converts its dQ: parts of the sums that a tile of queries has, and floats.
+ */
 int attune_dq_parts(const attune_config *config);
 int64_t attune_dq_partial_floats(const attune_config *config);
 

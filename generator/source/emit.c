@@ -167,7 +167,8 @@ static void print_steps(attune_buffer *out, const attune_config *config) {
   attune_config_kernels(kernels, config);
   if (attune_config_print(before, &kernels[0]) != ATTUNE_OK || attune_config_print(after, &kernels[2]) != ATTUNE_OK)
     return;
-  attune_buffer_print(out, " * Runs after %s;\n *   before or after %s\n", before, after);
+  attune_buffer_print(out, " * Runs after %s;\n *   before %s%s\n", before,
+                      kernels[2].family == ATTUNE_FAMILY_DQ_CONVERT ? "" : "or after ", after);
 }
 
 static void print_header(attune_buffer *out, const attune_config *config, const char *text, attune_target target) {

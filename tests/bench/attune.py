@@ -3,7 +3,7 @@ import ctypes as C
 import os
 from pathlib import Path
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(os.path.dirname(__file__), "..", "..").resolve()  # of the checkout; of a copy elsewhere, some folder
 FP16, BF16 = 0, 1
 FORWARD, BACKWARD = 0, 1
 MASK_NONE, MASK_CAUSAL, MASK_CAUSAL_BOTTOM_RIGHT = 0, 1, 2
@@ -63,8 +63,9 @@ OF_EXPRESSION, OF_MASK, OF_BLOCKS = range(3)  # attune_block_mask_source_kind
 
 
 def load(path=None):
-    """The shared library, with its functions' types declared."""
-    lib = C.CDLL(os.fspath(path or TOP / "build" / "libattune.so"))
+    """The shared library, with its functions' types declared. Without a path: that of the checkout, or else the installed one."""
+    built = TOP / "build" / "libattune.so"
+    lib = C.CDLL(os.fspath(path or (built if built.exists() else "libattune.so.0")))
     handle = C.POINTER(C.c_void_p)
     for name, result, arguments in [
             ("message", C.c_char_p, []), ("version", C.c_char_p, []), ("status_name", C.c_char_p, [C.c_int]),

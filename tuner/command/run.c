@@ -218,7 +218,8 @@ static attune_status run(const attune_flags *flags) {
   attune_qkv qkv = {0};
   work self = {0};
   attune_status status = attune_require(flags->input, "input", "a safetensors file with q, k and v");
-  if (status == ATTUNE_OK) status = attune_require(flags->output, "output", "where o and lse are written");
+  if (status == ATTUNE_OK)
+    status = attune_require(flags->output, "output", "where o and lse, or with --backward dq, dk and dv, are written");
   if (status == ATTUNE_OK) status = attune_qkv_read(&qkv, flags->input, flags);
   if (status == ATTUNE_OK) status = check_gradient(&qkv);
   if (status == ATTUNE_OK) status = make_plan(&self, flags, &qkv.problem);

@@ -258,8 +258,9 @@ const char attune_workload_format[] =
     "   ]\n"
     " }\n"
     "A key is a flag's name with '_' for '-'; what is left out has its default, but that seqlen_q is 1, seqlen_k is as "
-    "seqlen_q, heads_kv as heads_q, head_dim_v as head_dim. A flag without a value is true or false. window is [left, "
-    "right], bias [batch, heads, queries], params an object of numbers and lists; --density is block_density. attune "
+    "seqlen_q, heads_kv as heads_q, head_dim_v as head_dim. A flag without a value is true or false; --backward is "
+    "\"operation\": \"backward\". window is [left, right], bias [batch, heads, queries], params an object of numbers "
+    "and lists; --density is block_density. attune "
     "tune "
     "--json prints each problem in this form.";
 
