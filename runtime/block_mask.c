@@ -17,6 +17,8 @@ attune_status attune_block_mask_builder_create(attune_block_mask_builder **out, 
   if (!out) return attune_fail(ATTUNE_BAD_ARGUMENT, "out is NULL; pass the address of an attune_block_mask_builder *");
   *out = NULL;
   if (!context || !problem) return attune_fail(ATTUNE_BAD_ARGUMENT, "%s is NULL", context ? "problem" : "context");
+  attune_kept_message before;
+  attune_message_keep(&before);
   attune_block_mask_builder *builder = calloc(1, sizeof *builder);
   if (!builder) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a builder of block masks");
   builder->context = attune_context_retain(context);
@@ -29,10 +31,12 @@ attune_status attune_block_mask_builder_create(attune_block_mask_builder **out, 
   const attune_program_source from = {
       .backend = context->machine, .store = context->store, .problem = &mask, .frozen = context->frozen};
   if (status == ATTUNE_OK) status = attune_program_load(&builder->program, &from, &steps);
-  if (status == ATTUNE_OK)
+  if (status == ATTUNE_OK) {
+    attune_message_restore(&before);
     *out = builder;
-  else
+  } else {
     attune_block_mask_builder_destroy(builder);
+  }
   return status;
 }
 

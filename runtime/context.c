@@ -21,10 +21,12 @@ static void describe(attune_context *context) {
 
 attune_status attune_context_create(attune_context **out, const attune_options *options) {
   attune_options own;
+  attune_kept_message before;
   if (!out) return attune_fail(ATTUNE_BAD_ARGUMENT, "out is NULL; pass the address of an attune_context *");
   *out = NULL;
   attune_status status = attune_options_read(&own, options);
   if (status != ATTUNE_OK) return status;
+  attune_message_keep(&before);
   attune_context *context = calloc(1, sizeof *context);
   if (!context) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a context");
   atomic_init(&context->references, 1);
@@ -42,6 +44,7 @@ attune_status attune_context_create(attune_context **out, const attune_options *
     return status;
   }
   describe(context);
+  attune_message_restore(&before);
   *out = context;
   return ATTUNE_OK;
 }

@@ -56,18 +56,22 @@ static attune_status use_named(attempt *a, const char *text) {
 static attune_status make(attune_plan **out, attune_context *context, const attune_problem *problem,
                           const char *config) {
   attune_problem resolved;
+  attune_kept_message before;
   attune_status status = attune_problem_resolve(&resolved, problem);
   if (status != ATTUNE_OK) return status;
+  attune_message_keep(&before);
   attune_plan *plan = calloc(1, sizeof *plan);
   if (!plan) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a plan");
   plan->context = attune_context_retain(context);
   plan->users = 1;
   attempt a = {.plan = plan, .problem = &resolved};
   status = config ? use_named(&a, config) : choose(&a);
-  if (status == ATTUNE_OK)
+  if (status == ATTUNE_OK) {
+    attune_message_restore(&before);
     *out = plan;
-  else
+  } else {
     attune_plan_destroy(plan);
+  }
   return status;
 }
 

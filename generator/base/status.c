@@ -4,13 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MESSAGE_SIZE = 4096 };
-
-static _Thread_local char thread_message[MESSAGE_SIZE];
+static _Thread_local char thread_message[ATTUNE_MESSAGE_SIZE];
 
 attune_status attune_fail(attune_status status, const char *format, ...) {
   /* Formatted aside, because an argument may be attune_message() itself: "while doing x: <what went wrong>". */
-  char text[MESSAGE_SIZE];
+  char text[ATTUNE_MESSAGE_SIZE];
   va_list arguments;
   va_start(arguments, format);
   int length = vsnprintf(text, sizeof text, format, arguments);
@@ -22,6 +20,14 @@ attune_status attune_fail(attune_status status, const char *format, ...) {
 
 const char *attune_message(void) {
   return thread_message;
+}
+
+void attune_message_keep(attune_kept_message *out) {
+  memcpy(out->text, thread_message, strlen(thread_message) + 1);
+}
+
+void attune_message_restore(const attune_kept_message *kept) {
+  memcpy(thread_message, kept->text, strlen(kept->text) + 1);
 }
 
 const char *attune_status_name(attune_status status) {

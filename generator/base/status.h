@@ -11,4 +11,12 @@ enum { ATTUNE_STATUS_COUNT = ATTUNE_UNSUPPORTED + 1 };
  * than 4 KB are cut. status must not be ATTUNE_OK. */
 __attribute__((format(printf, 2, 3))) attune_status attune_fail(attune_status status, const char *format, ...);
 
+/* The thread's message, for a call of attune.h to put back where it succeeds in spite of what it has tried. */
+enum { ATTUNE_MESSAGE_SIZE = 4096 };
+typedef struct {
+  char text[ATTUNE_MESSAGE_SIZE];
+} attune_kept_message;
+void attune_message_keep(attune_kept_message *out);
+void attune_message_restore(const attune_kept_message *kept);
+
 #endif

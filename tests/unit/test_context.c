@@ -248,6 +248,28 @@ static void test_failures_are_tried_again(void **state) {
   attune_context_destroy(context);
 }
 
+/* attune.h: the message is that of the last call that failed, whatever later ones try on their way. */
+static void test_successes_leave_the_message(void **state) {
+  (void)state;
+  reset();
+  attune_context *none, *context;
+  assert_int_not_equal(
+      attune_context_create(&none, &(attune_options){.struct_size = sizeof(attune_options), .device = "cpu"}),
+      ATTUNE_OK);
+  char message[256];
+  snprintf(message, sizeof message, "%s", attune_message());
+  assert_non_null(strstr(message, "cpu"));
+  context = open_context(":memory:");
+  assert_string_equal(attune_message(), message);
+  attune_problem problem = usual();
+  attune_plan_destroy(plan_of(context, &problem));
+  assert_string_equal(attune_message(), message);
+  problem.operation = ATTUNE_BACKWARD;
+  attune_plan_destroy(plan_of(context, &problem));
+  assert_string_equal(attune_message(), message);
+  attune_context_destroy(context);
+}
+
 /* The one that was not used for longest is forgotten, and stays its user's. */
 static void test_many_plans(void **state) {
   (void)state;
@@ -544,6 +566,7 @@ int main(void) {
       cmocka_unit_test(test_equal_problems_have_one_plan),
       cmocka_unit_test(test_find_never_makes_one),
       cmocka_unit_test(test_failures_are_tried_again),
+      cmocka_unit_test(test_successes_leave_the_message),
       cmocka_unit_test(test_many_plans),
       cmocka_unit_test(test_threads_share_plans),
       cmocka_unit_test(test_cost_of_a_remembered_plan),
