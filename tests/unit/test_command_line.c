@@ -55,6 +55,8 @@ static void help_fits_a_terminal(void **state) {
   expect(run("help workloads"), 0, "llama3-8b");
   expect(run("help stores"), 0, "ATTUNE_SYSTEM_DATABASE");
   expect(run("help configs"), 0, "pingpong_mma, pingpong_softmax");
+  expect(run("help configs"), 0, "Family mma, backward:");
+  expect(run("help configs"), 0, "dq_tile_m: query rows of a block of the kernel for dQ");
   expect(run("explain --like ?"), 0, "h100         NVIDIA H100 80GB HBM3: 132 SMs");
   /* All of it is in the man page, as troff wants it. */
   const result man = *run("help man");

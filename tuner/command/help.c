@@ -118,12 +118,23 @@ static void config_words(int family, bool schedule, row_printer *print) {
   }
 }
 
+/* Of those that a config's text may name for a problem: forward's, then backward's. */
+static bool is_offered(int family, char title[64]) {
+  attune_config config = {.family = family};
+  const attune_kernel_operation operation = attune_config_operation(&config);
+  const bool backward = operation == ATTUNE_OPERATION_BACKWARD;
+  snprintf(title, 64, "Family %s%s", attune_family_name((attune_family)family), backward ? ", backward" : "");
+  return operation == ATTUNE_OPERATION_FORWARD || backward;
+}
+
 void attune_help_configs(void) {
+  char title[64];
   paragraphs(stdout, attune_config_format);
   puts("\nWhat follows from the problem:");
   config_words(ATTUNE_FAMILY_REFERENCE, false, print_plain);
-  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
-    printf("\nFamily %s:\n", attune_family_name((attune_family)family));
+  for (int family = 0; family <= ATTUNE_FAMILY_LAST; family++) {
+    if (!is_offered(family, title)) continue;
+    printf("\n%s:\n", title);
     config_words(family, true, print_plain);
   }
 }
@@ -175,8 +186,10 @@ static void man_configs(void) {
   puts(".SH CONFIGS");
   man_text(attune_config_format);
   config_words(ATTUNE_FAMILY_REFERENCE, false, man_word);
-  for (int family = 0; family < ATTUNE_FAMILY_COUNT; family++) {
-    printf(".SS Family %s\n", attune_family_name((attune_family)family));
+  for (int family = 0; family <= ATTUNE_FAMILY_LAST; family++) {
+    char title[64];
+    if (!is_offered(family, title)) continue;
+    printf(".SS %s\n", title);
     config_words(family, true, man_word);
   }
 }

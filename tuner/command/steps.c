@@ -28,8 +28,8 @@ attune_status attune_print_steps(FILE *to, const attune_steps *steps, const attu
     kernel_needs needs;
     const attune_status status = needs_of(&needs, step, device, kernels != NULL ? kernels[i] : NULL);
     if (status != ATTUNE_OK) return status;
-    fprintf(to, "  %s\n    grid of %d, %d threads a block, %d bytes of shared memory", needs.config, step->launch.grid,
-            step->launch.threads, step->launch.shared_bytes);
+    fprintf(to, "  %s\n    grid of %d, %d threads a block, %d bytes of shared memory", needs.config,
+            attune_launch_blocks(&step->launch, device), step->launch.threads, step->launch.shared_bytes);
     if (needs.registers >= 0)
       fprintf(to, ", %s%d registers, %d blocks an SM", kernels != NULL ? "" : "about ", needs.registers,
               needs.blocks_per_sm);
@@ -45,12 +45,12 @@ json_t *attune_steps_to_json(const attune_steps *steps, const attune_device *dev
     const attune_step *step = &steps->steps[i];
     kernel_needs needs;
     if (needs_of(&needs, step, device, kernels != NULL ? kernels[i] : NULL) == ATTUNE_OK &&
-        json_array_append_new(array,
-                              json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:o}", "config", needs.config, "grid",
-                                        step->launch.grid, "threads", step->launch.threads, "shared_dynamic_bytes",
-                                        step->launch.shared_bytes, "registers", attune_json_count(needs.registers),
-                                        "spill_bytes", attune_json_count(needs.spill_bytes), "blocks_per_sm",
-                                        attune_json_count(needs.blocks_per_sm))) == 0)
+        json_array_append_new(array, json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:o}", "config", needs.config, "grid",
+                                               attune_launch_blocks(&step->launch, device), "threads",
+                                               step->launch.threads, "shared_dynamic_bytes", step->launch.shared_bytes,
+                                               "registers", attune_json_count(needs.registers), "spill_bytes",
+                                               attune_json_count(needs.spill_bytes), "blocks_per_sm",
+                                               attune_json_count(needs.blocks_per_sm))) == 0)
       continue;
     json_decref(array);
     array = NULL;

@@ -66,6 +66,7 @@ static attune_status report(verification *self, const char *inputs, const attune
   snprintf(allowed, sizeof allowed, "%.3g", verdict->error_bound);
   snprintf(unfused, sizeof unfused, "%.3g", verdict->unfused_error);
   snprintf(lse_error, sizeof lse_error, "%.3g", verdict->lse_error);
+  if (!self->problem.want_lse) snprintf(lse_error, sizeof lse_error, "-");
   snprintf(rows, sizeof rows, "%lld", (long long)verdict->rows_checked);
   const char *const cells[COLUMN_COUNT] = {
       inputs, verdict->passed ? "right" : "WRONG", error, allowed, unfused, lse_error, rows};
