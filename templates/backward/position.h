@@ -26,8 +26,8 @@ template <class tile_of> ATTUNE_DEVICE int first_tile_of(const tile_of &at) {
 ATTUNE_DEVICE int start_of_walk(const work_tile &at) {
   return first_tile_of(at);
 }
-/* On the diagonal, as far as the mask leaves it: blocks that work on the same head at a time are then at different
- * queries, whose sums they would else hold up in L2. */
+/* On the diagonal, as far as the mask leaves it: blocks that work on the same head at a time then add to dQ in
+ * different places. */
 ATTUNE_DEVICE int start_of_walk(const key_tile &at) {
   const int first = first_tile_of(at);
   return first + maximum(0, at.key_begin / tile_queries - first) % at.tiles;

@@ -5,7 +5,7 @@
  * each slot. Every other warpgroup is a consumer: it owns 64 of the keys, as rows of S^T = K Q^T and dP^T = V dO^T, so
  * that P^T and dS^T are, packed, operands of dV += P^T dO and dK += dS^T Q. For dQ = dS K the consumers leave dS^T in
  * shared memory, which all of them then read: each computes its part of the tile's dQ (dq_partial.h) and adds it to
- * sums in device memory, in whichever order blocks come.
+ * sums in device memory, in whichever order blocks come. Above head_dim 128 two consumers share 64 keys (wgmma_wide.h).
  *
  * dS^T has two slots: a consumer that comes to the barrier of a step has ended its products of the step before, so that
  * behind the barrier the slot of that step is free. */

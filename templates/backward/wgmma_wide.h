@@ -73,7 +73,7 @@ ATTUNE_DEVICE void apply_weights(float (&dp)[tile_m / 2], shared_address shared,
   }
 }
 
-/* One of the two. columns: of its gradient; own_columns: of the products that its pairs come from. */
+/* One of the two. */
 template <bool of_values>
 ATTUNE_DEVICE void run_half(const attune_backward_arguments &a, shared_address shared, const smem_map &smem,
                             const position &start) {
