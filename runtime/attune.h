@@ -224,7 +224,7 @@ typedef struct {
  * the gradients of other rows in the tiles that it shares, hidden or not. Each element of dk and dv is summed up by one
  * thread, in one order; so is dq where the problem is deterministic, while else family wgmma adds it up in the order in
  * which blocks come. Nothing of the inputs may share memory with dq, dk and dv: what one kernel has written, the next
- * one would read. */
+ * one would read. A run refuses a gradient whose pointer is also that of another tensor. */
 typedef struct {
   size_t struct_size;    /* sizeof(attune_tensors), set by attune_tensors_init */
   const void *q, *k, *v; /* (batch, seqlen, heads, head_dim), elements of dtype */

@@ -101,10 +101,27 @@ static attune_status check_block_mask(const attune_problem *problem, const attun
   return attune_check_pointer("block_mask.indices", block_mask->indices, sizeof(int32_t));
 }
 
+/* A gradient in the place of what later kernels read; those of packed tensors begin apart, as their tensors do. */
+static attune_status check_gradients(const attune_problem *problem, const attune_tensors *t) {
+  const struct {
+    const char *name;
+    const void *at;
+  } tensors[] = {{"dq", t->dq}, {"dk", t->dk}, {"dv", t->dv}, {"q", t->q},
+                 {"k", t->k},   {"v", t->v},   {"o", t->o},   {"d_o", t->d_o}};
+  if (problem->operation == ATTUNE_FORWARD) return ATTUNE_OK;
+  for (size_t i = 0; i < 3; i++)
+    for (size_t j = i + 1; j < sizeof tensors / sizeof *tensors; j++)
+      if (tensors[i].at == tensors[j].at)
+        return attune_fail(ATTUNE_BAD_POINTER, "%s and %s are both %p; give each gradient memory of its own",
+                           tensors[i].name, tensors[j].name, tensors[i].at);
+  return ATTUNE_OK;
+}
+
 static attune_status check_inputs(const attune_problem *problem, const attune_run_inputs *run) {
   attune_status status = ATTUNE_OK;
   for (attune_tensor_id tensor = 0; tensor < ATTUNE_TENSOR_PARAM && status == ATTUNE_OK; tensor++)
     status = check_tensor(&attune_tensor_table[tensor], problem, attune_tensor_of_run(run, tensor));
+  if (status == ATTUNE_OK) status = check_gradients(problem, &run->tensors);
   if (status == ATTUNE_OK) status = check_values(problem, &run->tensors);
   if (status == ATTUNE_OK) status = check_surplus(problem, &run->tensors);
   return status == ATTUNE_OK ? check_block_mask(problem, &run->tensors.block_mask) : status;

@@ -255,6 +255,13 @@ static void test_backward_pointers(void **state) {
     assert_says(tensors[i].floats ? "2 bytes past a multiple of 4" : "8 bytes past a multiple of 16");
   }
   const int launches = record().launches;
+  attune_tensors shared = f->tensors;
+  shared.dq = (void *)(uintptr_t)shared.d_o;
+  assert_int_equal(attune_run(b.plan, &shared, b.workspace, b.size, NULL), ATTUNE_BAD_POINTER);
+  assert_says("dq and d_o are both");
+  shared.dq = shared.dv;
+  assert_int_equal(attune_run(b.plan, &shared, b.workspace, b.size, NULL), ATTUNE_BAD_POINTER);
+  assert_says("dq and dv are both");
   assert_int_equal(attune_run(b.plan, &f->tensors, b.workspace, b.size - 1, NULL), ATTUNE_WORKSPACE_TOO_SMALL);
   assert_int_equal(attune_run(b.plan, &f->tensors, NULL, b.size, NULL), ATTUNE_BAD_POINTER);
   assert_says("workspace");
