@@ -82,8 +82,13 @@ static attune_status rank(attune_search *search, attune_trial **trials, int coun
     trial->seconds = attune_estimate_with(&trial->config, &search->problem, search->device, footprints, &memo);
     bool fits = isfinite(trial->seconds);
     trial->status = fits ? ATTUNE_MEASURED_OK : ATTUNE_MEASURED_INVALID;
-    snprintf(trial->note, sizeof trial->note, "model: %d registers, %d bytes spilled%s", most_registers(footprints),
-             attune_trial_spills(trial), fits ? "" : "; no block fits an SM");
+    attune_launch launch;
+    const bool serves = attune_launch_of(&launch, &trial->config, &search->problem) == ATTUNE_OK;
+    snprintf(trial->note, sizeof trial->note, "model: %d registers, %d bytes spilled%s%s", most_registers(footprints),
+             attune_trial_spills(trial), fits ? "" : "; ",
+             fits     ? ""
+             : serves ? "no block fits an SM"
+                      : attune_message());
     char remark[160];
     if (attune_trial_remark(remark, sizeof remark, trial) && trial != search->trials.initial) {
       trial->status = ATTUNE_MEASURED_SKIPPED;
