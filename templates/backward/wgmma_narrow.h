@@ -12,7 +12,6 @@ constexpr bool dv_before_ds = false;
 ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_address shared, const smem_map &smem,
                                 const position &start, int group) {
   const attune_arguments &problem = a.problem;
-  const attune_gradients &g = a.gradients;
   const int lane = thread_index() % 32, thread = thread_index() % 128;
   const int warp_row = thread_index() / 32 * 16 - 64; // of the tile; the loading warpgroup comes before
   const int key = start.at.key_begin + warp_row + lane / 4;
@@ -143,13 +142,7 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
     const unsigned long long ds_turned =
         descriptor_n_major(ds + (dq_by_rows ? group * kv_panel_bytes : 0), kv_panel_bytes);
     float dq[dq_columns / 2];
-    const unsigned long long k_turned = operand_of(2);
-    wgmma_fence();
-    wgmma_ss_m_major_first(dq, ds_turned, k_turned);
-#pragma unroll
-    for (int n = 1; n < tile_n / 16; n++)
-      wgmma_ss_m_major(dq, ds_turned + n * 16 * row_bytes / 16, k_turned + n * 16 * row_bytes / 16, true);
-    wgmma_commit();
+    multiply_ds(dq, ds_turned, operand_of(2));
     fence_registers(dk);
     fence_registers(slopes);
     wgmma_fence();
@@ -191,11 +184,6 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
     add_rest();
     named_barrier_sync(CONSUMERS_BARRIER, 128 * consumers); // all have left K and V
   }
-  const int first = start.at.key_begin + warp_row, head_kv = start.at.head / problem.group;
-  store_gradient<head_dim>((char *)g.dk +
-                               2 * (start.at.batch * g.dk_batch + head_kv * g.dk_heads + first * g.dk_seqlen),
-                           2 * g.dk_seqlen, start.at.seqlen_k - first, shared + k_offset, warp_row, dk, g.scale);
-  store_gradient<head_dim_v>((char *)g.dv +
-                                 2 * (start.at.batch * g.dv_batch + head_kv * g.dv_heads + first * g.dv_seqlen),
-                             2 * g.dv_seqlen, start.at.seqlen_k - first, shared + v_offset, warp_row, dv, 1.0f);
+  store_dk(a, shared, start.at, warp_row, dk);
+  store_dv(a, shared, start.at, warp_row, dv);
 }

@@ -80,3 +80,29 @@ ATTUNE_DEVICE void store_gradient(char *to, long long row_bytes_out, int rows, s
                        load_shared_128(tile + swizzled_chunk(kv_panel_bytes, warp_row + row, chunk)));
   }
 }
+
+/* dK and dV of a warpgroup's keys; warp_row: the warp's first, in the tiles of K and V. */
+ATTUNE_DEVICE void store_dk(const attune_backward_arguments &a, shared_address shared, const key_tile &at, int warp_row,
+                            const float (&dk)[head_dim / 2]) {
+  const attune_gradients &g = a.gradients;
+  const int first = at.key_begin + warp_row, head_kv = at.head / a.problem.group;
+  store_gradient<head_dim>((char *)g.dk + 2 * (at.batch * g.dk_batch + head_kv * g.dk_heads + first * g.dk_seqlen),
+                           2 * g.dk_seqlen, at.seqlen_k - first, shared + k_offset, warp_row, dk, g.scale);
+}
+ATTUNE_DEVICE void store_dv(const attune_backward_arguments &a, shared_address shared, const key_tile &at, int warp_row,
+                            const float (&dv)[head_dim_v / 2]) {
+  const attune_gradients &g = a.gradients;
+  const int first = at.key_begin + warp_row, head_kv = at.head / a.problem.group;
+  store_gradient<head_dim_v>((char *)g.dv + 2 * (at.batch * g.dv_batch + head_kv * g.dv_heads + first * g.dv_seqlen),
+                             2 * g.dv_seqlen, at.seqlen_k - first, shared + v_offset, warp_row, dv, 1.0f);
+}
+
+/* Starts a part of dQ = dS K, once dS^T is there from all. */
+ATTUNE_DEVICE void multiply_ds(float (&dq)[dq_columns / 2], unsigned long long ds_turned, unsigned long long k_turned) {
+  wgmma_fence();
+  wgmma_ss_m_major_first(dq, ds_turned, k_turned);
+#pragma unroll
+  for (int n = 1; n < tile_n / 16; n++)
+    wgmma_ss_m_major(dq, ds_turned + n * 16 * row_bytes / 16, k_turned + n * 16 * row_bytes / 16, true);
+  wgmma_commit();
+}

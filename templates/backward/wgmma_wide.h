@@ -80,7 +80,6 @@ ATTUNE_DEVICE void run_half(const attune_backward_arguments &a, shared_address s
   constexpr int columns = of_values ? head_dim_v : head_dim;
   constexpr int group = of_values ? 0 : 1;
   const attune_arguments &problem = a.problem;
-  const attune_gradients &g = a.gradients;
   const int lane = thread_index() % 32, thread = thread_index() % 128, warp_row = thread / 32 * 16;
   const int key = start.at.key_begin + warp_row + lane / 4;
   // The low words of what K or V, and K for dQ, are as operands.
@@ -140,14 +139,8 @@ ATTUNE_DEVICE void run_half(const attune_backward_arguments &a, shared_address s
     if constexpr (of_values) issue_own();
     named_barrier_sync(CONSUMERS_BARRIER, 256); // dS^T is there; the weights were read
 
-    const unsigned long long ds_turned = descriptor_n_major(ds, kv_panel_bytes), k_turned = operand_of(1);
     float dq[dq_columns / 2];
-    wgmma_fence();
-    wgmma_ss_m_major_first(dq, ds_turned, k_turned);
-#pragma unroll
-    for (int n = 1; n < tile_n / 16; n++)
-      wgmma_ss_m_major(dq, ds_turned + n * 16 * row_bytes / 16, k_turned + n * 16 * row_bytes / 16, true);
-    wgmma_commit();
+    multiply_ds(dq, descriptor_n_major(ds, kv_panel_bytes), operand_of(1));
     if constexpr (!of_values) issue_own();
     wgmma_wait<of_values ? 0 : 1>();
     fence_registers(dq);
@@ -172,15 +165,10 @@ ATTUNE_DEVICE void run_half(const attune_backward_arguments &a, shared_address s
     }
     named_barrier_sync(CONSUMERS_BARRIER, 256); // both have left K and V
   }
-  const int first = start.at.key_begin + warp_row, head_kv = start.at.head / problem.group;
   if constexpr (of_values)
-    store_gradient<head_dim_v>((char *)g.dv +
-                                   2 * (start.at.batch * g.dv_batch + head_kv * g.dv_heads + first * g.dv_seqlen),
-                               2 * g.dv_seqlen, start.at.seqlen_k - first, shared + v_offset, warp_row, sums, 1.0f);
+    store_dv(a, shared, start.at, warp_row, sums);
   else
-    store_gradient<head_dim>((char *)g.dk +
-                                 2 * (start.at.batch * g.dk_batch + head_kv * g.dk_heads + first * g.dk_seqlen),
-                             2 * g.dk_seqlen, start.at.seqlen_k - first, shared + k_offset, warp_row, sums, g.scale);
+    store_dk(a, shared, start.at, warp_row, sums);
 }
 
 ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_address shared, const smem_map &smem,
