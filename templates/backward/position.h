@@ -7,30 +7,17 @@
 #if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
 using walk_state = tile_walk;
 #else
-/* Between the bounds all tiles are seen: upwards from one of them, and round to those before it. */
+/* Between the bounds all tiles are seen, upwards: blocks of a causal mask, which begin on the diagonal, then add to dQ
+ * in different places. */
 struct walk_state {
-  int tile, left;  // how many follow
+  int tile;
   bool full, more; // nothing is masked in it; others follow
 };
 
-template <class tile_of> ATTUNE_DEVICE void take_tile(walk_state &walk, const tile_of &at, int tile, int left) {
+template <class tile_of> ATTUNE_DEVICE void take_tile(walk_state &walk, const tile_of &at, int tile) {
   walk.tile = tile;
-  walk.left = left;
   walk.full = tile >= at.full_begin && tile < at.full_end;
-  walk.more = left > 0;
-}
-
-template <class tile_of> ATTUNE_DEVICE int first_tile_of(const tile_of &at) {
-  return at.last_tile - at.tiles + 1;
-}
-ATTUNE_DEVICE int start_of_walk(const work_tile &at) {
-  return first_tile_of(at);
-}
-/* On the diagonal, as far as the mask leaves it: blocks that work on the same head at a time then add to dQ in
- * different places. */
-ATTUNE_DEVICE int start_of_walk(const key_tile &at) {
-  const int first = first_tile_of(at);
-  return first + maximum(0, at.key_begin / tile_queries - first) % at.tiles;
+  walk.more = tile < at.last_tile;
 }
 #endif
 
@@ -52,15 +39,7 @@ ATTUNE_DEVICE void begin_walk(position &p, const attune_arguments &problem) {
 #if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
   p.walk = first_of_walk(problem, p.at);
 #else
-  take_tile(p.walk, p.at, start_of_walk(p.at), p.at.tiles - 1);
-#endif
-}
-
-ATTUNE_DEVICE bool is_last(const position &p) {
-#if OPERATION_DQ
-  return !p.walk.more;
-#else
-  return !p.walk.more && p.at.head + 1 >= p.end_head;
+  take_tile(p.walk, p.at, p.at.last_tile - p.at.tiles + 1);
 #endif
 }
 
@@ -70,7 +49,7 @@ ATTUNE_DEVICE bool advance(position &p, const attune_arguments &problem) {
 #if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
     step_walk(p.walk, problem, p.at);
 #else
-    take_tile(p.walk, p.at, p.walk.tile == p.at.last_tile ? first_tile_of(p.at) : p.walk.tile + 1, p.walk.left - 1);
+    take_tile(p.walk, p.at, p.walk.tile + 1);
 #endif
     return true;
   }
@@ -85,6 +64,10 @@ ATTUNE_DEVICE bool advance(position &p, const attune_arguments &problem) {
 }
 
 #if !OPERATION_DQ
+ATTUNE_DEVICE bool is_last(const position &p) {
+  return !p.walk.more && p.at.head + 1 >= p.end_head;
+}
+
 /* At the index-th tile of keys; false: it has no keys. */
 ATTUNE_DEVICE bool find_position(position &p, const attune_backward_arguments &a, int index) {
   const attune_arguments &problem = a.problem;

@@ -46,6 +46,48 @@ ATTUNE_DEVICE void pack_operand(step_operand &out, const float (&c)[tile_m / 2])
       out[n][e] = pack(c[8 * n + 2 * e], c[8 * n + 2 * e + 1]);
 }
 
+/* Calls work(n, half, e, lse, delta) for each pair of a thread's accumulators; terms: of the step. */
+template <class pair_work> ATTUNE_DEVICE void each_pair(shared_address terms, const pair_work &work) {
+#pragma unroll
+  for (int n = 0; n < tile_m / 8; n++) {
+    const vec128 t = load_shared_128(terms + (n * 8 + thread_index() % 4 * 2) * 8);
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+      for (int e = 0; e < 2; e++)
+        work(n, half, e, float_of_bits(t.x[2 * e]), float_of_bits(t.x[2 * e + 1]));
+  }
+}
+
+/* Starts sums += operand B, for B's rows a step's queries. */
+template <int count>
+ATTUNE_DEVICE void add_product(float (&sums)[count], step_operand &operand, unsigned long long turned) {
+  fence_registers(sums);
+  fence_registers(operand);
+  wgmma_fence();
+#pragma unroll
+  for (int n = 0; n < tile_m / 16; n++)
+    wgmma_rs(sums, operand[n], turned + n * 16 * row_bytes / 16, true);
+  wgmma_commit();
+}
+
+/* The rows of dS^T of this warp to a slot, as products read them. */
+ATTUNE_DEVICE void store_ds(shared_address ds, int warp_row, const step_operand &slopes) {
+  const int lane = thread_index() % 32;
+  const shared_address row = ds + swizzled_chunk(kv_panel_bytes, warp_row + lane % 16, lane / 16);
+#pragma unroll
+  for (int n = 0; n < tile_m / 16; n++) // chunk 2n swizzled is the first one's address with bits inverted
+    stmatrix_x4((row ^ n % 4 * 32) + n / 4 * kv_panel_bytes, slopes[n]);
+  fence_proxy_async();
+}
+
+/* Adds a thread's first sums, so many times four, to dQ's. */
+template <int chunks, int count> ATTUNE_DEVICE void add_to_dq(float *to, const float (&dq)[count]) {
+#pragma unroll
+  for (int n = 0; n < chunks; n++)
+    reduce_add_128(to + n * 512, dq[4 * n], dq[4 * n + 1], dq[4 * n + 2], dq[4 * n + 3]);
+}
+
 /* Starts C = A B^T, of 64 keys and a step's queries. */
 template <int columns>
 ATTUNE_DEVICE void multiply_rows(float (&c)[tile_m / 2], unsigned long long keys, unsigned long long queries) {

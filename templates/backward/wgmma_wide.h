@@ -15,26 +15,19 @@ ATTUNE_DEVICE shared_address weights_of_thread(shared_address shared) {
 ATTUNE_DEVICE void find_weights(float (&s)[tile_m / 2], const attune_arguments &problem,
                                 [[maybe_unused]] const score_place &place, const key_tile &at,
                                 const step_record &record, int key, shared_address shared, shared_address terms) {
-  const int lane = thread_index() % 32;
+  [[maybe_unused]] const int lane = thread_index() % 32;
   [[maybe_unused]] float weights[tile_m / 2];
-#pragma unroll
-  for (int n = 0; n < tile_m / 8; n++) {
-    const vec128 t = load_shared_128(terms + (n * 8 + lane % 4 * 2) * 8);
-#pragma unroll
-    for (int half = 0; half < 2; half++)
-#pragma unroll
-      for (int e = 0; e < 2; e++) {
-        float &score = score_at(s, n, half, e);
+  each_pair(terms, [&](int n, int half, int e, float lse, float) {
+    float &score = score_at(s, n, half, e);
 #if SCORE_SOFTCAP || SCORE_EXPRESSION
-        float &weight = score_at(weights, n, half, e);
-        weight = 1.0f;
-        differentiate(score, weight, problem, place, place_in_step(record.query + 2 * (lane % 4), n * 8 + e),
-                      key + half * 8, float_of_bits(t.x[2 * e]), 0.0f);
+    float &weight = score_at(weights, n, half, e);
+    weight = 1.0f;
+    differentiate(score, weight, problem, place, place_in_step(record.query + 2 * (lane % 4), n * 8 + e),
+                  key + half * 8, lse, 0.0f);
 #else
-        score = probability_of(score, problem, float_of_bits(t.x[2 * e]));
+    score = probability_of(score, problem, lse);
 #endif
-      }
-  }
+  });
   if (record.bits & IS_MASKED) {
     mask_pairs(s, problem, at, record.head, key, record.query);
 #if SCORE_SOFTCAP || SCORE_EXPRESSION
@@ -119,37 +112,17 @@ ATTUNE_DEVICE void run_half(const attune_backward_arguments &a, shared_address s
       apply_weights(pairs, shared, terms);
     }
     pack_operand(operand, pairs);
-    if constexpr (!of_values) {
-      const shared_address ds_row = ds + swizzled_chunk(kv_panel_bytes, warp_row + lane % 16, lane / 16);
-#pragma unroll
-      for (int n = 0; n < tile_m / 16; n++) // chunk 2n swizzled is the first one's address with bits inverted
-        stmatrix_x4(ds_row ^ n * 32, operand[n]);
-      fence_proxy_async(); // products read it
-    }
+    if constexpr (!of_values) store_ds(ds, warp_row, operand);
     const unsigned long long turned = descriptor_n_major(of_values ? d_o : q, q_panel_bytes);
-    auto issue_own = [&]() {
-      fence_registers(sums);
-      fence_registers(operand);
-      wgmma_fence();
-#pragma unroll
-      for (int n = 0; n < tile_m / 16; n++)
-        wgmma_rs(sums, operand[n], turned + n * 16 * row_bytes / 16, true);
-      wgmma_commit();
-    };
-    if constexpr (of_values) issue_own();
+    if constexpr (of_values) add_product(sums, operand, turned);
     named_barrier_sync(CONSUMERS_BARRIER, 256); // dS^T is there; the weights were read
 
     float dq[dq_columns / 2];
     multiply_ds(dq, descriptor_n_major(ds, kv_panel_bytes), operand_of(1));
-    if constexpr (!of_values) issue_own();
+    if constexpr (!of_values) add_product(sums, operand, turned);
     wgmma_wait<of_values ? 0 : 1>();
     fence_registers(dq);
-    if (record.bits & ADDS_DQ) {
-      float *const to = dq_part(a, record.dq_tile, group, thread);
-#pragma unroll
-      for (int n = 0; n < dq_columns / 8; n++)
-        reduce_add_128(to + n * 512, dq[4 * n], dq[4 * n + 1], dq[4 * n + 2], dq[4 * n + 3]);
-    }
+    if (record.bits & ADDS_DQ) add_to_dq<dq_columns / 8>(dq_part(a, record.dq_tile, group, thread), dq);
     wgmma_wait<0>();
     fence_registers(sums);
     fence_registers(operand);

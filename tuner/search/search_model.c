@@ -69,6 +69,11 @@ static int most_registers(const attune_footprint footprints[ATTUNE_STEPS_MAX]) {
   return most;
 }
 
+static const char *why_not(const attune_search *search, const attune_config *config) {
+  attune_launch launch;
+  return attune_launch_of(&launch, config, &search->problem) == ATTUNE_OK ? "no block fits an SM" : attune_message();
+}
+
 /* Registers and spills from the architecture's compiler make the estimate; the rows are unverified yet. What the model
  * assumes to overlap and the compiler has serialised has no estimate that holds. */
 static attune_status rank(attune_search *search, attune_trial **trials, int count) {
@@ -82,13 +87,8 @@ static attune_status rank(attune_search *search, attune_trial **trials, int coun
     trial->seconds = attune_estimate_with(&trial->config, &search->problem, search->device, footprints, &memo);
     bool fits = isfinite(trial->seconds);
     trial->status = fits ? ATTUNE_MEASURED_OK : ATTUNE_MEASURED_INVALID;
-    attune_launch launch;
-    const bool serves = attune_launch_of(&launch, &trial->config, &search->problem) == ATTUNE_OK;
     snprintf(trial->note, sizeof trial->note, "model: %d registers, %d bytes spilled%s%s", most_registers(footprints),
-             attune_trial_spills(trial), fits ? "" : "; ",
-             fits     ? ""
-             : serves ? "no block fits an SM"
-                      : attune_message());
+             attune_trial_spills(trial), fits ? "" : "; ", fits ? "" : why_not(search, &trial->config));
     char remark[160];
     if (attune_trial_remark(remark, sizeof remark, trial) && trial != search->trials.initial) {
       trial->status = ATTUNE_MEASURED_SKIPPED;
