@@ -68,15 +68,22 @@ ATTUNE_DEVICE bool is_last(const position &p) {
   return !p.walk.more && p.at.head + 1 >= p.end_head;
 }
 
-/* At the index-th tile of keys; false: it has no keys. */
+/* At the index-th tile of keys; false: it has no keys. Heads are worked on in sections whose queries L2 holds, and of a
+ * section all first tiles first: of a causal mask these are the longest. */
+constexpr int section_bytes = 32 << 20;
+constexpr int query_bytes = 2 * (head_dim + head_dim_v) + 4 * head_dim; // Q, dO, and sums of dQ
+
 ATTUNE_DEVICE bool find_position(position &p, const attune_backward_arguments &a, int index) {
   const attune_arguments &problem = a.problem;
-  const int heads_kv = problem.heads_q / problem.group, place = index / a.gradients.tiles_n;
+  const int heads_kv = problem.heads_q / problem.group, heads = heads_kv * problem.batch, tiles_n = a.gradients.tiles_n;
+  const int section = maximum(1, section_bytes / (query_bytes * problem.group) / problem.seqlen_q);
+  const int before = index / (section * tiles_n) * section, inside = index - before * tiles_n;
+  const int across = minimum(section, heads - before), place = before + inside % across;
   p = position();
   p.at.batch = place / heads_kv;
   p.at.head = place % heads_kv * problem.group;
   p.end_head = p.at.head + problem.group;
-  if (!find_rows(p.at, problem, index % a.gradients.tiles_n)) return false;
+  if (!find_rows(p.at, problem, inside / across)) return false;
   if (p.at.tiles > 0) begin_walk(p, problem);
   return true;
 }
