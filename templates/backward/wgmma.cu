@@ -7,8 +7,7 @@
  * shared memory, which all of them then read: each computes its part of the tile's dQ (dq_partial.h) and adds it to
  * sums in device memory, in whichever order blocks come. Above head_dim 128 two consumers share 64 keys (wgmma_wide.h).
  *
- * dS^T has two slots: a consumer that comes to the barrier of a step has ended its products of the step before, so that
- * behind the barrier the slot of that step is free. */
+ * dS^T has two slots. */
 #include "wgmma_rows.h"
 #if HEAD_DIM > 128 || HEAD_DIM_V > 128
 #include "wgmma_wide.h"
@@ -25,8 +24,12 @@ ATTUNE_KERNEL(threads, min_blocks_per_sm) KERNEL_NAME(const attune_backward_argu
     init_barriers(smem.kv_full, 1, 1);
     init_barriers(smem.kv_landed, 1, 1);
     init_barriers(smem.step_full, stages, full_arrivals);
-    init_barriers(smem.step_empty, stages, consumers);
+    init_barriers(smem.step_empty, stages, empty_arrivals);
     init_barriers(smem.step_landed, stages, 1);
+#if HEAD_DIM <= 128 && HEAD_DIM_V <= 128
+    init_barriers(smem.ds_full, 2, 4 * consumers);
+    init_barriers(smem.ds_empty, 2, 4 * consumers);
+#endif
     mbarrier_init_fence();
   }
   barrier();

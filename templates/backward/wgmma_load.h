@@ -9,11 +9,14 @@
 
 #if HEAD_DIM > 128 || HEAD_DIM_V > 128
 constexpr int k_tile_panels = consumers * dq_columns / 64; // of K, of which each warpgroup takes as many columns for dQ
+constexpr int empty_arrivals = consumers;
 #else
 constexpr int k_tile_panels = k_panels;
+constexpr int empty_arrivals = 4 * consumers; // from each warp: in a step they meet at no barrier
 #endif
 constexpr int step_panels_bytes = (k_panels + v_panels) * q_panel_bytes; // of Q and dO
 constexpr int full_arrivals = 2;                                         // for the copies, and for the terms
+constexpr int delta_bytes = tile_m * 4; // of a step's LSEs, behind which there are its deltas
 
 /* What the load warp leaves of a step besides tiles and terms: the first query; its tile in dQ's sums, those of all
  * heads counted through; the head; and bits. */
@@ -22,6 +25,7 @@ enum step_bits {
   IS_LAST = 2,
   ADDS_DQ = 4 // it is not a tile past the end, which a walk has where it found none
 };
+constexpr int NO_TILE = -1;
 struct step_record {
   int query, dq_tile, head, bits;
 };
@@ -86,7 +90,9 @@ ATTUNE_DEVICE void run_load_warp(const attune_backward_arguments &a, const attun
     for (int i = lane; i < tile_m / 2; i += 32) {
       vec128 terms = {};
       if (first + 2 * i < a.gradients.rows_padded) terms = load_global_128(terms_of_row(a, batch, head, first + 2 * i));
-      store_shared_128(shared + terms_offset + steps.slot * terms_slot_bytes + i * 16, terms);
+      const shared_address lse = shared + terms_offset + steps.slot * terms_slot_bytes + i * 8;
+      store_shared_64(lse, {{terms.x[0], terms.x[2]}});
+      store_shared_64(lse + delta_bytes, {{terms.x[1], terms.x[3]}});
     }
     if (clears) {
       mbarrier_wait(landed, landed_parities >> steps.slot & 1);

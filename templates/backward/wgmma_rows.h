@@ -46,17 +46,57 @@ ATTUNE_DEVICE void pack_operand(step_operand &out, const float (&c)[tile_m / 2])
       out[n][e] = pack(c[8 * n + 2 * e], c[8 * n + 2 * e + 1]);
 }
 
-/* Calls work(n, half, e, lse, delta) for each pair of a thread's accumulators; terms: of the step. */
-template <class pair_work> ATTUNE_DEVICE void each_pair(shared_address terms, const pair_work &work) {
+/* LSE or delta of the queries of a thread's pairs, from those of a step. */
+using pair_terms = float[tile_m / 4];
+ATTUNE_DEVICE void load_terms(pair_terms &out, shared_address terms) {
 #pragma unroll
   for (int n = 0; n < tile_m / 8; n++) {
-    const vec128 t = load_shared_128(terms + (n * 8 + thread_index() % 4 * 2) * 8);
+    const vec64 two = load_shared_64(terms + (n * 8 + thread_index() % 4 * 2) * 4);
+    out[2 * n] = float_of_bits(two.x[0]);
+    out[2 * n + 1] = float_of_bits(two.x[1]);
+  }
+}
+
+/* Calls work(n, half, e, term) for each of a thread's pairs. */
+template <class pair_work> ATTUNE_DEVICE void each_pair(const pair_terms &terms, const pair_work &work) {
+#pragma unroll
+  for (int n = 0; n < tile_m / 8; n++)
 #pragma unroll
     for (int half = 0; half < 2; half++)
 #pragma unroll
       for (int e = 0; e < 2; e++)
-        work(n, half, e, float_of_bits(t.x[2 * e]), float_of_bits(t.x[2 * e + 1]));
-  }
+        work(n, half, e, terms[2 * n + e]);
+}
+
+/* What dS is P times: with what changes a score, its derivative too. */
+#if SCORE_SOFTCAP || SCORE_EXPRESSION
+constexpr bool has_weights = true;
+#else
+constexpr bool has_weights = false;
+#endif
+
+/* S^T of a step becomes P^T; weights, where has_weights, P times the derivative. key: the thread's first. */
+ATTUNE_DEVICE void find_probabilities(float (&s)[tile_m / 2], [[maybe_unused]] float (&weights)[tile_m / 2],
+                                      const attune_arguments &problem, [[maybe_unused]] const score_place &place,
+                                      const key_tile &at, const step_record &record, int key, const pair_terms &lse) {
+  [[maybe_unused]] const int query = record.query + 2 * (thread_index() % 4);
+  each_pair(lse, [&](int n, int half, int e, float lse_of_query) {
+    float &score = score_at(s, n, half, e);
+#if SCORE_SOFTCAP || SCORE_EXPRESSION
+    float &weight = score_at(weights, n, half, e);
+    weight = 1.0f;
+    differentiate(score, weight, problem, place, place_in_step(query, n * 8 + e), key + half * 8, lse_of_query, 0.0f);
+#else
+    score = probability_of(score, problem, lse_of_query);
+#endif
+  });
+  if (!(record.bits & IS_MASKED)) return;
+  mask_pairs(s, problem, at, record.head, key, record.query);
+#if SCORE_SOFTCAP || SCORE_EXPRESSION
+#pragma unroll
+  for (int i = 0; i < tile_m / 2; i++)
+    if (s[i] == 0.0f) weights[i] = 0.0f;
+#endif
 }
 
 /* Starts sums += operand B, for B's rows a step's queries. */

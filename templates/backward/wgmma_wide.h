@@ -1,69 +1,40 @@
 /* Backward wgmma: head dims whose dK and dV do not fit the accumulators of one warpgroup. Two warpgroups work on the
  * same 64 keys. The first has S^T, P and dV; the second dP^T, dS and dK, for which the first leaves weights in shared
- * memory: P, times what its change of scores has as a derivative. Each computes half of the columns of dQ. */
+ * memory: P, times what its change of scores has as a derivative. Each computes half of the columns of dQ.
+ *
+ * One that comes to the barrier of a step has ended its products of the step before, so that behind the barrier the
+ * slot of dS^T of that step is free. */
 #pragma once
 #include "wgmma_rows.h"
 
 enum wide_barrier_id { WEIGHTS_BARRIER = WARPGROUP_BARRIER }; // the weights are there
 
-/* A thread's weights: where the same thread of the other warpgroup has the same pairs. 16 bytes each, side by side. */
+/* A thread's weights (find_probabilities): where the same thread of the other warpgroup has the same pairs. 16 bytes
+ * each, side by side. */
 ATTUNE_DEVICE shared_address weights_of_thread(shared_address shared) {
   return shared + weights_offset + thread_index() % 128 * 16;
 }
 
-/* P of a step, from S^T; and its weights to shared memory. */
-ATTUNE_DEVICE void find_weights(float (&s)[tile_m / 2], const attune_arguments &problem,
-                                [[maybe_unused]] const score_place &place, const key_tile &at,
-                                const step_record &record, int key, shared_address shared, shared_address terms) {
-  [[maybe_unused]] const int lane = thread_index() % 32;
-  [[maybe_unused]] float weights[tile_m / 2];
-  each_pair(terms, [&](int n, int half, int e, float lse, float) {
-    float &score = score_at(s, n, half, e);
-#if SCORE_SOFTCAP || SCORE_EXPRESSION
-    float &weight = score_at(weights, n, half, e);
-    weight = 1.0f;
-    differentiate(score, weight, problem, place, place_in_step(record.query + 2 * (lane % 4), n * 8 + e),
-                  key + half * 8, lse, 0.0f);
-#else
-    score = probability_of(score, problem, lse);
-#endif
-  });
-  if (record.bits & IS_MASKED) {
-    mask_pairs(s, problem, at, record.head, key, record.query);
-#if SCORE_SOFTCAP || SCORE_EXPRESSION
-#pragma unroll
-    for (int i = 0; i < tile_m / 2; i++)
-      if (s[i] == 0.0f) weights[i] = 0.0f;
-#endif
-  }
-#if SCORE_SOFTCAP || SCORE_EXPRESSION
-  const float(&left)[tile_m / 2] = weights;
-#else
-  const float(&left)[tile_m / 2] = s;
-#endif
+/* A step's weights to shared memory. */
+ATTUNE_DEVICE void store_weights(const float (&weights)[tile_m / 2], shared_address shared) {
   const shared_address to = weights_of_thread(shared);
 #pragma unroll
   for (int i = 0; i < tile_m / 8; i++)
-    store_shared_128(to + i * 2048, {{(unsigned)float_bits(left[4 * i]), (unsigned)float_bits(left[4 * i + 1]),
-                                      (unsigned)float_bits(left[4 * i + 2]), (unsigned)float_bits(left[4 * i + 3])}});
+    store_shared_128(to + i * 2048,
+                     {{(unsigned)float_bits(weights[4 * i]), (unsigned)float_bits(weights[4 * i + 1]),
+                       (unsigned)float_bits(weights[4 * i + 2]), (unsigned)float_bits(weights[4 * i + 3])}});
 }
 
 /* dS of a step, from dP^T. Where a weight is 0, so is dS, whatever V and dO are. */
-ATTUNE_DEVICE void apply_weights(float (&dp)[tile_m / 2], shared_address shared, shared_address terms) {
+ATTUNE_DEVICE void apply_weights(float (&dp)[tile_m / 2], shared_address shared, const pair_terms &deltas) {
   const shared_address from = weights_of_thread(shared);
-#pragma unroll
-  for (int n = 0; n < tile_m / 8; n++) {
-    const vec128 weights = load_shared_128(from + n * 2048),
-                 t = load_shared_128(terms + (n * 8 + thread_index() % 4 * 2) * 8);
-#pragma unroll
-    for (int half = 0; half < 2; half++)
-#pragma unroll
-      for (int e = 0; e < 2; e++) {
-        const float weight = float_of_bits(weights.x[2 * half + e]);
-        float &slope = score_at(dp, n, half, e);
-        slope = weight == 0.0f ? 0.0f : weight * (slope - float_of_bits(t.x[2 * e + 1]));
-      }
-  }
+  vec128 four = {};
+  each_pair(deltas, [&](int n, int half, int e, float delta) {
+    if (half == 0 && e == 0) four = load_shared_128(from + n * 2048);
+    const float weight = float_of_bits(four.x[2 * half + e]);
+    float &slope = score_at(dp, n, half, e);
+    slope = weight == 0.0f ? 0.0f : weight * (slope - delta);
+  });
 }
 
 /* One of the two. */
@@ -94,10 +65,12 @@ ATTUNE_DEVICE void run_half(const attune_backward_arguments &a, shared_address s
                          terms = shared + terms_offset + steps.slot * terms_slot_bytes,
                          ds = shared + ds_offset + ds_slot * ds_slot_bytes;
     float pairs[tile_m / 2];
+    pair_terms of_queries;
     step_operand operand;
     fence_registers(operands); // or the compiler keeps all that it derives from them in registers
     wgmma_fence();
     multiply_rows<of_values ? depth : width>(pairs, operand_of(0), descriptor_k_major(of_values ? q : d_o));
+    load_terms(of_queries, terms + (of_values ? 0 : delta_bytes));
     wgmma_wait<0>();
     fence_registers(pairs);
     if constexpr (of_values) {
@@ -105,11 +78,13 @@ ATTUNE_DEVICE void run_half(const attune_backward_arguments &a, shared_address s
       if (record.head != place.head)
         place = place_of(problem, start.at.batch, record.head, start.at.seqlen_q, start.at.seqlen_k);
 #endif
-      find_weights(pairs, problem, place, start.at, record, key, shared, terms);
+      float weights[tile_m / 2];
+      find_probabilities(pairs, weights, problem, place, start.at, record, key, of_queries);
+      store_weights(has_weights ? weights : pairs, shared);
       named_barrier_arrive(WEIGHTS_BARRIER, 256);
     } else {
       named_barrier_sync(WEIGHTS_BARRIER, 256);
-      apply_weights(pairs, shared, terms);
+      apply_weights(pairs, shared, of_queries);
     }
     pack_operand(operand, pairs);
     if constexpr (!of_values) store_ds(ds, warp_row, operand);

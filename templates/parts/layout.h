@@ -45,7 +45,7 @@ struct smem_map {
   shared_address q_full, o_full, q_empty, o_empty, o_slot;
   shared_address k_full, k_empty, v_full, v_empty, v_landed;
   shared_address queue_full, queue_empty, queue, k_tile;
-  shared_address record, kv_full, kv_landed, step_full, step_empty, step_landed;
+  shared_address record, kv_full, kv_landed, step_full, step_empty, step_landed, ds_full, ds_empty;
 };
 ATTUNE_DEVICE smem_map map_smem(shared_address start) {
   smem_map smem = {};

@@ -11,6 +11,9 @@
 
 typedef unsigned shared_address;
 
+struct alignas(8) vec64 {
+  unsigned x[2];
+};
 struct alignas(16) vec128 {
   unsigned x[4];
 };
@@ -270,6 +273,16 @@ ATTUNE_DEVICE vec128 load_shared_128(shared_address from) {
                : "r"(from)
                : "memory");
   return value;
+}
+
+ATTUNE_DEVICE vec64 load_shared_64(shared_address from) {
+  vec64 value;
+  asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];" : "=r"(value.x[0]), "=r"(value.x[1]) : "r"(from) : "memory");
+  return value;
+}
+
+ATTUNE_DEVICE void store_shared_64(shared_address to, vec64 value) {
+  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(to), "r"(value.x[0]), "r"(value.x[1]) : "memory");
 }
 
 ATTUNE_DEVICE void store_shared_32(shared_address to, unsigned value) {

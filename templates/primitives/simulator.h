@@ -16,6 +16,9 @@ extern "C" __attribute__((visibility("default"))) void attune_simulator_bind(con
 
 typedef unsigned shared_address;
 
+struct alignas(8) vec64 {
+  unsigned x[2];
+};
 struct alignas(16) vec128 {
   unsigned x[4];
 };
@@ -288,6 +291,16 @@ ATTUNE_DEVICE vec128 load_shared_128(shared_address from, int line = __builtin_L
   vec128 value;
   host->load_shared(&value, from, sizeof value, line);
   return value;
+}
+
+ATTUNE_DEVICE vec64 load_shared_64(shared_address from, int line = __builtin_LINE()) {
+  vec64 value;
+  host->load_shared(&value, from, sizeof value, line);
+  return value;
+}
+
+ATTUNE_DEVICE void store_shared_64(shared_address to, vec64 value, int line = __builtin_LINE()) {
+  host->store_shared(to, &value, sizeof value, line);
 }
 
 ATTUNE_DEVICE void store_shared_32(shared_address to, unsigned value, int line = __builtin_LINE()) {
