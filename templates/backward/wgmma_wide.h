@@ -7,7 +7,17 @@
 #pragma once
 #include "wgmma_rows.h"
 
-enum wide_barrier_id { WEIGHTS_BARRIER = WARPGROUP_BARRIER }; // the weights are there
+enum wide_barrier_id {
+  WEIGHTS_BARRIER = WARPGROUP_BARRIER, // the weights are there
+  VALUES_BARRIER,                      // the first warpgroup has come
+  KEYS_BARRIER                         // the second one
+};
+
+/* Both warpgroups meet. Not at one barrier: compute-sanitizer objects to one that they sync at in different places. */
+template <bool of_values> ATTUNE_DEVICE void meet() {
+  named_barrier_arrive(of_values ? VALUES_BARRIER : KEYS_BARRIER, 256);
+  named_barrier_sync(of_values ? KEYS_BARRIER : VALUES_BARRIER, 256);
+}
 
 /* A thread's weights (find_probabilities): where the same thread of the other warpgroup has the same pairs. 16 bytes
  * each, side by side. */
@@ -90,7 +100,7 @@ ATTUNE_DEVICE void run_half(const attune_backward_arguments &a, shared_address s
     if constexpr (!of_values) store_ds(ds, warp_row, operand);
     const unsigned long long turned = descriptor_n_major(of_values ? d_o : q, q_panel_bytes);
     if constexpr (of_values) add_product(sums, operand, turned);
-    named_barrier_sync(CONSUMERS_BARRIER, 256); // dS^T is there; the weights were read
+    meet<of_values>(); // dS^T is there; the weights were read
 
     float dq[dq_columns / 2];
     multiply_ds(dq, descriptor_n_major(ds, kv_panel_bytes), operand_of(1));
@@ -111,7 +121,7 @@ ATTUNE_DEVICE void run_half(const attune_backward_arguments &a, shared_address s
     mbarrier_wait(smem.kv_full, 0);
     while (!step()) {
     }
-    named_barrier_sync(CONSUMERS_BARRIER, 256); // both have left K and V
+    meet<of_values>(); // both have left K and V
   }
   if constexpr (of_values)
     store_dv(a, shared, start.at, warp_row, sums);

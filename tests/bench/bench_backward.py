@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Attune and other libraries' attention, backward, timed against each other in one process. One JSON line a point and peer.
-The sets are those of bench_forward.py: forward (the FlashAttention grid), gqa, dims, ragged.
+The sets are those of bench_forward.py: forward (the FlashAttention grid), gqa, dims, ragged; and gpt2, the attention of GPT-2
+medium as FlashAttention's paper times it: forward and backward together, 3.5 times the operations of the forward pass.
 
 Peers: attune, through its C API, with the kernels its dispatch chooses; attune-det, the same with deterministic = 1; fa2 and
-cudnn, PyTorch's FlashAttention-2 and cuDNN backends, by autograd; and fa3, fa3-det and fa4 if --peer-module names a Python
+cudnn, PyTorch's FlashAttention-2 and cuDNN backends, by autograd; eager, unfused, which only gpt2 times unless asked; and fa3, fa3-det and fa4 if --peer-module names a Python
 file that has fa3_fwd, fa3_bwd, fa4_fwd and fa4_bwd, with tensors of (batch, seqlen, heads, head_dim), and perhaps unpack().
 Every peer runs once a round, after the L2 was cleared; a time is the median of CUDA-event timings. Operations are counted as
 the FlashAttention papers count them: 2.5 times those of the forward pass. Each peer's gradients are checked against float64
@@ -21,9 +22,12 @@ from pathlib import Path
 import attune
 import gpu
 from bench_forward import torch_call
-from sets import SETS
+from sets import SETS, points_of
 
-BACKWARD_SETS = ["forward", "gqa", "dims", "ragged"]
+BACKWARD_SETS = {
+    **{name: SETS[name] for name in ("forward", "gqa", "dims", "ragged")},
+    "gpt2": points_of("bfloat16", [(64, 16, 16)], [1024], causals=[True], batches=[64]),
+}
 
 
 def load_module(path):
@@ -78,7 +82,7 @@ class Expected:
         return dict(error=float(f"{error:.4g}"), bound=float(f"{allowed:.4g}"))
 
 
-def attune_peer(context, expected, deterministic, q, k, v, d_o, causal):
+def attune_peer(context, expected, deterministic, both, q, k, v, d_o, causal):
     import torch
     batch, seqlen, heads, dim = q.shape
     fields = dict(dtype=attune.BF16 if q.dtype == torch.bfloat16 else attune.FP16, head_dim=dim, head_dim_v=dim, batch=batch,
@@ -91,40 +95,49 @@ def attune_peer(context, expected, deterministic, q, k, v, d_o, causal):
     gradients = [torch.full_like(t, float("nan")) for t in (q, k, v)]
     workspaces = [torch.empty(max(1, p.workspace), dtype=torch.uint8, device=q.device) for p in (forward, plan)]
     addresses = [t.data_ptr() for t in (q, k, v, o, lse)]
-    forward.bind(*addresses, workspaces[0].data_ptr(), stream)()
-    call = plan.bind(*addresses, workspaces[1].data_ptr(), stream, gradients=[t.data_ptr() for t in (d_o, *gradients)])
-    call.memory = q, k, v, o, lse, d_o, gradients, workspaces  # stays while the call does
+    run_forward = forward.bind(*addresses, workspaces[0].data_ptr(), stream)
+    run_forward()
+    backward = plan.bind(*addresses, workspaces[1].data_ptr(), stream, gradients=[t.data_ptr() for t in (d_o, *gradients)])
+
+    def call(memory=(q, k, v, o, lse, d_o, gradients, workspaces)):  # which stays while the call does
+        if both:
+            run_forward()
+        backward()
+
     call()
     torch.cuda.synchronize()
     return call, dict(config=plan.config, source=plan.source, **expected.check(gradients))
 
 
-def torch_peer(expected, peer, q, k, v, d_o, causal):
+def torch_peer(expected, peer, both, q, k, v, d_o, causal):
     """By autograd: PyTorch keeps (batch, heads, seqlen, head_dim)."""
     import torch
     headed = [t.transpose(1, 2).contiguous().requires_grad_() for t in (q, k, v)]
     grad = d_o.transpose(1, 2).contiguous()
+    forward = torch_call(peer, *headed, causal)
     with torch.enable_grad():
-        out = torch_call(peer, *headed, causal)()
+        out = None if both else forward()
 
     def call():
-        return torch.autograd.grad(out, headed, grad, retain_graph=True)
+        with torch.enable_grad():
+            return torch.autograd.grad(out if out is not None else forward(), headed, grad, retain_graph=not both)
 
     return call, expected.check([t.transpose(1, 2) for t in call()])
 
 
-def module_peer(module, expected, peer, q, k, v, d_o, causal):
+def module_peer(module, expected, peer, both, q, k, v, d_o, causal):
     library, _, kind = peer.partition("-")
-    out, lse = getattr(module, library + "_fwd")(q, k, v, causal=causal)
+    forward, backward = (getattr(module, library + way) for way in ("_fwd", "_bwd"))
+    of_forward = forward(q, k, v, causal=causal)
     more = dict(deterministic=True) if kind == "det" else {}
 
     def call():
-        return getattr(module, library + "_bwd")(d_o, q, k, v, out, lse, causal=causal, **more)
+        return backward(d_o, q, k, v, *(forward(q, k, v, causal=causal) if both else of_forward), causal=causal, **more)
 
     return call, expected.check(call()[:3])
 
 
-def bench_point(sink, context, module, peers, where, budget_s):
+def bench_point(sink, context, module, peers, where, both, budget_s):
     import torch
     B, H, Hk, Sq, Sk, D, causal, dtype = (where[x] for x in ("B", "H", "Hk", "Sq", "Sk", "D", "causal", "dtype"))
     q, k, v, d_o = (torch.randn(B, S, heads, D, dtype=getattr(torch, dtype), device="cuda")
@@ -132,18 +145,19 @@ def bench_point(sink, context, module, peers, where, budget_s):
     expected, prepare = Expected(q, k, v, d_o, causal), {}
     for peer in peers:
         if peer.startswith("attune"):
-            prepare[peer] = functools.partial(attune_peer, context, expected, int(peer.endswith("-det")), q, k, v, d_o, causal)
+            prepare[peer] = functools.partial(attune_peer, context, expected, int(peer.endswith("-det")), both, q, k, v, d_o,
+                                              causal)
         elif peer.startswith("fa3") or peer.startswith("fa4"):
-            prepare[peer] = functools.partial(module_peer, module, expected, peer, q, k, v, d_o, causal)
+            prepare[peer] = functools.partial(module_peer, module, expected, peer, both, q, k, v, d_o, causal)
         else:
-            prepare[peer] = functools.partial(torch_peer, expected, peer, q, k, v, d_o, causal)
-    flops = 10.0 * B * H * Sq * Sk * D * (0.5 if causal else 1.0)
-    gpu.bench_point(sink, dict(set="bwd", **where), prepare, budget_s, flops)
+            prepare[peer] = functools.partial(torch_peer, expected, peer, both, q, k, v, d_o, causal)
+    flops = (14.0 if both else 10.0) * B * H * Sq * Sk * D * (0.5 if causal else 1.0)
+    gpu.bench_point(sink, dict(set="fwd+bwd" if both else "bwd", **where), prepare, budget_s, flops)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", default="forward", choices=BACKWARD_SETS, help="default: %(default)s")
+    parser.add_argument("--set", default="forward", choices=list(BACKWARD_SETS), help="default: %(default)s")
     parser.add_argument("--dims", help="of the set, only these head dims (as 64,128)")
     parser.add_argument("--seqs", help="of the set, only these seqlens")
     parser.add_argument("--causal", default="both", choices=["0", "1", "both"])
@@ -151,13 +165,15 @@ def main():
     parser.add_argument("--peers", help="default: attune,attune-det,fa2,cudnn, and fa3,fa3-det,fa4 with --peer-module")
     gpu.add_flags(parser)
     flags = parser.parse_args()
-    context, sink = gpu.start(flags, f"backward-{flags.set}")
+    context, sink = gpu.start(flags, "backward" if flags.set == "forward" else f"backward_{flags.set}")
     module = load_module(flags.peer_module) if flags.peer_module else None
-    peers = (flags.peers or "attune,attune-det,fa2,cudnn" + (",fa3,fa3-det,fa4" if module else "")).split(",")
-    for where in SETS[flags.set]:
+    both = flags.set == "gpt2"
+    peers = (flags.peers or "attune,attune-det,fa2,cudnn" + (",fa3,fa3-det,fa4" if module else "")
+             + (",eager" if both else "")).split(",")
+    for where in BACKWARD_SETS[flags.set]:
         if gpu.chosen(flags.dims, where["D"]) and gpu.chosen(flags.seqs, where["Sq"]) and \
                 flags.causal in ("both", str(int(where["causal"]))):
-            bench_point(sink, context, module, peers, where, flags.rounds_budget)
+            bench_point(sink, context, module, peers, where, both, flags.rounds_budget)
     context.close()
 
 

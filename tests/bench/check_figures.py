@@ -11,7 +11,8 @@ import sets
 RESULTS = Path(__file__).resolve().parent / "results"
 GRID = len(sets.SETS["forward"])
 BEST = ("fa2", "cudnn")  # the best peer at a point is the faster of these
-TIMED = ("fwd", "sparse")  # rows of these sets have a point, a peer and its time
+BEST_BACKWARD = ("fa2", "cudnn", "fa3", "fa4")
+TIMED = ("fwd", "bwd", "fwd+bwd", "sparse")  # rows of these sets have a point, a peer and its time
 BY_BLOCKS = ("butterfly", "window1023")  # their time is held to the blocks that they keep
 TO_OWN_DENSE = {4096: 1.35, 16384: 1.20, 65536: 1.20}  # by seqlen: time / (density * time of dense), at most
 
@@ -29,14 +30,14 @@ def point(row):
     return row["D"], row["Sq"], row["Sk"], row["causal"], row["B"], row["H"], row["Hk"], row["dtype"], row.get("name")
 
 
-def speedups(rows, *peers):
-    """{point: times that attune is faster than the fastest of the peers that ran it}"""
+def speedups(rows, *peers, ours="attune"):
+    """{point: times that `ours` is faster than the fastest of the peers that ran it}"""
     times = {}
     for row in rows:
         if row["set"] in TIMED and "ms" in row:
             times.setdefault(row["peer"], {})[point(row)] = row["ms"]
-    ours, faster = times.get("attune", {}), {}
-    for p, ms in ours.items():
+    faster = {}
+    for p, ms in times.get(ours, {}).items():
         theirs = [times[peer][p] for peer in peers if p in times.get(peer, {})]
         if theirs:
             faster[p] = min(theirs) / ms
@@ -65,6 +66,31 @@ def forward(rows):
     if best:
         yield "against the best peer, geometric mean", geomean(best.values()), ">=", 1.0
         yield "against the best peer, least", min(best.values()), ">=", 0.93
+
+
+def backward(rows):
+    yield from points(rows)
+    best, deterministic = speedups(rows, *BEST_BACKWARD), speedups(rows, "fa3-det", ours="attune-det")
+    if best:
+        yield "against the best peer, geometric mean", geomean(best.values()), ">=", 1.02
+        yield "against the best peer, least", min(best.values()), ">=", 0.93
+    if deterministic:
+        yield "deterministic, against FlashAttention-3 deterministic, least", min(deterministic.values()), ">=", 1.0
+        yield "deterministic, against Attune otherwise, geometric mean", \
+            geomean(speedups(rows, "attune", ours="attune-det").values()), ">=", 0.92
+
+
+def backward_more(rows):
+    yield from points(rows)
+    best = speedups(rows, *BEST_BACKWARD)
+    if best:
+        yield "against the best peer, geometric mean", geomean(best.values()), ">=", 1.05
+
+
+def backward_gpt2(rows):
+    yield from points(rows)
+    for faster in speedups(rows, "eager").values():
+        yield "forward and backward of GPT-2 medium's attention, against the unfused computation", faster, ">=", 11.0
 
 
 def mma(rows):
@@ -161,7 +187,8 @@ def build(rows):
             yield "tests on two cores, seconds", row["seconds"], "<=", 900
 
 
-SETS = {"forward": forward, "mma": mma, "sparse": sparse, "decode": decode, "compare": compare, "block_mask": block_mask, "memory": memory, "latency": latency, "build": build,
+SETS = {"forward": forward, "backward": backward, "backward_gqa": backward_more, "backward_dims": backward_more,
+        "backward_ragged": backward_more, "backward_gpt2": backward_gpt2, "mma": mma, "sparse": sparse, "decode": decode, "compare": compare, "block_mask": block_mask, "memory": memory, "latency": latency, "build": build,
         "compile": compiles}
 MORE = {name: points for name in sets.SETS if name not in SETS}  # held to nothing where they are not recorded
 

@@ -5,11 +5,14 @@ import argparse
 import sys
 
 import sets
-from check_figures import BEST, RESULTS, TIMED, figures, geomean, read, shown, speedups, to_own_dense
+from check_figures import BEST, BEST_BACKWARD, RESULTS, TIMED, figures, geomean, read, shown, speedups, to_own_dense
 
 TOP = RESULTS.parents[2]
-PEERS = {"attune": "**Attune**", "fa2": "FlashAttention-2", "cudnn": "cuDNN", "eager": "unfused",
-         "flex": "FlexAttention"}
+PEERS = {"attune": "**Attune**", "fa2": "FlashAttention-2", "cudnn": "cuDNN", "fa3": "FlashAttention-3", "fa4": "FlashAttention-4",
+         "eager": "unfused", "flex": "FlexAttention", "attune-det": "**Attune**, deterministic",
+         "fa3-det": "FlashAttention-3, deterministic"}
+BACKWARD = {"backward_gqa": "32 query heads on 8 key heads, causal", "backward_dims": "head_dim 96 and 192",
+            "backward_ragged": "197 to 4,097 tokens, no multiple of a tile"}
 
 
 def heading(path, rows, title):
@@ -24,21 +27,38 @@ def heading(path, rows, title):
 
 
 def against(rows):
-    for name, peers in [*((PEERS[p], [p]) for p in ("fa2", "cudnn", "eager", "flex")),
-                        ("the best peer at each point (the faster of FlashAttention-2 and cuDNN)", BEST)]:
-        ratios = list(speedups(rows, *peers).values())
+    best = BEST_BACKWARD if any(r["set"] == "bwd" for r in rows) else BEST
+    names = "the faster of FlashAttention-2 and cuDNN" if best == BEST else "the fastest that is not Attune"
+    for name, peers, ours in [*((PEERS[p], [p], "attune") for p in ("fa2", "cudnn", "fa3", "fa4", "eager", "flex")),
+                              (f"the best peer at each point ({names})", best, "attune"),
+                              ("FlashAttention-3 deterministic, with Attune deterministic", ["fa3-det"], "attune-det"),
+                              ("Attune otherwise, with Attune deterministic", ["attune"], "attune-det")]:
+        ratios = list(speedups(rows, *peers, ours=ours).values())
         if ratios:
             yield (f"- against {name}: {geomean(ratios):.2f} times as fast by geometric mean, {min(ratios):.2f} at least, "
                    f"{max(ratios):.2f} at most, over {len(ratios)} points, {sum(r < 1 for r in ratios)} of them below 1.00")
     yield ""
 
 
-def set_summary(path, name):
+def set_summary(path, title):
     rows = read(path)
     if speedups(rows, *BEST):
-        yield heading(path, rows, f"Set {name}, {{}}")
+        yield heading(path, rows, f"{title}, {{}}")
         yield ""
         yield from against(rows)
+
+
+def gpt2_table(path):
+    rows = read(path)
+    yield heading(path, rows, "Forward and backward of GPT-2 medium's attention (batch 64, 16 heads, 1,024 tokens, head_dim 64, causal), {}")
+    yield ""
+    yield "| | ms | TFLOP/s |"
+    yield "|---|---:|---:|"
+    for row in rows:
+        if row["set"] == "fwd+bwd" and "ms" in row:
+            yield f"| {PEERS[row['peer']]} | {row['ms']:.2f} | {row['tflops']:.0f} |"
+    yield ""
+    yield from against(rows)
 
 
 def decode_table(path):
@@ -59,11 +79,11 @@ def cell(value, digits):
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def forward_table(path):
+def grid_table(path, title):
     rows = read(path)
-    timed = {(r["D"], r["causal"], r["peer"], r["Sq"]): r["tflops"] for r in rows if r["set"] == "fwd" and "ms" in r}
+    timed = {(r["D"], r["causal"], r["peer"], r["Sq"]): r["tflops"] for r in rows if r["set"] in ("fwd", "bwd") and "ms" in r}
     seqs = sorted({key[3] for key in timed})
-    yield heading(path, rows, "Forward, {}, TFLOP/s")
+    yield heading(path, rows, title + ", {}, TFLOP/s")
     yield ""
     yield "| head_dim | mask | | " + " | ".join(f"{s:,}" for s in seqs) + " |"
     yield "|---|---|---|" + "---:|" * len(seqs)
@@ -142,12 +162,19 @@ def results():
     """The text of RESULTS.md."""
     lines = []
     for path in sorted(RESULTS.glob("*-forward.jsonl")):
-        lines += forward_table(path)
+        lines += grid_table(path, "Forward")
+    for path in sorted(RESULTS.glob("*-backward.jsonl")):
+        lines += grid_table(path, "Backward (2.5 times the forward's operations)")
+    for name, what in BACKWARD.items():
+        for path in sorted(RESULTS.glob(f"*-{name}.jsonl")):
+            lines += set_summary(path, f"Backward, {what}")
+    for path in sorted(RESULTS.glob("*-backward_gpt2.jsonl")):
+        lines += gpt2_table(path)
     for path in sorted(RESULTS.glob("*-mma.jsonl")):
         lines += [heading(path, read(path), "The same with family mma alone, {}"), "", *against(read(path))]
     for name in sets.SETS:
         for path in sorted(RESULTS.glob(f"*-{name}.jsonl")) if name != "forward" else []:
-            lines += decode_table(path) if name == "decode" else set_summary(path, name)
+            lines += decode_table(path) if name == "decode" else set_summary(path, f"Set {name}")
     for path in sorted(RESULTS.glob("*-sparse.jsonl")):
         lines += sparse_table(path)
     for path in sorted(RESULTS.glob("*-block_mask.jsonl")):
@@ -164,13 +191,13 @@ def results():
 
 SUMMARY = [  # set, what it is, peers
     ("forward", "bf16, head_dim 64 to 256, 512 to 16,384 tokens, dense and causal", BEST),
-    ("fp16", "the same in fp16, at three lengths", BEST),
     ("gqa", "32 query heads on 8 key heads, causal", BEST),
     ("dims", "head_dim 96 and 192", BEST),
     ("decode", "one query of 32 heads on 2,048 to 65,536 keys of 8 heads", BEST),
     ("ragged", "197 to 4,097 tokens, no multiple of a tile", BEST),
     ("mma", "family mma alone, which uses FlashAttention-2's instructions", ("fa2",)),
     ("sparse", "masks, patterns and score expressions, 2,048 to 65,536 tokens", ("flex",)),
+    ("backward", "the backward pass of the first set", BEST_BACKWARD),
 ]
 
 
@@ -182,13 +209,14 @@ def summary():
             recorded = read(path)
             ratios = list(speedups(recorded, *peers).values())
             if ratios:
-                peer = "FlashAttention-2 or cuDNN, the faster" if peers == BEST else PEERS[peers[0]]
+                peer = {BEST: "FlashAttention-2 or cuDNN, the faster",
+                        BEST_BACKWARD: "FlashAttention-2, -3, -4 or cuDNN, the fastest"}.get(peers) or PEERS[peers[0]]
                 rows.append(f"| {what} | {len(ratios)} | {peer} | {geomean(ratios):.2f} | {min(ratios):.2f} |")
                 machines.update({f"{r['gpu']}, PyTorch {r['torch'].split('+')[0]}, cuDNN {r['cudnn']}": None for r in recorded
                                  if r["set"] == "machine"})
     if not rows:
         return "no results recorded yet"
-    return "\n".join([f"Forward, on {', '.join(machines)}. Times as fast as the peer, over a set's points:", "",
+    return "\n".join([f"On {', '.join(machines)}. Times as fast as the peer, over a set's points:", "",
                       "| set | points | peer | geometric mean | least |", "|---|---:|---|---:|---:|", *rows])
 
 
