@@ -100,7 +100,7 @@ static void print_line(bench *bench, const attune_workload_item *item, const fig
   char median[24], spread[24], tflops[24], rate[24], share[24], error[24], allowed[24];
   attune_print_seconds(median, seconds);
   snprintf(spread, sizeof spread, "%.1f%%", 100 * half / seconds);
-  snprintf(tflops, sizeof tflops, "%.1f", attune_tflops(&item->problem, seconds));
+  attune_print_tflops(tflops, &item->problem, seconds);
   snprintf(rate, sizeof rate, "%.1f", attune_problem_bytes(&item->problem) / seconds * 1e-9);
   snprintf(share, sizeof share, "%.1f%%", 100 * floor / seconds);
   snprintf(error, sizeof error, "%.1e", figure->verdict.error);

@@ -198,9 +198,11 @@ const attune_verb attune_verbs[] = {
     {"bench", "how fast kernels are", PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | WORKLOAD | SEED,
      "Verifies the kernel that dispatch answers with, or that of --config or --family, and times it." TAKES_WORKLOADS
      "\n"
-     "median: of the time; +-: half of its 95% interval. TFLOP/s counts keys that are seen. GB/s counts each tensor "
-     "once. floor: the least time that the device's peak rates allow for these operations and bytes, as a share of the "
-     "median; 100% cannot be beaten. error: the largest error against float64; allowed: twice that of the unfused "
+     "median: of the time; +-: half of its 95% interval. TFLOP/s counts keys that are seen; it is - with a "
+     "mask expression or a block mask. GB/s counts each tensor once. floor: the least time that the device's peak "
+     "rates "
+     "allow for these operations and bytes, as a share of the median; 100% cannot be beaten. error: the largest error "
+     "against float64; allowed: twice that of the unfused "
      "computation in the same dtype, plus 1e-5.",
      NULL},
     {"store", "what is stored; in and out as JSON", PROBLEM | DEVICE | ARCH | CONFIG | DATABASE,

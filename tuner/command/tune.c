@@ -94,7 +94,7 @@ static void print_outcome(const attune_columns *table, const attune_workload_ite
   attune_print_seconds(worst, result->worst_seconds);
   attune_print_seconds(spent, result->spent_seconds);
   print_gain(gain, result, by_model(result));
-  snprintf(tflops, sizeof tflops, "%.1f", attune_tflops(&item->problem, result->best_seconds));
+  attune_print_tflops(tflops, &item->problem, result->best_seconds);
   snprintf(error, sizeof error, "%.1e", result->error);
   snprintf(allowed, sizeof allowed, "%.1e", result->error_bound);
   const char *const cells[COLUMN_COUNT] = {item->name,     initial, best,    gain,  tflops,

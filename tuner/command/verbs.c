@@ -55,7 +55,13 @@ attune_status attune_verb_problems(attune_workload_item **items, int *count, con
 }
 
 double attune_tflops(const attune_problem *problem, double seconds) {
-  return seconds > 0 ? attune_problem_flops(problem) / seconds * 1e-12 : 0;
+  return seconds > 0 && !attune_problem_is_sparse(problem) ? attune_problem_flops(problem) / seconds * 1e-12 : 0;
+}
+
+void attune_print_tflops(char out[24], const attune_problem *problem, double seconds) {
+  enum { SIZE = 24 };
+  const double tflops = attune_tflops(problem, seconds);
+  snprintf(out, SIZE, tflops > 0 ? "%.1f" : "-", tflops);
 }
 
 /* The keys of one problem of a list, in the order in which they are printed. */

@@ -18,7 +18,9 @@ attune_status attune_verb_open_store(attune_store **out, const attune_flags *fla
 attune_status attune_verb_open_device(attune_backend **machine, attune_device *device, const attune_flags *flags);
 /* The items of --workload, or the one problem of the flags. */
 attune_status attune_verb_problems(attune_workload_item **items, int *count, const attune_flags *flags);
+/* 0: unknown, since what a mask expression or a block mask hides is not counted. */
 double attune_tflops(const attune_problem *problem, double seconds);
+void attune_print_tflops(char out[24], const attune_problem *problem, double seconds); /* "-": unknown */
 /* name, status, message, problem, class. After a failure the message is attune_message(). */
 json_t *attune_item_to_json(const attune_workload_item *item, attune_status status);
 json_t *attune_measurement_to_json(const attune_measurement *row);
