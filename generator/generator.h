@@ -88,7 +88,9 @@ double attune_problem_distance(const attune_problem *wanted, const attune_proble
 enum { ATTUNE_PROBLEM_SIZES = 6 };
 attune_status attune_problem_place(char class[ATTUNE_TEXT_MAX], int32_t sizes[ATTUNE_PROBLEM_SIZES],
                                    const attune_problem *problem);
-double attune_problem_flops(const attune_problem *problem); /* two products, backward five; visible keys only */
+/* Two products, backward five, of the keys that bounds leave: what a mask expression or a block mask hides counts too.
+ */
+double attune_problem_flops(const attune_problem *problem);
 double attune_problem_bytes(const attune_problem *problem); /* each tensor once */
 
 /* ---- config ---- */
@@ -355,10 +357,10 @@ double attune_estimate_with(const attune_config *config, const attune_problem *p
 /* By how much an estimate is wrong, as a fraction of it: of 20 kernels that were measured on the H100 which the model
  * is fitted to, 19 took at most so much more or less. Elsewhere nothing was measured, and it is at least that. */
 double attune_estimate_error(double seconds);
-/* "+- 30%", or "+- 30% or more, nothing was measured on sm_86"; likewise of the backward pass. */
-void attune_estimate_error_text(char out[96], double seconds, const attune_problem *problem,
-                                const attune_device *device);
-/* The least seconds that the device's matrix units and memory allow for the problem, whatever the kernel. */
+/* "+- 30%", or "+- 30% or more, nothing was measured on sm_86". */
+void attune_estimate_error_text(char out[96], double seconds, const attune_device *device);
+/* The least seconds that the device's matrix units and memory allow for the problem, whatever the kernel; of a sparse
+ * one its memory. */
 double attune_problem_floor(const attune_problem *problem, const attune_device *device);
 int attune_registers_estimate(const attune_config *config); /* per thread */
 /* Resident blocks per SM, by registers, shared memory, threads; 0: does not fit. */

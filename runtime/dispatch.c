@@ -170,7 +170,7 @@ static void try_model(dispatch *d) {
   const double seconds = attune_estimate(&config, d->wanted.problem, d->wanted.device, NULL);
   char figures[256], error[96];
   attune_device_figures(figures, d->wanted.device);
-  attune_estimate_error_text(error, seconds, d->wanted.problem, d->wanted.device);
+  attune_estimate_error_text(error, seconds, d->wanted.device);
   fprintf(d->lines, "model: the least estimate; %s (%.4g ms on %s; %s)", text, seconds * 1e3, figures, error);
   offer(d, &config, "model");
 }

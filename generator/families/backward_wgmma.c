@@ -174,14 +174,15 @@ static void print_primitives(struct attune_buffer *out, const attune_config *c) 
 static void cost(attune_cost *out, const attune_config *c, const attune_problem *problem) {
   const double depth = (c->head_dim + 15) / 16 * 16, width = (c->head_dim_v + 15) / 16 * 16;
   const double m = c->tile_m, n = c->tile_n;
+  const double dq_width = dq_by_rows(c) ? depth : consumers(c) * dq_columns(c);
   const double owners = is_wide(c) ? 1 : consumers(c); /* of keys */
   const bool softcap = problem->softcap > 0;
   *out = (attune_cost){
-      .matrix_flops = 2 * m * n * (3 * depth + 2 * width),
+      .matrix_flops = 2 * m * n * (2 * depth + 2 * width + dq_width),
       /* Operands: Q and dO twice by each warpgroup (wide: by one), K and V, dS^T written and read, K for dQ; weights.
        */
       .shared_bytes = 2 * m * (depth + width) * (2 * owners + 1) + 2 * n * (depth + width) +
-                      2 * m * n * (1 + consumers(c)) + 2 * n * depth + (is_wide(c) ? 8 * m * n : 0),
+                      2 * m * n * (1 + consumers(c)) + 2 * n * dq_width + (is_wide(c) ? 8 * m * n : 0),
       .loaded_bytes = 2 * m * (depth + width) + 4 * m * depth,
       .exponentials = m * n * (softcap ? 3 : 1),
       .float_operations = m * n * (softcap ? 12 : 8),
@@ -189,7 +190,7 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
       .serial_share = consumers(c) * c->min_blocks_per_sm > 1
                           ? 0.6
                           : 1, /* within 9% of four timings: templates/notes/backward.md */
-      .outside_clocks = 5000,
+      .outside_clocks = 12000,
   };
 }
 

@@ -334,19 +334,17 @@ double attune_estimate_error(double seconds) {
   return seconds < shortest ? 1.0 : 0.3;
 }
 
-void attune_estimate_error_text(char out[96], double seconds, const attune_problem *problem,
-                                const attune_device *device) {
+void attune_estimate_error_text(char out[96], double seconds, const attune_device *device) {
   enum { SIZE = 96, MEASURED_ARCH = 90 };
   const int written = snprintf(out, SIZE, "+- %.0f%%", 100 * attune_estimate_error(seconds));
-  if (problem->operation == ATTUNE_BACKWARD)
-    snprintf(out + written, SIZE - (size_t)written, " or more, nothing was measured of the backward pass");
-  else if (device->arch != MEASURED_ARCH && device->arch != 0)
+  if (device->arch != MEASURED_ARCH && device->arch != 0)
     snprintf(out + written, SIZE - (size_t)written, " or more, nothing was measured on sm_%d", device->arch);
 }
 
 double attune_problem_floor(const attune_problem *problem, const attune_device *device) {
   const speeds speed = speeds_of(device);
-  const double compute = attune_problem_flops(problem) / (rates_of(device).peak * speed.sms * speed.hertz);
+  const double flops = attune_problem_is_sparse(problem) ? 0 : attune_problem_flops(problem);
+  const double compute = flops / (rates_of(device).peak * speed.sms * speed.hertz);
   return fmax(compute, attune_problem_bytes(problem) / speed.bandwidth);
 }
 
@@ -460,6 +458,5 @@ double attune_estimate_resolved(const attune_config *config, const attune_proble
   const double seconds = attune_config_operation(config) == ATTUNE_OPERATION_BACKWARD
                              ? backward_seconds(config, p, device, footprints, memo)
                              : forward_seconds(config, p, device, footprints, memo);
-  const bool all_known = !attune_problem_has_mask_expr(p) && p->block_size == 0; /* how much work there is */
-  return all_known ? fmax(seconds, attune_problem_floor(p, device)) : seconds;
+  return attune_problem_is_sparse(p) ? seconds : fmax(seconds, attune_problem_floor(p, device));
 }

@@ -105,10 +105,10 @@ static void print_outcome(const attune_columns *table, const attune_workload_ite
 
 /* Which card the times are estimated for, and how wrong they may be: those of the table's least time, which is the
  * worst. */
-static void print_model(const attune_device *device, const attune_problem *problem, double least) {
+static void print_model(const attune_device *device, double least) {
   char figures[256], error[96];
   attune_device_figures(figures, device);
-  attune_estimate_error_text(error, least, problem, device);
+  attune_estimate_error_text(error, least, device);
   printf("\nmodel: estimated for %s; not measured.\nEstimates are off by %s. Gains within that error are shown as "
          "\"-\". A measurement on a GPU replaces these rows.\n",
          figures, error);
@@ -119,7 +119,6 @@ static void print_table(const attune_workload_item *items, const outcome *outcom
                         const attune_device *device) {
   double least = INFINITY; /* of the estimated ones */
   attune_columns table;
-  const attune_problem *problem = NULL; /* of the estimated ones, the first of the least known operation */
   bool modelled = false, unverified = false;
   attune_columns_begin(&table, stdout, columns, COLUMN_COUNT, attune_terminal_width());
   for (int i = 0; i < count; i++) {
@@ -127,11 +126,9 @@ static void print_table(const attune_workload_item *items, const outcome *outcom
     if (outcomes[i].status != ATTUNE_OK) continue;
     modelled = modelled || by_model(&outcomes[i].result);
     if (by_model(&outcomes[i].result)) least = fmin(least, outcomes[i].result.best_seconds);
-    if (by_model(&outcomes[i].result) && (problem == NULL || items[i].problem.operation > problem->operation))
-      problem = &items[i].problem;
     unverified = unverified || outcomes[i].result.error_bound == 0;
   }
-  if (modelled) print_model(device, problem, least);
+  if (modelled) print_model(device, least);
   if (unverified) printf("No C++ compiler was found to verify with: unverified rows are never chosen.\n");
   printf("stored in %s\n", store);
 }
