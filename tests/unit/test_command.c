@@ -431,6 +431,7 @@ static void gradients_are_tuned(void **state) {
   expect(run("store import grad.json --database other.db"), 0, "");
   expect(run("explain %s --database other.db", problem), 0, "1 choice estimated by a tuner");
   expect(run("bench %s --family mma --database grad.db", problem), 0, "backward.mma.bf16.d16");
+  expect(run("bench --device host --config forward.reference.bf16.d8.causal.m4.n32.w4.s1.b1"), 0, "(named)");
   json_t *object = json_of(run("explain %s --database grad.db --json", problem));
   json_t *work = json_object_get(problem_of(object, 0), "work");
   json_t *steps = json_object_get(work, "steps");

@@ -196,7 +196,8 @@ const attune_verb attune_verbs[] = {
      "counts are those of a sample, which is said.",
      NULL},
     {"bench", "how fast kernels are", PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | WORKLOAD | SEED,
-     "Verifies the kernel that dispatch answers with, or that of --config or --family, and times it." TAKES_WORKLOADS
+     "Verifies the kernel that dispatch answers with, or that of --config or --family, and times it. "
+     "With --config and no problem flag the config alone says what for." TAKES_WORKLOADS
      "\n"
      "median: of the time; +-: half of its 95% interval. TFLOP/s counts keys that are seen; it is - with a "
      "mask expression or a block mask. GB/s counts each tensor once. floor: the least time that the device's peak "

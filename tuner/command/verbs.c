@@ -41,9 +41,9 @@ attune_status attune_verb_problems(attune_workload_item **items, int *count, con
   attune_workload_item *item = calloc(1, sizeof *item);
   if (!item) return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for a problem");
   char text[ATTUNE_TEXT_MAX];
-  item->problem = flags->problem;
   item->given = flags->given;
-  attune_status status = attune_problem_print(text, &item->problem);
+  attune_status status = attune_problem_of_config(&item->problem, flags);
+  if (status == ATTUNE_OK) status = attune_problem_print(text, &item->problem);
   if (status != ATTUNE_OK) {
     free(item);
     return status;

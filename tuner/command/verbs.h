@@ -16,7 +16,7 @@ typedef enum {
 attune_status attune_verb_open_store(attune_store **out, const attune_flags *flags, attune_store_use use);
 /* --arch: that architecture's device and no machine; else the machine of --device, which the caller closes. */
 attune_status attune_verb_open_device(attune_backend **machine, attune_device *device, const attune_flags *flags);
-/* The items of --workload, or the one problem of the flags. */
+/* The items of --workload, or the one problem of the flags; of --config where there is no problem flag. */
 attune_status attune_verb_problems(attune_workload_item **items, int *count, const attune_flags *flags);
 /* 0: unknown, since what a mask expression or a block mask hides is not counted. */
 double attune_tflops(const attune_problem *problem, double seconds);
