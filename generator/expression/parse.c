@@ -164,8 +164,14 @@ static int parse_param(parser *p, int index, const char *where) {
                                [ATTUNE_PARAM_FLOAT_ARRAY] = REALS};
   const type has = types[p->params[index].type];
   const int place = add_node(p, (node){.kind = PARAM, .type = has, .index = index});
-  if (has != INTEGERS && has != REALS) return place;
-  if (!take(p, '['))
+  const bool indexed = take(p, '[');
+  if (has != INTEGERS && has != REALS) {
+    if (indexed)
+      return refuse(p, where, "%s is %s: it takes no index; with two values or more it is an array",
+                    p->params[index].name, type_words[has]);
+    return place;
+  }
+  if (!indexed)
     return refuse(p, where, "%s is %s: it needs an index, as in %s[q]", p->params[index].name, type_words[has],
                   p->params[index].name);
   const char *inside = p->at;

@@ -232,7 +232,7 @@ static void test_refused(void **unused) {
       {MASK, "doc == 1", "column 1: doc is an array of int: it needs an index, as in doc[q]"},
       {SCORE, "score + slope", "column 9: slope is an array of float: it needs an index"},
       {MASK, "abs(doc)", "column 5: doc is an array"},
-      {MASK, "window[q] < 3", "column 7: expected an operator or the end"},
+      {MASK, "window[q] < 3", "column 1: window is an int: it takes no index"},
       {MASK, "q[0]", "column 2: expected an operator or the end"},
       {MASK, "doc[q][k]", "column 7: expected an operator or the end"},
       {MASK, "doc[q", "column 6: expected ']' after an index"},
