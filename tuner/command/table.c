@@ -164,7 +164,8 @@ const attune_verb attune_verbs[] = {
     {"verify", "whether a kernel is right, against float64",
      PROBLEM | LENGTHS | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED,
      "Runs the kernel for a problem, the one that a plan would take or that of --config or --family, and checks what "
-     "it writes. error: the largest error against float64. allowed: twice unfused, plus 1e-5. unfused: the largest "
+     "it writes. error: the largest error against float64. allowed: twice unfused, of gradients three times, plus "
+     "1e-5. unfused: the largest "
      "error of the same computation step by step in the same dtype. lse error: that of the log-sum-exp. rows: how many "
      "were compared. Everything must be written, and nothing else.\n"
      "Inputs are drawn from --seed: usual ones, huge and tiny ones, biases that hide keys, and sequences with lengths "
@@ -181,12 +182,14 @@ const attune_verb attune_verbs[] = {
      " attune help workloads also says what many lengths need.\n"
      "--effort: quick tries the default and a dozen others; normal about 80, first of different tile sizes, then "
      "around "
-     "the best; sample about 500 that --seed draws, which shows what normal may have missed; exhaustive all.\n"
+     "the best; sample about 500 that --seed draws, which shows what normal may have missed; exhaustive all. "
+     "Without a GPU the model chooses, whatever the effort.\n"
      "--budget bounds a problem's time, compiling included: a batch is begun only where it should fit, by what earlier "
      "ones took. The least that is done is the default config and a final comparison.\n"
      "default, tuned, worst: times of the default config, of the chosen one, of the slowest one that works; gain: "
      "default over tuned. error: the chosen kernel's largest error against float64; allowed: twice that of the unfused "
-     "computation in the same dtype, plus 1e-5. by: measured, or model where there is no GPU.",
+     "computation in the same dtype, of gradients three times, plus 1e-5. by: measured, or model where there is no "
+     "GPU.",
      NULL},
     {"explain", "which kernel a problem gets, and why", PROBLEM | DEVICE | ARCH | CARD | DATABASE | WORKLOAD,
      "Prints the config that dispatch answers with, which source it comes from (exact: measured for this problem on "
@@ -197,14 +200,13 @@ const attune_verb attune_verbs[] = {
      NULL},
     {"bench", "how fast kernels are", PROBLEM | DEVICE | FAMILY | CONFIG | DATABASE | WORKLOAD | SEED,
      "Verifies the kernel that dispatch answers with, or that of --config or --family, and times it. "
-     "With --config and no problem flag the config alone says what for." TAKES_WORKLOADS
-     "\n"
+     "With --config and no problem flag the config alone says what for." TAKES_WORKLOADS "\n"
      "median: of the time; +-: half of its 95% interval. TFLOP/s counts keys that are seen; it is - with a "
      "mask expression or a block mask. GB/s counts each tensor once. floor: the least time that the device's peak "
      "rates "
      "allow for these operations and bytes, as a share of the median; 100% cannot be beaten. error: the largest error "
      "against float64; allowed: twice that of the unfused "
-     "computation in the same dtype, plus 1e-5.",
+     "computation in the same dtype, of gradients three times, plus 1e-5.",
      NULL},
     {"store", "what is stored; in and out as JSON", PROBLEM | DEVICE | ARCH | CONFIG | DATABASE,
      "Shows and changes the store of tuned kernels. attune help stores says how it gets to other machines.",
