@@ -76,7 +76,8 @@ constexpr int query_bytes = 2 * (head_dim + head_dim_v) + 4 * head_dim; // Q, dO
 ATTUNE_DEVICE bool find_position(position &p, const attune_backward_arguments &a, int index) {
   const attune_arguments &problem = a.problem;
   const int heads_kv = problem.heads_q / problem.group, heads = heads_kv * problem.batch, tiles_n = a.gradients.tiles_n;
-  const int section = maximum(1, section_bytes / (query_bytes * problem.group) / problem.seqlen_q);
+  const int fitting = section_bytes / query_bytes / problem.group / problem.seqlen_q;
+  const int section = minimum(maximum(fitting, 1), heads); // so that section * tiles_n is at most the grid
   const int before = index / (section * tiles_n) * section, inside = index - before * tiles_n;
   const int across = minimum(section, heads - before), place = before + inside % across;
   p = position();
