@@ -205,8 +205,29 @@ static void masks_and_scores(void **state) {
   }
 }
 
+/* So many tiles of keys that their number, times that of the heads whose one query L2 holds, is 2^32. */
+static void one_query_of_many_keys(void **state) {
+  static const char text[] = "backward.mma.bf16.d8.m16.n16.w1.s1.b1.dq_m16.dq_n16.dq_w1.dq_s1.dq_b1";
+  (void)state;
+  attune_problem p, resolved;
+  attune_verifier *verifier;
+  attune_config config;
+  size_t size;
+  attune_problem_init(&p);
+  p.operation = ATTUNE_BACKWARD;
+  p.head_dim = p.head_dim_v = 8;
+  p.seqlen_q = 1;
+  p.seqlen_k = 131072;
+  assert_int_equal(attune_problem_resolve(&resolved, &p), ATTUNE_OK);
+  assert_int_equal(attune_config_parse(&config, text), ATTUNE_OK);
+  const attune_drawing drawing = {.seed = 1};
+  assert_int_equal(attune_verifier_create(&verifier, machines[0], &resolved, NULL, &drawing), ATTUNE_OK);
+  free(run(verifier, 0, &config, &resolved, text, &size));
+  attune_verifier_destroy(verifier);
+}
+
 int main(void) {
-  static struct CMUnitTest tests[CONFIGS + 1];
+  static struct CMUnitTest tests[CONFIGS + 2];
   static int index[CONFIGS];
   size_t count = 0;
   for (int i = 0; i < CONFIGS; i++) {
@@ -214,5 +235,6 @@ int main(void) {
     tests[count++] = (struct CMUnitTest){.name = configs[i], .test_func = check, .initial_state = &index[i]};
   }
   tests[count++] = (struct CMUnitTest)cmocka_unit_test(masks_and_scores);
+  tests[count++] = (struct CMUnitTest)cmocka_unit_test(one_query_of_many_keys);
   return _cmocka_run_group_tests("simulator_backward", tests, count, open_machines, close_machines);
 }
