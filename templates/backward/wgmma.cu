@@ -27,8 +27,8 @@ ATTUNE_KERNEL(threads, min_blocks_per_sm) KERNEL_NAME(const attune_backward_argu
     init_barriers(smem.step_empty, stages, empty_arrivals);
     init_barriers(smem.step_landed, stages, 1);
 #if HEAD_DIM <= 128 && HEAD_DIM_V <= 128
-    init_barriers(smem.ds_full, 2, 4 * consumers);
-    init_barriers(smem.ds_empty, 2, 4 * consumers);
+    init_barriers(smem.ds_full, ds_slots, 4 * consumers); // from each warp
+    init_barriers(smem.ds_empty, ds_slots, 4 * consumers);
 #endif
     mbarrier_init_fence();
   }

@@ -16,6 +16,7 @@ constexpr int empty_arrivals = 4 * consumers; // from each warp: in a step they 
 #endif
 constexpr int step_panels_bytes = (k_panels + v_panels) * q_panel_bytes; // of Q and dO
 constexpr int full_arrivals = 2;                                         // for the copies, and for the terms
+constexpr int ds_slots = 2;
 constexpr int delta_bytes = tile_m * 4; // of a step's LSEs, behind which there are its deltas
 
 /* What the load warp leaves of a step besides tiles and terms: the first query; its tile in dQ's sums, those of all

@@ -5,7 +5,7 @@
 #pragma once
 #include "wgmma_rows.h"
 
-// Whether registers suffice for dQ beside P and dP; else dP runs beside P, and dQ beside nothing.
+// Whether registers suffice for dQ beside P and dP. Else dP runs beside P, and dQ starts when dS^T is stored.
 constexpr bool dq_beside_p = head_dim + head_dim_v <= 128 && !has_weights;
 
 /* Of a pair, from P packed. */
@@ -34,13 +34,13 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
        0}};
   auto operand_of = [&](int i) { return (descriptor_k_major(0) & ~0xffffffffull) | operands[0][i]; };
   pipeline<stages> steps = {smem.step_full, smem.step_empty};
-  pipeline<2> before = {smem.ds_full, smem.ds_empty}; // dS^T of the step before
-  int dq_tile = NO_TILE;                              // of the step before
+  pipeline<ds_slots> before = {smem.ds_full, smem.ds_empty}; // dS^T of the step before
+  int dq_tile = NO_TILE;                                     // of the step before
   float dk[head_dim / 2] = {}, dv[head_dim_v / 2] = {};
   [[maybe_unused]] score_place place = start.place;
 
   auto ds_slot = [&](int slot) { return shared + ds_offset + slot * ds_slot_bytes; };
-  auto leave_slopes = [&](const pipeline<2> &ring, const step_operand &slopes) {
+  auto commit_ds = [&](const pipeline<ds_slots> &ring, const step_operand &slopes) {
     ring.acquire();
     store_ds(ds_slot(ring.slot), warp_row, slopes);
     warp_barrier();
@@ -57,8 +57,8 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
     if (dq_tile != NO_TILE) add_to_dq<dq_columns / 8>(dq_part(a, dq_tile, group, thread), dq);
   };
 
-  // None may be in flight from one step to the next, nor start in a branch, or ptxas serializes all: before the first
-  // step there is one of zeros. True after the last.
+  // No product may be in flight from one step to the next, nor start in a branch, or ptxas serializes all. The first
+  // step therefore multiplies a dS^T of zeros. True after the last.
   auto step = [&]() {
     steps.wait();
     const step_record record = load_record(smem, steps.slot);
@@ -109,9 +109,9 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
         if (weight_of(n, half, e) == 0.0f) score_at(dp, n, half, e) = 0.0f;
       });
     pack_operand(slopes, dp);
-    pipeline<2> now = before;
+    pipeline<ds_slots> now = before;
     now.advance();
-    leave_slopes(now, slopes);
+    commit_ds(now, slopes);
     if constexpr (!dq_beside_p) start_dq(dq);
     add_product(dk, slopes, descriptor_n_major(q, q_panel_bytes));
     if constexpr (!dq_beside_p) {
@@ -132,7 +132,7 @@ ATTUNE_DEVICE void run_consumer(const attune_backward_arguments &a, shared_addre
 
   if (start.at.tiles > 0) {
     const step_operand zeros = {};
-    leave_slopes(before, zeros);
+    commit_ds(before, zeros);
     mbarrier_wait(smem.kv_full, 0);
     while (!step()) {
     }

@@ -4,8 +4,9 @@ The sets are those of bench_forward.py: forward (the FlashAttention grid), gqa, 
 medium as FlashAttention's paper times it: forward and backward together, 3.5 times the operations of the forward pass.
 
 Peers: attune, through its C API, with the kernels its dispatch chooses; attune-det, the same with deterministic = 1; fa2 and
-cudnn, PyTorch's FlashAttention-2 and cuDNN backends, by autograd; eager, unfused, which only gpt2 times unless asked; and fa3, fa3-det and fa4 if --peer-module names a Python
-file that has fa3_fwd, fa3_bwd, fa4_fwd and fa4_bwd, with tensors of (batch, seqlen, heads, head_dim), and perhaps unpack().
+cudnn, PyTorch's FlashAttention-2 and cuDNN backends, by autograd; eager, unfused, which only gpt2 times unless asked; and fa3,
+fa3-det and fa4 if --peer-module names a Python file that has fa3_fwd, fa3_bwd, fa4_fwd and fa4_bwd, with tensors of (batch,
+seqlen, heads, head_dim), and perhaps unpack().
 Every peer runs once a round, after the L2 was cleared; a time is the median of CUDA-event timings. Operations are counted as
 the FlashAttention papers count them: 2.5 times those of the forward pass. Each peer's gradients are checked against float64
 before it is timed: error is the largest of dQ, dK and dV on two heads, bound three times what the unfused computation in the
