@@ -291,7 +291,7 @@ static void load_global(void *to, const void *from, int size, int line) {
 
 static void store_global(void *to, const void *from, int size, int line) {
   attune_simulator_block *block = attune_simulator_current;
-  check_size(block, "a global store", size, 4, line);
+  check_size(block, "a global store", size, 2, line);
   check_global(block, to, size, ATTUNE_SIMULATOR_WRITE, line);
   if (block->products > 0 && poisoned(from, size))
     attune_simulator_fault(block, block->running->index, line,

@@ -8,9 +8,9 @@
 
 #include "generator/base/status.h"
 
-enum { GRANULE = 4, LINE_BITS = 22, THREAD_BITS = 10 };
+enum { GRANULE = 2, LINE_BITS = 22, THREAD_BITS = 10 };
 
-/* Of every four bytes the lowest block that wrote them, and where: block + 1, thread, line, from the highest bits on,
+/* Of every two bytes the lowest block that wrote them, and where: block + 1, thread, line, from the highest bits on,
  * so that writes compare as their blocks do. 0: nobody. */
 typedef uint64_t write_word;
 

@@ -10,7 +10,7 @@ typedef struct attune_simulator_outputs attune_simulator_outputs;
 /* For one launch, which may outlive nothing of memory. Destroy takes NULL. */
 attune_status attune_simulator_outputs_create(attune_simulator_outputs **out, const attune_simulator_memory *memory);
 void attune_simulator_outputs_destroy(attune_simulator_outputs *outputs);
-/* Notes that a block writes size bytes, a multiple of four; from any thread. What lies in no output is not noted. */
+/* Notes that a block writes size bytes, a multiple of two; from any thread. What lies in no output is not noted. */
 void attune_simulator_outputs_write(attune_simulator_outputs *outputs, const void *address, int size, int block,
                                     int thread, int line);
 /* After the launch: false where two blocks wrote the same; message (1024 bytes) says which and where, the same for

@@ -313,6 +313,22 @@ ATTUNE_DEVICE int load_global_int(const int *from) {
   return value;
 }
 
+ATTUNE_DEVICE float load_global_float(const float *from) {
+  float value;
+  asm volatile("ld.global.f32 %0, [%1];" : "=f"(value) : "l"(from));
+  return value;
+}
+
+ATTUNE_DEVICE unsigned load_global_16(const void *from) {
+  unsigned short value;
+  asm volatile("ld.global.b16 %0, [%1];" : "=h"(value) : "l"(from));
+  return value;
+}
+
+ATTUNE_DEVICE void store_global_16(void *to, unsigned word) {
+  asm volatile("st.global.b16 [%0], %1;" ::"l"(to), "h"((unsigned short)word) : "memory");
+}
+
 ATTUNE_DEVICE int load_length(const int *from, int bound) {
   const int length = load_global_int(from);
   return length < 0 ? 0 : length < bound ? length : bound;
@@ -336,6 +352,10 @@ ATTUNE_DEVICE void store_global_int(int *to, int value) {
 ATTUNE_DEVICE void reduce_add_128(float *to, float a, float b, float c, float d) {
   asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(a), "f"(b), "f"(c), "f"(d)
                : "memory");
+}
+
+ATTUNE_DEVICE void reduce_add_float(float *to, float x) {
+  asm volatile("red.relaxed.gpu.global.add.f32 [%0], %1;" ::"l"(to), "f"(x) : "memory");
 }
 
 ATTUNE_DEVICE unsigned atomic_increment(unsigned *counter) {

@@ -336,6 +336,23 @@ ATTUNE_DEVICE int load_global_int(const int *from, int line = __builtin_LINE()) 
   return value;
 }
 
+ATTUNE_DEVICE float load_global_float(const float *from, int line = __builtin_LINE()) {
+  float value;
+  host->load_global(&value, from, sizeof value, line);
+  return value;
+}
+
+ATTUNE_DEVICE unsigned load_global_16(const void *from, int line = __builtin_LINE()) {
+  unsigned short value;
+  host->load_global(&value, from, sizeof value, line);
+  return value;
+}
+
+ATTUNE_DEVICE void store_global_16(void *to, unsigned word, int line = __builtin_LINE()) {
+  const unsigned short value = (unsigned short)word;
+  host->store_global(to, &value, sizeof value, line);
+}
+
 ATTUNE_DEVICE int load_length(const int *from, int bound, int line = __builtin_LINE()) {
   const int length = load_global_int(from, line);
   if (length < 0 || length > bound) host->length_beyond(length, bound, line);
@@ -357,6 +374,10 @@ ATTUNE_DEVICE void store_global_int(int *to, int value, int line = __builtin_LIN
 ATTUNE_DEVICE void reduce_add_128(float *to, float a, float b, float c, float d, int line = __builtin_LINE()) {
   const float values[4] = {a, b, c, d};
   host->add_global(to, values, 4, line);
+}
+
+ATTUNE_DEVICE void reduce_add_float(float *to, float x, int line = __builtin_LINE()) {
+  host->add_global(to, &x, 1, line);
 }
 
 ATTUNE_DEVICE unsigned atomic_increment(unsigned *counter, int line = __builtin_LINE()) {
