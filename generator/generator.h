@@ -103,6 +103,8 @@ typedef enum {
   ATTUNE_OPERATION_BACKWARD,   /* the gradients of K and V */
   ATTUNE_OPERATION_DELTA,      /* what the others need of each query row: LSE, and the product of O and its gradient */
   ATTUNE_OPERATION_DQ,         /* the gradient of Q */
+  ATTUNE_OPERATION_DBIAS,      /* the gradients of what changes scores: the bias, arrays of an expression */
+  ATTUNE_OPERATION_DSINKS,     /* the gradient of the sinks */
   ATTUNE_OPERATION_COUNT
 } attune_kernel_operation;
 
@@ -122,7 +124,10 @@ typedef enum {
   ATTUNE_FAMILY_DQ_REFERENCE,
   ATTUNE_FAMILY_DQ_MMA,
   ATTUNE_FAMILY_DQ_CONVERT,
-  ATTUNE_FAMILY_LAST = ATTUNE_FAMILY_DQ_CONVERT
+  ATTUNE_FAMILY_DBIAS_REFERENCE,
+  ATTUNE_FAMILY_DBIAS_MMA,
+  ATTUNE_FAMILY_DSINKS,
+  ATTUNE_FAMILY_LAST = ATTUNE_FAMILY_DSINKS
 } attune_family;
 /* Which (tile, head) a block takes. Within a head from the first row, from the last row; or all heads before the next
  * tile, again from the first row or from the last: with a causal mask the longest tiles then start first everywhere. */
@@ -158,7 +163,7 @@ typedef enum {
 enum { ATTUNE_OWN_FIELDS_MAX = 12 };
 
 /* How a kernel computes it. Every field is an int32_t. Its family's operation says which fields follow from the problem
- * (of those to lse), and the family's own table what its schedule is: the rest. These tables drive print, parse,
+ * (of those to accumulate), and the family's own table what its schedule is: the rest. These tables drive print, parse,
  * compare, the space, JSON and help; a field that a config does not have is 0, or 1 where it counts parts.
  * Canonical text: operation, family, fields; e.g. forward.mma.bf16.d128.causal.m128.n64.w4.s1.lpt.b2 */
 typedef struct {
@@ -172,6 +177,9 @@ typedef struct {
   int32_t sinks;             /* 0, 1 */
   int32_t expression_hash;   /* attune_problem_expression_hash */
   int32_t lse;               /* 0, 1 */
+  int32_t dbias, dsinks;     /* 0, 1: as attune_problem.want_dbias and want_dsinks */
+  int32_t dparams;           /* 0, 1: as attune_problem.want_dparams */
+  int32_t accumulate;        /* 0, 1: gradients are added to what there is */
   int32_t tile_m;            /* query rows of a block */
   int32_t tile_n;            /* key rows of a step */
   int32_t warps;             /* of a block */
@@ -311,6 +319,8 @@ void attune_config_combine(attune_config *out, const attune_config *config);
 /* Of a config of operation backward: the configs of its other steps. */
 void attune_config_delta(attune_config *out, const attune_config *config);
 void attune_config_dq(attune_config *out, const attune_config *config);
+void attune_config_dbias(attune_config *out, const attune_config *config);
+void attune_config_dsinks(attune_config *out, const attune_config *config);
 /* The reference family's config: legal for every problem and device. */
 attune_status attune_config_reference(attune_config *out, const attune_problem *problem);
 
@@ -331,7 +341,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
 /* The grid on a device: that of the launch, or what is resident at once where that is less. */
 int32_t attune_launch_blocks(const attune_launch *launch, const attune_device *device);
 
-enum { ATTUNE_STEPS_MAX = 4 };
+enum { ATTUNE_STEPS_MAX = 5 };
 /* What the compiler reports of a kernel. registers 0: nothing, it is estimated from the tile. */
 typedef struct {
   int registers, spill_bytes; /* of a thread */
@@ -387,6 +397,10 @@ typedef enum {
   ATTUNE_TENSOR_DQ,
   ATTUNE_TENSOR_DK,
   ATTUNE_TENSOR_DV,
+  ATTUNE_TENSOR_DBIAS,
+  ATTUNE_TENSOR_DSINKS,
+  ATTUNE_TENSOR_DPARAM, /* the first of ATTUNE_PARAMS_MAX */
+  ATTUNE_TENSOR_DPARAM_LAST = ATTUNE_TENSOR_DPARAM + ATTUNE_PARAMS_MAX - 1,
   ATTUNE_TENSOR_ROW_OFFSETS, /* of a block mask that is read */
   ATTUNE_TENSOR_INDICES,
   ATTUNE_TENSOR_ROW_ORDER,

@@ -70,10 +70,10 @@ typedef enum {
 
 typedef enum { ATTUNE_FP16 = 0, ATTUNE_BF16 = 1 } attune_dtype;
 
-/* FORWARD: O, and LSE where it is wanted. BACKWARD: the gradients of Q, K and V, from that of O. A plan is of one
- * operation; a program that trains makes two of one problem. There are no gradients of a bias, of sinks and of what an
- * expression reads yet. A score expression is differentiated (rules: generator/README.md); with a block_size the lists
- * by columns are needed (attune_block_mask). */
+/* FORWARD: O, and LSE where it is wanted. BACKWARD: the gradients of Q, K and V, from that of O; and those of the bias,
+ * of the sinks and of arrays of floats where they are wanted. A plan is of one operation; a program that trains makes
+ * two of one problem. A score expression is differentiated (rules: generator/README.md); with a block_size the lists by
+ * columns are needed (attune_block_mask). */
 typedef enum { ATTUNE_FORWARD = 0, ATTUNE_BACKWARD = 1 } attune_operation;
 
 /* Query i and key j, shift = 0 for NONE and CAUSAL, seqlen_k - seqlen_q for CAUSAL_BOTTOM_RIGHT.
@@ -150,6 +150,12 @@ typedef struct {
   int32_t
       deterministic; /* BACKWARD, 1: a plan's gradients are the same bits on every run; FORWARD's outputs always are */
   attune_strides d_o, dq, dk, dv; /* BACKWARD: of the gradients of O, Q, K and V, which have these tensors' shapes */
+  /* BACKWARD, each 0 or 1; FORWARD ignores them. Which gradients are computed besides: that of the bias, whose strides
+   * then must not let two of its elements share a place; that of the sinks; and those of the arrays of floats that
+   * score_expr reads, of which a run takes what it gives memory for. These are added up in the order in which blocks
+   * come, so that deterministic excludes want_dparams. */
+  int32_t want_dbias, want_dsinks, want_dparams;
+  int32_t accumulate; /* all gradients are added to what their memory holds */
 } attune_problem;
 
 typedef struct attune_context attune_context;
@@ -223,7 +229,7 @@ typedef struct {
  * row that sees no key (its lse is -inf) gets and gives zero. A NaN or infinity in a row of q, k, v or d_o may reach
  * the gradients of other rows in the tiles that it shares, hidden or not. Each element of dk and dv is summed up by one
  * thread, in one order; so is dq where the problem is deterministic, while else family wgmma adds it up in the order in
- * which blocks come. Nothing of the inputs may share memory with dq, dk and dv: what one kernel has written, the next
+ * which blocks come. Nothing of the inputs may share memory with the gradients: what one kernel has written, the next
  * one would read. A run refuses a gradient whose pointer is also that of another tensor. */
 typedef struct {
   size_t struct_size;    /* sizeof(attune_tensors), set by attune_tensors_init */
@@ -242,11 +248,17 @@ typedef struct {
   attune_block_mask block_mask;           /* where the problem has a block_size, else zero */
   /* BACKWARD, which needs all but dlse; FORWARD takes none of them. Rows of dq, dk and dv are written up to their
    * sequence's lengths, with zeros where nobody sees them; those past seqlens_q and seqlens_k stay untouched, as does
-   * all between rows. What they held before does not matter: nothing is added to it. */
+   * all between rows. What they held before does not matter, unless the problem says accumulate: then each gradient,
+   * which is a float, is added to it, and the sum is rounded to dtype; dq, dk and dv are rounded before, too. */
   const void *d_o;    /* gradient of o, elements of dtype, 16-byte aligned as the three below */
   const float *dlse;  /* gradient of lse, which has its shape, where something depends on lse itself; or NULL: 0 */
   void *dq, *dk, *dv; /* shapes of q, k and v, elements of dtype; those of a key are sums over the heads that share it
                        */
+  /* BACKWARD, where the problem wants them. */
+  void *dbias;   /* elements of dtype, each where bias has its own: a sum over the batch, the heads or the queries for
+                    which a stride of 0 repeats it, 0 where nobody sees it or lengths leave it out; aligned as bias */
+  float *dsinks; /* (heads_q) */
+  float *dparams[ATTUNE_PARAMS_MAX]; /* of values[i], an array of floats, as many; NULL: not wanted */
 } attune_tensors;
 
 /* The message of this thread's last failing call: what failed, why, and what to do. Static memory of the thread, valid

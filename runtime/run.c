@@ -106,14 +106,34 @@ static attune_status check_gradients(const attune_problem *problem, const attune
   const struct {
     const char *name;
     const void *at;
-  } tensors[] = {{"dq", t->dq}, {"dk", t->dk}, {"dv", t->dv}, {"q", t->q},
-                 {"k", t->k},   {"v", t->v},   {"o", t->o},   {"d_o", t->d_o}};
+  } tensors[] = {{"dq", t->dq},   {"dk", t->dk},     {"dv", t->dv},      {"dbias", t->dbias}, {"dsinks", t->dsinks},
+                 {"q", t->q},     {"k", t->k},       {"v", t->v},        {"o", t->o},         {"d_o", t->d_o},
+                 {"lse", t->lse}, {"bias", t->bias}, {"sinks", t->sinks}};
+  enum { GRADIENTS = 5 };
   if (problem->operation == ATTUNE_FORWARD) return ATTUNE_OK;
-  for (size_t i = 0; i < 3; i++)
+  for (size_t i = 0; i < GRADIENTS; i++)
     for (size_t j = i + 1; j < sizeof tensors / sizeof *tensors; j++)
-      if (tensors[i].at == tensors[j].at)
+      if (tensors[i].at && tensors[i].at == tensors[j].at)
         return attune_fail(ATTUNE_BAD_POINTER, "%s and %s are both %p; give each gradient memory of its own",
                            tensors[i].name, tensors[j].name, tensors[i].at);
+  return ATTUNE_OK;
+}
+
+/* Arrays of floats have gradients alone. */
+static attune_status check_dparams(const attune_problem *problem, const attune_tensors *tensors) {
+  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
+    const float *gradient = tensors->dparams[i];
+    if (!gradient) continue;
+    if (i >= problem->param_count || problem->params[i].type != ATTUNE_PARAM_FLOAT_ARRAY)
+      return attune_fail(ATTUNE_BAD_ARGUMENT,
+                         "dparams[%d] is given, but the problem's param %d is no array of floats: set it to NULL", i,
+                         i);
+    if (gradient == tensors->values[i].array)
+      return attune_fail(ATTUNE_BAD_POINTER,
+                         "dparams[%d] and values[%d].array are both %p; give each gradient memory "
+                         "of its own",
+                         i, i, (const void *)gradient);
+  }
   return ATTUNE_OK;
 }
 
@@ -123,6 +143,7 @@ static attune_status check_inputs(const attune_problem *problem, const attune_ru
     status = check_tensor(&attune_tensor_table[tensor], problem, attune_tensor_of_run(run, tensor));
   if (status == ATTUNE_OK) status = check_gradients(problem, &run->tensors);
   if (status == ATTUNE_OK) status = check_values(problem, &run->tensors);
+  if (status == ATTUNE_OK) status = check_dparams(problem, &run->tensors);
   if (status == ATTUNE_OK) status = check_surplus(problem, &run->tensors);
   return status == ATTUNE_OK ? check_block_mask(problem, &run->tensors.block_mask) : status;
 }

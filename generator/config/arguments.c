@@ -89,6 +89,11 @@ int32_t attune_rows_padded(const attune_problem *problem) {
   return (problem->seqlen_q + LARGEST_TILE_M - 1) / LARGEST_TILE_M * LARGEST_TILE_M;
 }
 
+/* Whether the gradient of the bias is a sum over the dimension. */
+static bool summed(const attune_problem *p, int64_t stride) {
+  return p->want_dbias && stride == 0;
+}
+
 void attune_arguments_of_gradients(struct attune_gradients *out, const attune_config *config,
                                    const attune_problem *problem) {
   const attune_problem *p = problem;
@@ -96,6 +101,9 @@ void attune_arguments_of_gradients(struct attune_gradients *out, const attune_co
       .rows_padded = attune_rows_padded(p),
       .tiles_n = config->tile_n > 0 ? (int32_t)attune_blocks_of(p->seqlen_k, config->tile_n) : 0,
       .scale = clamped(p->scale),
+      .dbias_batch = summed(p, p->bias.batch) ? 1 : p->batch,
+      .dbias_heads = summed(p, p->bias.heads) ? 1 : p->heads_q,
+      .dbias_rows = summed(p, p->bias.seqlen) ? 1 : p->seqlen_q,
   };
   out->do_batch = p->d_o.batch, out->do_seqlen = p->d_o.seqlen, out->do_heads = p->d_o.heads;
   out->dq_batch = p->dq.batch, out->dq_seqlen = p->dq.seqlen, out->dq_heads = p->dq.heads;

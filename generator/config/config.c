@@ -13,7 +13,22 @@ static const char *const mask_bounds_words[] = {"none", "causal", "window", NULL
 static const char *const score_words[] = {"plain", "negated", "softcap", "expression", NULL};
 
 #define AT(member) .name = #member, .offset = offsetof(attune_config, member)
-enum { DTYPE, HEAD_DIM, HEAD_DIM_V, MASK_BOUNDS, SPARSE_BLOCK_SIZE, HAS_MASK_EXPR, SCORE, SINKS, EXPRESSION_HASH, LSE };
+enum {
+  DTYPE,
+  HEAD_DIM,
+  HEAD_DIM_V,
+  MASK_BOUNDS,
+  SPARSE_BLOCK_SIZE,
+  HAS_MASK_EXPR,
+  SCORE,
+  SINKS,
+  EXPRESSION_HASH,
+  LSE,
+  DBIAS,
+  DSINKS,
+  DPARAMS,
+  ACCUMULATE
+};
 static const attune_config_field of_problem[] = {
     [DTYPE] = {AT(dtype), .prefix = "", .absent = ATTUNE_NEVER_ABSENT, .words = dtype_words, .meaning = "element type"},
     [HEAD_DIM] = {AT(head_dim), .prefix = "d", .absent = ATTUNE_NEVER_ABSENT,
@@ -34,6 +49,12 @@ static const attune_config_field of_problem[] = {
                          .meaning = "hash of the expressions that are compiled in"},
     [LSE] = {AT(lse), .prefix = "lse", .absent = 0, .flag = true,
              .meaning = "also writes the log-sum-exp of every row"},
+    [DBIAS] = {AT(dbias), .prefix = "dbias", .absent = 0, .flag = true, .meaning = "also the gradient of the bias"},
+    [DSINKS] = {AT(dsinks), .prefix = "dsinks", .absent = 0, .flag = true, .meaning = "also the gradient of the sinks"},
+    [DPARAMS] = {AT(dparams), .prefix = "dparams", .absent = 0, .flag = true,
+                 .meaning = "also the gradients of arrays of floats that the expression reads"},
+    [ACCUMULATE] = {AT(accumulate), .prefix = "accumulate", .absent = 0, .flag = true,
+                    .meaning = "gradients are added to what their memory holds"},
 };
 #undef AT
 
@@ -43,9 +64,15 @@ static const unsigned char of_forward[] = {DTYPE,         HEAD_DIM, HEAD_DIM_V, 
                                            HAS_MASK_EXPR, SCORE,    SINKS,      EXPRESSION_HASH, LSE},
                            of_combine[] = {DTYPE, HEAD_DIM_V, SINKS, LSE},
                            of_block_mask[] = {MASK_BOUNDS, SPARSE_BLOCK_SIZE, HAS_MASK_EXPR, EXPRESSION_HASH},
-                           of_backward[] = {DTYPE,         HEAD_DIM, HEAD_DIM_V,     MASK_BOUNDS, SPARSE_BLOCK_SIZE,
-                                            HAS_MASK_EXPR, SCORE,    EXPRESSION_HASH},
-                           of_delta[] = {DTYPE, HEAD_DIM_V};
+                           of_backward[] = {DTYPE,         HEAD_DIM,  HEAD_DIM_V,      MASK_BOUNDS, SPARSE_BLOCK_SIZE,
+                                            HAS_MASK_EXPR, SCORE,     EXPRESSION_HASH, DBIAS,       DSINKS,
+                                            DPARAMS,       ACCUMULATE},
+                           of_dq[] = {DTYPE,         HEAD_DIM, HEAD_DIM_V,      MASK_BOUNDS, SPARSE_BLOCK_SIZE,
+                                      HAS_MASK_EXPR, SCORE,    EXPRESSION_HASH, ACCUMULATE},
+                           of_dbias[] = {DTYPE,         HEAD_DIM, HEAD_DIM_V,      MASK_BOUNDS, SPARSE_BLOCK_SIZE,
+                                         HAS_MASK_EXPR, SCORE,    EXPRESSION_HASH, DBIAS,       DPARAMS,
+                                         ACCUMULATE},
+                           of_delta[] = {DTYPE, HEAD_DIM_V, DPARAMS, ACCUMULATE}, of_dsinks[] = {ACCUMULATE};
 static const struct {
   const char *name;
   const unsigned char *fields;
@@ -56,7 +83,9 @@ static const struct {
     [ATTUNE_OPERATION_BLOCK_MASK] = {"block_mask", FIELDS(of_block_mask)},
     [ATTUNE_OPERATION_BACKWARD] = {"backward", FIELDS(of_backward)},
     [ATTUNE_OPERATION_DELTA] = {"delta", FIELDS(of_delta)},
-    [ATTUNE_OPERATION_DQ] = {"dq", FIELDS(of_backward)},
+    [ATTUNE_OPERATION_DQ] = {"dq", FIELDS(of_dq)},
+    [ATTUNE_OPERATION_DBIAS] = {"dbias", FIELDS(of_dbias)},
+    [ATTUNE_OPERATION_DSINKS] = {"dsinks", FIELDS(of_dsinks)},
 };
 #undef FIELDS
 
@@ -301,6 +330,10 @@ void attune_config_of_problem(attune_config *out, attune_family family, const at
       .sinks = problem->want_sinks,
       .expression_hash = attune_problem_expression_hash(problem),
       .lse = problem->want_lse,
+      .dbias = problem->want_dbias,
+      .dsinks = problem->want_dsinks,
+      .dparams = problem->want_dparams,
+      .accumulate = problem->accumulate,
   };
   *out = (attune_config){.family = (int32_t)family};
   take_computed(out, &all);
@@ -313,6 +346,16 @@ void attune_config_dq(attune_config *out, const attune_config *config) {
   attune_family_find(config->family)->dq(&dq, config);
   attune_config_complete(&dq);
   *out = dq;
+}
+
+void attune_config_beside(attune_config *out, int32_t family, const attune_config *config) {
+  attune_config beside = {.family = family};
+  const attune_config_field *field;
+  take_computed(&beside, config);
+  for (int i = 0; (field = attune_config_field_at(family, i)) != NULL; i++)
+    if (field->schedule) attune_config_set(&beside, field, field->low);
+  attune_config_complete(&beside);
+  *out = beside;
 }
 
 attune_status attune_config_fits(const attune_config *config, const attune_problem *problem) {

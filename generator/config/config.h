@@ -6,6 +6,9 @@
 
 /* Sets shared fields that the family's table lacks. */
 void attune_config_complete(attune_config *config);
+/* The config of a kernel that runs beside another: what follows from the problem as that has it, and the least value of
+ * each field of its schedule. */
+void attune_config_beside(attune_config *out, int32_t family, const attune_config *config);
 /* The arguments but pointers and tiles: what every kernel has of the problem. */
 void attune_arguments_of_problem(struct attune_arguments *out, const attune_problem *problem);
 /* How the grid's blocks become tiles: of the forward pass. */

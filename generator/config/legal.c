@@ -13,7 +13,11 @@ static attune_status check_computed(const attune_config *c) {
                 {"has_mask_expr", c->has_mask_expr, 1},
                 {"score", c->score, ATTUNE_SCORE_EXPRESSION},
                 {"sinks", c->sinks, 1},
-                {"lse", c->lse, 1}};
+                {"lse", c->lse, 1},
+                {"dbias", c->dbias, 1},
+                {"dsinks", c->dsinks, 1},
+                {"dparams", c->dparams, 1},
+                {"accumulate", c->accumulate, 1}};
   for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
     if (ranges[i].value < 0 || ranges[i].value > ranges[i].limit) {
       return attune_fail(ATTUNE_ILLEGAL_CONFIG, "%s is %d; it must be from 0 to %d", ranges[i].name, ranges[i].value,
@@ -107,6 +111,7 @@ static attune_status check_splits(const attune_config *c) {
 static attune_status check_block_mask(const attune_config *c) {
   if (c->sparse_block_size == 0 || attune_family_is_reference(c->family)) return ATTUNE_OK;
   if (attune_config_field_named(c->family, "tile_m") == NULL) return ATTUNE_OK;
+  if (attune_config_operation(c) == ATTUNE_OPERATION_DBIAS) return ATTUNE_OK; /* goes by parts of 16 x 16 */
   if (c->tile_m > 0 && c->tile_n > 0 && c->sparse_block_size % c->tile_m == 0 && c->sparse_block_size % c->tile_n == 0)
     return ATTUNE_OK;
   return attune_fail(ATTUNE_ILLEGAL_CONFIG, "tiles of %d x %d do not divide the mask's blocks of %d x %d", c->tile_m,

@@ -60,22 +60,11 @@ static attune_status attention_step(attune_steps *out, const attune_config *conf
   return ATTUNE_OK;
 }
 
-/* The schedule of a family that has only one. */
-static void take_schedule(attune_config *config) {
-  const attune_config_field *field;
-  for (int i = 0; (field = attune_config_field_at(config->family, i)) != NULL; i++)
-    if (field->schedule) attune_config_set(config, field, field->low);
-  attune_config_complete(config);
-}
-
 void attune_config_combine(attune_config *out, const attune_config *config) {
-  *out = (attune_config){.family = ATTUNE_FAMILY_COMBINE,
-                         .dtype = config->dtype,
-                         .head_dim_v = config->head_dim_v,
-                         .sinks = config->sinks,
-                         .lse = config->lse};
-  take_schedule(out);
-  out->splits = config->splits;
+  attune_config combine;
+  attune_config_beside(&combine, ATTUNE_FAMILY_COMBINE, config);
+  combine.splits = config->splits;
+  *out = combine;
 }
 
 /* A warp adds up the splits of a row. */
@@ -122,11 +111,39 @@ static attune_status forward_steps(attune_steps *out, const attune_config *confi
 
 /* ---- backward ---- */
 
-void attune_config_delta(attune_config *out, const attune_config *config) {
-  *out = (attune_config){.family = ATTUNE_FAMILY_DELTA, .dtype = config->dtype, .head_dim_v = config->head_dim_v};
-  take_schedule(out);
-  attune_config_set(out, attune_config_field_named(out->family, "natural_lse"),
+/* Of a kernel that reads or writes row terms, and does not know how scores become exponents. */
+static void beside_row_terms(attune_config *out, int32_t family, const attune_config *config) {
+  attune_config beside;
+  attune_config_beside(&beside, family, config);
+  attune_config_set(&beside, attune_config_field_named(family, "natural_lse"),
                     config->score == ATTUNE_SCORE_EXPRESSION);
+  *out = beside;
+}
+
+void attune_config_delta(attune_config *out, const attune_config *config) {
+  beside_row_terms(out, ATTUNE_FAMILY_DELTA, config);
+}
+
+void attune_config_dsinks(attune_config *out, const attune_config *config) {
+  beside_row_terms(out, ATTUNE_FAMILY_DSINKS, config);
+}
+
+void attune_config_dbias(attune_config *out, const attune_config *config) {
+  const bool reference = attune_family_is_reference(config->family);
+  attune_config dbias;
+  attune_config_beside(&dbias, reference ? ATTUNE_FAMILY_DBIAS_REFERENCE : ATTUNE_FAMILY_DBIAS_MMA, config);
+  if (!reference) dbias.tile_n = attune_dbias_tile_n(&dbias);
+  *out = dbias;
+}
+
+static void bind_gradient(attune_step *step, const attune_config *config, attune_tensor_id tensor) {
+  bind(step, tensor, ATTUNE_ACCESS_WRITE);
+  if (config->accumulate) bind(step, tensor, ATTUNE_ACCESS_READ);
+}
+
+static void bind_dparams(attune_step *step, const attune_config *config, attune_access access) {
+  for (int i = 0; i < ATTUNE_PARAMS_MAX && config->dparams; i++)
+    bind(step, (attune_tensor_id)(ATTUNE_TENSOR_DPARAM + i), access);
 }
 
 /* Also of rows that only pad. */
@@ -144,6 +161,7 @@ static attune_status delta_step(attune_steps *out, const attune_config *config, 
   attune_arguments_of_problem(&step->arguments.problem, problem);
   attune_arguments_of_gradients(&step->arguments.backward.gradients, &step->config, problem);
   bind_role(step, problem, ATTUNE_TENSOR_INPUT);
+  if (!config->accumulate) bind_dparams(step, config, ATTUNE_ACCESS_WRITE); /* to 0 */
   return ATTUNE_OK;
 }
 
@@ -158,6 +176,50 @@ static attune_status gradient_step(attune_steps *out, const attune_config *confi
   return ATTUNE_OK;
 }
 
+/* The arguments of a step that is launched on its own grid. */
+static attune_status other_gradient_step(attune_steps *out, const attune_problem *problem, int64_t grid) {
+  attune_step *step = &out->steps[out->count++];
+  if (grid > INT32_MAX)
+    return attune_fail(ATTUNE_UNSUPPORTED, "%s would need %lld blocks; a grid takes %d: split the batch or the heads",
+                       attune_operation_name(attune_config_operation(&step->config)), (long long)grid, INT32_MAX);
+  step->launch = (attune_launch){.grid = (int32_t)grid,
+                                 .threads = step->config.warps * 32,
+                                 .shared_bytes = (int32_t)attune_shared_bytes(&step->config),
+                                 .tiles_m = 1,
+                                 .splits = 1,
+                                 .cluster = 1};
+  attune_arguments_of_problem(&step->arguments.problem, problem);
+  attune_arguments_of_gradients(&step->arguments.backward.gradients, &step->config, problem);
+  bind_role(step, problem, ATTUNE_TENSOR_INPUT);
+  return ATTUNE_OK;
+}
+
+/* A block for each tile of the bias; where only arrays are wanted, of all pairs of queries and keys. */
+static attune_status dbias_step(attune_steps *out, const attune_config *config, const attune_problem *problem) {
+  attune_step *step = &out->steps[out->count];
+  struct attune_gradients sizes;
+  attune_config_dbias(&step->config, config);
+  attune_arguments_of_gradients(&sizes, &step->config, problem);
+  int64_t grid = attune_blocks_of(sizes.dbias_rows, step->config.tile_m) * sizes.tiles_n;
+  if (__builtin_mul_overflow(grid, (int64_t)sizes.dbias_batch, &grid) ||
+      __builtin_mul_overflow(grid, (int64_t)sizes.dbias_heads, &grid))
+    grid = INT64_MAX;
+  const attune_status status = other_gradient_step(out, problem, grid);
+  if (status != ATTUNE_OK) return status;
+  if (config->dbias) bind_gradient(step, config, ATTUNE_TENSOR_DBIAS);
+  bind_dparams(step, config, ATTUNE_ACCESS_ADD);
+  return ATTUNE_OK;
+}
+
+/* A block for each head. */
+static attune_status dsinks_step(attune_steps *out, const attune_config *config, const attune_problem *problem) {
+  attune_step *step = &out->steps[out->count];
+  attune_config_dsinks(&step->config, config);
+  const attune_status status = other_gradient_step(out, problem, problem->heads_q);
+  bind_gradient(step, config, ATTUNE_TENSOR_DSINKS);
+  return status;
+}
+
 static attune_status backward_steps(attune_steps *out, const attune_config *config, const attune_problem *problem) {
   const int64_t rows = (int64_t)problem->batch * problem->heads_q * attune_rows_padded(problem), terms = 2 * rows;
   attune_config dq;
@@ -166,10 +228,12 @@ static attune_status backward_steps(attune_steps *out, const attune_config *conf
   attune_status status = delta_step(out, config, problem, rows);
   if (status == ATTUNE_OK) status = gradient_step(out, config, problem);
   if (status == ATTUNE_OK) status = gradient_step(out, &dq, problem);
+  if (status == ATTUNE_OK && (config->dbias || config->dparams)) status = dbias_step(out, config, problem);
+  if (status == ATTUNE_OK && config->dsinks) status = dsinks_step(out, config, problem);
   if (status != ATTUNE_OK) return status;
-  bind(&out->steps[1], ATTUNE_TENSOR_DK, ATTUNE_ACCESS_WRITE);
-  bind(&out->steps[1], ATTUNE_TENSOR_DV, ATTUNE_ACCESS_WRITE);
-  bind(&out->steps[2], ATTUNE_TENSOR_DQ, ATTUNE_ACCESS_WRITE);
+  bind_gradient(&out->steps[1], config, ATTUNE_TENSOR_DK);
+  bind_gradient(&out->steps[1], config, ATTUNE_TENSOR_DV);
+  bind_gradient(&out->steps[2], config, ATTUNE_TENSOR_DQ);
   for (int i = 0; i < out->count; i++)
     bind_segment(&out->steps[i], ATTUNE_TENSOR_ROW_TERMS, i == 0 ? ATTUNE_ACCESS_WRITE : ATTUNE_ACCESS_READ, terms);
   if (dq.family != ATTUNE_FAMILY_DQ_CONVERT) return ATTUNE_OK;
@@ -186,7 +250,10 @@ int attune_config_kernels(attune_config out[ATTUNE_STEPS_MAX], const attune_conf
     attune_config_delta(&out[0], config);
     out[1] = *config;
     attune_config_dq(&out[2], config);
-    return 3;
+    int count = 3;
+    if (config->dbias || config->dparams) attune_config_dbias(&out[count++], config);
+    if (config->dsinks) attune_config_dsinks(&out[count++], config);
+    return count;
   }
   out[0] = *config;
   if (config->splits > 1 && attune_config_operation(config) == ATTUNE_OPERATION_FORWARD) {
@@ -222,7 +289,7 @@ attune_status attune_config_block_mask(attune_config *out, attune_problem *mask,
   p.score_expr = NULL;
   p.want_bias = 0;
   attune_config_of_problem(out, ATTUNE_FAMILY_BLOCK_MASK, &p);
-  take_schedule(out);
+  attune_config_beside(out, out->family, out);
   return attune_problem_resolve(mask, &p);
 }
 

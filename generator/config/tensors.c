@@ -33,6 +33,19 @@ static attune_need with_bias(const attune_problem *p) {
 static attune_need with_sinks(const attune_problem *p) {
   return p->want_sinks ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
 }
+static attune_need needed_backward(const attune_problem *p, int32_t wanted) {
+  return p->operation == ATTUNE_BACKWARD && wanted ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
+}
+static attune_need with_dbias(const attune_problem *p) {
+  return needed_backward(p, p->want_dbias);
+}
+static attune_need with_dsinks(const attune_problem *p) {
+  return needed_backward(p, p->want_dsinks);
+}
+/* Of a param that is no array of floats the run refuses it. */
+static attune_need with_dparams(const attune_problem *p) {
+  return needed_backward(p, p->want_dparams) ? ATTUNE_NEED_OPTIONAL : ATTUNE_NEED_NO;
+}
 static attune_need with_block_mask(const attune_problem *p) {
   return p->block_size > 0 ? ATTUNE_NEED_YES : ATTUNE_NEED_NO;
 }
@@ -91,6 +104,14 @@ static void shape_dk(attune_shape *out, const attune_problem *p, const attune_ru
 static void shape_dv(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
   (void)run;
   rows_of(out, p, &p->dv, p->head_dim_v, p->seqlen_k, p->heads_kv);
+}
+
+/* One row, head or sequence for all that share it. */
+static void shape_dbias(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {
+  (void)run;
+  rows_of(out, p, &p->bias, p->seqlen_k, p->seqlen_q, p->heads_q);
+  for (int i = 0; i < 3; i++)
+    if (out->strides[i] == 0) out->sizes[i] = 1;
 }
 
 static void flat(attune_shape *out, int64_t count) {
@@ -152,10 +173,11 @@ static void shape_mask_source(attune_shape *out, const attune_problem *p, const 
   else
     flat(out, run->source.kind == ATTUNE_BLOCK_MASK_OF_BLOCKS ? BLOCK_BYTES * run->source.count : 0);
 }
+/* run: NULL: of none, which only a run knows. */
 #define PARAM_SHAPE(i)                                                                                                 \
   static void shape_param_##i(attune_shape *out, const attune_problem *p, const attune_run_inputs *run) {              \
     (void)p;                                                                                                           \
-    flat(out, run->tensors.values[i].count);                                                                           \
+    flat(out, run != NULL ? run->tensors.values[i].count : 0);                                                         \
   }
 PARAM_SHAPE(0)
 PARAM_SHAPE(1)
@@ -183,6 +205,15 @@ _Static_assert(ATTUNE_PARAMS_MAX == 8, "a shape and a row for each param");
                                .need = optional,                                                                       \
                                .shape = shape_param_##i}
 #define OUTPUT .role = ATTUNE_TENSOR_OUTPUT
+#define DPARAM(i)                                                                                                      \
+  [ATTUNE_TENSOR_DPARAM + i] = {.name = "dparams[" #i "]",                                                             \
+                                OUTPUT,                                                                                \
+                                FLOATS,                                                                                \
+                                RUN(tensors.dparams[i]),                                                               \
+                                ARGUMENT(backward.gradients.dparams[i]),                                               \
+                                .option = "want_dparams to 1",                                                         \
+                                .need = with_dparams,                                                                  \
+                                .shape = shape_param_##i}
 #define WORKSPACE .role = ATTUNE_TENSOR_WORKSPACE
 
 const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
@@ -307,6 +338,31 @@ const attune_tensor_row attune_tensor_table[ATTUNE_TENSOR_COUNT] = {
                           .need = with_gradients,
                           .shape = shape_dv,
                           .rows = ATTUNE_EXTENT_KEYS},
+    [ATTUNE_TENSOR_DBIAS] = {.name = "dbias",
+                             OUTPUT,
+                             DTYPE,
+                             .alignment = 2,
+                             RUN(tensors.dbias),
+                             ARGUMENT(backward.gradients.dbias),
+                             .option = "want_dbias to 1",
+                             .need = with_dbias,
+                             .shape = shape_dbias},
+    [ATTUNE_TENSOR_DSINKS] = {.name = "dsinks",
+                              OUTPUT,
+                              FLOATS,
+                              RUN(tensors.dsinks),
+                              ARGUMENT(backward.gradients.dsinks),
+                              .option = "want_dsinks to 1",
+                              .need = with_dsinks,
+                              .shape = shape_sinks},
+    DPARAM(0),
+    DPARAM(1),
+    DPARAM(2),
+    DPARAM(3),
+    DPARAM(4),
+    DPARAM(5),
+    DPARAM(6),
+    DPARAM(7),
     [ATTUNE_TENSOR_ROW_OFFSETS] = {.name = "block_mask.row_offsets",
                                    INTS,
                                    RUN(tensors.block_mask.row_offsets),

@@ -9,8 +9,7 @@ enum { WARPS = 4 };
 
 static const attune_config_field schedule[] = {
     {ATTUNE_FIELD_WARPS, .low = WARPS, .high = WARPS},
-    {ATTUNE_OWN_FIELD(NATURAL_LSE, "natural_lse"), .prefix = "natural_lse", .flag = true, .high = 1,
-     .meaning = "LSE stays natural, for score expressions, whose scores times log2(e) may overflow"},
+    {ATTUNE_OWN_FIELD(NATURAL_LSE, "natural_lse"), ATTUNE_FIELD_NATURAL_LSE},
 };
 
 static attune_status legal(const attune_config *config, const attune_device *device) {

@@ -54,7 +54,8 @@ typedef struct {
 extern const attune_family_row attune_family_reference_row, attune_family_mma_row, attune_family_wgmma_row,
     attune_family_block_mask_row, attune_family_combine_row, attune_family_backward_reference_row,
     attune_family_backward_mma_row, attune_family_delta_row, attune_family_dq_reference_row, attune_family_dq_mma_row,
-    attune_family_backward_wgmma_row, attune_family_dq_convert_row;
+    attune_family_backward_wgmma_row, attune_family_dq_convert_row, attune_family_dbias_reference_row,
+    attune_family_dbias_mma_row, attune_family_dsinks_row;
 
 /* What rows of several families have in common. */
 extern const char *const attune_persistent_words[], *const attune_order_words[];
@@ -82,6 +83,9 @@ extern const char *const attune_persistent_words[], *const attune_order_words[];
 enum { ATTUNE_SPLITS_MAX = 256 };
 void attune_splits_axis(attune_axis *out, const attune_config *config, const attune_problem *problem);
 void attune_splits_refine(attune_axis *out, const attune_config *config);
+#define ATTUNE_FIELD_NATURAL_LSE                                                                                       \
+  .prefix = "natural_lse", .flag = true, .high = 1,                                                                    \
+  .meaning = "LSE stays natural, for score expressions, whose scores times log2(e) may overflow"
 /* A field of the family alone: config->own[index]. */
 #define ATTUNE_OWN_FIELD(index, name_)                                                                                 \
   .name = name_, .offset = offsetof(attune_config, own) + (index) * sizeof(int32_t), .schedule = true
@@ -96,6 +100,9 @@ attune_status attune_tensor_map_takes(const char *name, const attune_strides *st
  */
 int attune_dq_parts(const attune_config *config);
 int64_t attune_dq_partial_floats(const attune_config *config);
+
+/* Keys of a tile of operation dbias, family mma, for the config's head dims. */
+int32_t attune_dbias_tile_n(const attune_config *config);
 
 /* Query rows that a warp of the kernel for delta works on. */
 enum { ATTUNE_DELTA_ROWS_OF_WARP = 4 };

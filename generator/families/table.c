@@ -16,6 +16,9 @@ static const attune_family_row *const families[ATTUNE_FAMILY_LAST + 1] = {
     [ATTUNE_FAMILY_DQ_REFERENCE] = &attune_family_dq_reference_row,
     [ATTUNE_FAMILY_DQ_MMA] = &attune_family_dq_mma_row,
     [ATTUNE_FAMILY_DQ_CONVERT] = &attune_family_dq_convert_row,
+    [ATTUNE_FAMILY_DBIAS_REFERENCE] = &attune_family_dbias_reference_row,
+    [ATTUNE_FAMILY_DBIAS_MMA] = &attune_family_dbias_mma_row,
+    [ATTUNE_FAMILY_DSINKS] = &attune_family_dsinks_row,
 };
 
 const attune_family_row *attune_family_find(int32_t family) {

@@ -428,26 +428,37 @@ static double forward_seconds(const attune_config *config, const attune_problem 
   return together(compute, bytes, start, device);
 }
 
+/* The kernel for the bias goes through the tiles that one of queries would; that for the sinks reads row terms. */
+static double beside_seconds(const attune_config *config, const attune_problem *p, const attune_device *device,
+                             const attune_footprint *footprint, attune_estimate_memo *memo) {
+  const double rows_q = (double)p->batch * p->heads_q * p->seqlen_q;
+  if (config->family == ATTUNE_FAMILY_DSINKS) return together(0, 8 * rows_q, LAUNCH_MICROSECONDS, device);
+  return together(kernel_seconds(config, p, device, footprint, memo), 0, LAUNCH_MICROSECONDS, device);
+}
+
 /* The kernel for delta reads O and its gradient, and does next to nothing with them. Each of the other two reads Q, K,
  * V and the gradient of O, and writes its own gradients. Where the one of keys adds up dQ in floats, these are cleared
  * before, and the last kernel only converts them. */
 static double backward_seconds(const attune_config *config, const attune_problem *p, const attune_device *device,
                                const attune_footprint *footprints, attune_estimate_memo *memo) {
+  enum { DELTA, KEYS, DQ }; /* the first steps */
   attune_config kernels[ATTUNE_STEPS_MAX];
   const double rows_q = (double)p->batch * p->heads_q * p->seqlen_q;
   const double rows_k = (double)p->batch * p->heads_kv * p->seqlen_k;
   const double q = 2 * rows_q * p->head_dim, o = 2 * rows_q * p->head_dim_v;
   const double kv = 2 * rows_k * (p->head_dim + p->head_dim_v), terms = 8 * rows_q;
   const int count = attune_config_kernels(kernels, config);
-  const bool converts = kernels[count - 1].family == ATTUNE_FAMILY_DQ_CONVERT;
+  const bool converts = kernels[DQ].family == ATTUNE_FAMILY_DQ_CONVERT;
   const double tiles = q + o + kv + terms;
   const double written[] = {terms, kv, q}, read[] = {2 * o + 4 * rows_q, tiles, converts ? 2 * q : tiles};
   double seconds = converts ? together(0, 2 * q, CLEAR_MICROSECONDS, device) : 0;
-  for (int i = 0; i < count; i++) {
-    const bool streams = i == 0 || (i == count - 1 && converts); /* goes through no tiles */
+  for (int i = DELTA; i <= DQ; i++) {
+    const bool streams = i == DELTA || (i == DQ && converts); /* goes through no tiles */
     const double compute = streams ? 0 : kernel_seconds(&kernels[i], p, device, &footprints[i], memo);
     seconds += together(compute, read[i] + written[i], LAUNCH_MICROSECONDS, device);
   }
+  for (int i = DQ + 1; i < count; i++)
+    seconds += beside_seconds(&kernels[i], p, device, &footprints[i], memo);
   return seconds;
 }
 

@@ -28,6 +28,11 @@ void attune_canonical_deterministic(attune_problem *problem) {
   if (problem->operation == ATTUNE_FORWARD) problem->deterministic = 0;
 }
 
+void attune_canonical_gradients(attune_problem *problem) {
+  if (problem->operation == ATTUNE_FORWARD)
+    problem->want_dbias = problem->want_dsinks = problem->want_dparams = problem->accumulate = 0;
+}
+
 void attune_canonical_scale(attune_problem *problem) {
   if (isnan(problem->scale)) problem->scale = (float)(1 / sqrt((double)problem->head_dim));
 }

@@ -103,6 +103,23 @@ static void emit_member(attune_buffer *out, const attune_problem *problem, const
   attune_buffer_add_text(out, "\n");
 }
 
+/* The derivatives by the bias and by elements of arrays, for who sums those up. */
+static void emit_others(attune_buffer *out, const attune_derivatives *derivatives) {
+  int bias = -1, elements = 0;
+  for (int i = 0; i < derivatives->count; i++)
+    if (derivatives->of[i].by == ATTUNE_BY_BIAS) bias = i;
+  attune_buffer_add_text(out,
+                         "ATTUNE_DEVICE float derivative_by_bias([[maybe_unused]] const score_derivatives &of) {\n");
+  attune_buffer_print(out, bias >= 0 ? "  return of.by%d;\n}\n" : "  return 0.0f;\n}\n", bias);
+  attune_buffer_add_text(out, "// Calls visit(number, param, index, derivative) for each element of an array.\n"
+                              "template <class visitor>\n"
+                              "ATTUNE_DEVICE void each_element(const score_derivatives &of, const visitor &visit) {\n");
+  for (int i = 0; i < derivatives->count; i++)
+    if (derivatives->of[i].by == ATTUNE_BY_ELEMENT)
+      attune_buffer_print(out, "  visit(%d, %d, of.at%d, of.by%d);\n", elements++, derivatives->of[i].param, i, i);
+  attune_buffer_print(out, "}\nconstexpr int element_count = %d;\n\n", elements);
+}
+
 attune_status attune_derivatives_write(attune_buffer *out, const attune_problem *problem,
                                        const attune_derivatives *derivatives) {
   const attune_expression *score = derivatives->score;
@@ -117,5 +134,6 @@ attune_status attune_derivatives_write(attune_buffer *out, const attune_problem 
   attune_buffer_add_text(out, "  score_derivatives result;\n");
   const attune_status status = attune_expression_emit_derivatives(out, derivatives, most_seqlen(problem));
   attune_buffer_add_text(out, "  return result;\n}\n\n");
+  emit_others(out, derivatives);
   return status;
 }

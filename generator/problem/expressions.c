@@ -131,6 +131,31 @@ static attune_status check_derivative(const attune_expression *score) {
   return status;
 }
 
+static bool reads_float_arrays(const attune_derivatives *derivatives) {
+  for (int i = 0; i < derivatives->count; i++)
+    if (derivatives->of[i].by == ATTUNE_BY_ELEMENT) return true;
+  return false;
+}
+
+attune_status attune_check_want_dparams(const attune_problem_field *field, const attune_problem *p) {
+  attune_expression *score = NULL;
+  attune_derivatives *derivatives = NULL;
+  attune_status status = attune_check_flag(field, p);
+  if (status != ATTUNE_OK || !p->want_dparams || p->operation == ATTUNE_FORWARD) return status;
+  if (p->deterministic)
+    return attune_fail(ATTUNE_UNSUPPORTED, "want_dparams is 1, whose sums take blocks in any order, and the problem is "
+                                           "to be deterministic: want one of the two");
+  if (attune_problem_expressions_unknown(p)) return ATTUNE_OK;
+  status = attune_problem_expression(&score, ATTUNE_EXPRESSION_SCORE, p);
+  if (status == ATTUNE_OK && score != NULL) status = attune_expression_derivative(&derivatives, score);
+  if (status == ATTUNE_OK && (score == NULL || !reads_float_arrays(derivatives)))
+    status = attune_fail(ATTUNE_BAD_ARGUMENT,
+                         "want_dparams is 1, but no array of floats changes the score: use one in score_expr");
+  free(derivatives);
+  free(score);
+  return status;
+}
+
 attune_status attune_check_expressions(const attune_problem_field *field, const attune_problem *p) {
   attune_expression *mask = NULL, *score = NULL;
   (void)field;

@@ -19,12 +19,16 @@ attune_status attune_check_block_density(const attune_problem_field *field, cons
 attune_status attune_check_strides(const attune_problem_field *field, const attune_problem *problem);
 attune_status attune_check_bias(const attune_problem_field *field, const attune_problem *problem);
 attune_status attune_check_params(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_want_dbias(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_want_dsinks(const attune_problem_field *field, const attune_problem *problem);
+attune_status attune_check_want_dparams(const attune_problem_field *field, const attune_problem *problem);
 attune_status attune_check_expressions(const attune_problem_field *field, const attune_problem *problem);
 
 /* ---- canonical.c, strides.c ---- */
 void attune_canonical_mask(attune_problem *problem);          /* with the window */
 void attune_canonical_lse(attune_problem *problem);           /* which the backward pass reads */
 void attune_canonical_deterministic(attune_problem *problem); /* forward is it always */
+void attune_canonical_gradients(attune_problem *problem);     /* which forward has none of */
 void attune_canonical_scale(attune_problem *problem);
 void attune_canonical_strides(attune_problem *problem); /* of all tensors of the operation; sizes are checked */
 

@@ -12,7 +12,7 @@
 #include "generator/source/preprocess.h"
 #include "generator/source/prune.h"
 
-enum { PARAMETERS_MAX = 64 };
+enum { PARAMETERS_MAX = 96 };
 /* The first of the source files. The others are all that the build holds. */
 enum { KERNEL_FILE, PARAMETERS_FILE, LAYOUT_FILE, EXPRESSIONS_FILE, PRIMITIVES_FILE, FIRST_HELD };
 
@@ -125,13 +125,24 @@ static const char *some_architecture(const attune_config *config, attune_target 
   return "ARCH";
 }
 
+/* Whether the operation is a step of the backward pass that goes through no tiles of K and V as the main ones do. */
+static bool runs_beside(attune_kernel_operation operation) {
+  return operation == ATTUNE_OPERATION_DELTA || operation == ATTUNE_OPERATION_DBIAS ||
+         operation == ATTUNE_OPERATION_DSINKS;
+}
+
 /* What is launched: the grid for a problem, in words. */
 static void print_launch(attune_buffer *out, const attune_config *config) {
   const attune_family_row *family = attune_family_find(config->family);
   const bool of_keys = family->operation == ATTUNE_OPERATION_BACKWARD;
-  const bool of_gradients =
-      of_keys || family->operation == ATTUNE_OPERATION_DQ || family->operation == ATTUNE_OPERATION_DELTA;
-  if (attune_config_field_named(config->family, "tile_m") != NULL) {
+  const bool of_gradients = of_keys || family->operation == ATTUNE_OPERATION_DQ || runs_beside(family->operation);
+  if (family->operation == ATTUNE_OPERATION_DBIAS) {
+    attune_buffer_print(
+        out, " * Launch: a block for each tile of %d x %d of the bias, of all its heads and sequences;\n *   ",
+        config->tile_m, config->tile_n);
+  } else if (family->operation == ATTUNE_OPERATION_DSINKS) {
+    attune_buffer_add_text(out, " * Launch: a block for each head;\n *   ");
+  } else if (attune_config_field_named(config->family, "tile_m") != NULL) {
     attune_buffer_print(out, " * Launch: a grid of %s x batch", of_keys ? "tiles_n x heads_kv" : "tiles_m x heads_q");
     if (config->pack_gqa > 1) attune_buffer_print(out, " / %d", config->pack_gqa);
     if (attune_config_value(config, "split_dkv")) attune_buffer_add_text(out, " x 2");
@@ -164,11 +175,14 @@ static void print_steps(attune_buffer *out, const attune_config *config) {
   attune_config kernels[ATTUNE_STEPS_MAX];
   char before[ATTUNE_TEXT_MAX], after[ATTUNE_TEXT_MAX];
   if (attune_config_operation(config) != ATTUNE_OPERATION_BACKWARD) return;
-  attune_config_kernels(kernels, config);
+  const int count = attune_config_kernels(kernels, config);
   if (attune_config_print(before, &kernels[0]) != ATTUNE_OK || attune_config_print(after, &kernels[2]) != ATTUNE_OK)
     return;
   attune_buffer_print(out, " * Runs after %s;\n *   before %s%s\n", before,
                       kernels[2].family == ATTUNE_FAMILY_DQ_CONVERT ? "" : "or after ", after);
+  for (int i = 3; i < count; i++)
+    if (attune_config_print(after, &kernels[i]) == ATTUNE_OK)
+      attune_buffer_print(out, " *   before or after %s\n", after);
 }
 
 static void print_header(attune_buffer *out, const attune_config *config, const char *text, attune_target target) {

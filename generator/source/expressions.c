@@ -9,7 +9,8 @@ static const char head[] = "#include \"arithmetic.h\"\n\n";
 /* The backward pass has the score's derivative with it. */
 static bool is_backward(const attune_config *config) {
   const attune_kernel_operation operation = attune_config_operation(config);
-  return operation == ATTUNE_OPERATION_BACKWARD || operation == ATTUNE_OPERATION_DQ;
+  return operation == ATTUNE_OPERATION_BACKWARD || operation == ATTUNE_OPERATION_DQ ||
+         operation == ATTUNE_OPERATION_DBIAS;
 }
 
 static attune_status write(attune_buffer *out, const attune_config *config, const attune_problem *problem,

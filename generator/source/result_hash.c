@@ -97,6 +97,7 @@ attune_status attune_result_hash(char out[65], const attune_config *config, cons
   const attune_target target = strcmp(arch, "host") == 0 ? ATTUNE_TARGET_SIMULATOR : ATTUNE_TARGET_CUDA;
   attune_problem contiguous = *problem;
   attune_problem_drop_strides(&contiguous);
+  contiguous.bias = (attune_strides){0};
   attune_status status = attune_problem_resolve(&contiguous, &contiguous);
   if (status != ATTUNE_OK) return status;
   attune_steps *steps = malloc(sizeof *steps);

@@ -1,5 +1,6 @@
 /* The last step of the backward pass in family wgmma: dQ from the sums of floats that blocks of keys have made. A block
  * of 128 threads takes a part of a tile of queries, as the warpgroup did that added to it. */
+#include "../parts/gradients.h"
 #include "dq_partial.h"
 
 constexpr int threads = warps * 32;
@@ -33,6 +34,6 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
   for (int i = thread_index(); i < 64 * chunks; i += threads) {
     const int r = i / chunks, chunk = i % chunks;
     if (first_row + r < seqlen_q && first_column + chunk * 8 < head_dim)
-      store_global_128(to + 2 * r * g.dq_seqlen + chunk * 16, load_shared_128(staged + r * pitch + chunk * 16));
+      store_eight(to + 2 * r * g.dq_seqlen + chunk * 16, load_shared_128(staged + r * pitch + chunk * 16));
   }
 }

@@ -20,8 +20,21 @@ ATTUNE_DEVICE float product_of(vec128 a, vec128 b) {
   return sum;
 }
 
+#if DPARAMS && !ACCUMULATE
+/* The kernel of operation dbias adds to them. */
+ATTUNE_DEVICE void clear_dparams(const attune_backward_arguments &a) {
+  for (int i = 0; i < 8; i++)
+    for (long long at = (long long)block_index() * threads + thread_index();
+         a.gradients.dparams[i] && at < a.problem.values[i].count; at += (long long)grid_size() * threads)
+      store_global_float(a.gradients.dparams[i] + at, 0.0f);
+}
+#endif
+
 ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
   const attune_arguments &problem = a.problem;
+#if DPARAMS && !ACCUMULATE
+  clear_dparams(a);
+#endif
   const int lane = thread_index() % lanes;
   const long long number = (long long)block_index() * (threads / lanes) + thread_index() / lanes;
   const int place = (int)(number / a.gradients.rows_padded), row = (int)(number % a.gradients.rows_padded);

@@ -11,54 +11,14 @@
  * mma.m16n8k16". */
 #include "../parts/gradients.h"
 #include "../parts/load_cp_async.h"
+#include "mma_products.h"
 #include "position.h"
 
-constexpr int threads = warps * 32;
-#if OPERATION_DQ
-constexpr int own_rows = tile_m, step_rows = tile_n;
-#else
-constexpr int own_rows = tile_n, step_rows = tile_m;
-#endif
-constexpr int warp_rows = own_rows / warps;
-constexpr int atoms = warp_rows / 16;              // 16-row fragments of a warp
-constexpr int depth = (head_dim + 15) / 16 * 16;   // of Q and K in shared memory, padded with zeros
-constexpr int width = (head_dim_v + 15) / 16 * 16; // of V and dO
-
-using step_fragment = float[atoms][step_rows / 8][4]; // of products of own rows and rows of a step
 using step_operand = unsigned[atoms][step_rows / 16][4];
-
-/* C = A B^T: rows of the warp times rows of a step, both with `columns` columns. */
-template <int columns, int pitch>
-ATTUNE_DEVICE void multiply_rows(step_fragment &c, shared_address a_rows, shared_address b_rows) {
-#pragma unroll
-  for (int m = 0; m < atoms; m++)
-#pragma unroll
-    for (int n = 0; n < step_rows / 8; n++)
-#pragma unroll
-      for (int e = 0; e < 4; e++)
-        c[m][n][e] = 0.0f;
-#pragma unroll
-  for (int k = 0; k < columns / 16; k++) {
-    unsigned a[atoms][4];
-#pragma unroll
-    for (int m = 0; m < atoms; m++)
-      ldmatrix_x4(a[m], a_rows + m * 16 * pitch + k * 32);
-#pragma unroll
-    for (int n = 0; n < step_rows / 16; n++) {
-      unsigned b[4];
-      ldmatrix_x4(b, b_rows + n * 16 * pitch + k * 32);
-#pragma unroll
-      for (int m = 0; m < atoms; m++) {
-        mma_m16n8k16(c[m][2 * n], a[m], b[0], b[1]);
-        mma_m16n8k16(c[m][2 * n + 1], a[m], b[2], b[3]);
-      }
-    }
-  }
-}
 
 /* C += A B: the operand has a column for each row of the step. */
 template <int columns, int pitch>
-ATTUNE_DEVICE void accumulate(float (&c)[atoms][columns / 8][4], const step_operand &a, shared_address b_rows) {
+ATTUNE_DEVICE void add_product(float (&c)[atoms][columns / 8][4], const step_operand &a, shared_address b_rows) {
 #pragma unroll
   for (int k = 0; k < step_rows / 16; k++)
 #pragma unroll
@@ -146,7 +106,7 @@ ATTUNE_DEVICE void store_rows(char *to, long long row_bytes, int count, shared_a
   for (int i = lane; i < warp_rows * chunks; i += 32) {
     const int row = i / chunks, chunk = i % chunks;
     if (row < count)
-      store_global_128(to + row * row_bytes + chunk * 16, load_shared_128(staged + row * staged_pitch + chunk * 16));
+      store_eight(to + row * row_bytes + chunk * 16, load_shared_128(staged + row * staged_pitch + chunk * 16));
   }
 }
 
@@ -283,11 +243,11 @@ ATTUNE_DEVICE void work(const attune_backward_arguments &a, const position &star
     step_operand operand;
     if (wants_v) {
       pack_operand(operand, p);
-      accumulate<width, pitch_v>(sums_v, operand, turned_v + v_slot);
+      add_product<width, pitch_v>(sums_v, operand, turned_v + v_slot);
     }
     if (wants_k) {
       pack_operand(operand, ds);
-      accumulate<depth, pitch_k>(sums_k, operand, turned_k + k_slot);
+      add_product<depth, pitch_k>(sums_k, operand, turned_k + k_slot);
     }
     more = advance(working, problem);
 #if STAGES == 1

@@ -5,29 +5,9 @@
 #include "../parts/layout.h"
 #include "../parts/mask_expression.h"
 #include "../parts/tiles.h"
+#include "reference_rows.h"
 
 constexpr int threads = warps * 32;
-constexpr int row_floats = 256; // at most, of a row of either width
-
-/* Column `d` of the row that starts at `from`. */
-ATTUNE_DEVICE float element(const char *from, int d) {
-  const unsigned word = load_constant_16(from + 2 * d);
-  return unpack_low(word);
-}
-
-/* Products of a row of floats in shared memory with one of elements. */
-template <int columns> ATTUNE_DEVICE float product_of(shared_address row, const char *other) {
-  float sum = 0.0f;
-  for (int d = 0; d < columns; d += 8) {
-    const vec128 chunk = load_global_128(other + 2 * d);
-#pragma unroll
-    for (int e = 0; e < 4; e++) {
-      sum = multiply_add(load_shared_float(row + 4 * (d + 2 * e)), unpack_low(chunk.x[e]), sum);
-      sum = multiply_add(load_shared_float(row + 4 * (d + 2 * e + 1)), unpack_high(chunk.x[e]), sum);
-    }
-  }
-  return sum;
-}
 
 /* A gradient's row, by way of shared memory, 16 bytes at a time. */
 template <int columns, int count>
@@ -44,11 +24,7 @@ ATTUNE_DEVICE void store_row(char *to, shared_address staged, const float (&sums
   for (int e = 0; e < 4; e++)
     chunk.x[e] = pack(load_shared_float(staged + 4 * (lane * 8 + 2 * e)),
                       load_shared_float(staged + 4 * (lane * 8 + 2 * e + 1)));
-  store_global_128(to + lane * 16, chunk);
-}
-
-ATTUNE_DEVICE int length_of(const int *lengths, int batch, int bound) {
-  return lengths ? load_length(lengths + batch, bound) : bound;
+  store_eight(to + lane * 16, chunk);
 }
 
 ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {

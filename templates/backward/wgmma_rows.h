@@ -158,8 +158,8 @@ ATTUNE_DEVICE void store_gradient(char *to, long long row_bytes_out, int rows, s
   for (int i = lane; i < 16 * chunks; i += 32) {
     const int row = i / chunks, chunk = i % chunks;
     if (row < rows)
-      store_global_128(to + row * row_bytes_out + chunk * 16,
-                       load_shared_128(tile + swizzled_chunk(kv_panel_bytes, warp_row + row, chunk)));
+      store_eight(to + row * row_bytes_out + chunk * 16,
+                  load_shared_128(tile + swizzled_chunk(kv_panel_bytes, warp_row + row, chunk)));
   }
 }
 

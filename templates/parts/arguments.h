@@ -95,6 +95,9 @@ struct attune_gradients {
   const void *d_o;
   const float *dlse; /* (batch, heads_q, seqlen_q), or null: 0 */
   void *dq, *dk, *dv;
+  void *dbias;       /* strides of bias */
+  float *dsinks;     /* (heads_q) */
+  float *dparams[8]; /* of values; null: not wanted */
   long long do_batch, do_seqlen, do_heads;
   long long dq_batch, dq_seqlen, dq_heads;
   long long dk_batch, dk_seqlen, dk_heads;
@@ -106,6 +109,8 @@ struct attune_gradients {
   int rows_padded;   /* seqlen_q, rounded up */
   int tiles_n;       /* ceil(seqlen_k / tile_n) */
   float scale;       /* the derivative of the natural score with respect to q.k, but for what softcap does */
+  /* Sizes of dbias: 1 where it is a sum over the dimension. Where there is none, those of the scores. */
+  int dbias_batch, dbias_heads, dbias_rows;
 };
 struct attune_backward_arguments {
   struct attune_arguments problem;

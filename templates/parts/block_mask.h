@@ -52,6 +52,27 @@ ATTUNE_DEVICE sparse_block sparse_block_at(const attune_arguments &problem, cons
   return decode_block(load_constant_int(problem.block_mask_indices + row.first + i), block_columns(problem));
 }
 
+/* The block of a row and a column of blocks; its index is -1 where it is not kept. */
+ATTUNE_DEVICE sparse_block find_sparse_block(const attune_arguments &problem, int batch, int head, int row,
+                                             int column) {
+  const int columns = block_columns(problem);
+  const long long before = (long long)mask_of(problem, batch, head) * block_rows(problem);
+  const sparse_list list = sparse_list_at(problem, problem.block_mask_row_offsets + before + row, columns);
+  const int *blocks = problem.block_mask_indices + list.first;
+  int low = 0, high = list.count; // the first that is not before the column is from low to high
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    if (decode_block(load_constant_int(blocks + middle), columns).index < column)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  const sparse_block none = {-1, false};
+  if (low == list.count) return none;
+  const sparse_block found = decode_block(load_constant_int(blocks + low), columns);
+  return found.index == column ? found : none;
+}
+
 /* ---- the column that a tile of keys is in ---- */
 
 ATTUNE_DEVICE sparse_list sparse_list_of(const attune_arguments &problem, const key_tile &at) {

@@ -12,6 +12,18 @@ ATTUNE_DEVICE const float *terms_of_row(const attune_backward_arguments &a, int 
   return a.gradients.row_terms + 2 * (((long long)batch * a.problem.heads_q + head) * a.gradients.rows_padded + row);
 }
 
+/* Writes eight elements of a gradient, or adds them to those that are there. */
+ATTUNE_DEVICE void store_eight(char *to, vec128 eight) {
+#if ACCUMULATE
+  const vec128 before = load_global_128(to);
+#pragma unroll
+  for (int e = 0; e < 4; e++)
+    eight.x[e] =
+        pack(unpack_low(before.x[e]) + unpack_low(eight.x[e]), unpack_high(before.x[e]) + unpack_high(eight.x[e]));
+#endif
+  store_global_128(to, eight);
+}
+
 /* Of which head the scores are. */
 struct score_place {
   int batch, head, seqlen_q, seqlen_k;
@@ -51,6 +63,19 @@ ATTUNE_DEVICE int place_in_step(int first, int offset) {
 }
 #endif
 
+#if SCORE_EXPRESSION
+/* The changed score and its derivatives; score: q.k. The pair may lie past the end: it is hidden then. */
+ATTUNE_DEVICE score_derivatives derivatives_of(const attune_arguments &problem, const score_place &at, float score,
+                                               integer query, integer key) {
+  float bias = 0.0f;
+  if (uses_bias && query.value() < problem.seqlen_q && key.value() < problem.seqlen_k)
+    bias = unpack_low(
+        load_constant_16(bias_of_row(problem, at.batch, at.head, query.value()) + 2 * (long long)key.value()));
+  return changed_score_derivatives(problem, at.constants, score * problem.cap_scale, bias, at.batch, at.head, query,
+                                   key, at.seqlen_q, at.seqlen_k);
+}
+#endif
+
 /* Recomputation (FlashAttention, arXiv 2205.14135, appendix B.4): score is q.k and becomes the probability P; slope is
  * dO.v and becomes the derivative by scale * q.k, which is P (dO.v - delta) but for what changes the score. lse and
  * delta: of the query. The pair may lie past the end: it is hidden then, whatever comes out. */
@@ -59,13 +84,7 @@ ATTUNE_DEVICE void differentiate(float &score, float &slope, const attune_argume
                                  [[maybe_unused]] const score_place &at, [[maybe_unused]] index_q q,
                                  [[maybe_unused]] index_k k, float lse, float delta) {
 #if SCORE_EXPRESSION
-  float bias = 0.0f;
-  const integer query = q, key = k;
-  if (uses_bias && query.value() < problem.seqlen_q && key.value() < problem.seqlen_k)
-    bias = unpack_low(
-        load_constant_16(bias_of_row(problem, at.batch, at.head, query.value()) + 2 * (long long)key.value()));
-  const score_derivatives changed = changed_score_derivatives(problem, at.constants, score * problem.cap_scale, bias,
-                                                              at.batch, at.head, query, key, at.seqlen_q, at.seqlen_k);
+  const score_derivatives changed = derivatives_of(problem, at, score, q, k);
   score = exp2_approximate((changed.value - lse) * problem.log2_scale);
   slope = score * (slope - delta) * changed.by0;
   if (score == 0.0f) slope = 0.0f; // also where the derivative of a score that hides is not a number

@@ -37,6 +37,7 @@ constexpr int dq_columns = 64;
 constexpr int dq_parts = 2;
 constexpr int weights_offset = 98304;
 constexpr int warp_offset = 0;
+constexpr int sums_offset = 0;
 constexpr int warp_slot_bytes = 1152;
 
 /* Where they are in the block. */

@@ -15,6 +15,9 @@
 #define OPERATION_COMBINE 0
 #define OPERATION_BACKWARD 1 /* the kernel for dK and dV */
 #define OPERATION_DQ 0       /* that for dQ alone */
+#define DBIAS 1
+#define DPARAMS 1
+#define ACCUMULATE 0 /* gradients are added to what their memory holds */
 #define SPLIT_DKV 0
 #define NATURAL_LSE 0
 #define SCORE_UNBOUNDED 0 /* an expression that may give scores of any size */

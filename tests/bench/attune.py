@@ -28,7 +28,8 @@ class Problem(C.Structure):
                 ("score_expr", C.c_char_p), ("params", C.POINTER(Param)), ("param_count", C.c_int32),
                 ("want_bias", C.c_int32), ("bias", Strides), ("want_sinks", C.c_int32), ("block_size", C.c_int32),
                 ("block_density", C.c_float), ("expression_hash", C.c_int32), ("operation", C.c_int),
-                ("deterministic", C.c_int32), ("d_o", Strides), ("dq", Strides), ("dk", Strides), ("dv", Strides)]
+                ("deterministic", C.c_int32), ("d_o", Strides), ("dq", Strides), ("dk", Strides), ("dv", Strides),
+                ("want_dbias", C.c_int32), ("want_dsinks", C.c_int32), ("want_dparams", C.c_int32), ("accumulate", C.c_int32)]
 
 
 class Options(C.Structure):
@@ -51,7 +52,8 @@ class Tensors(C.Structure):
     _fields_ = [("struct_size", C.c_size_t), ("q", C.c_void_p), ("k", C.c_void_p), ("v", C.c_void_p), ("o", C.c_void_p),
                 ("lse", C.c_void_p), ("seqlens_q", C.c_void_p), ("seqlens_k", C.c_void_p), ("values", Value * PARAMS_MAX),
                 ("bias", C.c_void_p), ("sinks", C.c_void_p), ("block_mask", BlockMask), ("d_o", C.c_void_p),
-                ("dlse", C.c_void_p), ("dq", C.c_void_p), ("dk", C.c_void_p), ("dv", C.c_void_p)]
+                ("dlse", C.c_void_p), ("dq", C.c_void_p), ("dk", C.c_void_p), ("dv", C.c_void_p),
+                ("dbias", C.c_void_p), ("dsinks", C.c_void_p), ("dparams", C.c_void_p * PARAMS_MAX)]
 
 
 class BlockMaskSource(C.Structure):

@@ -11,6 +11,7 @@
 
 #include "generator/base/random.h"
 #include "tuner/verify/gradients.h"
+#include "tuner/verify/verifier.h"
 
 enum { BATCH = 2, SEQLEN_Q = 7, SEQLEN_K = 9, HEADS_Q = 4, HEADS_KV = 2, D = 8, DV = 16 };
 enum { OF_Q = BATCH * SEQLEN_Q * HEADS_Q, OF_K = BATCH * SEQLEN_K * HEADS_KV };
@@ -23,6 +24,7 @@ static struct {
   attune_inputs inputs;
   uint16_t q[OF_Q * D], k[OF_K * D], v[OF_K * DV], d_o[OF_Q * DV];
   float dlse[OF_Q], sinks[HEADS_Q];
+  uint16_t bias[BATCH * HEADS_Q * SEQLEN_Q * SEQLEN_K];
 } bench;
 
 static void draw(uint16_t *out, int count, uint64_t *seed) {
@@ -131,6 +133,63 @@ static void gradients_are_differences(void **state) {
   }
 }
 
+/* ---- what changes scores ---- */
+
+static double float_difference(float *element) {
+  const float kept = *element;
+  *element = kept + (float)step;
+  const double above = loss();
+  *element = kept - (float)step;
+  const double below = loss();
+  *element = kept;
+  return (above - below) / (2 * step);
+}
+
+/* A bias that is shared in one of eight ways, sinks, and an array. */
+static void prepare_scores(uint64_t seed) {
+  static const char expression[] = "score * table[(q + k) % 5] + bias * (1 + 0.25 * score)";
+  attune_problem p;
+  prepare(seed);
+  p = bench.problem;
+  p.softcap = 0;
+  p.score_expr = expression;
+  p.want_sinks = p.want_dsinks = p.want_bias = p.want_dbias = p.want_dparams = 1;
+  p.bias = (attune_strides){.seqlen = seed & 1 ? SEQLEN_K : 0};
+  p.bias.heads = seed & 2 ? (seed & 1 ? SEQLEN_Q : 1) * SEQLEN_K : 0;
+  p.bias.batch = seed & 4 ? HEADS_Q * SEQLEN_Q * SEQLEN_K : 0;
+  assert_int_equal(attune_inputs_param(&bench.inputs, &p, "table=1.0,-0.5,0.75,1.25"), ATTUNE_OK);
+  if (attune_problem_resolve(&bench.problem, &p) != ATTUNE_OK) fail_msg("%s", attune_message());
+  draw(bench.bias, sizeof bench.bias / sizeof *bench.bias, &seed);
+  bench.inputs.bias = bench.bias;
+}
+
+static void gradients_of_what_changes_scores(void **state) {
+  (void)state;
+  for (uint64_t seed = 0; seed < 12; seed++) {
+    attune_rows sets[ATTUNE_ROWS_COUNT] = {{0}};
+    prepare_scores(seed);
+    if (attune_score_gradients_create(sets, &bench.problem, &bench.inputs, seed, true) != ATTUNE_OK)
+      fail_msg("%s", attune_message());
+    const attune_rows *bias = &sets[ATTUNE_ROWS_OF_DBIAS];
+    for (int64_t i = 0; i < bias->count; i += 3)
+      for (int64_t d = i % 2; d < bias->width; d += 4) {
+        const attune_row *row = &bias->rows[i];
+        const attune_strides *strides = &bench.problem.bias;
+        near(bias->exact[ATTUNE_TENSOR_DBIAS][i * bias->width + d],
+             difference(&bench.bias[row->batch * strides->batch + row->head * strides->heads +
+                                    row->row * strides->seqlen + d]));
+      }
+    for (int head = 0; head < HEADS_Q; head++)
+      near(sets[ATTUNE_ROWS_OF_DSINKS].exact[ATTUNE_TENSOR_DSINKS][head], float_difference(&bench.sinks[head]));
+    assert_int_equal(sets[ATTUNE_ROWS_OF_DPARAMS].width, 4);
+    for (int i = 0; i < 4; i++)
+      near(sets[ATTUNE_ROWS_OF_DPARAMS].exact[ATTUNE_TENSOR_DPARAM][i],
+           float_difference(&bench.inputs.elements[bench.inputs.params[0].first + i].real));
+    for (int i = 0; i < ATTUNE_ROWS_COUNT; i++)
+      attune_rows_free(&sets[i]);
+  }
+}
+
 /* What forward wrote gives the same statistics, but for the rounding of O and LSE. */
 static void given_statistics_agree(void **state) {
   (void)state;
@@ -169,6 +228,7 @@ static void queries_are_counted(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(gradients_are_differences),
+                                     cmocka_unit_test(gradients_of_what_changes_scores),
                                      cmocka_unit_test(given_statistics_agree), cmocka_unit_test(queries_are_counted)};
   return cmocka_run_group_tests_name("gradients", tests, NULL, NULL);
 }

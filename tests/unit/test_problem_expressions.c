@@ -186,6 +186,23 @@ static void test_expressions_refused(void **unused) {
   REFUSE(ATTUNE_BAD_SIZE, "there is no block_size", p.block_density = 0.5f);
   REFUSE(ATTUNE_BAD_STRIDE, "a stride of bias is -8", p.want_bias = 1, p.bias.heads = -8);
   REFUSE(ATTUNE_BAD_SIZE, "bias reaches over", p.want_bias = 1, p.bias.batch = INT64_MAX / 2);
+  /* Which gradients are wanted; the forward pass, which ignores it, takes all of it. */
+#define BACKWARD p.operation = ATTUNE_BACKWARD
+  REFUSE(ATTUNE_BAD_ARGUMENT, "accumulate is 2", BACKWARD, p.accumulate = 2);
+  REFUSE(ATTUNE_BAD_ARGUMENT, "want_dbias is -1", p.want_dbias = -1);
+  REFUSE(ATTUNE_BAD_ARGUMENT, "the problem has no bias", BACKWARD, p.want_dbias = 1);
+  REFUSE(ATTUNE_BAD_STRIDE, "rows of the output would overlap", BACKWARD, p.want_bias = p.want_dbias = 1,
+         p.bias.seqlen = p.seqlen_k - 1);
+  REFUSE(ATTUNE_BAD_ARGUMENT, "the problem has no sinks", BACKWARD, p.want_dsinks = 1);
+  REFUSE(ATTUNE_BAD_ARGUMENT, "no array of floats changes the score", BACKWARD, p.want_dparams = 1,
+         PARAM("slope", ATTUNE_PARAM_FLOAT), TEXT(score_expr, "score * slope"));
+  REFUSE(ATTUNE_UNSUPPORTED, "want_dparams is 1, whose sums", BACKWARD, p.want_dparams = 1, p.deterministic = 1,
+         PARAM("slope", ATTUNE_PARAM_FLOAT_ARRAY), TEXT(score_expr, "score * slope[head]"));
+  attune_problem forward;
+  attune_problem_init(&forward);
+  forward.want_dbias = forward.want_dsinks = forward.want_dparams = forward.accumulate = 1;
+  assert_int_equal(attune_problem_resolve(&forward, &forward), ATTUNE_OK);
+  assert_true(!forward.want_dbias && !forward.want_dsinks && !forward.want_dparams && !forward.accumulate);
   /* params, used or not */
   REFUSE(ATTUNE_BAD_ARGUMENT, "param_count is 1, params is NULL", p.param_count = 1);
   REFUSE(ATTUNE_BAD_ARGUMENT, "param_count is -1", p.params = twice, p.param_count = -1);

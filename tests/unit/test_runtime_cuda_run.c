@@ -277,6 +277,62 @@ static void test_backward_pointers(void **state) {
   attune_plan_destroy(plan);
 }
 
+/* The kernels for bias, arrays and sinks follow; arrays of floats alone have gradients, and memory of their own. */
+static void test_other_gradients(void **state) {
+  fixture *f = *state;
+  const attune_param params[] = {{"slope", ATTUNE_PARAM_FLOAT_ARRAY, 0}, {"n", ATTUNE_PARAM_INT, 0}};
+  static float slopes[9], given[9], sinks[9], dsinks[9];
+  f->problem.want_bias = f->problem.want_dbias = f->problem.want_sinks = f->problem.want_dsinks = 1;
+  f->problem.want_dparams = 1;
+  f->problem.score_expr = "score + slope[head] * n + bias";
+  f->problem.params = params;
+  f->problem.param_count = 2;
+  f->problem.accumulate = 1;
+  f->problem.operation = ATTUNE_BACKWARD;
+  f->tensors.lse = floats;
+  f->tensors.d_o = memory + 16;
+  f->tensors.dq = memory + 32;
+  f->tensors.dk = memory + 48;
+  f->tensors.dv = memory + 64;
+  f->tensors.bias = memory + 80;
+  f->tensors.dbias = memory + 96;
+  f->tensors.sinks = sinks;
+  f->tensors.dsinks = dsinks;
+  f->tensors.values[0] = (attune_value){.array = given, .count = 9};
+  f->tensors.dparams[0] = slopes;
+  attune_plan *plan = plan_of(f);
+  const size_t size = attune_plan_workspace(plan);
+  void *workspace = aligned_alloc(256, (size + 255) / 256 * 256);
+  const int before = record().launches;
+  if (attune_run(plan, &f->tensors, workspace, size, NULL) != ATTUNE_OK) fail_msg("%s", attune_message());
+  const fake_record seen = record();
+  assert_int_equal(seen.launches, before + 5);
+  const fake_launch *of_bias = &seen.recent[(seen.launches - 2) % 4], *of_sinks = &seen.last;
+  assert_ptr_equal(of_bias->gradients.dbias, memory + 96);
+  assert_ptr_equal(of_bias->gradients.dparams[0], slopes);
+  assert_int_equal(of_bias->gradients.dbias_batch * of_bias->gradients.dbias_heads * of_bias->gradients.dbias_rows, 1);
+  assert_int_equal(of_sinks->grid, f->problem.heads_q);
+  assert_ptr_equal(of_sinks->gradients.dsinks, dsinks);
+  f->tensors.dparams[1] = slopes;
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, size, NULL), ATTUNE_BAD_ARGUMENT);
+  assert_says("dparams[1] is given, but the problem's param 1 is no array of floats");
+  f->tensors.dparams[1] = NULL;
+  f->tensors.dparams[0] = given;
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, size, NULL), ATTUNE_BAD_POINTER);
+  assert_says("dparams[0] and values[0].array are both");
+  f->tensors.dparams[0] = NULL; /* not wanted */
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, size, NULL), ATTUNE_OK);
+  f->tensors.dsinks = NULL;
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, size, NULL), ATTUNE_BAD_POINTER);
+  assert_says("dsinks is NULL");
+  f->tensors.dsinks = dsinks;
+  f->tensors.dbias = (void *)(uintptr_t)f->tensors.bias;
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, size, NULL), ATTUNE_BAD_POINTER);
+  assert_says("dbias and bias are both");
+  free(workspace);
+  attune_plan_destroy(plan);
+}
+
 /* Whatever is current before a run is current after it. */
 static void test_context_balance(void **state) {
   fixture *f = *state;
@@ -374,11 +430,17 @@ static void test_threads_share_a_plan(void **state) {
 int main(void) {
   use_stand_ins();
   const struct CMUnitTest tests[] = {
-      TEST(test_launch_failure),        TEST(test_tensor_maps),
-      TEST(test_workspace_is_cleared),  TEST(test_only_the_combination_starts_early),
-      TEST(test_backward_launches),     TEST(test_backward_stops_at_a_failure),
-      TEST(test_backward_pointers),     TEST(test_context_balance),
-      TEST(test_run_allocates_nothing), TEST(test_run_cost),
+      TEST(test_launch_failure),
+      TEST(test_tensor_maps),
+      TEST(test_workspace_is_cleared),
+      TEST(test_only_the_combination_starts_early),
+      TEST(test_backward_launches),
+      TEST(test_backward_stops_at_a_failure),
+      TEST(test_backward_pointers),
+      TEST(test_other_gradients),
+      TEST(test_context_balance),
+      TEST(test_run_allocates_nothing),
+      TEST(test_run_cost),
       TEST(test_threads_share_a_plan),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -283,7 +283,8 @@ attune_status attune_problem_of_config(attune_problem *out, const attune_flags *
   if (status != ATTUNE_OK) return status;
   attune_problem_init(out);
   const attune_kernel_operation operation = attune_config_operation(&config);
-  if (operation == ATTUNE_OPERATION_BACKWARD || operation == ATTUNE_OPERATION_DQ || operation == ATTUNE_OPERATION_DELTA)
+  if (operation != ATTUNE_OPERATION_FORWARD && operation != ATTUNE_OPERATION_COMBINE &&
+      operation != ATTUNE_OPERATION_BLOCK_MASK)
     out->operation = ATTUNE_BACKWARD;
   out->dtype = (attune_dtype)config.dtype;
   if (config.head_dim > 0) out->head_dim = config.head_dim; /* 0: the operation does not have it */
@@ -295,7 +296,9 @@ attune_status attune_problem_of_config(attune_problem *out, const attune_flags *
   if (config.score == ATTUNE_SCORE_NEGATED) out->scale = -1.0f;
   if (config.score == ATTUNE_SCORE_SOFTCAP) out->softcap = 50.0f;
   out->want_lse = config.lse;
-  out->want_sinks = config.sinks;
+  out->want_dsinks = config.dsinks || operation == ATTUNE_OPERATION_DSINKS;
+  out->want_sinks = config.sinks || out->want_dsinks;
+  out->accumulate = config.accumulate;
   out->block_size = config.sparse_block_size;
   return attune_problem_check(out);
 }

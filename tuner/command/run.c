@@ -62,8 +62,12 @@ static attune_status make_forward(work *self, const attune_qkv *qkv) {
 
 /* ---- memory ---- */
 
+static attune_layout layout_of(const work *self, attune_tensor_id id) {
+  return attune_layout_in(&self->problem, id, &self->run);
+}
+
 static size_t size_of(const work *self, attune_tensor_id id) {
-  const attune_layout layout = attune_layout_of(&self->problem, id);
+  const attune_layout layout = layout_of(self, id);
   return (size_t)attune_layout_extent(&layout) * (size_t)attune_element_bytes(attune_tensor_table[id].element);
 }
 
@@ -105,13 +109,11 @@ static attune_status upload_given(work *self, const attune_qkv *qkv) {
   return status;
 }
 
-/* What the file that is written has, in its order. */
-static const attune_tensor_id written[] = {ATTUNE_TENSOR_O, ATTUNE_TENSOR_LSE, ATTUNE_TENSOR_DQ, ATTUNE_TENSOR_DK,
-                                           ATTUNE_TENSOR_DV};
-enum { WRITTEN = sizeof written / sizeof *written };
-
+/* What the file that is written has: outputs, and what forward computes for a backward pass. */
 static bool is_written(const work *self, attune_tensor_id id) {
-  return attune_tensor_table[id].need(&self->problem) == ATTUNE_NEED_YES;
+  const attune_tensor_row *row = &attune_tensor_table[id];
+  return row->role == ATTUNE_TENSOR_OUTPUT && row->need(&self->problem) != ATTUNE_NEED_NO &&
+         layout_of(self, id).width > 0;
 }
 
 static attune_status make_memory(work *self, const attune_qkv *qkv) {
@@ -119,8 +121,8 @@ static attune_status make_memory(work *self, const attune_qkv *qkv) {
   const size_t workspace = sizes[0] > sizes[1] ? sizes[0] : sizes[1]; /* the one runs after the other */
   attune_tensors_init(&self->run.tensors);
   attune_status status = upload_given(self, qkv);
-  for (int i = 0; i < WRITTEN && status == ATTUNE_OK; i++)
-    if (is_written(self, written[i]) && self->memory[written[i]] == NULL) status = place(self, written[i], NULL);
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS && status == ATTUNE_OK; id++)
+    if (is_written(self, id) && self->memory[id] == NULL) status = place(self, id, NULL);
   if (status != ATTUNE_OK || workspace == 0) return status;
   return attune_memory_allocate(&self->workspace, self->machine, workspace);
 }
@@ -132,7 +134,9 @@ static attune_status compute_forward(const work *self) {
   if (self->forward == NULL) return ATTUNE_OK;
   tensors.d_o = NULL;
   tensors.dlse = NULL;
-  tensors.dq = tensors.dk = tensors.dv = NULL;
+  tensors.dq = tensors.dk = tensors.dv = tensors.dbias = NULL;
+  tensors.dsinks = NULL;
+  memset(tensors.dparams, 0, sizeof tensors.dparams);
   return attune_run(self->forward, &tensors, self->workspace, attune_plan_workspace(self->forward), NULL);
 }
 
@@ -141,8 +145,7 @@ static attune_status compute(work *self) {
   if (status == ATTUNE_OK)
     status = attune_run(self->plan, &self->run.tensors, self->workspace, attune_plan_workspace(self->plan), NULL);
   if (status == ATTUNE_OK) status = attune_backend_synchronize(self->machine);
-  for (int i = 0; i < WRITTEN && status == ATTUNE_OK; i++) {
-    const attune_tensor_id id = written[i];
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS && status == ATTUNE_OK; id++) {
     if (!is_written(self, id)) continue;
     const size_t size = size_of(self, id);
     self->host[id] = malloc(size);
@@ -152,21 +155,32 @@ static attune_status compute(work *self) {
   return status;
 }
 
+/* In the order of the file's dimensions. */
+static void take_shape(attune_tensor *out, const work *self, attune_tensor_id id) {
+  const attune_layout l = layout_of(self, id);
+  const bool flat = id == ATTUNE_TENSOR_DSINKS || attune_param_of(id) >= 0;
+  const bool heads_first = id == ATTUNE_TENSOR_LSE || id == ATTUNE_TENSOR_DBIAS; /* (batch, heads, seqlen) */
+  const int64_t all[] = {l.batch, heads_first ? l.heads : l.seqlen, heads_first ? l.seqlen : l.heads, l.width};
+  out->rank = flat ? 1 : id == ATTUNE_TENSOR_LSE ? 3 : 4;
+  memcpy(out->shape, flat ? &l.width : all, (size_t)out->rank * sizeof *all);
+}
+
 /* data of the file's type is malloc'ed: the caller's. */
 static attune_status to_tensor(attune_tensor *out, void **data, const work *self, attune_tensor_id id,
                                const char *dtype) {
-  const attune_layout layout = attune_layout_of(&self->problem, id);
-  *out = (attune_tensor){.rank = 4, .data = self->host[id]};
-  strcpy(out->name, attune_tensor_table[id].name);
-  if (attune_tensor_table[id].element == ATTUNE_ELEMENT_FLOAT) { /* (batch, heads, seqlen) */
-    out->rank = 3;
-    out->shape[0] = layout.batch, out->shape[1] = layout.heads, out->shape[2] = layout.seqlen;
+  const attune_layout layout = layout_of(self, id);
+  const int param = attune_param_of(id);
+  *out = (attune_tensor){.data = self->host[id]};
+  take_shape(out, self, id);
+  if (param >= 0)
+    snprintf(out->name, sizeof out->name, "dparam.%s", self->problem.params[param].name);
+  else
+    strcpy(out->name, attune_tensor_table[id].name);
+  if (attune_tensor_table[id].element == ATTUNE_ELEMENT_FLOAT) {
     out->size = size_of(self, id);
     strcpy(out->dtype, "F32");
     return ATTUNE_OK;
   }
-  out->shape[0] = layout.batch, out->shape[1] = layout.seqlen, out->shape[2] = layout.heads;
-  out->shape[3] = layout.width;
   strcpy(out->dtype, dtype);
   *data =
       attune_elements_to_tensor(&out->size, dtype, self->problem.dtype, self->host[id], attune_layout_extent(&layout));
@@ -175,13 +189,13 @@ static attune_status to_tensor(attune_tensor *out, void **data, const work *self
 }
 
 static attune_status write_output(const work *self, const char *path, const attune_qkv *qkv) {
-  attune_tensor tensors[WRITTEN];
-  void *data[WRITTEN] = {NULL};
+  attune_tensor tensors[ATTUNE_VERIFIED_TENSORS];
+  void *data[ATTUNE_VERIFIED_TENSORS] = {NULL};
   int count = 0;
   attune_status status = ATTUNE_OK;
-  for (int i = 0; i < WRITTEN && status == ATTUNE_OK; i++) {
-    if (self->host[written[i]] == NULL) continue;
-    status = to_tensor(&tensors[count], &data[count], self, written[i], qkv->dtype);
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS && status == ATTUNE_OK; id++) {
+    if (self->host[id] == NULL) continue;
+    status = to_tensor(&tensors[count], &data[count], self, id, qkv->dtype);
     count++;
   }
   if (status == ATTUNE_OK) status = attune_safetensors_write(path, tensors, count);
@@ -210,7 +224,11 @@ static attune_status report(const work *self, const attune_flags *flags, const a
 }
 
 static attune_status check_gradient(const attune_qkv *qkv) {
-  if (qkv->problem.operation == ATTUNE_FORWARD || qkv->d_o != NULL) return ATTUNE_OK;
+  if (qkv->problem.operation == ATTUNE_FORWARD) return ATTUNE_OK;
+  if (qkv->problem.accumulate)
+    return attune_fail(ATTUNE_BAD_ARGUMENT, "--accumulate adds to gradients that are there, and run writes a new file: "
+                                            "leave it out");
+  if (qkv->d_o != NULL) return ATTUNE_OK;
   return attune_fail(ATTUNE_BAD_FILE, "no tensor \"do\", the gradient of o, which --backward needs");
 }
 

@@ -139,8 +139,8 @@ const attune_verb attune_verbs[] = {
     {"emit", "the source of a kernel", PROBLEM | DEVICE | ARCH | CARD | FAMILY | CONFIG | OUTPUT,
      "Prints the source of the kernel for a problem: CUDA C++ that compiles with no include path, or with --arch host "
      "the C++ that the simulator runs. --output FILE writes it there. Without --config it is the config that the model "
-     "takes for the best. With --config and no problem flag the config alone says what for. A backward pass has three "
-     "kernels: it is the one for dK and dV, which names the others; --config with their names prints them.",
+     "takes for the best. With --config and no problem flag the config alone says what for. A backward pass has "
+     "several: it is the one for dK and dV, which names the others; --config with their names prints them.",
      NULL},
     {"compile", "a kernel for an architecture: registers, shared memory, spills, seconds",
      PROBLEM | DEVICE | ARCH | CARD | FAMILY | CONFIG | OUTPUT,
@@ -158,8 +158,8 @@ const attune_verb attune_verbs[] = {
      "block_mask, U8 or BOOL (batch or 1, heads or 1, rows, columns), says which blocks of --block-size queries and "
      "keys are seen. Nothing is written if anything fails.\n"
      "--backward also writes dq, dk and dv, as their tensors are, from do, the gradient of o in the shape of o, and "
-     "dlse "
-     "if the file has it. It reads o and lse too; where the file has neither, they are computed first.",
+     "dlse if the file has it; with --dbias, --dsinks and --dparams also dbias, dsinks and dparam.NAME. It reads o and "
+     "lse too; where the file has neither, they are computed first.",
      NULL},
     {"verify", "whether a kernel is right, against float64",
      PROBLEM | LENGTHS | DEVICE | FAMILY | CONFIG | DATABASE | INPUT | SEED,

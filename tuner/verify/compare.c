@@ -31,7 +31,7 @@ static double distance(double found, double expected) {
 
 double attune_bound_of_bucket(const attune_verifier *v, attune_tensor_id id, int bucket) {
   const double times = v->problem.operation == ATTUNE_BACKWARD ? 3.0 : 2.0;
-  return times * v->rows[attune_side_of(id)].unfused_errors[id][bucket] + 1e-5 + v->weight_rounding;
+  return times * v->rows[attune_rows_of_output(id)].unfused_errors[id][bucket] + 1e-5 + v->weight_rounding;
 }
 
 const char *attune_output_elements(const attune_verifier *v, attune_tensor_id id) {
@@ -46,18 +46,27 @@ typedef struct {
   const attune_verified_tensor *tensor;
   const attune_tensor_row *row;
   const attune_rows *rows;
-  const char *elements, *reference; /* reference: NULL: none */
+  const char *elements, *reference, *before; /* NULL: none */
+  int64_t width;                             /* columns of the rows that are known */
+  double unit;                               /* of the last place of an element, as a share of it */
 } output;
 
 static output output_of(const attune_verifier *v, attune_tensor_id id) {
   const attune_verified_tensor *tensor = &v->tensors[id];
-  return (output){v,
-                  id,
-                  tensor,
-                  &attune_tensor_table[id],
-                  &v->rows[attune_side_of(id)],
-                  attune_output_elements(v, id),
-                  tensor->reference != NULL ? tensor->reference + v->guard : NULL};
+  const attune_rows *rows = &v->rows[attune_rows_of_output(id)];
+  const bool floats = attune_tensor_table[id].element == ATTUNE_ELEMENT_FLOAT;
+  return (output){.v = v,
+                  .id = id,
+                  .tensor = tensor,
+                  .row = &attune_tensor_table[id],
+                  .rows = rows,
+                  .elements = attune_output_elements(v, id),
+                  .reference = tensor->reference != NULL ? tensor->reference + v->guard : NULL,
+                  .before = tensor->before,
+                  .width = rows->width > 0 ? rows->width : tensor->layout.width,
+                  .unit = floats                            ? 0x1p-23
+                          : v->problem.dtype == ATTUNE_FP16 ? 0x1p-10
+                                                            : 0x1p-7};
 }
 
 static bool is_poison(const output *out, const char *elements, int64_t index) {
@@ -112,8 +121,21 @@ static double lse_bound(const attune_verifier *v, double lse) {
   return 1e-4 + (isfinite(lse) ? 1e-5 * fabs(lse) : 0.0) + v->score_rounding;
 }
 
+/* What is added to what there was is rounded once more. */
 static double bound_of(const output *out, int bucket, double exact) {
-  return out->id == ATTUNE_TENSOR_LSE ? lse_bound(out->v, exact) : attune_bound_of_bucket(out->v, out->id, bucket);
+  if (out->id == ATTUNE_TENSOR_LSE) return lse_bound(out->v, exact);
+  return attune_bound_of_bucket(out->v, out->id, bucket) + (out->before != NULL ? fabs(exact) * out->unit : 0.0);
+}
+
+/* Of the i-th row that is known, and of its columns that are. */
+static int64_t index_of(const output *out, int64_t i, int64_t column) {
+  const attune_row *row = &out->rows->rows[i];
+  return offset_of(out, row) + row->column + column;
+}
+
+static double exact_at(const output *out, int64_t i, int64_t column) {
+  const double exact = out->rows->exact[out->id][i * out->width + column];
+  return out->before != NULL ? exact + value_at(out, out->before, index_of(out, i, column)) : exact;
 }
 
 /* The element of the rows that is worst by its bound, and the largest error. */
@@ -126,22 +148,20 @@ typedef struct {
 } worst;
 
 static double error_at(const output *out, int64_t i, int64_t column) {
-  const int64_t width = out->tensor->layout.width;
-  const attune_row *row = &out->rows->rows[i];
-  const double found = value_at(out, out->elements, offset_of(out, row) + column);
-  if (isnan(found) && may_be_nan(out, row, column)) return 0.0;
-  return distance(found, out->rows->exact[out->id][i * width + column]);
+  const double found = value_at(out, out->elements, index_of(out, i, column));
+  if (isnan(found) && may_be_nan(out, &out->rows->rows[i], column)) return 0.0;
+  return distance(found, exact_at(out, i, column));
 }
 
 static void find_worst(void *user, int64_t begin, int64_t end) {
   worst *self = user;
   const output *out = self->out;
-  const int64_t width = out->tensor->layout.width;
+  const int64_t width = out->width;
   double most = -1.0, error = 0.0;
   int64_t at = 0;
   for (int64_t i = begin; i < end; i++)
     for (int64_t d = 0; d < width; d++) {
-      const double bound = bound_of(out, out->rows->rows[i].bucket, out->rows->exact[out->id][i * width + d]);
+      const double bound = bound_of(out, out->rows->rows[i].bucket, exact_at(out, i, d));
       const double one = error_at(out, i, d);
       error = fmax(error, one);
       if (!(one / bound > most)) continue;
@@ -159,13 +179,14 @@ static void find_worst(void *user, int64_t begin, int64_t end) {
 
 static void compare_rows(const output *out, attune_verdict *verdict) {
   enum { GRAIN = 64 };
-  const int64_t width = out->tensor->layout.width;
+  const int64_t width = out->width;
   worst all = {.out = out, .lock = PTHREAD_MUTEX_INITIALIZER, .share = -1.0};
   if (out->rows->count == 0) return;
   attune_parallel(out->rows->count, GRAIN, find_worst, &all);
   pthread_mutex_destroy(&all.lock);
-  const attune_row *row = &out->rows->rows[all.at / width];
-  const double exact = out->rows->exact[out->id][all.at], error = error_at(out, all.at / width, all.at % width),
+  const int64_t number = all.at / width, column = all.at % width;
+  const attune_row *row = &out->rows->rows[number];
+  const double exact = exact_at(out, number, column), error = error_at(out, number, column),
                bound = bound_of(out, row->bucket, exact);
   if (out->id == ATTUNE_TENSOR_LSE) {
     verdict->lse_error = all.error;
@@ -177,8 +198,8 @@ static void compare_rows(const output *out, attune_verdict *verdict) {
   if (error <= bound) return;
   place where;
   report_mismatch(verdict, "%s%s is %.9g, exact %.9g: off by %.3g, allowed %.3g", out->row->name,
-                  print_place(where, out, row, all.at % width),
-                  value_at(out, out->elements, offset_of(out, row) + all.at % width), exact, error, bound);
+                  print_place(where, out, row, row->column + column),
+                  value_at(out, out->elements, index_of(out, number, column)), exact, error, bound);
 }
 
 /* ---- all elements ---- */
@@ -207,7 +228,10 @@ static void add_to_sweep(sweep *self, const sweep *part) {
 static double apart_of(const output *out, const attune_row *row) {
   const attune_verifier *v = out->v;
   const double *apart = v->reference_apart[out->id];
+  const attune_rows_of rows = attune_rows_of_output(out->id);
   double widest = 0.0;
+  if (rows > ATTUNE_ROWS_OF_DBIAS) return apart[1];
+  if (rows == ATTUNE_ROWS_OF_DBIAS) return apart[attune_bucket_of_dbias(&v->problem, row->row)];
   if (!attune_problem_is_sparse(&v->problem))
     return apart[attune_bucket(&v->problem, attune_side_of(out->id), v->lengths[ATTUNE_QUERIES][row->batch],
                                v->lengths[ATTUNE_KEYS][row->batch], row->row)];
@@ -239,14 +263,14 @@ static void sweep_rows(void *user, int64_t begin, int64_t end) {
   const output *out = self->out;
   const int64_t width = out->tensor->layout.width;
   const bool of_o = out->row->element == ATTUNE_ELEMENT_DTYPE;
-  const double unit = out->v->problem.dtype == ATTUNE_FP16 ? 0x1p-10 : 0x1p-7;
+  const double unit = out->unit;
   const char *reference = out->reference != NULL ? out->reference : out->elements;
   sweep part = {0};
   for (int64_t number = begin; number < end; number++) {
     const attune_row row = row_of(out, number);
     const int64_t offset = offset_of(out, &row);
     if (is_unused(out, &row)) continue;
-    const double apart = of_o ? apart_of(out, &row) : 0.0;
+    const double apart = out->id != ATTUNE_TENSOR_LSE ? apart_of(out, &row) : 0.0;
     part.written += width;
     if (of_o && is_plainly_right(out->v->values, (const uint16_t *)(const void *)out->elements + offset,
                                  (const uint16_t *)(const void *)reference + offset, width, (float)apart, (float)unit))

@@ -8,18 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tuner/verify/reference.h"
+typedef attune_gradient_row gradient_row;
 
-/* A query row and what it has besides in the backward pass. */
-typedef struct {
-  attune_query_row row;
-  float d_o[ATTUNE_HEAD_DIM_MAX];
-  float dlse;
-  attune_derivatives *derivatives; /* of the score expression, or NULL */
-} gradient_row;
-
-static void open_row(gradient_row *out, const attune_problem *p, const attune_inputs *inputs, int batch, int head,
-                     int index) {
+void attune_gradient_row_open(gradient_row *out, const attune_problem *p, const attune_inputs *inputs, int batch,
+                              int head, int index) {
   attune_row_open(&out->row, p, inputs, batch, head, index);
   attune_elements_to_floats(out->d_o, p->dtype,
                             inputs->d_o + batch * p->d_o.batch + index * p->d_o.seqlen + head * p->d_o.heads,
@@ -29,7 +21,7 @@ static void open_row(gradient_row *out, const attune_problem *p, const attune_in
   out->dlse = inputs->dlse != NULL ? inputs->dlse[((int64_t)batch * p->heads_q + head) * p->seqlen_q + index] : 0.0f;
 }
 
-static void close_row(gradient_row *self) {
+void attune_gradient_row_close(gradient_row *self) {
   free(self->derivatives);
   attune_row_close(&self->row);
 }
@@ -106,6 +98,29 @@ static unfused_pair unfused_pair_of(gradient_row *self, const attune_row_statist
   return (unfused_pair){p, attune_round_to_element(dtype, ds * problem->scale)};
 }
 
+attune_slope attune_slope_of(gradient_row *self, const attune_row_statistics *statistics, int64_t key,
+                             const attune_derivative *of) {
+  const double p = statistics->lse > -INFINITY ? exp(attune_row_score(&self->row, key) - statistics->lse) : 0.0;
+  const float unfused_weight = unfused_p(self, statistics, key);
+  attune_slope out = {0};
+  if (of == NULL) return out;
+  if (p > 0.0) {
+    attune_row_scope(&self->row, key, attune_row_scaled(&self->row, key));
+    const double by = attune_expression_evaluate(of->value, &self->row.scope), slope = exact_slope(self, key);
+    out.exact = p * by * (slope - statistics->delta);
+    out.saved = p * by * (slope - statistics->saved_delta);
+  }
+  if (unfused_weight > 0.0f) {
+    const attune_dtype dtype = self->row.problem->dtype;
+    const float ds =
+        attune_round_to_element(dtype, unfused_weight * (unfused_slope(self, key) - statistics->unfused_delta));
+    attune_row_scope(&self->row, key, (double)attune_row_unfused_scaled(&self->row, key, statistics->wide));
+    out.unfused =
+        (double)attune_round_to_element(dtype, ds * (float)attune_expression_evaluate(of->value, &self->row.scope));
+  }
+  return out;
+}
+
 /* ---- statistics ---- */
 
 /* Below it a row counts as one that sees no key: a finite "minus infinity" has hidden all. */
@@ -168,11 +183,11 @@ void attune_statistics_of_row(attune_row_statistics *out, const attune_problem *
                               int batch, int head, int index) {
   gradient_row self;
   const float sink = problem->want_sinks ? inputs->sinks[head] : -INFINITY;
-  open_row(&self, problem, inputs, batch, head, index);
+  attune_gradient_row_open(&self, problem, inputs, batch, head, index);
   exact_statistics(out, &self, (double)sink);
   unfused_statistics(out, &self, sink);
   if (out->lse == -INFINITY) out->sum = 0.0f;
-  close_row(&self);
+  attune_gradient_row_close(&self);
 }
 
 void attune_statistics_given(attune_row_statistics *out, const attune_problem *problem, const attune_inputs *inputs,
@@ -180,7 +195,7 @@ void attune_statistics_given(attune_row_statistics *out, const attune_problem *p
   gradient_row self;
   float o[ATTUNE_HEAD_DIM_MAX];
   const float lse = inputs->lse[((int64_t)batch * problem->heads_q + head) * problem->seqlen_q + index];
-  open_row(&self, problem, inputs, batch, head, index);
+  attune_gradient_row_open(&self, problem, inputs, batch, head, index);
   attune_elements_to_floats(o, problem->dtype,
                             inputs->o + batch * problem->o.batch + index * problem->o.seqlen + head * problem->o.heads,
                             problem->head_dim_v);
@@ -191,7 +206,7 @@ void attune_statistics_given(attune_row_statistics *out, const attune_problem *p
                                  .maximum = lse,
                                  .sum = (double)lse >= LEAST_LSE ? 1.0f : 0.0f,
                                  .unfused_delta = (float)delta};
-  close_row(&self);
+  attune_gradient_row_close(&self);
 }
 
 /* ---- rows ---- */
@@ -205,7 +220,7 @@ void attune_reference_dq(double *exact, double *unfused, const attune_problem *p
   gradient_row self;
   float sums[ATTUNE_HEAD_DIM_MAX] = {0};
   double saved[ATTUNE_HEAD_DIM_MAX] = {0};
-  open_row(&self, problem, inputs, batch, head, index);
+  attune_gradient_row_open(&self, problem, inputs, batch, head, index);
   memset(exact, 0, (size_t)problem->head_dim * sizeof *exact);
   for (int64_t key = self.row.first; key < self.row.last; key++) {
     float k[ATTUNE_HEAD_DIM_MAX];
@@ -221,7 +236,7 @@ void attune_reference_dq(double *exact, double *unfused, const attune_problem *p
   }
   for (int d = 0; d < problem->head_dim; d++)
     unfused[d] = farther((double)attune_round_to_element(problem->dtype, sums[d]), saved[d], exact[d]);
-  close_row(&self);
+  attune_gradient_row_close(&self);
 }
 
 /* The unfused gradients of one head's keys, before they are rounded; and dK with the delta that is saved, of all heads.
@@ -283,10 +298,10 @@ bool attune_reference_dkv(double *dk, double *dv, double *unfused_dk, double *un
   for (int head = head_kv * group; head < (head_kv + 1) * group && fits; head++) {
     for (int row = 0; row < queries_of(problem, inputs, batch); row++) {
       gradient_row self;
-      open_row(&self, problem, inputs, batch, head, row);
+      attune_gradient_row_open(&self, problem, inputs, batch, head, row);
       add_row(&self, &statistics[((int64_t)batch * problem->heads_q + head) * problem->seqlen_q + row], keys, count, dk,
               dv, &sums);
-      close_row(&self);
+      attune_gradient_row_close(&self);
     }
     add_head(unfused_dk, sums.dk, of_k, problem->dtype);
     add_head(unfused_dv, sums.dv, of_v, problem->dtype);

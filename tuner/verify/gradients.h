@@ -4,10 +4,10 @@
 #ifndef ATTUNE_GRADIENTS_H
 #define ATTUNE_GRADIENTS_H
 
-#include "tuner/tuner.h"
+#include "tuner/verify/reference.h"
 
 /* What the gradients need of one query row, exact and as the unfused computation has it. */
-typedef struct {
+typedef struct attune_row_statistics {
   double lse, delta;  /* delta: the sum of P dP, less the gradient that flows into LSE */
   double saved_delta; /* the same from O as it was rounded */
   float maximum, sum; /* of the softmax */
@@ -15,12 +15,32 @@ typedef struct {
   bool wide; /* attune_row_unfused_score */
 } attune_row_statistics;
 
+/* A query row and what it has besides in the backward pass. */
+typedef struct {
+  attune_query_row row;
+  float d_o[ATTUNE_HEAD_DIM_MAX];
+  float dlse;
+  attune_derivatives *derivatives; /* of the score expression, or NULL */
+} attune_gradient_row;
+/* As attune_row_open. */
+void attune_gradient_row_open(attune_gradient_row *row, const attune_problem *problem, const attune_inputs *inputs,
+                              int batch, int head, int index);
+void attune_gradient_row_close(attune_gradient_row *row);
+
 /* From Q, K, V and dO alone. */
 void attune_statistics_of_row(attune_row_statistics *out, const attune_problem *problem, const attune_inputs *inputs,
                               int batch, int head, int index);
 /* From LSE and O, which inputs has: for problems whose rows are too many to compute. */
 void attune_statistics_given(attune_row_statistics *out, const attune_problem *problem, const attune_inputs *inputs,
                              int batch, int head, int index);
+
+/* What a score that a key gives adds to the derivative by one leaf of the score expression: exact, from the delta that
+ * is saved, and as the unfused computation rounds it. The key is seen. of: NULL: 0. */
+typedef struct {
+  double exact, saved, unfused;
+} attune_slope;
+attune_slope attune_slope_of(attune_gradient_row *row, const attune_row_statistics *statistics, int64_t key,
+                             const attune_derivative *of);
 
 /* head_dim numbers each. */
 void attune_reference_dq(double *exact, double *unfused, const attune_problem *problem, const attune_inputs *inputs,

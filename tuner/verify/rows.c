@@ -94,6 +94,13 @@ attune_side attune_side_of(attune_tensor_id id) {
   return attune_tensor_table[id].rows == ATTUNE_EXTENT_KEYS ? ATTUNE_KEYS : ATTUNE_QUERIES;
 }
 
+attune_rows_of attune_rows_of_output(attune_tensor_id id) {
+  if (id == ATTUNE_TENSOR_DBIAS) return ATTUNE_ROWS_OF_DBIAS;
+  if (id == ATTUNE_TENSOR_DSINKS) return ATTUNE_ROWS_OF_DSINKS;
+  if (attune_param_of(id) >= 0) return (attune_rows_of)(ATTUNE_ROWS_OF_DPARAMS + attune_param_of(id));
+  return (attune_rows_of)attune_side_of(id);
+}
+
 static int64_t affordable_rows(const attune_problem *problem) {
   const bool evaluates = attune_problem_is_sparse(problem) || attune_problem_score(problem) == ATTUNE_SCORE_EXPRESSION;
   const int64_t passes = problem->operation == ATTUNE_BACKWARD ? 12 : 3;
@@ -307,18 +314,32 @@ static void compute_dkv(void *user, int64_t begin, int64_t end) {
     if (!compute_chunk(self, self->chunks[i], (int)(self->chunks[i + 1] - self->chunks[i]))) self->failed = true;
 }
 
+typedef struct {
+  const attune_problem *problem;
+  const attune_inputs *inputs;
+  bool all;
+  attune_row_statistics *out;
+} statistics_work;
+
 static void compute_statistics(void *user, int64_t begin, int64_t end) {
-  computation *self = user;
-  const attune_problem *p = self->of.problem;
+  const statistics_work *self = user;
+  const attune_problem *p = self->problem;
   for (int64_t i = begin; i < end; i++) {
     const int batch = (int)(i / p->seqlen_q / p->heads_q), head = (int)(i / p->seqlen_q % p->heads_q),
               row = (int)(i % p->seqlen_q);
-    if (row >= length_of(p, self->of.inputs, ATTUNE_QUERIES, batch)) continue;
-    if (self->rows->all)
-      attune_statistics_of_row(&self->statistics[i], p, self->of.inputs, batch, head, row);
+    if (row >= length_of(p, self->inputs, ATTUNE_QUERIES, batch)) continue;
+    if (self->all)
+      attune_statistics_of_row(&self->out[i], p, self->inputs, batch, head, row);
     else
-      attune_statistics_given(&self->statistics[i], p, self->of.inputs, batch, head, row);
+      attune_statistics_given(&self->out[i], p, self->inputs, batch, head, row);
   }
+}
+
+attune_row_statistics *attune_statistics_of_rows(const attune_problem *problem, const attune_inputs *inputs, bool all) {
+  const int64_t queries = (int64_t)problem->batch * problem->heads_q * problem->seqlen_q;
+  const statistics_work work = {problem, inputs, all, calloc((size_t)queries, sizeof *work.out)};
+  if (work.out != NULL) attune_parallel(queries, 1, compute_statistics, (void *)&work);
+  return work.out;
 }
 
 static int by_place(const void *a, const void *b) {
@@ -341,13 +362,10 @@ static int64_t cut_into_chunks(computation *self) {
 }
 
 static attune_status compute_keys(computation *self) {
-  const attune_problem *p = self->of.problem;
-  const int64_t queries = (int64_t)p->batch * p->heads_q * p->seqlen_q;
-  self->statistics = calloc((size_t)queries, sizeof *self->statistics);
+  self->statistics = attune_statistics_of_rows(self->of.problem, self->of.inputs, self->rows->all);
   self->chunks = malloc((size_t)(self->rows->count + 1) * sizeof *self->chunks);
   if (self->statistics == NULL || self->chunks == NULL)
-    return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %lld query rows", (long long)queries);
-  attune_parallel(queries, 1, compute_statistics, self);
+    return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the query rows of %lld keys", (long long)self->rows->count);
   qsort(self->rows->rows, (size_t)self->rows->count, sizeof *self->rows->rows, by_place);
   attune_parallel(cut_into_chunks(self), 1, compute_dkv, self);
   return self->failed ? attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for the gradients of %d keys", CHUNK) : ATTUNE_OK;
@@ -376,6 +394,12 @@ static double pooled_error(const double *largest, const int64_t *population, int
   return error;
 }
 
+void attune_pool_errors(double out[ATTUNE_BUCKETS], const double largest[ATTUNE_BUCKETS],
+                        const int64_t population[ATTUNE_BUCKETS]) {
+  for (int i = 0; i < ATTUNE_BUCKETS; i++)
+    out[i] = pooled_error(largest, population, i);
+}
+
 static void summarize(attune_rows *out, attune_tensor_id id, const double *errors, const bucket_rows *buckets,
                       const side_rows *of) {
   double largest[ATTUNE_BUCKETS] = {0};
@@ -388,13 +412,12 @@ static void summarize(attune_rows *out, attune_tensor_id id, const double *error
   /* Of a pattern's buckets nothing is known but the rows that were checked. */
   for (int i = 0; i < ATTUNE_BUCKETS; i++)
     rows[i] = !attune_problem_is_sparse(of->problem) ? population(buckets, of, i) : checked[i];
-  for (int i = 0; i < ATTUNE_BUCKETS; i++)
-    out->unfused_errors[id][i] = pooled_error(largest, rows, i);
+  attune_pool_errors(out->unfused_errors[id], largest, rows);
 }
 
 /* Whether the side's rows have the output; forward's LSE is one also where it is not wanted. */
 static bool is_output(const side_rows *of, attune_tensor_id id) {
-  if (attune_side_of(id) != of->side) return false;
+  if (attune_rows_of_output(id) != (attune_rows_of)of->side) return false;
   if (of->problem->operation == ATTUNE_FORWARD) return id == ATTUNE_TENSOR_O || id == ATTUNE_TENSOR_LSE;
   return attune_tensor_role_of(id, of->problem) == ATTUNE_TENSOR_OUTPUT;
 }

@@ -17,10 +17,21 @@ const attune_verified_row attune_verified_table[ATTUNE_VERIFIED_TENSORS] = {
 /* ---- layouts ---- */
 
 attune_layout attune_layout_of(const attune_problem *problem, attune_tensor_id id) {
+  return attune_layout_in(problem, id, NULL);
+}
+
+int attune_param_of(attune_tensor_id id) {
+  return id >= ATTUNE_TENSOR_DPARAM && id <= ATTUNE_TENSOR_DPARAM_LAST ? (int)id - ATTUNE_TENSOR_DPARAM : -1;
+}
+
+attune_layout attune_layout_in(const attune_problem *problem, attune_tensor_id id, const attune_run_inputs *run) {
   const attune_tensor_row *tensor = &attune_tensor_table[id];
   attune_shape shape;
   if (tensor->need(problem) == ATTUNE_NEED_NO) return (attune_layout){0};
-  tensor->shape(&shape, problem, NULL);
+  const int param = attune_param_of(id);
+  if (param >= 0 && (param >= problem->param_count || problem->params[param].type != ATTUNE_PARAM_FLOAT_ARRAY))
+    return (attune_layout){0};
+  tensor->shape(&shape, problem, run);
   return (attune_layout){{.batch = shape.strides[0], .seqlen = shape.strides[1], .heads = shape.strides[2]},
                          shape.sizes[0],
                          shape.sizes[1],

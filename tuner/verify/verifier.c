@@ -46,7 +46,7 @@ static attune_status make_tensors(attune_verifier *v) {
   for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++) {
     const attune_tensor_row *row = &attune_tensor_table[id];
     attune_verified_tensor *tensor = &v->tensors[id];
-    tensor->layout = attune_layout_of(&v->problem, id);
+    tensor->layout = attune_layout_in(&v->problem, id, &v->run);
     tensor->extent = attune_layout_extent(&tensor->layout);
     tensor->element = (size_t)attune_element_bytes(row->element);
     if (tensor->extent == 0) continue;
@@ -174,6 +174,22 @@ static attune_status draw_tensors(attune_verifier *v, attune_inputs *inputs, voi
   return ATTUNE_OK;
 }
 
+/* What the outputs hold before a run that adds to them. */
+static attune_status draw_before(attune_verifier *v, const attune_drawing *drawing) {
+  const attune_lengths lengths = {{v->lengths[ATTUNE_QUERIES], v->lengths[ATTUNE_KEYS]}};
+  for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS && v->problem.accumulate; id++) {
+    attune_verified_tensor *tensor = &v->tensors[id];
+    if (tensor->host == NULL) continue;
+    free(tensor->before);
+    tensor->before = attune_draw_tensor(&attune_tensor_table[id], &tensor->layout, &lengths, v->problem.dtype, NULL,
+                                        ~(drawing->seed * ATTUNE_VERIFIED_TENSORS + (uint64_t)id), 1.0, false);
+    if (tensor->before == NULL)
+      return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of %s", size_of(tensor),
+                         attune_tensor_table[id].name);
+  }
+  return ATTUNE_OK;
+}
+
 /* Where a value is not finite, rows that do not see its key may be NaN (attune.h). Drawn ones are all finite. */
 static attune_status find_spoiled(attune_verifier *v, const attune_inputs *inputs) {
   const attune_problem *p = &v->problem;
@@ -216,6 +232,15 @@ static void forget_reference(attune_verifier *v) {
   }
 }
 
+/* Sums over all pairs of queries and keys, too many for the host: what is known of them is the reference family's. */
+static void set_sums_apart(attune_verifier *v, attune_tensor_id id) {
+  const float *sums = (const float *)(const void *)(v->tensors[id].reference + v->guard);
+  double largest = 0.0;
+  for (int64_t i = 0; i < v->tensors[id].extent; i++)
+    largest = fmax(largest, fabs((double)sums[i]));
+  v->reference_apart[id][1] = 2e-5 + 1e-3 * largest;
+}
+
 static attune_status keep_reference(attune_verifier *v) {
   for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS; id++) {
     attune_verified_tensor *tensor = &v->tensors[id];
@@ -225,6 +250,7 @@ static attune_status keep_reference(attune_verifier *v) {
       return attune_fail(ATTUNE_OUT_OF_MEMORY, "no memory for %zu bytes of reference %s", size_of(tensor),
                          attune_tensor_table[id].name);
     memcpy(tensor->reference, tensor->host, size_of(tensor) + 2 * v->guard);
+    if (attune_param_of(id) >= 0) set_sums_apart(v, id);
   }
   return ATTUNE_OK;
 }
@@ -258,10 +284,15 @@ static double score_rounding(const attune_problem *problem, const attune_drawing
 }
 
 static attune_status create_rows(attune_verifier *v, const attune_inputs *inputs, uint64_t seed, bool all) {
-  const attune_status status =
-      attune_rows_create(&v->rows[ATTUNE_QUERIES], &v->problem, ATTUNE_QUERIES, inputs, seed, all);
+  attune_status status = attune_rows_create(&v->rows[ATTUNE_QUERIES], &v->problem, ATTUNE_QUERIES, inputs, seed, all);
   if (status != ATTUNE_OK || v->problem.operation == ATTUNE_FORWARD) return status;
-  return attune_rows_create(&v->rows[ATTUNE_KEYS], &v->problem, ATTUNE_KEYS, inputs, seed, all);
+  status = attune_rows_create(&v->rows[ATTUNE_KEYS], &v->problem, ATTUNE_KEYS, inputs, seed, all);
+  return status == ATTUNE_OK ? attune_score_gradients_create(v->rows, &v->problem, inputs, seed, all) : status;
+}
+
+static void free_rows(attune_verifier *v) {
+  for (int i = 0; i < ATTUNE_ROWS_COUNT; i++)
+    attune_rows_free(&v->rows[i]);
 }
 
 attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *wanted) {
@@ -272,14 +303,14 @@ attune_status attune_verifier_draw(attune_verifier *v, const attune_drawing *wan
   bool all = v->guard == 0; /* the simulator, where a run costs more than float64 does */
   if (v->problem.operation == ATTUNE_BACKWARD) all = all || attune_rows_affordable(&v->problem);
   forget_reference(v);
-  attune_rows_free(&v->rows[ATTUNE_QUERIES]);
-  attune_rows_free(&v->rows[ATTUNE_KEYS]);
+  free_rows(v);
   v->score_rounding = score_rounding(&v->problem, drawing);
   v->weight_rounding = weight_rounding(&v->problem, drawing);
   attune_status status = draw_lengths(v, drawing);
   inputs.seqlens[ATTUNE_QUERIES].array = v->lengths[ATTUNE_QUERIES];
   inputs.seqlens[ATTUNE_KEYS].array = v->lengths[ATTUNE_KEYS];
   if (status == ATTUNE_OK) status = draw_tensors(v, &inputs, drawn, drawing);
+  if (status == ATTUNE_OK) status = draw_before(v, drawing);
   if (status == ATTUNE_OK) status = find_spoiled(v, &inputs);
   if (status == ATTUNE_OK) status = draw_block_mask(v, &inputs, drawing->seed);
   if (status == ATTUNE_OK && v->problem.operation == ATTUNE_BACKWARD) status = attune_verifier_save(v, &inputs, all);
@@ -314,8 +345,8 @@ attune_status attune_verifier_create(attune_verifier **out, attune_backend *back
   }
   for (int bits = 0; bits < VALUES && status == ATTUNE_OK; bits++)
     v->values[bits] = (float)attune_from_element(v->problem.dtype, (uint16_t)bits);
-  if (status == ATTUNE_OK) status = make_tensors(v);
   if (status == ATTUNE_OK) status = make_arrays(v);
+  if (status == ATTUNE_OK) status = make_tensors(v);
   if (status == ATTUNE_OK) status = attune_verifier_draw(v, drawing);
   if (status == ATTUNE_OK)
     *out = v;
@@ -332,6 +363,7 @@ void attune_verifier_destroy(attune_verifier *v) {
     if (tensor->memory != NULL) attune_memory_free(v->backend, tensor->memory);
     if (tensor->pinned) attune_memory_unpin(v->backend, tensor->host);
     free(tensor->host);
+    free(tensor->before);
   }
   for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
     if (v->arrays[i] != NULL) attune_memory_free(v->backend, v->arrays[i]);
@@ -340,8 +372,7 @@ void attune_verifier_destroy(attune_verifier *v) {
   attune_host_block_mask_free(&v->block_mask);
   attune_program_destroy(v->reference);
   attune_program_destroy(v->forward);
-  attune_rows_free(&v->rows[ATTUNE_QUERIES]);
-  attune_rows_free(&v->rows[ATTUNE_KEYS]);
+  free_rows(v);
   free(v->saved[0]);
   free(v->saved[1]);
   free(v->lengths[0]);
@@ -380,15 +411,20 @@ attune_status attune_verifier_launch(attune_verifier *v, const attune_program *p
   return attune_enqueue(program, &v->run, size > 0 ? v->workspace + v->guard : NULL, size, NULL);
 }
 
+static attune_status prepare_output(const attune_verifier *v, const attune_verified_tensor *tensor) {
+  const attune_status status =
+      attune_memory_fill(v->backend, tensor->memory, ATTUNE_POISON, size_of(tensor) + 2 * v->guard);
+  if (status != ATTUNE_OK || tensor->before == NULL) return status;
+  return attune_memory_write(v->backend, tensor->memory + v->guard, tensor->before, size_of(tensor));
+}
+
 attune_status attune_verifier_prepare(attune_verifier *v, size_t workspace_size) {
   attune_status status = reserve_workspace(v, workspace_size);
   v->workspace_size = workspace_size;
   if (status == ATTUNE_OK && v->workspace != NULL)
     status = attune_memory_fill(v->backend, v->workspace, ATTUNE_POISON, v->workspace_capacity + 2 * v->guard);
   for (attune_tensor_id id = 0; id < ATTUNE_VERIFIED_TENSORS && status == ATTUNE_OK; id++)
-    if (v->tensors[id].host != NULL)
-      status =
-          attune_memory_fill(v->backend, v->tensors[id].memory, ATTUNE_POISON, size_of(&v->tensors[id]) + 2 * v->guard);
+    if (v->tensors[id].host != NULL) status = prepare_output(v, &v->tensors[id]);
   return status;
 }
 
@@ -402,7 +438,9 @@ static attune_status read_outputs(attune_verifier *v) {
 }
 
 attune_status attune_verifier_compare(attune_verifier *v, attune_verdict *out) {
-  *out = (attune_verdict){.passed = true, .rows_checked = v->rows[ATTUNE_QUERIES].count + v->rows[ATTUNE_KEYS].count};
+  *out = (attune_verdict){.passed = true};
+  for (int i = 0; i < ATTUNE_ROWS_COUNT; i++)
+    out->rows_checked += v->rows[i].count;
   attune_status status = read_outputs(v);
   if (status != ATTUNE_OK) return status;
   attune_compare_outputs(v, out);

@@ -21,7 +21,11 @@ typedef struct {
 } attune_verified_row;
 extern const attune_verified_row attune_verified_table[ATTUNE_VERIFIED_TENSORS];
 
+/* The param whose gradient it is; -1: of none. */
+int attune_param_of(attune_tensor_id id);
 attune_layout attune_layout_of(const attune_problem *problem, attune_tensor_id id);
+/* The same with the arrays of a run, which say how large their gradients are. */
+attune_layout attune_layout_in(const attune_problem *problem, attune_tensor_id id, const attune_run_inputs *run);
 /* Elements from the first to the last, gaps included; 0 if there is no such tensor. */
 int64_t attune_layout_extent(const attune_layout *layout);
 int64_t attune_layout_offset(const attune_layout *layout, int64_t batch, int64_t row, int64_t head);
@@ -54,10 +58,11 @@ void attune_draw_lengths(int32_t *seqlens_q, int32_t *seqlens_k, int64_t batch, 
 
 /* ---- rows.c: the rows that are computed in double precision ---- */
 
-/* A query and its head; or a key and its key head. */
+/* A query and its head; or a key and its key head; or a row of another output, as its layout has it. */
 typedef struct {
   int batch, head, row;
   int bucket;
+  int column; /* the first one that is known */
 } attune_row;
 /* Errors fall with the number of keys that a row sees, and so do the outputs: each power of two has its own bound.
  * Bucket 0 sees no key, bucket 1 one to three, bucket i from 2^i on. Of a key it is the queries that see it, in all
@@ -68,6 +73,7 @@ typedef struct {
   attune_row *rows;
   int64_t count;
   bool all;                               /* every row of the problem */
+  int64_t width;                          /* columns that are known of each; 0: all */
   double *exact[ATTUNE_VERIFIED_TENSORS]; /* of outputs: count x width; else NULL */
   /* of outputs: the largest; 0 where the problem has no such rows */
   double unfused_errors[ATTUNE_VERIFIED_TENSORS][ATTUNE_BUCKETS];
@@ -84,6 +90,33 @@ void attune_rows_free(attune_rows *rows);
 int attune_bucket(const attune_problem *problem, attune_side side, int32_t seqlen_q, int32_t seqlen_k, int row);
 /* Of an output's rows. */
 attune_side attune_side_of(attune_tensor_id id);
+/* Which rows an output's are: a side's, or those of a gradient that has a shape of its own. */
+typedef enum {
+  ATTUNE_ROWS_OF_QUERIES = ATTUNE_QUERIES,
+  ATTUNE_ROWS_OF_KEYS = ATTUNE_KEYS,
+  ATTUNE_ROWS_OF_DBIAS,
+  ATTUNE_ROWS_OF_DSINKS,
+  ATTUNE_ROWS_OF_DPARAMS, /* the first of ATTUNE_PARAMS_MAX */
+  ATTUNE_ROWS_COUNT = ATTUNE_ROWS_OF_DPARAMS + ATTUNE_PARAMS_MAX
+} attune_rows_of;
+attune_rows_of attune_rows_of_output(attune_tensor_id id);
+/* What bounds the errors of each bucket, from its rows' largest and their number: a bucket of few rows takes in its
+ * neighbours. */
+void attune_pool_errors(double out[ATTUNE_BUCKETS], const double largest[ATTUNE_BUCKETS],
+                        const int64_t population[ATTUNE_BUCKETS]);
+/* What the backward pass needs of every query row, (batch, heads_q, seqlen_q): from Q, K and V, or unless all are
+ * computed from O and LSE. malloc'ed; NULL: no memory. */
+struct attune_row_statistics *attune_statistics_of_rows(const attune_problem *problem, const attune_inputs *inputs,
+                                                        bool all);
+
+/* ---- score_gradients.c: the gradients of the bias, the sinks and arrays of params ---- */
+
+/* Of the bucket of a row of dbias. */
+int attune_bucket_of_dbias(const attune_problem *problem, int row);
+/* Fills in the sets from ATTUNE_ROWS_OF_DBIAS on that the problem wants: all elements, or of the bias some, and none of
+ * arrays. */
+attune_status attune_score_gradients_create(attune_rows sets[ATTUNE_ROWS_COUNT], const attune_problem *problem,
+                                            const attune_inputs *inputs, uint64_t seed, bool all);
 
 /* ---- a verifier ---- */
 
@@ -99,6 +132,7 @@ typedef struct {
   char *host;     /* of an output: what was read back of all of it; else NULL */
   bool pinned;
   char *reference; /* of an output: host as the reference family left it, or NULL */
+  char *before;    /* of an output that is added to: the elements before a run, else NULL */
 } attune_verified_tensor;
 
 struct attune_verifier {
@@ -115,10 +149,10 @@ struct attune_verifier {
   size_t workspace_size;             /* what the last check asked for */
   int32_t *lengths[2];               /* (batch), by attune_side */
   float *values;                     /* of every 16-bit element, by its bits */
-  bool *spoiled;          /* (batch, heads_kv, head_dim_v): some key's value is not finite there; NULL: none is */
-  attune_rows rows[2];    /* by attune_side, of the inputs that were drawn last; KEYS: backward */
-  double score_rounding;  /* of q.k as a sum of floats, where its terms cancel */
-  double weight_rounding; /* of O, where scores are so large that not even a row's only weight is 1 */
+  bool *spoiled; /* (batch, heads_kv, head_dim_v): some key's value is not finite there; NULL: none is */
+  attune_rows rows[ATTUNE_ROWS_COUNT]; /* by attune_rows_of, of the inputs that were drawn last */
+  double score_rounding;               /* of q.k as a sum of floats, where its terms cancel */
+  double weight_rounding;              /* of O, where scores are so large that not even a row's only weight is 1 */
   /* how far an output may be from the reference family's */
   double reference_apart[ATTUNE_VERIFIED_TENSORS][ATTUNE_BUCKETS];
   attune_program *reference; /* made when first needed */
