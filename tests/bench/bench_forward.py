@@ -23,7 +23,7 @@ import math
 
 import attune
 import gpu
-from sets import SETS
+from sets import SETS, unrecorded
 
 
 def torch_call(peer, q, k, v, causal):
@@ -76,9 +76,8 @@ def bench_point(sink, context, peers, where, want_lse, budget_s):
 
 def selected(flags, kept):
     """The set's points that the flags leave and that Attune has no row of in kept."""
-    known = [{name: row[name] for name in SETS["forward"][0]} for row in kept if row.get("peer") == "attune"]
-    return [p for p in SETS[flags.set] if gpu.chosen(flags.dims, p["D"]) and gpu.chosen(flags.seqs, p["Sq"])
-            and flags.causal in ("both", str(int(p["causal"]))) and p not in known]
+    return [p for p in unrecorded(SETS[flags.set], kept) if gpu.chosen(flags.dims, p["D"])
+            and gpu.chosen(flags.seqs, p["Sq"]) and flags.causal in ("both", str(int(p["causal"])))]
 
 
 def main():

@@ -15,6 +15,7 @@ BEST_BACKWARD = ("fa2", "cudnn", "fa3", "fa4")
 TIMED = ("fwd", "bwd", "fwd+bwd", "sparse")  # rows of these sets have a point, a peer and its time
 BY_BLOCKS = ("butterfly", "window1023")  # their time is held to the blocks that they keep
 TO_OWN_DENSE = {4096: 1.35, 16384: 1.20, 65536: 1.20}  # by seqlen: time / (density * time of dense), at most
+TO_OWN_DENSE_BACKWARD = 1.25
 
 
 def read(path):
@@ -91,6 +92,22 @@ def backward_gpt2(rows):
     yield from points(rows)
     for faster in speedups(rows, "eager").values():
         yield "forward and backward of GPT-2 medium's attention, against the unfused computation", faster, ">=", 11.0
+
+
+def to_own_dense_backward(rows):
+    """{(name, seqlen): time / (density * time of dense)}, of Attune, where dense was timed too"""
+    densities = {point(r): r["density"] for r in rows if "density" in r}
+    return {(p[-1], p[1]): 1 / (densities[p] * faster) for p, faster in speedups(rows, "attune-dense").items()}
+
+
+def backward_sparse(rows):
+    yield from points(rows)
+    flex = speedups(rows, "flex")
+    if flex:
+        yield "against FlexAttention, geometric mean", geomean(flex.values()), ">=", 1.0
+        yield "against FlexAttention, least", min(flex.values()), ">=", 1.0
+    for (name, S), ratio in to_own_dense_backward(rows).items():
+        yield f"{name} of {S:,}: time / (density x dense time)", ratio, "<=", TO_OWN_DENSE_BACKWARD
 
 
 def mma(rows):
@@ -190,7 +207,8 @@ def build(rows):
 SETS = {"forward": forward, "backward": backward, "backward_gqa": backward_more, "backward_dims": backward_more,
         "backward_ragged": backward_more, "backward_gpt2": backward_gpt2, "mma": mma, "sparse": sparse, "decode": decode, "compare": compare, "block_mask": block_mask, "memory": memory, "latency": latency, "build": build,
         "compile": compiles}
-MORE = {name: points for name in sets.SETS if name not in SETS}  # held to nothing where they are not recorded
+MORE = {"backward_sparse": backward_sparse,  # held to nothing where they are not recorded
+        **{name: points for name in sets.SETS if name not in SETS}}
 
 
 def passes(value, relation, wanted):

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import attune
 import gpu
-from bench_sparse import mask_of, problem_fields, score_of
 from gpu import torch
-from sets import SPARSE
+from patterns import Pattern, problem_fields
+from sets import SPARSE, identity
 
 
 def module_of(checkout):
@@ -41,11 +41,9 @@ class Build:
 
     def plan(self, point):
         """Of the recorded row, with its config."""
-        fields = problem_fields(point) if point["set"] == "sparse" else {
-            "mask": attune.MASK_CAUSAL if point["causal"] else attune.MASK_NONE}
-        fields.update(head_dim=point["D"], head_dim_v=point["D"], batch=point["B"], heads_q=point["H"], heads_kv=point["Hk"],
-                      seqlen_q=point["Sq"], seqlen_k=point["Sk"], dtype=getattr(attune, {"bfloat16": "BF16", "float16": "FP16"}[
-                          point["dtype"]]))
+        fields = dict(problem_fields(point), head_dim=point["D"], head_dim_v=point["D"], batch=point["B"],
+                      heads_q=point["H"], heads_kv=point["Hk"], seqlen_q=point["Sq"], seqlen_k=point["Sk"],
+                      dtype=getattr(attune, {"bfloat16": "BF16", "float16": "FP16"}[point["dtype"]]))
         params = {name: "float[]" if isinstance(value[0], float) else "int[]" for name, value in point.get("params", {}).items()}
         config = ".".join(re.sub(r"^(.*?)(\d*)$", lambda m: self.words.get(m[1], m[1]) + m[2], word)
                           for word in point["config"].split("."))
@@ -80,12 +78,11 @@ def compile_all(builds, points, processes):
         pool.map(compile_part, parts, chunksize=1)
 
 
-def run_once(plan, q, k, v, o, workspace, given, bias):
+def run_once(plan, q, k, v, o, workspace, pattern):
     """The plan's call, after it ran once over a poisoned O."""
     o.fill_(float("nan"))
-    values = {name: (value.data_ptr(), value.numel()) for name, value in given.items()}
-    call = plan.bind(q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr(), None, workspace.data_ptr(),
-                     torch.cuda.current_stream().cuda_stream, values, None if bias is None else bias.data_ptr())
+    call = plan.bind(*map(gpu.address, (q, k, v, o, None, workspace)), torch.cuda.current_stream().cuda_stream,
+                     gpu.values_of(pattern.params), gpu.address(pattern.bias))
     call()
     torch.cuda.synchronize()
     return call
@@ -95,18 +92,14 @@ def compare(point, old, new, budget_s):
     B, H, Hk, Sq, Sk, D = (point[x] for x in ("B", "H", "Hk", "Sq", "Sk", "D"))
     make = lambda S, heads: torch.randn(B, S, heads, D, dtype=getattr(torch, point["dtype"]), device="cuda")
     q, k, v = make(Sq, H), make(Sk, Hk), make(Sk, Hk)
-    given = {name: torch.tensor(value, device="cuda", dtype=torch.float32 if isinstance(value[0], float) else torch.int32)
-             for name, value in point.get("params", {}).items()}
-    bias = torch.randn(H, Sq, Sk, dtype=q.dtype, device="cuda") if "bias" in point else None
-    seen, change = (mask_of(point, given, q.device), score_of(point, given, bias)) if point["set"] == "sparse" else (
-        gpu.causal if point["causal"] else None, None)
+    pattern = Pattern(point)
     plans = old.plan(point), new.plan(point)
     # Both write to the same addresses: where tensors lie changes the time of short kernels.
     o, workspace = torch.empty_like(q), torch.empty(max(1, *(p.workspace for p in plans)), dtype=torch.uint8, device="cuda")
-    old_call = run_once(plans[0], q, k, v, o, workspace, given, bias)
+    old_call = run_once(plans[0], q, k, v, o, workspace, pattern)
     old_o = o.clone()
-    new_call = run_once(plans[1], q, k, v, o, workspace, given, bias)
-    facts = gpu.check_result(q, k, v, o, seen, change)
+    new_call = run_once(plans[1], q, k, v, o, workspace, pattern)
+    facts = gpu.check_result(q, k, v, o, pattern.seen, pattern.change)
     same_bits = torch.equal(old_o, o)
     samples, load = gpu.time_interleaved({"old": old_call, "new": new_call, "old again": old_call, "new again": new_call}, budget_s)
     ms = {name: gpu.summary(times)["ms"] for name, times in samples.items()}
@@ -140,8 +133,7 @@ def main():
         sink.write(**gpu.machine_row(new.context.lib))
         ratios = []
         for point in points:
-            name = dict(set="compare") | {key: point[key] for key in ("name", "B", "H", "Hk", "Sq", "Sk", "D", "causal", "dtype", "config")
-                                          if key in point}
+            name = dict(set="compare", **identity(point), config=point["config"])
             try:
                 row = compare(point, old, new, flags.rounds_budget)
             except Exception as failure:

@@ -194,24 +194,35 @@ def param_word(value):
     return "float" if isinstance(value, float) else "int"
 
 
+def address(tensor):
+    return None if tensor is None else tensor.data_ptr()
+
+
+def values_of(params):
+    """The params, numbers or tensors, as a plan binds them."""
+    return {name: (value.data_ptr(), value.numel()) if isinstance(value, torch.Tensor) else value
+            for name, value in params.items()}
+
+
+def tensor_fields(q, k, v, params):
+    """A problem's fields that tensors of (batch, seqlen, heads, head_dim) and params tell."""
+    return dict(dtype=attune.BF16 if q.dtype == torch.bfloat16 else attune.FP16, head_dim=q.shape[3],
+                head_dim_v=v.shape[3], batch=q.shape[0], heads_q=q.shape[2], heads_kv=k.shape[2], seqlen_q=q.shape[1],
+                seqlen_k=k.shape[1], params={name: param_word(value) for name, value in params.items()})
+
+
 def attune_peer(context, fields, q, k, v, seen=None, change=None, params=None, bias=None):
     """Attune on tensors of shape (batch, seqlen, heads, head_dim), run once and checked: its call, and what to record of it.
     fields, the problem's, say to Attune what seen and change say to check_result; params: values of those in its
     expressions, numbers or tensors of int32 or float32."""
     params = params or {}
-    batch, seqlen, heads, dim = q.shape
-    plan = context.plan(context.problem(
-        dtype=attune.BF16 if q.dtype == torch.bfloat16 else attune.FP16, head_dim=dim, head_dim_v=v.shape[3], batch=batch,
-        heads_q=heads, heads_kv=k.shape[2], seqlen_q=seqlen, seqlen_k=k.shape[1],
-        params={name: param_word(value) for name, value in params.items()}, **fields))
+    batch, seqlen, heads, _ = q.shape
+    plan = context.plan(context.problem(**tensor_fields(q, k, v, params), **fields))
     o = torch.full_like(q, float("nan"))
     lse = torch.full((batch, heads, seqlen), float("nan"), device=q.device) if fields.get("want_lse") else None
     workspace = torch.empty(max(1, plan.workspace), dtype=torch.uint8, device=q.device)
-    values = {name: (value.data_ptr(), value.numel()) if isinstance(value, torch.Tensor) else value
-              for name, value in params.items()}
-    address = lambda tensor: None if tensor is None else tensor.data_ptr()
-    call = plan.bind(*map(address, (q, k, v, o, lse, workspace)), torch.cuda.current_stream().cuda_stream, values,
-                     address(bias))
+    call = plan.bind(*map(address, (q, k, v, o, lse, workspace)), torch.cuda.current_stream().cuda_stream,
+                     values_of(params), address(bias))
     call.memory = q, k, v, o, lse, workspace, params, bias  # stays while the call does
     call()
     torch.cuda.synchronize()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The sets of problems that bench_forward.py and bench_sparse.py record. Run alone it writes them as the workloads that ship
-(tuner/workloads/flash-grid.json and bench-SET.json), so that what is measured is what `attune tune` tunes; --check only
-compares."""
+"""The sets of problems that bench_forward.py, bench_sparse.py and bench_backward.py record. Run alone it writes those
+of the forward pass as the workloads that ship (tuner/workloads/flash-grid.json and bench-SET.json), so that what is
+measured is what `attune tune` tunes; --check only compares."""
 import json
 import math
 import sys
@@ -30,7 +30,7 @@ SETS = {
 }
 
 
-# ---- masks and changed scores: bench_sparse.py has the same as functions, by name ----
+# ---- masks and changed scores: patterns.py has the same as functions, by name ----
 
 MASKS = {
     "causal": dict(causal=True),
@@ -88,6 +88,21 @@ def sparse_points(S, names=None):
 SPARSE = [*sparse_points(4096), *sparse_points(16384), *sparse_points(2048, ["dense", "butterfly"]),
           *sparse_points(8192, ["butterfly"]), *sparse_points(32768, ["butterfly"]),
           *sparse_points(65536, ["dense", "butterfly", "window1023"])]
+SPARSE_BACKWARD = [p for S in (4096, 16384)
+                   for p in sparse_points(S, ["butterfly", "window1023", "document", "alibi", "relative", "softcap"])]
+
+
+# ---- rows ----
+
+def identity(point):
+    """What tells a point, or its rows, from the others of its set."""
+    return {key: point[key] for key in ("name", "B", "H", "Hk", "Sq", "Sk", "D", "causal", "dtype") if key in point}
+
+
+def unrecorded(points, rows):
+    """The points that Attune has no row of."""
+    known = [identity(row) for row in rows if row.get("peer") == "attune"]
+    return [p for p in points if identity(p) not in known]
 
 
 # ---- workloads ----

@@ -5,7 +5,8 @@ import argparse
 import sys
 
 import sets
-from check_figures import BEST, BEST_BACKWARD, RESULTS, TIMED, figures, geomean, read, shown, speedups, to_own_dense
+from check_figures import (BEST, BEST_BACKWARD, RESULTS, TIMED, figures, geomean, read, shown, speedups, to_own_dense,
+                           to_own_dense_backward)
 
 TOP = RESULTS.parents[2]
 PEERS = {"attune": "**Attune**", "fa2": "FlashAttention-2", "cudnn": "cuDNN", "fa3": "FlashAttention-3", "fa4": "FlashAttention-4",
@@ -98,12 +99,12 @@ def grid_table(path, title):
     yield from against(rows)
 
 
-def sparse_table(path):
+def pattern_table(path, title, own):
+    """own: {(name, seqlen): time / (density x dense time)}"""
     rows = read(path)
-    times = {(r["name"], r["Sq"], r["peer"]): r["ms"] for r in rows if r["set"] == "sparse" and "ms" in r}
-    densities = {(r["name"], r["Sq"]): r["density"] for r in rows if r["set"] == "sparse"}
-    own = to_own_dense(rows)
-    yield heading(path, rows, "Masks and changed scores, {}, head_dim 128, 16 heads")
+    times = {(r["name"], r["Sq"], r["peer"]): r["ms"] for r in rows if "density" in r and "ms" in r}
+    densities = {(r["name"], r["Sq"]): r["density"] for r in rows if "density" in r}
+    yield heading(path, rows, f"{title}, {{}}, head_dim 128, 16 heads")
     yield ""
     yield "| mask or score | seqlen | density | Attune, ms | FlexAttention, ms | times as fast | time / (density x dense time) |"
     yield "|---|" + "---:|" * 6
@@ -114,6 +115,13 @@ def sparse_table(path):
         yield f"| {name} | {S:,} | " + " | ".join(cells) + " |"
     yield ""
     yield from against(rows)
+
+
+def sparse_table(path):
+    rows = read(path)
+    times = {(r["name"], r["Sq"], r["peer"]): r["ms"] for r in rows if r["set"] == "sparse" and "ms" in r}
+    densities = {(r["name"], r["Sq"]): r["density"] for r in rows if r["set"] == "sparse"}
+    yield from pattern_table(path, "Masks and changed scores", to_own_dense(rows))
     gains = [f"{times['dense', S, peer] / ours:.1f} at {S:,} (density {densities[name, S]:.3f})"
              for (name, S, peer), ours in sorted(times.items(), key=lambda t: t[0][1])
              if name == "butterfly" and peer == "attune" and ("dense", S, peer) in times]
@@ -170,6 +178,8 @@ def results():
             lines += set_summary(path, f"Backward, {what}")
     for path in sorted(RESULTS.glob("*-backward_gpt2.jsonl")):
         lines += gpt2_table(path)
+    for path in sorted(RESULTS.glob("*-backward_sparse.jsonl")):
+        lines += pattern_table(path, "Backward, masks and changed scores", to_own_dense_backward(read(path)))
     for path in sorted(RESULTS.glob("*-mma.jsonl")):
         lines += [heading(path, read(path), "The same with family mma alone, {}"), "", *against(read(path))]
     for name in sets.SETS:
