@@ -24,6 +24,8 @@ attune_status attune_expression_emit_derivatives(attune_buffer *out, const attun
 /* Whether it names the param, the bias. */
 bool attune_expression_uses(const attune_expression *expression, int param);
 bool attune_expression_uses_bias(const attune_expression *expression);
+/* Whether it is the float 1. */
+bool attune_expression_is_one(const attune_expression *expression);
 /* No score that a kernel computes is larger in magnitude, whatever its names, params and arrays are; infinite where
  * nothing bounds it. A NaN does not count. */
 double attune_expression_largest(const attune_expression *score);

@@ -82,6 +82,11 @@ bool attune_expression_uses(const attune_expression *expression, int param) {
   return uses(expression, PARAM, param);
 }
 
+bool attune_expression_is_one(const attune_expression *expression) {
+  const node *root = &expression->nodes[expression->root];
+  return root->kind == LITERAL_REAL && root->real == 1.0f;
+}
+
 bool attune_expression_uses_bias(const attune_expression *expression) {
   return uses(expression, NAME, BIAS);
 }

@@ -12,7 +12,7 @@ enum {
   WARPS = 4,
   LANES = 32,
   ROW_FLOATS_MAX = 256,
-  TERMS_BYTES = 8 /* of a query row */
+  TABLE_FLOATS = 640 /* of a warp */
 };
 
 static attune_status legal(const attune_config *config, const attune_device *device) {
@@ -30,13 +30,25 @@ int32_t attune_dbias_tile_n(const attune_config *config) {
   return padded(config->head_dim) + padded(config->head_dim_v) > WIDE ? TILE_N_WIDE : TILE_N;
 }
 
+/* As many as shared memory holds on sm_90: a block waits for its tiles, and only others work meanwhile. */
+static int resident_blocks(const attune_config *c) {
+  const int columns = padded(c->head_dim) + padded(c->head_dim_v);
+  return columns <= WIDE ? 3 : 2;
+}
+
 static void layout(attune_layout *out, const attune_config *c) {
   const int64_t k = 2 * padded(c->head_dim) + 16, v = 2 * padded(c->head_dim_v) + 16;
   attune_layout_add(out, "own_k", 1, c->tile_m * k, 16);
   attune_layout_add(out, "own_v", 1, c->tile_m * v, 16);
   attune_layout_add(out, "step_k", 1, c->tile_n * k, 16);
   attune_layout_add(out, "step_v", 1, c->tile_n * v, 16);
+  if (c->dparams) {
+    attune_layout_add(out, "tables", WARPS, TABLE_FLOATS * 4, 16);
+    attune_layout_add(out, "lanes", WARPS, LANES * 4, 16);
+    attune_layout_constant(out, "table_floats", TABLE_FLOATS, "elements of arrays that a warp sums up");
+  }
   attune_layout_overlay(out, "sums", (int64_t)WARPS * c->tile_n * 4); /* of rows, over everything at the end */
+  attune_layout_constant(out, "resident_blocks", resident_blocks(c), "blocks that an SM should hold, by registers");
   attune_layout_constant(out, "pitch_k", (int)k, "bytes of a row of Q and K");
   attune_layout_constant(out, "pitch_v", (int)v, "bytes of a row of V and dO");
 }

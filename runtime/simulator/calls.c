@@ -69,6 +69,16 @@ static void vote(attune_simulator_block *block, int warp, bool any_alone) {
     lanes[i].out[0] = any_alone ? bits != 0 : bits;
 }
 
+static void match_any(attune_simulator_block *block, int warp) {
+  attune_simulator_lane *lanes = &block->lanes[warp * 32];
+  for (int i = 0; i < 32; i++) {
+    uint32_t bits = 0;
+    for (int j = 0; j < 32; j++)
+      bits |= (uint32_t)(lanes[j].in[0] == lanes[i].in[0]) << j;
+    lanes[i].out[0] = bits;
+  }
+}
+
 static void warp_uniform(attune_simulator_block *block, int warp) {
   attune_simulator_lane *lanes = &block->lanes[warp * 32];
   uint32_t first = lanes[0].in[0];
@@ -102,6 +112,9 @@ static bool perform(attune_simulator_block *block, int warp) {
     break;
   case ATTUNE_SIMULATOR_LANES_WHERE:
     vote(block, warp, false);
+    break;
+  case ATTUNE_SIMULATOR_MATCH_ANY:
+    match_any(block, warp);
     break;
   case ATTUNE_SIMULATOR_WARP_BARRIER:
     attune_simulator_order_warp_barrier(&block->shared.order, warp);

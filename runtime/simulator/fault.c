@@ -11,6 +11,7 @@ static const char *const operations[] = {
     [ATTUNE_SIMULATOR_SHUFFLE] = "a shuffle",
     [ATTUNE_SIMULATOR_ANY_LANE] = "a vote",
     [ATTUNE_SIMULATOR_LANES_WHERE] = "a ballot",
+    [ATTUNE_SIMULATOR_MATCH_ANY] = "a match",
     [ATTUNE_SIMULATOR_WARP_BARRIER] = "a warp barrier",
     [ATTUNE_SIMULATOR_WARP_UNIFORM] = "a broadcast",
     [ATTUNE_SIMULATOR_NAMED_BARRIER] = "a named barrier",

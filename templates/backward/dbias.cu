@@ -8,11 +8,23 @@
 #include "../parts/block_mask.h"
 #include "../parts/load_cp_async.h"
 #include "../parts/mask_expression.h"
-#include "dbias_tile.h"
+#include "../parts/scores.h"
+#include "element_sums.h"
 #include "mma_products.h"
 
 constexpr int part_rows = 16; // queries, and keys, of a part of the tile
 constexpr int parts_across = tile_n / part_rows, parts = tile_m / part_rows * parts_across; // at most 32
+
+/* What a thread has summed up. */
+struct thread_sums {
+#if DBIAS
+  step_fragment bias;
+#endif
+#if DPARAMS
+  element_tables tables;
+  element_sum elements[element_count];
+#endif
+};
 
 /* The tile as the queries of one head meet it. */
 struct pair_tile {
@@ -90,8 +102,9 @@ ATTUNE_DEVICE void copy_rows(const attune_backward_arguments &a, const pair_tile
 }
 
 /* Adds up what the pairs that are seen give. seen: of the warp's parts. */
-ATTUNE_DEVICE void add_pairs([[maybe_unused]] step_fragment &sums, const attune_backward_arguments &a,
-                             const pair_tile &at, const step_fragment &s, const step_fragment &dp, seen_parts seen) {
+ATTUNE_DEVICE void add_pairs(thread_sums &sums, const attune_backward_arguments &a, const pair_tile &at,
+                             const step_fragment &s, const step_fragment &dp, const tile_bias &biases,
+                             seen_parts seen) {
   const attune_arguments &problem = a.problem;
   const score_place place = place_of(problem, at.batch, at.head, at.seqlen_q, at.seqlen_k);
   const int own = at.row + thread_index() / 32 * warp_rows + thread_index() % 32 / 4;
@@ -104,37 +117,32 @@ ATTUNE_DEVICE void add_pairs([[maybe_unused]] step_fragment &sums, const attune_
     lse[half] = row < at.seqlen_q ? load_constant_float(terms) : infinity();
     delta[half] = row < at.seqlen_q ? load_constant_float(terms + 1) : 0.0f;
   }
-#if DPARAMS
-  element_sum elements[element_count];
 #pragma unroll
-  for (int i = 0; i < element_count; i++)
-    elements[i] = {0, -1, 0.0f};
-#endif
-#pragma unroll
-  for (int n = 0; n < tile_n / 8; n++)
+  for (int n = 0; n < tile_n / 8; n++) {
+    if (!(seen.some >> n / 2 & 1)) continue;
+    const bool all = seen.all >> n / 2 & 1;
 #pragma unroll
     for (int e = 0; e < 4; e++) {
       const int row = own + e / 2 * 8;
       const integer key = integer(column, n * 8 + e % 2);
-      if (!(seen.some >> n / 2 & 1) || (!(seen.all >> n / 2 & 1) && !is_visible(problem, at, row, key))) continue;
-      const score_derivatives changed = derivatives_of(problem, place, s[0][n][e], row, key);
-      const float p = exp2_approximate((changed.value - lse[e / 2]) * problem.log2_scale);
-      if (p == 0.0f) continue; // the derivative of a score that hides may be no number
+      float bias = 0.0f;
+      if (uses_bias) bias = e % 2 == 0 ? unpack_low(biases.pair[e / 2][n]) : unpack_high(biases.pair[e / 2][n]);
+      const score_derivatives changed = derivatives_of(problem, place, s[0][n][e], bias, row, key);
+      float p = exp2_approximate((changed.value - lse[e / 2]) * problem.log2_scale);
+      if (!all && !is_visible(problem, at, row, key)) p = 0.0f;
       const float slope = p * (dp[0][n][e] - delta[e / 2]);
+      // The derivative of a score that hides may be no number.
 #if DBIAS
-      sums[0][n][e] = multiply_add(slope, derivative_by_bias(changed), sums[0][n][e]);
+      sums.bias[0][n][e] += p == 0.0f ? 0.0f : slope * derivative_by_bias(changed);
 #endif
 #if DPARAMS
       each_element(changed, [&](int i, int param, int index, float by) {
-        add_to_element(a, elements[i], param, index, slope * by);
+        const bool counts = p != 0.0f && index >= 0;
+        add_slope(a, sums.tables, param, sums.elements[i], counts ? index : -1, counts ? slope * by : 0.0f);
       });
 #endif
     }
-#if DPARAMS
-#pragma unroll
-  for (int i = 0; i < element_count; i++)
-    add_rest(a, elements[i]);
-#endif
+  }
 }
 
 /* The gradient of one row of the bias that all queries share: the sum over all rows of the block, warp by warp. */
@@ -178,7 +186,7 @@ ATTUNE_DEVICE void store_tile(const attune_backward_arguments &a, const bias_til
   }
 }
 
-ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
+ATTUNE_KERNEL(threads, resident_blocks) KERNEL_NAME(const attune_backward_arguments a) {
   const attune_arguments &problem = a.problem;
   const bias_tile tile = find_bias_tile(a, block_index());
   const int lane = thread_index() % 32, warp_row = thread_index() / 32 * warp_rows;
@@ -189,13 +197,25 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
   const shared_address own_v = shared + own_v_offset + (warp_row + lane % 16) * pitch_v + lane / 16 * 16;
   const shared_address step_k = shared + step_k_offset + (lane % 8 + lane / 16 * 8) * pitch_k + lane / 8 % 2 * 16;
   const shared_address step_v = shared + step_v_offset + (lane % 8 + lane / 16 * 8) * pitch_v + lane / 8 % 2 * 16;
-  step_fragment sums = {};
+  thread_sums sums = {};
+#if DPARAMS
+  sums.tables = make_tables(a);
+#pragma unroll
+  for (int i = 0; i < element_count; i++)
+    sums.elements[i].index = -1;
+  barrier(); // the tables are there
+#endif
 
   auto visit = [&](const pair_tile &at) {
     seen_parts seen = look_at_parts(problem, at);
     if (seen.some == 0) return; // for all warps
     barrier();                  // they have left the tiles before
     copy_rows(a, at);
+    tile_bias biases;
+    query_tile of_head = {};
+    of_head.batch = at.batch;
+    of_head.head = at.head;
+    fetch_bias(biases, problem, of_head, at.row + warp_row + lane / 4, at.key);
     cp_async_wait<0>();
     barrier();
     constexpr unsigned of_warp = (1u << parts_across) - 1;
@@ -205,7 +225,7 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
     step_fragment s, dp;
     multiply_rows<depth, pitch_k>(s, own_k, step_k);
     multiply_rows<width, pitch_v>(dp, own_v, step_v);
-    add_pairs(sums, a, at, s, dp, seen);
+    add_pairs(sums, a, at, s, dp, biases, seen);
   };
 
   for (int batch = tile.batch; batch < tile.end_batch; batch++) {
@@ -217,11 +237,17 @@ ATTUNE_KERNEL(threads, 1) KERNEL_NAME(const attune_backward_arguments a) {
       for (at.row = tile.row; at.row < tile.end_row; at.row += tile_m)
         visit(at);
   }
+#if DPARAMS
+#pragma unroll
+  for (int i = 0; i < element_count; i++)
+    add_sums(a, sums.tables, element_params[i], sums.elements[i]);
+  store_tables(a, sums.tables);
+#endif
 #if DBIAS
   barrier(); // shared memory is free
   if (a.gradients.dbias_rows == 1)
-    store_row_sums(a, tile, sums);
+    store_row_sums(a, tile, sums.bias);
   else
-    store_tile(a, tile, sums);
+    store_tile(a, tile, sums.bias);
 #endif
 }

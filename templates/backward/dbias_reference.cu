@@ -40,15 +40,13 @@ ATTUNE_DEVICE float add_pair(const attune_backward_arguments &a, const score_pla
              *v = (const char *)problem.v +
                   2 * (at.batch * problem.v_batch + head_kv * problem.v_heads + key * problem.v_seqlen);
   const float *terms = terms_of_row(a, at.batch, at.head, row);
-  const score_derivatives changed = derivatives_of(problem, at, product_of<head_dim>(q, k), row, key);
+  const score_derivatives changed =
+      derivatives_of(problem, at, product_of<head_dim>(q, k), bias_of_pair(problem, at, row, key), row, key);
   const float p = exp2_approximate((changed.value - load_constant_float(terms)) * problem.log2_scale);
   if (p == 0.0f) return 0.0f;
   const float slope = p * (product_of<head_dim_v>(d_o, v) - load_constant_float(terms + 1));
 #if DPARAMS
-  each_element(changed, [&](int, int param, int index, float by) {
-    const element_sum sum = {param, index, slope * by};
-    add_element(a, sum);
-  });
+  each_element(changed, [&](int, int param, int index, float by) { add_to_array(a, param, index, slope * by); });
 #endif
   return slope * derivative_by_bias(changed);
 }

@@ -40,34 +40,8 @@ ATTUNE_DEVICE void store_dbias(char *to, float sum) {
 }
 
 #if DPARAMS
-/* What a thread has to add to an element of an array: until it comes to another one. */
-struct element_sum {
-  int param, index;
-  float sum;
-};
-
-ATTUNE_DEVICE void add_element(const attune_backward_arguments &a, const element_sum &of) {
-  float *to = a.gradients.dparams[of.param];
-  if (to && of.index >= 0 && of.index < a.problem.values[of.param].count && of.sum != 0.0f)
-    reduce_add_float(to + of.index, of.sum);
-}
-
-ATTUNE_DEVICE void add_to_element(const attune_backward_arguments &a, element_sum &of, int param, int index,
-                                  float slope) {
-  if (index != of.index) add_element(a, of);
-  of = {param, index, (index == of.index ? of.sum : 0.0f) + slope};
-}
-
-/* What is left, of all lanes: they often have the same element. */
-ATTUNE_DEVICE void add_rest(const attune_backward_arguments &a, element_sum of) {
-  const int param = warp_uniform(of.param), index = warp_uniform(of.index);
-  if (warp_any(of.index != index || of.param != param)) {
-    add_element(a, of);
-    return;
-  }
-#pragma unroll
-  for (int mask = 16; mask >= 1; mask /= 2)
-    of.sum += shuffle_xor(of.sum, mask);
-  if (thread_index() % 32 == 0) add_element(a, of);
+ATTUNE_DEVICE void add_to_array(const attune_backward_arguments &a, int param, int index, float sum) {
+  float *to = a.gradients.dparams[param];
+  if (to && index >= 0 && index < a.problem.values[param].count && sum != 0.0f) reduce_add_float(to + index, sum);
 }
 #endif

@@ -159,6 +159,11 @@ ATTUNE_DEVICE void work(const attune_backward_arguments &a, const position &star
       cp_async(shared + terms_offset + slot * terms_slot_bytes + i * 16, terms_of_row(a, batch, head, first + 2 * i),
                first + 2 * i < g.rows_padded);
 #endif
+#if SCORE_EXPRESSION && OPERATION_DQ
+    prefetch_bias<own_rows, step_rows, threads>(problem, batch, head, start.at.row_begin, first);
+#elif SCORE_EXPRESSION
+    prefetch_bias<step_rows, own_rows, threads>(problem, batch, head, first, start.at.key_begin);
+#endif
     copy_tile<true, step_rows, head_dim>(shared + step_k_offset + slot * step_k_slot_bytes,
                                          copy_source<head_dim>(k, k_bytes), k_bytes, limit);
     copy_tile<true, step_rows, head_dim_v>(shared + step_v_offset + slot * step_v_slot_bytes,

@@ -88,6 +88,9 @@ ATTUNE_DEVICE void run_load_warp(const attune_backward_arguments &a, const attun
       store_shared_128(smem.record + 16 * steps.slot,
                        {{(unsigned)first, (unsigned)((batch * problem.heads_q + head) * problem.tiles_m + p.walk.tile),
                          (unsigned)head, (unsigned)bits}});
+#if SCORE_EXPRESSION
+    prefetch_bias<tile_m, tile_n, 32>(problem, batch, head, first, start.at.key_begin);
+#endif
     for (int i = lane; i < tile_m / 2; i += 32) {
       vec128 terms = {};
       if (first + 2 * i < a.gradients.rows_padded) terms = load_global_128(terms_of_row(a, batch, head, first + 2 * i));

@@ -69,8 +69,10 @@ template <class pair_work> ATTUNE_DEVICE void each_pair(const pair_terms &terms,
 }
 
 /* What dS is P times: with what changes a score, its derivative too. */
-#if SCORE_SOFTCAP || SCORE_EXPRESSION
+#if SCORE_SOFTCAP
 constexpr bool has_weights = true;
+#elif SCORE_EXPRESSION
+constexpr bool has_weights = score_is_scaled;
 #else
 constexpr bool has_weights = false;
 #endif

@@ -64,13 +64,30 @@ ATTUNE_DEVICE int place_in_step(int first, int offset) {
 #endif
 
 #if SCORE_EXPRESSION
-/* The changed score and its derivatives; score: q.k. The pair may lie past the end: it is hidden then. */
+/* A pair past the end is hidden: it may have any bias. */
+ATTUNE_DEVICE float bias_of_pair(const attune_arguments &problem, const score_place &at, integer query, integer key) {
+  if (!uses_bias) return 0.0f;
+  const char *row = bias_of_row(problem, at.batch, at.head, minimum(query.value(), problem.seqlen_q - 1));
+  return unpack_low(load_constant_16(row + 2 * (long long)minimum(key.value(), problem.seqlen_k - 1)));
+}
+
+/* L2 fetches the bias of a tile, by `lanes` neighbouring threads: its elements are read one by one, and each would wait
+ * for device memory. */
+template <int queries, int keys, int lanes>
+ATTUNE_DEVICE void prefetch_bias(const attune_arguments &problem, int batch, int head, int first_query, int first_key) {
+  constexpr int line = 64; // elements
+  constexpr int lines = keys / line + 1;
+  if (!uses_bias) return;
+  for (int i = thread_index() % lanes; i < queries * lines; i += lanes) {
+    const int query = minimum(first_query + i / lines, problem.seqlen_q - 1),
+              key = minimum(first_key + i % lines * line, problem.seqlen_k - 1);
+    prefetch_l2(bias_of_row(problem, batch, head, query) + 2 * (long long)key);
+  }
+}
+
+/* The changed score and its derivatives; score: q.k. */
 ATTUNE_DEVICE score_derivatives derivatives_of(const attune_arguments &problem, const score_place &at, float score,
-                                               integer query, integer key) {
-  float bias = 0.0f;
-  if (uses_bias && query.value() < problem.seqlen_q && key.value() < problem.seqlen_k)
-    bias = unpack_low(
-        load_constant_16(bias_of_row(problem, at.batch, at.head, query.value()) + 2 * (long long)key.value()));
+                                               float bias, integer query, integer key) {
   return changed_score_derivatives(problem, at.constants, score * problem.cap_scale, bias, at.batch, at.head, query,
                                    key, at.seqlen_q, at.seqlen_k);
 }
@@ -84,7 +101,7 @@ ATTUNE_DEVICE void differentiate(float &score, float &slope, const attune_argume
                                  [[maybe_unused]] const score_place &at, [[maybe_unused]] index_q q,
                                  [[maybe_unused]] index_k k, float lse, float delta) {
 #if SCORE_EXPRESSION
-  const score_derivatives changed = derivatives_of(problem, at, score, q, k);
+  const score_derivatives changed = derivatives_of(problem, at, score, bias_of_pair(problem, at, q, k), q, k);
   score = exp2_approximate((changed.value - lse) * problem.log2_scale);
   slope = score * (slope - delta) * changed.by0;
   if (score == 0.0f) slope = 0.0f; // also where the derivative of a score that hides is not a number

@@ -38,6 +38,12 @@ constexpr int dq_parts = 2;
 constexpr int weights_offset = 98304;
 constexpr int warp_offset = 0;
 constexpr int sums_offset = 0;
+constexpr int resident_blocks = 3;
+constexpr int tables_offset = 0;
+constexpr int tables_slot_bytes = 2560;
+constexpr int lanes_offset = 10240;
+constexpr int lanes_slot_bytes = 128;
+constexpr int table_floats = 640;
 constexpr int warp_slot_bytes = 1152;
 
 /* Where they are in the block. */

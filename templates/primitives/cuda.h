@@ -160,6 +160,10 @@ ATTUNE_DEVICE unsigned ballot(bool condition) {
   return __ballot_sync(0xffffffffu, condition);
 }
 
+ATTUNE_DEVICE unsigned match_any(int x) {
+  return __match_any_sync(0xffffffffu, x);
+}
+
 ATTUNE_DEVICE int highest_bit(unsigned x) {
   return 31 - __clz((int)x);
 }
@@ -327,6 +331,10 @@ ATTUNE_DEVICE unsigned load_global_16(const void *from) {
 
 ATTUNE_DEVICE void store_global_16(void *to, unsigned word) {
   asm volatile("st.global.b16 [%0], %1;" ::"l"(to), "h"((unsigned short)word) : "memory");
+}
+
+ATTUNE_DEVICE void prefetch_l2(const void *at) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
 }
 
 ATTUNE_DEVICE int load_length(const int *from, int bound) {

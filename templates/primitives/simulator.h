@@ -159,6 +159,12 @@ ATTUNE_DEVICE unsigned ballot(bool condition, int line = __builtin_LINE()) {
   return out;
 }
 
+ATTUNE_DEVICE unsigned match_any(int x, int line = __builtin_LINE()) {
+  unsigned in = (unsigned)x, out;
+  host->collective(ATTUNE_SIMULATOR_MATCH_ANY, &in, &out, line);
+  return out;
+}
+
 ATTUNE_DEVICE int highest_bit(unsigned x) {
   return x == 0 ? -1 : 31 - __builtin_clz(x);
 }
@@ -352,6 +358,8 @@ ATTUNE_DEVICE void store_global_16(void *to, unsigned word, int line = __builtin
   const unsigned short value = (unsigned short)word;
   host->store_global(to, &value, sizeof value, line);
 }
+
+ATTUNE_DEVICE void prefetch_l2(const void *) {}
 
 ATTUNE_DEVICE int load_length(const int *from, int bound, int line = __builtin_LINE()) {
   const int length = load_global_int(from, line);

@@ -17,6 +17,7 @@ enum attune_simulator_collective {
   ATTUNE_SIMULATOR_SHUFFLE,     /* in: word, source lane; out: word */
   ATTUNE_SIMULATOR_ANY_LANE,    /* in: word; out: 1 if any lane's is not 0, else 0 */
   ATTUNE_SIMULATOR_LANES_WHERE, /* in: word; out: a bit for every lane, set if its word is not 0 */
+  ATTUNE_SIMULATOR_MATCH_ANY,   /* in: word; out: a bit for every lane that has the same */
   ATTUNE_SIMULATOR_WARP_BARRIER,
   ATTUNE_SIMULATOR_WARP_UNIFORM,  /* in: word; out: the first lane's */
   ATTUNE_SIMULATOR_NAMED_BARRIER, /* in: id, threads, 1 to come without waiting */

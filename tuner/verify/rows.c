@@ -103,9 +103,10 @@ attune_rows_of attune_rows_of_output(attune_tensor_id id) {
 
 static int64_t affordable_rows(const attune_problem *problem) {
   const bool evaluates = attune_problem_is_sparse(problem) || attune_problem_score(problem) == ATTUNE_SCORE_EXPRESSION;
-  const int64_t passes = problem->operation == ATTUNE_BACKWARD ? 12 : 3;
+  const int64_t of_scores = problem->want_dbias + problem->want_dparams; /* gradients: each goes through all pairs */
+  const int64_t passes = problem->operation == ATTUNE_BACKWARD ? 12 * (1 + of_scores) : 3;
   const int64_t products = passes * (problem->head_dim + problem->head_dim_v) + PRODUCTS_PER_SCORE +
-                           (evaluates ? PRODUCTS_PER_EXPRESSION : 0);
+                           (evaluates ? PRODUCTS_PER_EXPRESSION * (1 + of_scores) : 0);
   const int64_t rows = (int64_t)PRODUCTS_PER_SECOND * attune_cores() / (products * most_visible_keys(problem));
   return rows > ROWS_MIN ? rows : ROWS_MIN;
 }
