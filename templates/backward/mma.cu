@@ -290,6 +290,7 @@ ATTUNE_KERNEL(threads, min_blocks_per_sm) KERNEL_NAME(const attune_backward_argu
   const int tiles = a.gradients.tiles_n * (problem.heads_q / problem.group) * problem.batch;
   position start;
   if (!find_position(start, a, block_index() % tiles)) return;
+  if (start.at.tiles > 0) begin_walk(start, problem);
 #if SPLIT_DKV
   if (block_index() < tiles)
     work<true, false>(a, start);

@@ -33,7 +33,7 @@ struct position {
   walk_state walk;
 };
 
-/* To the first tile of the head. */
+/* To the first tile of the head, which has some. */
 ATTUNE_DEVICE void begin_walk(position &p, const attune_arguments &problem) {
   p.place = place_of(problem, p.at.batch, p.at.head, p.at.seqlen_q, p.at.seqlen_k);
 #if HAS_MASK_EXPR || SPARSE_BLOCK_SIZE
@@ -68,8 +68,8 @@ ATTUNE_DEVICE bool is_last(const position &p) {
   return !p.walk.more && p.at.head + 1 >= p.end_head;
 }
 
-/* At the index-th tile of keys; false: it has no keys. Heads are worked on in sections whose queries L2 holds, and of a
- * section all first tiles first: of a causal mask these are the longest. */
+/* At the index-th tile of keys, before a walk begins; false: it has no keys. Heads are worked on in sections whose
+ * queries L2 holds, and of a section all first tiles first: of a causal mask these are the longest. */
 constexpr int section_bytes = 32 << 20;
 constexpr int query_bytes = 2 * (head_dim + head_dim_v) + 4 * head_dim; // Q, dO, and sums of dQ
 
@@ -85,7 +85,7 @@ ATTUNE_DEVICE bool find_position(position &p, const attune_backward_arguments &a
   p.at.head = place % heads_kv * problem.group;
   p.end_head = p.at.head + problem.group;
   if (!find_rows(p.at, problem, inside / across)) return false;
-  if (p.at.tiles > 0) begin_walk(p, problem);
+  p.place = place_of(problem, p.at.batch, p.at.head, p.at.seqlen_q, p.at.seqlen_k);
   return true;
 }
 #endif

@@ -68,6 +68,7 @@ ATTUNE_DEVICE void run_load_warp(const attune_backward_arguments &a, const attun
   unsigned landed_parities = 0; // a bit for each slot
   load_kv(problem, maps, shared, smem, start);
   position p = start;
+  begin_walk(p, problem); // while K and V come
   const bool ragged_keys = start.at.key_begin + tile_n > start.at.seqlen_k;
   do {
     const int first = p.walk.tile * tile_m, head = p.at.head, batch = p.at.batch;
