@@ -208,6 +208,7 @@ SUMMARY = [  # set, what it is, peers
     ("mma", "family mma alone, which uses FlashAttention-2's instructions", ("fa2",)),
     ("sparse", "masks, patterns and score expressions, 2,048 to 65,536 tokens", ("flex",)),
     ("backward", "the backward pass of the first set", BEST_BACKWARD),
+    ("backward_sparse", "the backward pass of masks and score expressions, 4,096 and 16,384 tokens", ("flex",)),
 ]
 
 
