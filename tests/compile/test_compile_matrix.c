@@ -39,7 +39,7 @@ static const char *const classes[] = {
 };
 enum { CLASSES = sizeof classes / sizeof *classes };
 
-/* Of the backward pass, which compiles three kernels a config: fewer of them on each architecture. */
+/* Of the backward pass, which compiles several kernels a config: fewer of them on each architecture. */
 static const char *const backward_classes[] = {
     "backward.bf16.d128.b4.h16.kv16.q4096.k4096.causal",
     "backward.fp16.d64.b8.h32.kv8.q2048.k2048",
@@ -143,19 +143,23 @@ static bool is_job(const attune_config *config, const char *arch) {
   return false;
 }
 
+static bool add_kernel(const attune_config *kernel, const char *arch, const attune_device *device,
+                       const attune_problem *problem, bool by_default) {
+  if (is_job(kernel, arch)) return true;
+  if (job_count == MAX_JOBS) return false;
+  job *j = &jobs[job_count++];
+  *j = (job){.config = *kernel, .problem = *problem, .arch = arch, .device = *device, .by_default = by_default};
+  return attune_launch_of(&j->launch, kernel, problem) == ATTUNE_OK;
+}
+
 /* All kernels of a config, unless the architecture has them already. */
 static bool add(const attune_config *config, const char *arch, const attune_device *device,
                 const attune_problem *problem, bool by_default) {
   attune_config kernels[ATTUNE_STEPS_MAX];
   const int count = attune_config_kernels(kernels, config);
   see(config);
-  for (int i = 0; i < count; i++) {
-    if (is_job(&kernels[i], arch)) continue;
-    if (job_count == MAX_JOBS) return false;
-    job *j = &jobs[job_count++];
-    *j = (job){.config = kernels[i], .problem = *problem, .arch = arch, .device = *device, .by_default = by_default};
-    if (attune_launch_of(&j->launch, &kernels[i], problem) != ATTUNE_OK) return false;
-  }
+  for (int i = 0; i < count; i++)
+    if (!add_kernel(&kernels[i], arch, device, problem, by_default)) return false;
   return true;
 }
 
@@ -192,9 +196,10 @@ static bool add_class(const char *text, const char *arch, const attune_device *d
   return attune_config_reference(&config, &problem) == ATTUNE_OK && add(&config, arch, device, &problem, false);
 }
 
-static bool add_expressed(const expressed *e, const char *arch, const attune_device *device, int turn) {
+/* Backward with all the gradients that there are. */
+static bool read_expressed(attune_problem *problem, const expressed *e) {
   static const attune_param params[] = {{"slope", ATTUNE_PARAM_FLOAT_ARRAY, 0}, {"doc", ATTUNE_PARAM_INT_ARRAY, 0}};
-  attune_problem parsed, problem;
+  attune_problem parsed;
   if (attune_problem_parse(&parsed, e->class) != ATTUNE_OK) return false;
   parsed.mask_expr = e->mask;
   parsed.score_expr = e->score;
@@ -202,7 +207,32 @@ static bool add_expressed(const expressed *e, const char *arch, const attune_dev
   parsed.param_count = sizeof params / sizeof *params;
   parsed.want_bias = strstr(e->score, "bias") != NULL;
   parsed.want_sinks = parsed.want_bias;
-  return attune_problem_resolve(&problem, &parsed) == ATTUNE_OK && add_families(&problem, arch, device, turn);
+  if (parsed.operation == ATTUNE_BACKWARD)
+    parsed.want_dbias = parsed.want_dsinks = parsed.want_dparams = parsed.accumulate = 1;
+  return attune_problem_resolve(problem, &parsed) == ATTUNE_OK;
+}
+
+static bool add_expressed(const expressed *e, const char *arch, const attune_device *device, int turn) {
+  attune_problem problem;
+  return read_expressed(&problem, e) && add_families(&problem, arch, device, turn);
+}
+
+/* The kernels for the gradients of bias and arrays, which have one schedule for every head_dim. */
+static bool add_score_gradients(const char *arch, const attune_device *device) {
+  static const expressed of[] = {
+      {"backward.bf16.d64.b4.h16.kv16.q4096.k4096", "", "score - slope[head] * abs(q - k) + bias"},
+      {"backward.fp16.d128.b4.h16.kv4.q4096.k4096.causal", "", "score + slope[q % 64] * bias"},
+      {"backward.bf16.d256.b4.h16.kv16.q4096.k4096", "doc[q] == doc[k]", "score + slope[k] + bias"},
+  };
+  for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+    attune_problem problem;
+    attune_config config, dbias;
+    if (!read_expressed(&problem, &of[i])) return false;
+    if (attune_config_default(&config, &problem, device) != ATTUNE_OK) return false;
+    attune_config_dbias(&dbias, &config);
+    if (!add_kernel(&dbias, arch, device, &problem, true)) return false;
+  }
+  return true;
 }
 
 /* What builds and checks block masks. */
@@ -228,6 +258,7 @@ static bool make_jobs(void) {
       if (!add_class(backward_classes[c], archs[a], &device, a + c)) return false;
     if (!add_expressed(&expressions[a % EXPRESSIONS], archs[a], &device, a)) return false;
     if (!add_block_mask(archs[a], &device)) return false;
+    if ((judges || !strcmp(archs[a], "sm_120")) && !add_score_gradients(archs[a], &device)) return false;
   }
   return true;
 }
