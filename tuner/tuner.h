@@ -127,8 +127,8 @@ typedef struct {
   double magnitude, magnitude_v; /* standard deviation of Q and K, and of V; 0: 1 */
   bool lengths;    /* sequences have lengths of their own: 0, 1, the bound, and odd ones. Sequence i of the batch is of
                       kind (seed + i) % ATTUNE_LENGTH_KINDS */
-  bool bias_masks; /* bias hides keys: by the least finite number of the dtype and by -inf, of some rows all, of some
-                      the last; and some elements are the largest number */
+  bool bias_masks; /* forward: bias hides keys: by the least finite number of the dtype and by -inf, of some rows all,
+                      of some the last; and some elements are the largest number */
 } attune_drawing;
 enum { ATTUNE_LENGTH_KINDS = 8 };
 

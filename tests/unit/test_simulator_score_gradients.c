@@ -105,7 +105,7 @@ static void check_problem(const char *differs, attune_family family, uint64_t se
   assert_int_equal(attune_space(&resolved, attune_backend_device(machines[0]), (int)family, take_first, &config),
                    ATTUNE_OK);
   if (config.family < 0) fail_msg("%s: no config is legal", differs);
-  const attune_drawing drawing = {.seed = seed, .lengths = seed % 2 == 1};
+  const attune_drawing drawing = {.seed = seed, .lengths = seed % 2 == 1, .bias_masks = true};
   if (attune_verifier_create(&verifier, machines[0], &resolved, &given, &drawing) != ATTUNE_OK)
     fail_msg("%s: %s", differs, attune_message());
   char *first = run(verifier, 0, &config, &resolved, differs, &size),

@@ -137,11 +137,13 @@ static double magnitude_of(attune_magnitude of, const attune_drawing *drawing) {
 
 /* Gradients of larger scores than these are worse than those of the unfused computation (attune.h, "Gradients"), which
  * is no fault of a kernel: q and k are then drawn smaller. A score is a sum of head_dim products of normal numbers, and
- * six times their deviation is more than any. */
+ * six times their deviation is more than any. Nor are there biases of the largest numbers, or rows that a
+ * finite "minus infinity" hides as a whole. */
 static attune_drawing drawing_of_gradients(const attune_problem *problem, attune_drawing drawing) {
   const double largest = problem->dtype == ATTUNE_FP16 ? 0x1p8 : 0x1p11;
   const double most = sqrt(largest / (6.0 * sqrt((double)problem->head_dim) * fabs((double)problem->scale)));
   drawing.magnitude = fmin(magnitude_of(ATTUNE_MAGNITUDE_QK, &drawing), most);
+  drawing.bias_masks = false;
   return drawing;
 }
 
