@@ -131,7 +131,10 @@ attune_status attune_config_legal(const attune_config *config, const attune_devi
   if ((status = check_block_mask(config))) return status;
   if ((status = family->legal(config, device))) return status;
   if ((status = check_residence(config, device)) || family->dq == NULL) return status;
-  attune_config dq;
-  attune_config_dq(&dq, config);
-  return attune_config_legal(&dq, device);
+  attune_config other;
+  attune_config_dq(&other, config);
+  status = attune_config_legal(&other, device);
+  if (status != ATTUNE_OK || (!config->dbias && !config->dparams)) return status;
+  attune_config_dbias(&other, config);
+  return attune_config_legal(&other, device);
 }

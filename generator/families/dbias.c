@@ -7,7 +7,8 @@ enum {
   FIRST_ARCH = 80,
   TILE_M = 64,
   TILE_N = 64,
-  TILE_N_WIDE = 32, /* where a tile has more than WIDE columns: it fits the 99 KiB of sm_86, sm_89 and sm_120 */
+  TILE_N_WIDE = 32,  /* where a tile has more than WIDE columns: it fits the 99 KiB of sm_86, sm_89 and sm_120, */
+  TILE_N_LEAST = 16, /* as does this with tables */
   WIDE = 256,
   WARPS = 4,
   LANES = 32,
@@ -27,7 +28,8 @@ static int padded(int head_dim) {
 }
 
 int32_t attune_dbias_tile_n(const attune_config *config) {
-  return padded(config->head_dim) + padded(config->head_dim_v) > WIDE ? TILE_N_WIDE : TILE_N;
+  if (padded(config->head_dim) + padded(config->head_dim_v) <= WIDE) return TILE_N;
+  return config->dparams ? TILE_N_LEAST : TILE_N_WIDE;
 }
 
 /* As many as shared memory holds on sm_90: a block waits for its tiles, and only others work meanwhile. */
@@ -74,7 +76,7 @@ static void cost(attune_cost *out, const attune_config *c, const attune_problem 
 
 static const attune_config_field schedule[] = {
     {ATTUNE_FIELD_TILE_M, .low = TILE_M, .high = TILE_M},
-    {ATTUNE_FIELD_TILE_N, .low = TILE_N_WIDE, .high = TILE_N},
+    {ATTUNE_FIELD_TILE_N, .low = TILE_N_LEAST, .high = TILE_N},
     {ATTUNE_FIELD_WARPS, .low = WARPS, .high = WARPS},
 };
 

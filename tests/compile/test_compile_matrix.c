@@ -230,6 +230,7 @@ static bool add_score_gradients(const char *arch, const attune_device *device) {
     if (!read_expressed(&problem, &of[i])) return false;
     if (attune_config_default(&config, &problem, device) != ATTUNE_OK) return false;
     attune_config_dbias(&dbias, &config);
+    if (dbias.family != ATTUNE_FAMILY_DBIAS_MMA) return false;
     if (!add_kernel(&dbias, arch, device, &problem, true)) return false;
   }
   return true;

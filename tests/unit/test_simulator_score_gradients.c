@@ -40,6 +40,9 @@ static const struct {
      "\"window\":[60,20],\"accumulate\":true"},
     {ATTUNE_FAMILY_BACKWARD_MMA,
      "\"bias\":[1,2,66],\"dbias\":true,\"head_dim\":256,\"heads_q\":2,\"seqlen_q\":66,\"seqlen_k\":70,\"batch\":1"},
+    {ATTUNE_FAMILY_BACKWARD_MMA, /* a tile of 16 keys */
+     "\"dparams\":true,\"head_dim\":256,\"heads_q\":2,\"seqlen_q\":66,\"seqlen_k\":70,\"batch\":1,"
+     "\"score_expr\":\"score + slope[k % 4]\"" PARAMS},
     {ATTUNE_FAMILY_BACKWARD_REFERENCE,
      "\"bias\":[1,4,150],\"dbias\":true,\"block_size\":16,\"block_density\":0.3,\"accumulate\":true"},
     {ATTUNE_FAMILY_BACKWARD_MMA,
