@@ -101,39 +101,30 @@ static attune_status check_block_mask(const attune_problem *problem, const attun
   return attune_check_pointer("block_mask.indices", block_mask->indices, sizeof(int32_t));
 }
 
-/* A gradient in the place of what later kernels read; those of packed tensors begin apart, as their tensors do. */
-static attune_status check_gradients(const attune_problem *problem, const attune_tensors *t) {
-  const struct {
-    const char *name;
-    const void *at;
-  } tensors[] = {{"dq", t->dq},   {"dk", t->dk},     {"dv", t->dv},      {"dbias", t->dbias}, {"dsinks", t->dsinks},
-                 {"q", t->q},     {"k", t->k},       {"v", t->v},        {"o", t->o},         {"d_o", t->d_o},
-                 {"lse", t->lse}, {"bias", t->bias}, {"sinks", t->sinks}};
-  enum { GRADIENTS = 5 };
-  if (problem->operation == ATTUNE_FORWARD) return ATTUNE_OK;
-  for (size_t i = 0; i < GRADIENTS; i++)
-    for (size_t j = i + 1; j < sizeof tensors / sizeof *tensors; j++)
-      if (tensors[i].at && tensors[i].at == tensors[j].at)
-        return attune_fail(ATTUNE_BAD_POINTER, "%s and %s are both %p; give each gradient memory of its own",
-                           tensors[i].name, tensors[j].name, tensors[i].at);
+/* A gradient in the place of another tensor; those of packed tensors begin apart, as their tensors do. */
+static attune_status check_apart(const attune_run_inputs *run) {
+  for (attune_tensor_id gradient = ATTUNE_TENSOR_DQ; gradient <= ATTUNE_TENSOR_DPARAM_LAST; gradient++) {
+    const void *at = attune_tensor_of_run(run, gradient);
+    for (attune_tensor_id other = 0; other <= ATTUNE_TENSOR_PARAM_LAST && at; other++) {
+      if (attune_tensor_of_run(run, other) != at || other == gradient) continue;
+      const attune_tensor_row *rows[] = {&attune_tensor_table[gradient], &attune_tensor_table[other]};
+      const char *names[2];
+      for (int i = 0; i < 2; i++)
+        names[i] = rows[i]->member ? rows[i]->member : rows[i]->name;
+      return attune_fail(ATTUNE_BAD_POINTER, "%s and %s are both %p; give each gradient memory of its own", names[0],
+                         names[1], at);
+    }
+  }
   return ATTUNE_OK;
 }
 
 /* Arrays of floats have gradients alone. */
 static attune_status check_dparams(const attune_problem *problem, const attune_tensors *tensors) {
-  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++) {
-    const float *gradient = tensors->dparams[i];
-    if (!gradient) continue;
-    if (i >= problem->param_count || problem->params[i].type != ATTUNE_PARAM_FLOAT_ARRAY)
+  for (int i = 0; i < ATTUNE_PARAMS_MAX; i++)
+    if (tensors->dparams[i] && (i >= problem->param_count || problem->params[i].type != ATTUNE_PARAM_FLOAT_ARRAY))
       return attune_fail(ATTUNE_BAD_ARGUMENT,
                          "dparams[%d] is given, but the problem's param %d is no array of floats: set it to NULL", i,
                          i);
-    if (gradient == tensors->values[i].array)
-      return attune_fail(ATTUNE_BAD_POINTER,
-                         "dparams[%d] and values[%d].array are both %p; give each gradient memory "
-                         "of its own",
-                         i, i, (const void *)gradient);
-  }
   return ATTUNE_OK;
 }
 
@@ -141,9 +132,9 @@ static attune_status check_inputs(const attune_problem *problem, const attune_ru
   attune_status status = ATTUNE_OK;
   for (attune_tensor_id tensor = 0; tensor < ATTUNE_TENSOR_PARAM && status == ATTUNE_OK; tensor++)
     status = check_tensor(&attune_tensor_table[tensor], problem, attune_tensor_of_run(run, tensor));
-  if (status == ATTUNE_OK) status = check_gradients(problem, &run->tensors);
   if (status == ATTUNE_OK) status = check_values(problem, &run->tensors);
   if (status == ATTUNE_OK) status = check_dparams(problem, &run->tensors);
+  if (status == ATTUNE_OK && problem->operation == ATTUNE_BACKWARD) status = check_apart(run);
   if (status == ATTUNE_OK) status = check_surplus(problem, &run->tensors);
   return status == ATTUNE_OK ? check_block_mask(problem, &run->tensors.block_mask) : status;
 }

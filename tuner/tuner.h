@@ -225,7 +225,7 @@ json_t *attune_config_to_json(const attune_config *config);
 /* ---- workload.c: a JSON list of problems, with names and weights ---- */
 
 typedef struct {
-  char name[96];
+  char name[ATTUNE_TEXT_MAX];
   attune_problem problem;
   attune_inputs given;
 } attune_workload_item;

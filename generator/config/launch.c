@@ -51,7 +51,7 @@ attune_status attune_launch_of(attune_launch *out, const attune_config *config, 
   /* Whole rows of the mask's blocks, whole clusters: tiles past the last query have no rows. */
   const int64_t queries = config->tile_m / config->pack_gqa; /* of a tile */
   const int64_t step = config->sparse_block_size > 0 ? config->sparse_block_size : config->cluster * queries;
-  const int64_t tiles = (problem->seqlen_q + step - 1) / step * step / queries;
+  const int64_t rows = (problem->seqlen_q + step - 1) / step * step, tiles = (rows + queries - 1) / queries;
   const grid_shape shape = grid_shape_of(config, problem, tiles);
   int64_t grid;
   if (__builtin_mul_overflow(shape.parts * shape.heads, (int64_t)problem->batch, &grid) || grid > INT32_MAX) {

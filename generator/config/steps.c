@@ -180,7 +180,8 @@ static attune_status gradient_step(attune_steps *out, const attune_config *confi
 static attune_status other_gradient_step(attune_steps *out, const attune_problem *problem, int64_t grid) {
   attune_step *step = &out->steps[out->count++];
   if (grid > INT32_MAX)
-    return attune_fail(ATTUNE_UNSUPPORTED, "%s would need %lld blocks; a grid takes %d: split the batch or the heads",
+    return attune_fail(ATTUNE_UNSUPPORTED,
+                       "operation %s needs %lld blocks; a grid takes %d: use shorter sequences, or fewer heads",
                        attune_operation_name(attune_config_operation(&step->config)), (long long)grid, INT32_MAX);
   step->launch = (attune_launch){.grid = (int32_t)grid,
                                  .threads = step->config.warps * 32,

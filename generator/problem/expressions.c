@@ -150,7 +150,8 @@ attune_status attune_check_want_dparams(const attune_problem_field *field, const
   if (status == ATTUNE_OK && score != NULL) status = attune_expression_derivative(&derivatives, score);
   if (status == ATTUNE_OK && (score == NULL || !reads_float_arrays(derivatives)))
     status = attune_fail(ATTUNE_BAD_ARGUMENT,
-                         "want_dparams is 1, but no array of floats changes the score: use one in score_expr");
+                         "want_dparams is 1, but no array of floats changes the score: use one in score_expr (1,2 "
+                         "are ints, 1.0,2.0 floats)");
   free(derivatives);
   free(score);
   return status;

@@ -135,9 +135,13 @@ void attune_canonical_strides(attune_problem *p) {
 /* Sums over what the bias repeats; the others have a place each. */
 static attune_status check_dbias_overlap(const attune_problem *p) {
   const attune_strides *s = &p->bias;
-  const tensor_shape shape = {
-      "bias",      s,   s->batch != 0 ? p->batch : 1, s->seqlen != 0 ? p->seqlen_q : 1, s->heads != 0 ? p->heads_q : 1,
-      p->seqlen_k, true};
+  const tensor_shape shape = {"dbias, as bias:",
+                              s,
+                              s->batch != 0 ? p->batch : 1,
+                              s->seqlen != 0 ? p->seqlen_q : 1,
+                              s->heads != 0 ? p->heads_q : 1,
+                              p->seqlen_k,
+                              true};
   return check_no_overlap(&shape);
 }
 
@@ -146,14 +150,16 @@ attune_status attune_check_want_dbias(const attune_problem_field *field, const a
   const attune_status status = attune_check_flag(field, p);
   if (status != ATTUNE_OK || !p->want_dbias || p->operation == ATTUNE_FORWARD) return status;
   if (!p->want_bias && !attune_problem_expressions_unknown(p))
-    return attune_fail(ATTUNE_BAD_ARGUMENT, "want_dbias is 1, but the problem has no bias: set want_bias to 1");
+    return attune_fail(ATTUNE_BAD_ARGUMENT,
+                       "want_dbias is 1, but the problem has no bias: set want_bias to 1 (--bias B,H,Q)");
   return check_dbias_overlap(p);
 }
 
 attune_status attune_check_want_dsinks(const attune_problem_field *field, const attune_problem *p) {
   const attune_status status = attune_check_flag(field, p);
   if (status != ATTUNE_OK || !p->want_dsinks || p->operation == ATTUNE_FORWARD || p->want_sinks) return status;
-  return attune_fail(ATTUNE_BAD_ARGUMENT, "want_dsinks is 1, but the problem has no sinks: set want_sinks to 1");
+  return attune_fail(ATTUNE_BAD_ARGUMENT,
+                     "want_dsinks is 1, but the problem has no sinks: set want_sinks to 1 (--sinks)");
 }
 
 attune_status attune_check_bias(const attune_problem_field *field, const attune_problem *p) {

@@ -319,7 +319,10 @@ static void test_other_gradients(void **state) {
   f->tensors.dparams[1] = NULL;
   f->tensors.dparams[0] = given;
   assert_int_equal(attune_run(plan, &f->tensors, workspace, size, NULL), ATTUNE_BAD_POINTER);
-  assert_says("dparams[0] and values[0].array are both");
+  assert_says("dparams[0] and values[0] are both");
+  f->tensors.dparams[0] = dsinks;
+  assert_int_equal(attune_run(plan, &f->tensors, workspace, size, NULL), ATTUNE_BAD_POINTER);
+  assert_says("dsinks and dparams[0] are both");
   f->tensors.dparams[0] = NULL; /* not wanted */
   assert_int_equal(attune_run(plan, &f->tensors, workspace, size, NULL), ATTUNE_OK);
   f->tensors.dsinks = NULL;

@@ -49,6 +49,8 @@ static const struct {
      "\"bias\":[1,4,150],\"dbias\":true,\"block_size\":128,\"block_density\":0.5,\"pattern\":\"window:50\""},
     {ATTUNE_FAMILY_BACKWARD_MMA,
      "\"bias\":[1,4,150],\"dbias\":true,\"score_expr\":\"k > q + 40 ? -3e38 * 10 : score + 20 * tanh(bias / 20)\""},
+    {ATTUNE_FAMILY_BACKWARD_REFERENCE, /* fewer queries than a tile has */
+     "\"sinks\":true,\"dsinks\":true,\"block_size\":16,\"block_density\":0.5,\"seqlen_q\":16"},
     {ATTUNE_FAMILY_BACKWARD_REFERENCE, /* it is 0 */
      "\"bias\":[1,4,150],\"dbias\":true,\"score_expr\":\"bias > 0.5 ? score * 2 : score\""},
     {ATTUNE_FAMILY_BACKWARD_WGMMA, /* nobody sees anything but the sinks */

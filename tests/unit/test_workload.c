@@ -96,15 +96,16 @@ static void test_faults_say_where(void **state) {
   expect_bad(HEAD GOOD "]} x", ATTUNE_BAD_JSON, "line 2");
 }
 
+/* As long as a class may be, which names a problem that has none. */
 static void test_long_name(void **state) {
-  char text[512], name[97];
+  char text[2 * ATTUNE_TEXT_MAX], name[ATTUNE_TEXT_MAX + 1];
   int count;
   (void)state;
-  memset(name, 'n', 96);
-  name[96] = '\0';
+  memset(name, 'n', ATTUNE_TEXT_MAX);
+  name[ATTUNE_TEXT_MAX] = '\0';
   snprintf(text, sizeof text, HEAD "{\"name\": \"%s\", \"head_dim\": 64}]}", name);
-  expect_bad(text, ATTUNE_BAD_JSON, "95 bytes");
-  name[95] = '\0';
+  expect_bad(text, ATTUNE_BAD_JSON, "447 bytes");
+  name[ATTUNE_TEXT_MAX - 1] = '\0';
   snprintf(text, sizeof text, HEAD "{\"name\": \"%s\", \"head_dim\": 64}]}", name);
   assert_int_equal(parse(text, &count), ATTUNE_OK);
 }

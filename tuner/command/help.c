@@ -132,6 +132,8 @@ void attune_help_configs(void) {
   paragraphs(stdout, attune_config_format);
   puts("\nWhat follows from the problem:");
   config_words(ATTUNE_FAMILY_REFERENCE, false, print_plain);
+  puts("\nWhat follows from the problem, backward:");
+  config_words(ATTUNE_FAMILY_BACKWARD_REFERENCE, false, print_plain);
   for (int family = 0; family <= ATTUNE_FAMILY_LAST; family++) {
     if (!is_offered(family, title)) continue;
     printf("\n%s:\n", title);
@@ -186,6 +188,7 @@ static void man_configs(void) {
   puts(".SH CONFIGS");
   man_text(attune_config_format);
   config_words(ATTUNE_FAMILY_REFERENCE, false, man_word);
+  config_words(ATTUNE_FAMILY_BACKWARD_REFERENCE, false, man_word);
   for (int family = 0; family <= ATTUNE_FAMILY_LAST; family++) {
     char title[64];
     if (!is_offered(family, title)) continue;

@@ -274,7 +274,8 @@ const char attune_config_format[] =
     " forward.wgmma.bf16.d128.causal.m128.n128.w12.s2.lazy.b1\n"
     "The words have the order of these lists. One that is left out has its usual value. Backward, a block has n keys, "
     "and a step m queries; the config is that of the kernel for dK and dV, and the words that begin with dq_ are of "
-    "the kernel for dQ. Other kernels, as delta.warp and dq.convert, follow from it.";
+    "the kernel for dQ. Other kernels, as delta.warp, dq.convert, dbias.mma and dsinks.block, follow "
+    "from it.";
 
 const char attune_many_lengths[] =
     "Many lengths do not need many problems: seqlen_q and seqlen_k of a problem are bounds, one plan serves every "
