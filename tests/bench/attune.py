@@ -199,15 +199,18 @@ class Plan:
         self.workspace = self.lib.attune_plan_workspace(self.handle)
 
     def bind(self, q, k, v, o, lse=None, workspace=None, stream=None, values=None, bias=None, sinks=None,
-             block_mask=None, gradients=None):
+             block_mask=None, gradients=None, **others):
         """A call without arguments that enqueues one run over these addresses. values: {param's name: a number, or an
-        array's (address, count)}. gradients: of a backward problem, (d_o, dq, dk, dv)."""
+        array's (address, count)}. gradients: of a backward problem, (d_o, dq, dk, dv). others: any other tensor of
+        attune_tensors by its name (seqlens_q, dlse, dbias, dsinks)."""
         tensors = initialised(self.lib.attune_tensors_init_sized, Tensors)
         tensors.q, tensors.k, tensors.v, tensors.o, tensors.lse = q, k, v, o, lse
         tensors.bias, tensors.sinks = bias, sinks
         tensors.d_o, tensors.dq, tensors.dk, tensors.dv = gradients or (None,) * 4
         if block_mask is not None:
             tensors.block_mask = block_mask
+        for name, address in others.items():
+            setattr(tensors, name, address)
         for i, (name, word) in enumerate(self.params.items()):
             tensors.values[i] = as_value(word, values[name])
         run, check, handle, at = self.lib.attune_run, self.context.check, self.handle, C.byref(tensors)
