@@ -210,6 +210,8 @@ class Plan:
         if block_mask is not None:
             tensors.block_mask = block_mask
         for name, address in others.items():
+            if name not in dict(Tensors._fields_):
+                raise TypeError(f"attune_tensors has no {name}")
             setattr(tensors, name, address)
         for i, (name, word) in enumerate(self.params.items()):
             tensors.values[i] = as_value(word, values[name])
