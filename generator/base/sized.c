@@ -5,7 +5,7 @@
 #include "generator/base/status.h"
 
 /* No version of a struct is larger; beyond it, struct_size was never written, and what follows may be no memory. */
-enum { SIZE_MAX_PLAUSIBLE = 1 << 14 };
+enum { SIZE_MAX_PLAUSIBLE = 1 << 14, ALIGNMENT = 8 /* of every version, of which no field is cut through */ };
 
 void attune_sized_init(void *callers, size_t size, const void *defaults, size_t own_size) {
   if (callers == NULL || size < sizeof size) return;
@@ -17,11 +17,12 @@ void attune_sized_init(void *callers, size_t size, const void *defaults, size_t 
 attune_status attune_sized_read(void *own, size_t own_size, size_t first_size, const void *callers, const char *name) {
   size_t size;
   memcpy(&size, callers, sizeof size);
-  if (size < first_size || size > SIZE_MAX_PLAUSIBLE)
-    return attune_fail(ATTUNE_BAD_ARGUMENT,
-                       "%s.struct_size is %zu; every version of attune_%s has from %zu bytes on: call attune_%s_init "
-                       "first",
-                       name, size, name, first_size, name);
+  if (size < first_size || size > SIZE_MAX_PLAUSIBLE || size % ALIGNMENT != 0)
+    return attune_fail(
+        ATTUNE_BAD_ARGUMENT,
+        "%s.struct_size is %zu; every version of attune_%s has from %zu bytes on, a multiple of %d: call "
+        "attune_%s_init first",
+        name, size, name, first_size, ALIGNMENT, name);
   const unsigned char *bytes = callers;
   for (size_t i = own_size; i < size; i++)
     if (bytes[i] != 0)

@@ -34,6 +34,7 @@ static void test_refuses(void **unused) {
   assert_int_equal(attune_problem_check(NULL), ATTUNE_BAD_ARGUMENT);
   REFUSE(ATTUNE_BAD_ARGUMENT, "attune_problem_init", p.struct_size = 200);
   REFUSE(ATTUNE_BAD_ARGUMENT, "attune_problem_init", p.struct_size = 1 << 20);
+  REFUSE(ATTUNE_BAD_ARGUMENT, "a multiple of 8", p.struct_size -= 3); /* through a field */
   REFUSE(ATTUNE_BAD_ARGUMENT, "dtype is -1", p.dtype = (attune_dtype)-1);
   REFUSE(ATTUNE_UNSUPPORTED, "dtype is 2", p.dtype = (attune_dtype)2);
   REFUSE(ATTUNE_UNSUPPORTED, "mask is 3", p.mask = (attune_mask)3);
