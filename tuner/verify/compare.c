@@ -107,6 +107,10 @@ static bool may_be_nan(const output *out, const attune_row *row, int64_t column)
 
 typedef char place[96];
 static const char *print_place(place to, const output *out, const attune_row *row, int64_t column) {
+  if (attune_rows_of_output(out->id) > ATTUNE_ROWS_OF_DBIAS) { /* one row */
+    snprintf(to, sizeof(place), "[%d]", (int)column);
+    return to;
+  }
   int length = snprintf(to, sizeof(place), "[batch %d, row %d, head %d", row->batch, row->row, row->head);
   if (out->tensor->layout.width > 1)
     length += snprintf(to + length, sizeof(place) - (size_t)length, ", %d", (int)column);
