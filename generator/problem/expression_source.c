@@ -117,11 +117,7 @@ static void emit_others(attune_buffer *out, const attune_derivatives *derivative
   for (int i = 0; i < derivatives->count; i++)
     if (derivatives->of[i].by == ATTUNE_BY_ELEMENT)
       attune_buffer_print(out, "  visit(%d, %d, of.at%d, of.by%d);\n", elements++, derivatives->of[i].param, i, i);
-  attune_buffer_print(out, "}\nconstexpr int element_count = %d;\nconstexpr int element_params[] = {", elements);
-  for (int i = 0, n = 0; i < derivatives->count; i++)
-    if (derivatives->of[i].by == ATTUNE_BY_ELEMENT)
-      attune_buffer_print(out, "%s%d", n++ > 0 ? ", " : "", derivatives->of[i].param);
-  attune_buffer_add_text(out, elements > 0 ? "};\n\n" : "0};\n\n");
+  attune_buffer_print(out, "}\nconstexpr int element_count = %d;\n\n", elements);
 }
 
 attune_status attune_derivatives_write(attune_buffer *out, const attune_problem *problem,

@@ -125,7 +125,7 @@ static const char *some_architecture(const attune_config *config, attune_target 
   return "ARCH";
 }
 
-/* Whether the operation is a step of the backward pass that goes through no tiles of K and V as the main ones do. */
+/* Whether the operation is a step of the backward pass beside those for dK, dV and dQ. */
 static bool runs_beside(attune_kernel_operation operation) {
   return operation == ATTUNE_OPERATION_DELTA || operation == ATTUNE_OPERATION_DBIAS ||
          operation == ATTUNE_OPERATION_DSINKS;

@@ -62,8 +62,8 @@ ATTUNE_DEVICE seen_parts look_at_parts(const attune_arguments &problem, const pa
   }
 #endif
   seen_parts seen;
-  seen.some = ballot(some);
-  seen.all = ballot(some && all);
+  seen.some = warp_ballot(some);
+  seen.all = warp_ballot(some && all);
   return seen;
 }
 
@@ -238,9 +238,9 @@ ATTUNE_KERNEL(threads, resident_blocks) KERNEL_NAME(const attune_backward_argume
         visit(at);
   }
 #if DPARAMS
-#pragma unroll
-  for (int i = 0; i < element_count; i++)
-    add_sums(a, sums.tables, element_params[i], sums.elements[i]);
+  each_element(score_derivatives(), [&](int i, int param, int, float) { // what is left
+    add_sums(a, sums.tables, param, sums.elements[i]);
+  });
   store_tables(a, sums.tables);
 #endif
 #if DBIAS

@@ -159,7 +159,7 @@ ATTUNE_DEVICE sparse_block find_block(const attune_block_mask_arguments &a, cons
 ATTUNE_DEVICE void count_blocks(const attune_block_mask_arguments &a, const block_row &at) {
   int count = 0;
   for (int first = 0; first < at.candidates; first += 32)
-    count += popcount(ballot(find_block(a, at, first + lane()).index >= 0));
+    count += popcount(warp_ballot(find_block(a, at, first + lane()).index >= 0));
   if (lane() == 0) store_global_int(a.work.counts + at.index, count);
 }
 
@@ -195,7 +195,7 @@ ATTUNE_DEVICE void fill_row(const attune_block_mask_arguments &a, const block_ro
   int written = begin;
   for (int first = 0; first < at.candidates; first += 32) {
     const sparse_block block = find_block(a, at, first + lane());
-    const unsigned kept = ballot(block.index >= 0);
+    const unsigned kept = warp_ballot(block.index >= 0);
     const int place = saturated(written, popcount(kept & ((1u << lane()) - 1)));
     if (block.index >= 0 && place < a.problem.block_mask_capacity)
       store_global_int(work.indices + place, block.index * 2 + block.full);
@@ -250,7 +250,7 @@ ATTUNE_DEVICE void transpose_strip(const attune_block_mask_arguments &a, int ind
     const row_of_strip found = find_in_strip(a, mask, row + lane(), first);
     before += found.before;
     for (int i = 0; i < strip; i++) {
-      const int kept = popcount(ballot(found.kept >> i & 1));
+      const int kept = popcount(warp_ballot(found.kept >> i & 1));
       if (i == lane()) count += kept;
     }
   }
@@ -264,7 +264,7 @@ ATTUNE_DEVICE void transpose_strip(const attune_block_mask_arguments &a, int ind
   for (int row = 0; row < rows; row += 32) {
     const row_of_strip found = find_in_strip(a, mask, row + lane(), first);
     for (int i = 0; i < strip; i++) {
-      const unsigned kept = ballot(found.kept >> i & 1);
+      const unsigned kept = warp_ballot(found.kept >> i & 1);
       const int to = shuffle(next, i) + popcount(kept & ((1u << lane()) - 1));
       if (found.kept >> i & 1)
         store_global_int(a.work.row_indices + to, (row + lane()) * 2 + (int)(found.full >> i & 1));

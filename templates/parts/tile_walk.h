@@ -86,8 +86,8 @@ template <class tile_of> ATTUNE_DEVICE void look(tile_walk &walk, const attune_a
 #else
   seen = full = is_within(at, tile);
 #endif
-  walk.kept = ballot(seen);
-  walk.kept_full = ballot(full && tile >= at.full_begin && tile < at.full_end);
+  walk.kept = warp_ballot(seen);
+  walk.kept_full = warp_ballot(full && tile >= at.full_begin && tile < at.full_end);
 }
 
 /* Before the first one. Where none is left, the walk is of one tile past the end of the keys or queries, in which all

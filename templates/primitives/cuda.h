@@ -156,7 +156,7 @@ ATTUNE_DEVICE float rounded_quotient(float a, float b) {
   return __fdiv_rn(a, b);
 }
 
-ATTUNE_DEVICE unsigned ballot(bool condition) {
+ATTUNE_DEVICE unsigned warp_ballot(bool condition) {
   return __ballot_sync(0xffffffffu, condition);
 }
 

@@ -153,7 +153,7 @@ ATTUNE_DEVICE float rounded_quotient(float a, float b) {
   return a / b;
 }
 
-ATTUNE_DEVICE unsigned ballot(bool condition, int line = __builtin_LINE()) {
+ATTUNE_DEVICE unsigned warp_ballot(bool condition, int line = __builtin_LINE()) {
   unsigned in = condition, out;
   host->collective(ATTUNE_SIMULATOR_LANES_WHERE, &in, &out, line);
   return out;

@@ -167,4 +167,13 @@ static inline json_t *problem_of(const json_t *document, size_t place) {
   return json_array_get(json_object_get(document, "problems"), place);
 }
 
+/* The caller closes it. */
+static inline attune_safetensors *open_file(const char *name) {
+  char path[128];
+  attune_safetensors *file;
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  if (attune_safetensors_read(&file, path) != ATTUNE_OK) fail_msg("%s", attune_message());
+  return file;
+}
+
 #endif

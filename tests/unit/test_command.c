@@ -159,14 +159,6 @@ static void run_computes_attention_of_a_file(void **state) {
   check_output("out", "F32", 0.003);
 }
 
-static attune_safetensors *open_file(const char *name) {
-  char path[128];
-  attune_safetensors *file;
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  if (attune_safetensors_read(&file, path) != ATTUNE_OK) fail_msg("%s", attune_message());
-  return file;
-}
-
 static double element_of(const attune_tensor *tensor, int row, int head, int column) {
   float value;
   const int64_t index = (row * tensor->shape[2] + head) * tensor->shape[3] + column;
@@ -260,57 +252,6 @@ static void run_computes_gradients_of_a_file(void **state) {
   expect(run("run --input half %s", flags), 1, "there is a tensor \"o\" and no \"lse\"");
   expect_nothing_written();
   expect(run("verify --input in --device host --mask causal --backward --family mma"), 0, "of the file");
-}
-
-/* The scores of a row, its sink's too, may all grow by the same without a change of O: their gradients add up to 0. */
-static void run_computes_gradients_of_scores(void **state) {
-  (void)state;
-  static const float bias[HEADS_Q * SEQLEN_K] = {0.5f, -1.0f, 0.25f}, sinks[HEADS_Q] = {0.5f, -0.25f},
-                                    table[3] = {0.1f, 0.2f, -0.3f};
-  char path[128];
-  attune_tensor tensors[7];
-  write_qkv("in", "do");
-  attune_safetensors *in = open_file("in");
-  static const char *const names[] = {"q", "k", "v", "do"};
-  for (int i = 0; i < 4; i++)
-    tensors[i] = *attune_safetensors_find(in, names[i]);
-  tensors[4] = (attune_tensor){"bias", "F32", 4, {1, HEADS_Q, 1, SEQLEN_K}, bias, sizeof bias};
-  tensors[5] = (attune_tensor){"sinks", "F32", 1, {HEADS_Q}, sinks, sizeof sinks};
-  tensors[6] = (attune_tensor){"param.table", "F32", 1, {3}, table, sizeof table};
-  snprintf(path, sizeof path, "%s/scores", folder);
-  assert_int_equal(attune_safetensors_write(path, tensors, 7), ATTUNE_OK);
-  attune_safetensors_close(in);
-  const char *flags = "--input scores --output sums --device host --backward --score-expr \"score+bias+table[k%3]\"";
-  expect(run("run %s --accumulate", flags), 2, "run writes a new file");
-  expect(run("run %s --dbias --dsinks --dparams", flags), 0, "dbias.dsinks.dparams");
-  attune_safetensors *out = open_file("sums");
-  const attune_tensor *dbias = attune_safetensors_find(out, "dbias"), *dsinks = attune_safetensors_find(out, "dsinks"),
-                      *dtable = attune_safetensors_find(out, "dparam.table");
-  assert_true(dbias != NULL && dsinks != NULL && dtable != NULL);
-  assert_memory_equal(dbias->shape, ((int64_t[]){1, HEADS_Q, 1, SEQLEN_K}), 4 * sizeof(int64_t));
-  assert_true(dsinks->rank == 1 && dsinks->shape[0] == HEADS_Q && dtable->rank == 1 && dtable->shape[0] == 3);
-  double all = 0, size = 0;
-  for (int head = 0; head < HEADS_Q; head++) {
-    double of_head = 0;
-    for (int key = 0; key < SEQLEN_K; key++) {
-      float one;
-      memcpy(&one, (const char *)dbias->data + (size_t)(head * SEQLEN_K + key) * sizeof one, sizeof one);
-      of_head += (double)one;
-      size += fabs((double)one);
-    }
-    float sink;
-    memcpy(&sink, (const char *)dsinks->data + (size_t)head * sizeof sink, sizeof sink);
-    if (!(fabs(of_head + (double)sink) < 0.05))
-      fail_msg("dbias of head %d adds up to %g, dsinks %g", head, of_head, (double)sink);
-    all += of_head;
-  }
-  for (int i = 0; i < 3; i++) {
-    float one;
-    memcpy(&one, (const char *)dtable->data + (size_t)i * sizeof one, sizeof one);
-    all -= (double)one;
-  }
-  if (!(size > 0.1 && fabs(all) < 0.1)) fail_msg("dbias, of %g, and dparam.table differ by %g", size, all);
-  attune_safetensors_close(out);
 }
 
 static void bad_input_writes_nothing(void **state) {
@@ -599,7 +540,7 @@ int main(void) {
       cmocka_unit_test(compile_says_what_a_kernel_needs),
       cmocka_unit_test(run_computes_attention_of_a_file),
       cmocka_unit_test(run_computes_gradients_of_a_file),
-      cmocka_unit_test(run_computes_gradients_of_scores),
+
       cmocka_unit_test(gradients_are_tuned),
       cmocka_unit_test(bad_input_writes_nothing),
       cmocka_unit_test(files_of_problems_are_refused_with_their_line),

@@ -263,8 +263,58 @@ static void a_workload_is_benched_into_one_document(void **state) {
   json_decref(object);
 }
 
+/* Of floats; magnitudes: NULL, or where their sum without signs goes. */
+static double sum_of(const attune_tensor *tensor, int first, int count, double *magnitudes) {
+  double sum = 0;
+  for (int i = first; i < first + count; i++) {
+    float one;
+    memcpy(&one, (const char *)tensor->data + (size_t)i * sizeof one, sizeof one);
+    sum += (double)one;
+    if (magnitudes != NULL) *magnitudes += fabs((double)one);
+  }
+  return sum;
+}
+
+/* The scores of a row, its sink's too, may all grow by the same without a change of O: their gradients add up to 0. */
+static void run_computes_gradients_of_scores(void **state) {
+  (void)state;
+  static const float bias[HEADS_Q * SEQLEN_K] = {0.5f, -1.0f, 0.25f}, sinks[HEADS_Q] = {0.5f, -0.25f},
+                                    table[3] = {0.1f, 0.2f, -0.3f};
+  char path[128];
+  attune_tensor tensors[7];
+  write_qkv("in", "do");
+  attune_safetensors *in = open_file("in");
+  static const char *const names[] = {"q", "k", "v", "do"};
+  for (int i = 0; i < 4; i++)
+    tensors[i] = *attune_safetensors_find(in, names[i]);
+  tensors[4] = (attune_tensor){"bias", "F32", 4, {1, HEADS_Q, 1, SEQLEN_K}, bias, sizeof bias};
+  tensors[5] = (attune_tensor){"sinks", "F32", 1, {HEADS_Q}, sinks, sizeof sinks};
+  tensors[6] = (attune_tensor){"param.table", "F32", 1, {3}, table, sizeof table};
+  snprintf(path, sizeof path, "%s/scores", folder);
+  assert_int_equal(attune_safetensors_write(path, tensors, 7), ATTUNE_OK);
+  attune_safetensors_close(in);
+  const char *flags = "--input scores --output sums --device host --backward --score-expr \"score+bias+table[k%3]\"";
+  expect(run("run %s --accumulate", flags), 2, "run writes a new file");
+  expect(run("run %s --dbias --dsinks --dparams", flags), 0, "dbias.dsinks.dparams");
+  attune_safetensors *out = open_file("sums");
+  const attune_tensor *dbias = attune_safetensors_find(out, "dbias"), *dsinks = attune_safetensors_find(out, "dsinks"),
+                      *dtable = attune_safetensors_find(out, "dparam.table");
+  assert_true(dbias != NULL && dsinks != NULL && dtable != NULL);
+  assert_memory_equal(dbias->shape, ((int64_t[]){1, HEADS_Q, 1, SEQLEN_K}), 4 * sizeof(int64_t));
+  assert_true(dsinks->rank == 1 && dsinks->shape[0] == HEADS_Q && dtable->rank == 1 && dtable->shape[0] == 3);
+  double size = 0, all = sum_of(dbias, 0, HEADS_Q * SEQLEN_K, &size);
+  for (int head = 0; head < HEADS_Q; head++) {
+    const double of_head = sum_of(dbias, head * SEQLEN_K, SEQLEN_K, NULL), of_sink = sum_of(dsinks, head, 1, NULL);
+    if (!(fabs(of_head + of_sink) < 0.05)) fail_msg("head %d: dbias is %g, dsinks %g", head, of_head, of_sink);
+  }
+  const double of_table = sum_of(dtable, 0, 3, NULL);
+  if (!(size > 0.1 && fabs(all - of_table) < 0.1)) fail_msg("dbias is %g, dparam.table %g", all, of_table);
+  attune_safetensors_close(out);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(run_computes_gradients_of_scores),
       cmocka_unit_test(misuse_is_exit_code_2),
       cmocka_unit_test(help_fits_a_terminal),
       cmocka_unit_test(bash_completes_what_the_tables_have),

@@ -100,10 +100,10 @@ static unfused_pair unfused_pair_of(gradient_row *self, const attune_row_statist
 
 attune_slope attune_slope_of(gradient_row *self, const attune_row_statistics *statistics, int64_t key,
                              const attune_derivative *of) {
-  const double p = statistics->lse > -INFINITY ? exp(attune_row_score(&self->row, key) - statistics->lse) : 0.0;
-  const float unfused_weight = unfused_p(self, statistics, key);
   attune_slope out = {0};
   if (of == NULL) return out;
+  const double p = statistics->lse > -INFINITY ? exp(attune_row_score(&self->row, key) - statistics->lse) : 0.0;
+  const float unfused_weight = unfused_p(self, statistics, key);
   if (p > 0.0) {
     attune_row_scope(&self->row, key, attune_row_scaled(&self->row, key));
     const double by = attune_expression_evaluate(of->value, &self->row.scope), slope = exact_slope(self, key);
